@@ -1,0 +1,146 @@
+"""DBpedia abstracts with the ontology class of their subject, in three layouts.
+
+ontology  dbpedia_csv.tar.gz (Zhang et al. 2015), or the folder it unpacks to: {train,test}.csv without a header
+          (class 1-14, title, content) and classes.txt. The paper's DBpedia.
+l1-l3     DBPEDIA_{train,val,test}.csv: text,l1,l2,l3, long abstracts with the path in the ontology (9/70/219 classes).
+dump      the latest release of DBpedia itself: long-abstracts_lang=en.ttl.bz2 and
+          instance-types_lang=en_specific.ttl.bz2.
+"""
+
+import hashlib
+import heapq
+import io
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from .corpus import Corpus, DataError, hold_out, hold_out_groups
+from .files import Source, bz2_lines, find, members, readable
+
+ONTOLOGY = Source(
+    "dbpedia_csv/dbpedia_csv.tar.gz",
+    "https://s3.amazonaws.com/fast-ai-nlp/dbpedia_csv.tgz",
+    "42db5221ddedddb673a4cabcc5f3a7d869714c878bcfe4ba94b29d14aa38e417",
+    unpacked="dbpedia_csv/dbpedia_csv",
+)
+CLASSES = {
+    split: Source(
+        f"dbpedia_classes/DBPEDIA_{split}.csv", "https://www.kaggle.com/datasets/danofer/dbpedia-classes", by_hand=True
+    )
+    for split in ("train", "val", "test")
+}
+_DUMP = "https://downloads.dbpedia.org/repo/dbpedia"
+ABSTRACTS = Source(
+    "dbpedia_dump/long-abstracts_lang=en.ttl.bz2",
+    f"{_DUMP}/text/long-abstracts/2022.12.01/long-abstracts_lang=en.ttl.bz2",
+)
+TYPES = Source(
+    "dbpedia_dump/instance-types_lang=en_specific.ttl.bz2",
+    f"{_DUMP}/mappings/instance-types/2022.12.01/instance-types_lang=en_specific.ttl.bz2",
+)
+# The classes of the ontology set, as Zhang et al. (2015) number them from 1.
+ONTOLOGY_CLASSES = (
+    "Company EducationalInstitution Artist Athlete OfficeHolder MeanOfTransportation Building "
+    "NaturalPlace Village Animal Plant Album Film WrittenWork"
+).split()
+
+
+def load(
+    data_dir: Path | None,
+    level: str = "ontology",
+    dump_classes: tuple[str, ...] = tuple(ONTOLOGY_CLASSES),
+    dump_rows: int = 1000,
+) -> Corpus:
+    """`level` is ontology, l1, l2, l3 or dump; the dump keeps at most `dump_rows` abstracts of each of `dump_classes`."""
+    if level == "ontology":
+        df = _ontology(data_dir)
+    elif level == "dump":
+        df = _dump(find(TYPES, data_dir), find(ABSTRACTS, data_dir), dump_classes, dump_rows)
+    else:
+        df = pd.concat(
+            [_level(find(source, data_dir), split, level) for split, source in CLASSES.items()], ignore_index=True
+        )
+        # A class of 219 may be in one row of one file only: it can be neither learnt nor judged.
+        known = set(df.loc[df["split"] == "train", "label"]) & set(df["label"][df["label"].duplicated()])
+        df = df[df["label"].isin(known)]
+    return Corpus(f"dbpedia-{level}", df)
+
+
+def _ontology(data_dir: Path | None) -> pd.DataFrame:
+    path = find(ONTOLOGY, data_dir)
+    parts = {m["split"]: _zhang_csv(data, path, m[0], m["split"]) for m, data in members(path, r"(?P<split>train|test)\.csv")}
+    if set(parts) != {"train", "test"}:
+        raise DataError(f"{path} does not hold train.csv and test.csv")
+    return hold_out(pd.concat([parts["train"], parts["test"]], ignore_index=True))
+
+
+def _zhang_csv(data: bytes, path: Path, name: str, split: str) -> pd.DataFrame:
+    where = f"{path}, {name.lstrip('/')}"
+    try:
+        df = pd.read_csv(io.BytesIO(data), header=None, dtype=str, keep_default_na=False, encoding="utf-8")
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as e:
+        raise DataError(f"{where}: not a CSV of class, title, content ({e})") from e
+    if df.shape[1] != 3:
+        raise DataError(f"{where}: {df.shape[1]} columns where class, title and content are expected")
+    known = {str(i): c for i, c in enumerate(ONTOLOGY_CLASSES, 1)}
+    wrong = df.index[~df[0].isin(known)]
+    if len(wrong):
+        raise DataError(f"{where}, row {wrong[0] + 1}: class {df[0][wrong[0]]!r} is not one of 1 to {len(known)}")
+    return pd.DataFrame({"text": (df[1] + " " + df[2]).str.strip(), "label": df[0].map(known), "split": split})
+
+
+def _level(path: Path, split: str, level: str) -> pd.DataFrame:
+    with readable(path):
+        try:
+            df = pd.read_csv(path, dtype=str, keep_default_na=False)
+        except (pd.errors.ParserError, pd.errors.EmptyDataError) as e:
+            raise DataError(f"{path} is not a CSV ({e})") from e
+    if missing := [c for c in ("text", level) if c not in df]:
+        raise DataError(f"{path} has no column {missing[0]!r}; it has {', '.join(map(repr, df.columns))}")
+    df = df[df[level] != ""]  # l3 is empty in two rows of three: they have no class at that level
+    return pd.DataFrame({"text": df["text"], "label": df[level], "split": "valid" if split == "val" else split})
+
+
+# One N-Triple a line: <resource> <predicate> <object> or "literal"@en .
+_TYPE = re.compile(r"<(\S+)> <\S+#type> <http://dbpedia\.org/ontology/(\w+)> \.")
+_ABSTRACT = re.compile(r'<(\S+)> <\S+> "(.*)"@en \.')
+_ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|.)")
+_NAMED = {"t": "\t", "n": "\n", "r": "\r", "b": "\b", "f": "\f"}
+
+
+def _unescape(literal: str) -> str:
+    def char(m: re.Match) -> str:
+        e = m[1]
+        return chr(int(e[1:], 16)) if e[0] in "uU" and len(e) > 1 else _NAMED.get(e, e)
+
+    return _ESCAPE.sub(char, literal)
+
+
+def _dump(types: Path, abstracts: Path, classes: tuple[str, ...], rows: int) -> pd.DataFrame:
+    """Join the two streams on the resource. Memory holds `classes` x 2 `rows` names and the rows kept, never the dump.
+
+    Which resources are kept is fixed by the SHA-1 of their names, so the order of the dump does not matter. Twice the
+    rows asked for are kept from the first stream, since some resources have no abstract.
+    """
+    kept = {c: [] for c in classes}
+    for line in bz2_lines(types):
+        if (m := _TYPE.match(line)) and (heap := kept.get(m[2])) is not None:
+            item = (-int(hashlib.sha1(m[1].encode()).hexdigest(), 16), m[1])
+            keep = heapq.heappush if len(heap) < 2 * rows else heapq.heappushpop
+            keep(heap, item)
+    label = {resource: c for c, heap in kept.items() for _, resource in heap}
+    if empty := [c for c, heap in kept.items() if not heap]:
+        raise DataError(f"{types} types no resource as {', '.join(empty)}; see --dump-classes")
+    found = []
+    for line in bz2_lines(abstracts):
+        if (m := _ABSTRACT.match(line)) and m[1] in label and (text := _unescape(m[2]).strip()):
+            found.append((text, label[m[1]], m[1]))
+    df = pd.DataFrame(found, columns=["text", "label", "resource"])
+    if df.empty:
+        raise DataError(f"{abstracts} holds no English abstract of the resources in {types}")
+    df = df.drop_duplicates("resource")
+    order = df["resource"].map(lambda r: hashlib.sha1(r.encode()).hexdigest())
+    df = df.loc[order.sort_values().index].groupby("label", sort=True).head(rows)
+    split = pd.concat(hold_out_groups(g["resource"], {"test": 0.2, "valid": 0.1}) for _, g in df.groupby("label"))
+    return df.assign(split=split).sort_values(["label", "resource"], ignore_index=True)

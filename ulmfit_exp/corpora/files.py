@@ -1,0 +1,141 @@
+"""Finding, downloading and reading the publishers' files."""
+
+import bz2
+import hashlib
+import os
+import re
+import tarfile
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from .corpus import DataError
+
+MINIATURE = Path(__file__).parent / "miniature"
+DATA_VARIABLE = "ULMFIT_EXP_DATA"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A publisher's file: its place below a data directory, its address, and its published digest."""
+
+    path: str
+    url: str
+    sha256: str = ""
+    """Of the published file; empty where none is published."""
+    unpacked: str = ""
+    """The folder that an archive unpacks to, read just as well where the archive is not there."""
+    by_hand: bool = False
+    """True where no file address is known or a log-in is wanted: `url` is then the page to get the file from."""
+
+
+def find(source: Source, data_dir: Path | None) -> Path:
+    """The path of `source`: in `data_dir`, in the cache, or downloaded into it.
+
+    A file listed in the data directory's `SHA256SUMS` is checked against it. Raises `DataError`.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ulmfit_exp"
+    if data_dir is not None and not data_dir.is_dir():
+        raise DataError(f"the data directory {data_dir} does not exist or is not a directory")
+    for folder in filter(None, (data_dir, cache)):
+        places = [p for p in (source.path, source.unpacked) if p]
+        for path in [folder / p for p in places] + [folder / Path(p).name for p in places]:
+            if path.exists():
+                if not os.access(path, os.R_OK):
+                    raise DataError(f"{path} is not readable")
+                _check_sums(folder, path)
+                return path
+    return _download(source, cache, data_dir)
+
+
+def _check_sums(folder: Path, path: Path) -> None:
+    sums = folder / "SHA256SUMS"
+    if not sums.is_file() or not path.is_file():
+        return
+    name = path.relative_to(folder).as_posix()
+    for line in sums.read_text().splitlines():
+        expected, _, listed = line.partition(" ")
+        if listed.strip(" *").removeprefix("./") == name and sha256(path) != expected:
+            raise DataError(f"{path} has another SHA-256 than {sums} says; fetch the file again or mend the list")
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def _download(source: Source, cache: Path, data_dir: Path | None) -> Path:
+    target = (data_dir or cache) / source.path
+    help_line = f"put it at {target}, or try the bundled texts with --miniature"
+    if source.by_hand:
+        raise DataError(f"{target.name} is not there and has to be fetched by hand from {source.url}; {help_line}")
+    final = cache / source.path
+    part = final.with_name(final.name + ".part")
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with urllib.request.urlopen(source.url, timeout=30) as response, open(part, "wb") as out:
+            size = int(response.headers.get("Content-Length") or 0)
+            with tqdm(total=size or None, unit="B", unit_scale=True, desc=final.name) as bar:
+                while block := response.read(1 << 20):
+                    out.write(block)
+                    bar.update(len(block))
+        if size and part.stat().st_size != size:
+            raise OSError(f"{part.stat().st_size:,} of {size:,} bytes came")
+        if source.sha256 and (found := sha256(part)) != source.sha256:
+            raise DataError(f"{source.url} gave a file with SHA-256 {found}, not {source.sha256}; {help_line}")
+        part.replace(final)
+    except (OSError, urllib.error.URLError) as e:
+        raise DataError(f"{final.name} is not there and {source.url} could not be downloaded ({e}); {help_line}") from e
+    finally:
+        part.unlink(missing_ok=True)
+    return final
+
+
+@contextmanager
+def readable(path: Path):
+    """Turn every way in which a damaged or unreadable file can fail into one `DataError` that names it."""
+    try:
+        yield
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, UnicodeDecodeError) as e:
+        raise DataError(f"{path} is damaged or not what it should be ({e}); fetch it again") from e
+
+
+def members(path: Path, pattern: str) -> Iterator[tuple[re.Match, bytes]]:
+    """(match, bytes) of every file in a zip, tar or folder whose name ends in a match of `pattern`.
+
+    Nothing is unpacked to disk, so a member's name (`../../x`, `/etc/x`, a link) can never become a path.
+    """
+    wanted = re.compile(f"(?:^|/){pattern}$")
+    with readable(path):
+        if path.is_dir():
+            for file in sorted(path.rglob("*")):
+                if (m := wanted.search(file.relative_to(path).as_posix())) and file.is_file():
+                    yield m, file.read_bytes()
+        elif zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as z:
+                for info in z.infolist():
+                    if (m := wanted.search(info.filename)) and not info.is_dir():
+                        yield m, z.read(info)
+        else:
+            with tarfile.open(path) as t:
+                for info in t:
+                    if (m := wanted.search(info.name)) and info.isfile():
+                        yield m, t.extractfile(info).read()
+
+
+def bz2_lines(path: Path) -> Iterator[str]:
+    """The lines of a bzip2 file, as a stream, with a progress bar over the compressed bytes."""
+    with readable(path), open(path, "rb") as raw, bz2.open(raw, "rt", encoding="utf-8") as lines:
+        with tqdm(total=path.stat().st_size, unit="B", unit_scale=True, desc=path.name) as bar:
+            for n, line in enumerate(lines):
+                if n % 10_000 == 0:
+                    bar.update(raw.tell() - bar.n)
+                yield line

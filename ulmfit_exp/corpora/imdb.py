@@ -1,0 +1,34 @@
+"""IMDb reviews (Maas et al. 2011): 25,000 training, 25,000 test and 50,000 unlabelled reviews.
+
+Layout: aclImdb_v1.tar.gz, or the folder it unpacks to, with aclImdb/{train,test}/{pos,neg,unsup}/ID_RATING.txt.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from .corpus import Corpus, DataError, hold_out
+from .files import Source, find, members
+
+SOURCE = Source(
+    "imdb/aclImdb_v1.tar.gz",
+    "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
+    "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe",
+    unpacked="imdb/aclImdb",
+)
+
+
+def load(data_dir: Path | None) -> Corpus:
+    """Sentiment (pos/neg) on the official split; 10% of the training reviews are the valid split."""
+    path = find(SOURCE, data_dir)
+    pattern = r"(?P<split>train|test)/(?P<label>pos|neg|unsup)/(?P<id>\d+)_\d+\.txt"
+    rows = [
+        (m["split"], m["label"], int(m["id"]), data.decode("utf-8", errors="replace"))
+        for m, data in members(path, pattern)
+    ]
+    if not rows:
+        raise DataError(f"{path} holds no train/pos/ID_RATING.txt: it is not the IMDb corpus")
+    order = ["split", "label", "id"]
+    df = pd.DataFrame(rows, columns=[*order, "text"]).sort_values(order, ignore_index=True)
+    df.loc[df["label"] == "unsup", ["split", "label"]] = ["unlabelled", ""]
+    return Corpus("imdb", hold_out(df))

@@ -1,0 +1,42 @@
+"""SFU Review Corpus (Taboada 2008): 400 reviews, 8 categories x 25 recommended x 25 not.
+
+Layout: SFU_Review_Corpus_Raw.zip with CATEGORY/{yes,no}N.txt, Windows-1252 with CRLF.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from .corpus import Corpus, DataError, hold_out
+from .files import Source, find, members
+
+SOURCE = Source(
+    "sfu/SFU_Review_Corpus_Raw.zip",
+    "https://www.sfu.ca/~mtaboada/SFU_Review_Corpus.html",
+    unpacked="sfu/SFU_Review_Corpus_Raw",
+    by_hand=True,
+)
+FOLDS = 5
+
+
+def load(data_dir: Path | None, target: str = "sentiment", fold: int = 0) -> Corpus:
+    """`target` is sentiment (yes/no: recommended or not) or category; `fold` (0-4) is the test split.
+
+    The folds are stratified by category and sentiment and fixed by file name: the k-th file of each of the 16 cells,
+    in order of its number, is in fold k mod 5. Both targets have the same splits, so they share a language model.
+    """
+    if fold not in range(FOLDS):
+        raise DataError(f"--fold {fold}: the folds of SFU are 0 to {FOLDS - 1}")
+    path = find(SOURCE, data_dir)
+    rows = [
+        (m["category"].lower(), m["sentiment"], int(m["number"]), data.decode("cp1252").replace("\r\n", "\n").strip())
+        for m, data in members(path, r"(?P<category>[A-Z]+)/(?P<sentiment>yes|no)(?P<number>\d+)\.txt")
+    ]
+    if not rows:
+        raise DataError(f"{path} holds no CATEGORY/yesN.txt or noN.txt: it is not the SFU Review Corpus")
+    cell = ["category", "sentiment"]
+    df = pd.DataFrame(rows, columns=[*cell, "number", "text"]).sort_values([*cell, "number"], ignore_index=True)
+    test = df.groupby(cell).cumcount() % FOLDS == fold
+    df["split"] = test.map({True: "test", False: "train"})
+    df["label"] = df[target]
+    return Corpus(f"sfu-{target}-fold{fold}", hold_out(df, by=cell))

@@ -1,0 +1,136 @@
+"""fastai's AWD_LSTM learners for the two tasks, with the fixes that fastai needs; weights in and out."""
+
+from functools import partial
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from fastai.text.all import (
+    AWD_LSTM,
+    Adam,
+    CrossEntropyLossFlat,
+    GradientClip,
+    LMLearner,
+    Module,
+    SentenceEncoder,
+    TextDataLoaders,
+    TextLearner,
+    error_rate,
+    get_language_model,
+    language_model_learner,
+    text_classifier_learner,
+)
+from safetensors.torch import load_model, save_model
+
+from .machine import precision_cbs
+from .recipe import Model, Recipe, Training
+
+# The paper's Adam: beta1 0.7, beta2 0.99 (section 4.1).
+OPTIMIZER = partial(Adam, mom=0.7, sqr_mom=0.99)
+
+
+def lm_learner(dls: TextDataLoaders, recipe: Recipe, precision: str, path: Path) -> LMLearner:
+    """A language-model learner with random weights; 4 layer groups: the LSTMs, then embedding and decoder."""
+    config = {**_config(recipe.model), "output_p": recipe.model.output_p, "tie_weights": True, "out_bias": True}
+    return language_model_learner(
+        dls,
+        AWD_LSTM,
+        config=config,
+        drop_mult=recipe.lm.drop_mult,
+        pretrained=False,
+        **_common(recipe.lm, precision, path),
+    )
+
+
+def clas_learner(dls: TextDataLoaders, n_out: int, recipe: Recipe, precision: str, path: Path) -> TextLearner:
+    """A classifier of `n_out` classes with random weights; 5 layer groups: embedding, the LSTMs, head."""
+    learn = text_classifier_learner(
+        dls,
+        AWD_LSTM,
+        seq_len=recipe.seq_len,
+        max_len=recipe.max_len,
+        config={**_config(recipe.model), "output_p": recipe.model.output_p},
+        drop_mult=recipe.clas.drop_mult,
+        n_out=n_out,
+        pretrained=False,
+        loss_func=CrossEntropyLossFlat(),
+        metrics=error_rate,
+        **_common(recipe.clas, precision, path),
+    )
+    encoder, head = learn.model
+    learn.model[0] = BatchFreeEncoder(encoder.bptt, encoder.module, encoder.pad_idx, encoder.max_len)
+    learn.model[1] = ConcatPoolClassifier(head.layers)
+    return learn
+
+
+def _config(model: Model) -> dict:
+    shape = {k: getattr(model, k) for k in ("emb_sz", "n_hid", "n_layers", "hidden_p", "input_p", "embed_p", "weight_p")}
+    return {**shape, "pad_token": 1, "bidir": False}
+
+
+def _common(training: Training, precision: str, path: Path) -> dict:
+    cbs = [GradientClip(training.clip), *precision_cbs(precision)]
+    return {"opt_func": OPTIMIZER, "wd": training.wd, "path": path, "cbs": cbs}
+
+
+class BatchFreeEncoder(SentenceEncoder):
+    """fastai's encoder (BPT3C), made to give a text the same states whatever it is batched with, and in any order.
+
+    fastai 2.8 takes for granted that the longest text comes first, and counts `max_len` from the end of the batch and
+    not of the chunk grid. test_learners says when this is no longer needed.
+    """
+
+    def forward(self, input):
+        if self.max_len is not None and input.size(1) > self.max_len:
+            input = F.pad(input, (0, -input.size(1) % self.bptt), value=self.pad_idx)
+        padded_before = (input != self.pad_idx).long().argmax(dim=1)
+        order = padded_before.argsort(stable=True)
+        out, mask = super().forward(input[order])
+        back = order.argsort()
+        return out[back], mask[back]
+
+
+class ConcatPoolClassifier(Module):
+    """The classifier's head over the last state, the maximum and the mean of a text's states (paper, section 3.3)."""
+
+    def __init__(self, layers):
+        self.layers = layers
+
+    def forward(self, input):
+        out, mask = input
+        return self.layers(concat_pool(out, mask)), out, out
+
+
+def concat_pool(out: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """States `bs x len x emb_sz` and padding mask `bs x len` (True where padded) -> `bs x 3 emb_sz`: last, max, mean.
+
+    fastai's masked_concat_pool finds the last state by counting padding in the last chunk, where a short text in a
+    batch with longer ones has leading padding too: it then reads a padded place.
+    """
+    real = ~mask
+    places = torch.arange(mask.size(1), device=mask.device)
+    last = out[torch.arange(len(out), device=out.device), (real * places).argmax(dim=1)]
+    highest = out.masked_fill(mask[:, :, None], -float("inf")).amax(dim=1)
+    mean = out.masked_fill(mask[:, :, None], 0).sum(dim=1) / real.sum(dim=1, keepdim=True)
+    return torch.cat([last, highest, mean], dim=1)
+
+
+def save_weights(learn: TextLearner, path: Path) -> None:
+    """The model's weights as safetensors; tied weights once."""
+    save_model(learn.model, str(path))
+
+
+def load_weights(learn: TextLearner, path: Path) -> None:
+    """Weights that `save_weights` wrote, into a learner of the same recipe."""
+    load_model(learn.model, str(path))
+
+
+def load_lm_encoder(learn: TextLearner, path: Path, recipe: Recipe) -> None:
+    """The encoder of a saved language model with the same vocabulary, into a classifier."""
+    lm = get_language_model(
+        AWD_LSTM,
+        len(learn.dls.vocab),
+        config={**_config(recipe.model), "output_p": 0.0, "tie_weights": True, "out_bias": True},
+    )
+    load_model(lm, str(path))
+    learn.model[0].module.load_state_dict(lm[0].state_dict())

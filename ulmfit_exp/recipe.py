@@ -1,0 +1,112 @@
+"""The recipe as data: what is trained, in which phases, at which rates. Frozen values, nothing else.
+
+An ablation of the paper is `dataclasses.replace` of a recipe; an unknown field is an error.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+DIRECTIONS = {"forward": ("forward",), "backward": ("backward",), "both": ("forward", "backward")}
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One call of fit: some epochs with the same layers training under one schedule."""
+
+    freeze_to: int = 0
+    """First layer group that trains: 0 is all of them, -1 only the last (the paper's gradual unfreezing)."""
+    epochs: int = 1
+    """Passes over the training texts."""
+    lr: float = 0.01
+    """Highest rate of the last layer group."""
+    decay: float = 2.6
+    """Rate of a layer group divided by that of the group below it; 1 is the same for all (discriminative rates)."""
+    schedule: Literal["stlr", "one_cycle"] = "stlr"
+    """stlr: the paper's slanted triangular rates. one_cycle: fastai's cosine cycle, which also cycles the momentum."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """Shape and dropout of AWD-LSTM (Merity et al. 2017) under fastai's names."""
+
+    emb_sz: int = 400
+    """Width of the embedding, and of the last layer's hidden state."""
+    n_hid: int = 1150
+    """Width of the other hidden states."""
+    n_layers: int = 3
+    """LSTM layers."""
+    output_p: float = 0.4
+    """Dropout after the last layer."""
+    hidden_p: float = 0.3
+    """Dropout between the LSTM layers."""
+    input_p: float = 0.4
+    """Dropout after the embedding."""
+    embed_p: float = 0.05
+    """Dropout of whole words."""
+    weight_p: float = 0.5
+    """Dropout of hidden-to-hidden weights."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How one task, the language model or the classifier, is trained."""
+
+    phases: tuple[Phase, ...]
+    """Run in order; the optimizer starts afresh at each."""
+    bs: int = 64
+    """Texts (classifier) or streams of text (language model) a batch."""
+    drop_mult: float = 1.0
+    """Multiplies every dropout of the model."""
+    wd: float = 0.01
+    """Weight decay."""
+    clip: float = 0.25
+    """Largest norm of the gradient."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that a run is made of besides its corpus and its seed."""
+
+    lm: Training
+    """Fine-tuning the language model on the task's texts (paper, section 3.2)."""
+    clas: Training
+    """Fine-tuning the classifier (paper, section 3.3)."""
+    model: Model = Model()
+    direction: Literal["forward", "backward", "both"] = "both"
+    """Which way texts are read; both is the mean of the two classifiers' probabilities."""
+    max_vocab: int = 60_000
+    """Most words in the vocabulary."""
+    min_freq: int = 2
+    """A word seen less often is unknown."""
+    seq_len: int = 70
+    """Steps of back-propagation through time, and the chunk of BPT3C."""
+    max_len: int = 1400
+    """The classifier pools over, and back-propagates into, at most so many of a text's last tokens."""
+
+
+def gradual(groups: int, epochs: int = 1, last: int = 1, **settings) -> tuple[Phase, ...]:
+    """Gradual unfreezing: one more of `groups` layer groups each `epochs`, at the end `last` epochs of all of them."""
+    frozen = tuple(Phase(freeze_to=-i, epochs=epochs, **settings) for i in range(1, groups))
+    return (*frozen, Phase(freeze_to=0, epochs=last, **settings))
+
+
+RECIPES = {
+    # The paper's settings. Wants a pretrained language model: from scratch its rate of 0.004 is too high.
+    "paper": Recipe(
+        lm=Training((Phase(epochs=15, lr=0.004),)),
+        clas=Training(gradual(groups=5, last=46)),
+    ),
+    # A language model from scratch on the task's own texts, small enough for two cores.
+    "small": Recipe(
+        model=Model(emb_sz=200, n_hid=384, output_p=0.25, hidden_p=0.2, input_p=0.3, embed_p=0.05, weight_p=0.2),
+        lm=Training((Phase(epochs=12, lr=3e-3, decay=1.0, schedule="one_cycle"),), bs=32),
+        clas=Training(gradual(groups=5, last=4), bs=32),
+        max_vocab=20_000,
+    ),
+    # The miniatures: seconds an epoch.
+    "tiny": Recipe(
+        model=Model(emb_sz=48, n_hid=64, n_layers=3, output_p=0.1, hidden_p=0.1, input_p=0.1, embed_p=0.0, weight_p=0.1),
+        lm=Training((Phase(epochs=6, lr=0.01, decay=1.0, schedule="one_cycle"),), bs=8),
+        clas=Training(gradual(groups=5, last=4), bs=16),
+    ),
+}

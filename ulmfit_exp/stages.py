@@ -1,0 +1,193 @@
+"""The stages of a run: each (inputs, settings) -> a finished folder."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from fastai.text.all import set_seed
+from sklearn.metrics import log_loss
+
+from . import learners
+from .baselines import tfidf
+from .corpora.corpus import Corpus
+from .machine import commit, machine, versions
+from .recipe import Recipe
+from .store import Stage, stage
+from .tokens import clas_dl, dls_clas, dls_lm, read_tokens, write_tokens
+from .tracking import Mode, Tracker
+from .training import train
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all stages of a run share."""
+
+    corpus: Corpus
+    recipe: Recipe
+    seed: int
+    precision: str
+    home: Path
+    group: str
+    """Experiment and variant: the W&B group."""
+    wandb: Mode = "auto"
+    tags: tuple[str, ...] = ()
+
+    def tracker(self, job_type: str, name: str, inputs: dict) -> Tracker:
+        """A W&B run for one stage, with everything that went into it as its config."""
+        config = {**inputs, "digest": self.corpus.digest, "versions": versions(), "commit": commit(), "machine": machine()}
+        tags = [self.corpus.name, f"seed {self.seed}", *self.tags]
+        return Tracker(self.wandb, self.home, self.group, job_type, name, tags, config)
+
+
+def tokenize(run: Run) -> Stage:
+    """The corpus as token ids with its vocabulary; the same for all labels of the same texts and splits."""
+    recipe = run.recipe
+    inputs = {"texts": run.corpus.text_digest, "max_vocab": recipe.max_vocab, "min_freq": recipe.min_freq}
+    return stage(run.home, "tokens", inputs, lambda work: write_tokens(run.corpus, recipe.max_vocab, recipe.min_freq, work))
+
+
+def finetune_lm(run: Run, tokens: Stage, direction: str) -> Stage:
+    """The language model on the corpus's training and unlabelled texts (paper, section 3.2)."""
+    recipe, backwards = run.recipe, direction == "backward"
+    inputs = {
+        "tokens": tokens.name,
+        "direction": direction,
+        "model": asdict(recipe.model),
+        "training": asdict(recipe.lm),
+        "seq_len": recipe.seq_len,
+        "seed": run.seed,
+        "precision": run.precision,
+    }
+
+    def work(folder: Path) -> dict:
+        set_seed(run.seed, reproducible=True)
+        dls = dls_lm(read_tokens(tokens.path), run.corpus, recipe.lm.bs, recipe.seq_len, backwards)
+        learn = learners.lm_learner(dls, recipe, run.precision, folder)
+        return _train(run, learn, recipe.lm, "lm", direction, inputs, folder)
+
+    return stage(run.home, f"lm-{direction}", inputs, work)
+
+
+def train_classifier(run: Run, tokens: Stage, lm: Stage, direction: str) -> Stage:
+    """The classifier on top of the language model's encoder (paper, section 3.3)."""
+    recipe, backwards = run.recipe, direction == "backward"
+    inputs = {
+        "corpus": run.corpus.digest,
+        "lm": lm.name,
+        "training": asdict(recipe.clas),
+        "max_len": recipe.max_len,
+        "seed": run.seed,
+        "precision": run.precision,
+    }
+
+    def work(folder: Path) -> dict:
+        set_seed(run.seed, reproducible=True)
+        dls = dls_clas(read_tokens(tokens.path), run.corpus, recipe.clas.bs, recipe.seq_len, backwards)
+        learn = learners.clas_learner(dls, len(run.corpus.classes), recipe, run.precision, folder)
+        learners.load_lm_encoder(learn, lm.path / "model.safetensors", recipe)
+        (folder / "classes.json").write_text(json.dumps(run.corpus.classes, ensure_ascii=False))
+        return _train(run, learn, recipe.clas, "clas", direction, inputs, folder)
+
+    return stage(run.home, f"clas-{direction}", inputs, work)
+
+
+def _train(run: Run, learn, training, job_type: str, direction: str, inputs: dict, folder: Path) -> dict:
+    """Train under a tracker; leave the weights, and the vocabulary beside them."""
+    print(f"\n{run.corpus.name}: {'language model' if job_type == 'lm' else 'classifier'}, {direction}", flush=True)
+    track = run.tracker(job_type, f"{run.corpus.name} {job_type} {direction}", inputs)
+    info = train(learn, training, run.seed, folder, track)
+    track.finish({k: v for k, v in info["history"][-1].items() if k.startswith("valid")})
+    learners.save_weights(learn, folder / "model.safetensors")
+    (folder / "vocab.json").write_text(json.dumps(learn.dls.vocab, ensure_ascii=False), encoding="utf-8")
+    return {**info, "wandb": _relative(track.path, run.home)}
+
+
+def evaluate(run: Run, tokens: Stage, classifiers: dict[str, Stage]) -> Stage:
+    """Valid and test figures of each direction's classifier and of the mean of their probabilities.
+
+    The only stage that reads the test labels. Leaves `predictions.csv`: a row a valid or test text.
+    """
+    inputs = {"classifiers": {d: s.name for d, s in classifiers.items()}}
+
+    def work(folder: Path) -> dict:
+        print(f"\n{run.corpus.name}: evaluation", flush=True)
+        rows = run.corpus.split("valid", "test")
+        truth = rows["label"].map({c: i for i, c in enumerate(run.corpus.classes)}).to_numpy()
+        probs = {d: _predict(run, tokens, s, d, folder) for d, s in classifiers.items()}
+        probs["mean"] = sum(probs.values()) / len(probs)
+        figures = {
+            d: {s: _figures(p[(rows["split"] == s).to_numpy()], truth[(rows["split"] == s).to_numpy()]) for s in ("valid", "test")}
+            for d, p in probs.items()
+        }
+        table = pd.DataFrame(probs["mean"], index=rows.index, columns=[f"p {c}" for c in run.corpus.classes])
+        predicted = probs["mean"].argmax(axis=1)
+        table.insert(0, "split", rows["split"])
+        table.insert(1, "label", rows["label"])
+        table.insert(2, "predicted", [run.corpus.classes[i] for i in predicted])
+        table.to_csv(folder / "predictions.csv", index_label="row", float_format="%.6g")
+        track = run.tracker("eval", f"{run.corpus.name} eval", inputs)
+        test = (rows["split"] == "test").to_numpy()
+        track.log_test(
+            rows["text"][test].tolist(),
+            truth[test].tolist(),
+            predicted[test].tolist(),
+            probs["mean"][test].max(axis=1),
+            run.corpus.classes,
+        )
+        track.finish({f"{s}/{k}": v for s, f in figures["mean"].items() for k, v in f.items()})
+        return {"figures": figures, "wandb": _relative(track.path, run.home)}
+
+    return stage(run.home, "eval", inputs, work)
+
+
+def _predict(run: Run, tokens: Stage, classifier: Stage, direction: str, folder: Path) -> np.ndarray:
+    """Probabilities `rows x classes` of the valid and test texts, in the order of the corpus."""
+    recipe, backwards, ids = run.recipe, direction == "backward", read_tokens(tokens.path)
+    dls = dls_clas(ids, run.corpus, recipe.clas.bs, recipe.seq_len, backwards)
+    learn = learners.clas_learner(dls, len(run.corpus.classes), recipe, run.precision, folder)
+    learners.load_weights(learn, classifier.path / "model.safetensors")
+    parts = []
+    for split in ("valid", "test"):
+        dl = clas_dl(ids, run.corpus, split, recipe.clas.bs, recipe.seq_len, backwards)
+        probs, _ = learn.get_preds(dl=dl)
+        parts.append(pd.DataFrame(probs.double().numpy(), index=run.corpus.split(split).index))
+    return pd.concat(parts).sort_index().to_numpy()
+
+
+def _figures(probs: np.ndarray, truth: np.ndarray) -> dict:
+    right = int((probs.argmax(axis=1) == truth).sum())
+    loss = log_loss(truth, probs / probs.sum(axis=1, keepdims=True), labels=range(probs.shape[1]))
+    return {"error": 1 - right / len(truth), "accuracy": right / len(truth), "loss": float(loss), "n": len(truth)}
+
+
+def baseline(run: Run) -> Stage:
+    """TF-IDF + logistic regression on the same splits."""
+    return stage(run.home, "baseline", {"corpus": run.corpus.digest}, lambda _: tfidf(run.corpus))
+
+
+def run_all(run: Run, directions: tuple[str, ...], report: Callable[[Stage], None]) -> dict[str, Stage]:
+    """Every stage of a run in its order, by name; `report` hears of each as it ends."""
+    stages: dict[str, Stage] = {}
+
+    def done(name: str, s: Stage) -> Stage:
+        stages[name] = s
+        report(s)
+        return s
+
+    torch.set_num_threads(torch.get_num_threads())
+    done("baseline", baseline(run))
+    tokens = done("tokens", tokenize(run))
+    classifiers = {}
+    for d in directions:
+        lm = done(f"lm {d}", finetune_lm(run, tokens, d))
+        classifiers[d] = done(f"clas {d}", train_classifier(run, tokens, lm, d))
+    done("eval", evaluate(run, tokens, classifiers))
+    return stages
+
+
+def _relative(path: Path | None, home: Path) -> str | None:
+    return path.resolve().relative_to(home.resolve()).as_posix() if path else None

@@ -1,0 +1,117 @@
+"""A stage's folder: named by what went into it, finished or absent, never half.
+
+HOME/stages/KIND-DIGEST   finished; appears by one rename
+HOME/work/KIND-DIGEST     under way; holds the last epoch's checkpoint, and counts for nothing else
+HOME/locks/               one file a stage: of two processes that want a stage, one works and one waits
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+FORMAT = 1  # raise it when the same inputs would give another result: finished stages are then not reused
+
+
+class StoreError(OSError):
+    """The runs folder cannot be written. The message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A finished stage."""
+
+    name: str
+    """KIND-DIGEST, unique to what went into it."""
+    path: Path
+    info: dict
+    """What the work returned, and `seconds` that it took; kept in stage.json."""
+    reused: bool
+    """True where it was finished before this run."""
+
+
+def stage(home: Path, kind: str, inputs: dict, work: Callable[[Path], dict]) -> Stage:
+    """The stage that `work` makes from `inputs`, reused if it is finished.
+
+    `work` gets a folder to write to and returns what to remember as JSON. Where it was killed before, the folder still
+    holds what it left. Raises `StoreError` where the home cannot be written.
+    """
+    name = f"{kind}-{digest(inputs)}"
+    final, under_way = home / "stages" / name, home / "work" / name
+    if final.exists():
+        return _finished(final)
+    try:
+        for folder in (final.parent, under_way, home / "locks"):
+            folder.mkdir(parents=True, exist_ok=True)
+        with _lock(home / "locks" / f"{name}.lock", name):
+            if final.exists():
+                return _finished(final)
+            under_way.mkdir(exist_ok=True)
+            start = time.monotonic()
+            info = work(under_way)
+            info.setdefault("seconds", round(time.monotonic() - start, 1))
+            write_json(under_way / "stage.json", {"name": name, "inputs": inputs, "info": info})
+            os.replace(under_way, final)
+    except OSError as e:
+        if e.errno == errno.ENOSPC:
+            raise StoreError(
+                f"the disk is full: stage {name} in {home} was not finished. Free some space and give the same command "
+                "again; it goes on from the last complete epoch"
+            ) from e
+        if e.errno in (errno.EACCES, errno.EROFS):
+            raise StoreError(f"{home} cannot be written ({e.strerror}); choose another folder with --home") from e
+        raise
+    return Stage(name, final, info, reused=False)
+
+
+def _lock(path: Path, name: str) -> FileLock:
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"another process works on {name}; waiting for it", flush=True)
+        lock.acquire()
+    return lock
+
+
+def _finished(path: Path) -> Stage:
+    saved = json.loads((path / "stage.json").read_text())
+    return Stage(path.name, path, saved["info"], reused=True)
+
+
+def digest(inputs: dict) -> str:
+    """Twelve hexadecimal digits that name these inputs."""
+    return hashlib.sha256(json.dumps([FORMAT, inputs], sort_keys=True).encode()).hexdigest()[:12]
+
+
+def write_json(path: Path, value) -> None:
+    """Write JSON so that the file is complete or as it was before."""
+    with replacing(path) as part:
+        part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+class replacing:
+    """`with replacing(path) as part`: what is written to `part` takes the place of `path` at once, or leaves nothing."""
+
+    def __init__(self, path: Path):
+        self.path, self.part = path, path.with_name(path.name + ".part")
+
+    def __enter__(self) -> Path:
+        return self.part
+
+    def __exit__(self, kind, error, trace):
+        if kind is None:
+            os.replace(self.part, self.path)
+        self.part.unlink(missing_ok=True)
+
+
+def clear(folder: Path) -> None:
+    """Remove a folder and what is in it, if it is there."""
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,87 @@
+"""One way to Weights & Biases: a run a trained stage, offline unless the user is logged in. It can never stop a run."""
+
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+Mode = Literal["auto", "online", "offline", "disabled"]
+PROJECT = "ulmfit"
+
+
+class Tracker:
+    """A W&B run, or nothing where W&B is missing, broken or disabled; whatever it raises is told once and dropped."""
+
+    def __init__(self, mode: Mode, home: Path, group: str, job_type: str, name: str, tags: list[str], config: dict):
+        self.run, self.step = None, 0
+        if mode != "disabled":
+            self._safely(lambda: self._init(mode, home, group, job_type, name, tags, config))
+
+    def _init(self, mode, home, group, job_type, name, tags, config):
+        import wandb
+
+        self.wandb = wandb
+        self.run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", PROJECT),
+            dir=home,
+            mode=_auto_mode(wandb) if mode == "auto" else mode,
+            group=group,
+            job_type=job_type,
+            name=name,
+            tags=tags,
+            config=config,
+            settings=wandb.Settings(init_timeout=30, silent=True, console="off", x_disable_stats=True),
+        )
+        self.run.define_metric("step")
+        self.run.define_metric("*", step_metric="step")
+
+    @property
+    def path(self) -> Path | None:
+        """The run's folder, for `wandb leet` and `wandb sync`."""
+        return Path(self.run.dir).parent if self.run else None
+
+    def log_rates(self, phase: int, rates: list[float], frozen: int) -> None:
+        """At a training step: the rates of the lowest layer group that trains and of the top one."""
+        self.step += 1
+        self._log({"lr/top": rates[-1], "lr/lowest": rates[frozen], "phase": phase})
+
+    def log_epoch(self, row: dict) -> None:
+        """After an epoch: its metrics under `phase N/`."""
+        self._log({f"phase {row['phase']}/{k}": v for k, v in row.items() if k not in ("phase", "epoch", "tokens")})
+
+    def _log(self, values: dict) -> None:
+        if self.run:
+            self._safely(lambda: self.run.log({**values, "step": self.step}))
+
+    def log_test(self, texts: list[str], truth: list[int], predicted: list[int], confidence, classes: list[str]) -> None:
+        """A confusion matrix, and a table of test texts (cut at 500 characters, 1,000 rows) with what was predicted."""
+        if self.run:
+            self._safely(lambda: self._log_test(texts, truth, predicted, confidence, classes))
+
+    def _log_test(self, texts, truth, predicted, confidence, classes):
+        confusion = self.wandb.plot.confusion_matrix(y_true=truth, preds=predicted, class_names=classes)
+        rows = zip((t[:500] for t in texts[:1000]), truth, predicted, confidence)
+        table = self.wandb.Table(
+            columns=["text", "label", "predicted", "confidence"],
+            data=[[text, classes[y], classes[p], float(c)] for text, y, p, c in rows],
+        )
+        self.run.log({"test/confusion": confusion, "test/predictions": table, "step": self.step})
+
+    def finish(self, summary: dict) -> None:
+        """Close the run with these final figures."""
+        if self.run:
+            self._safely(lambda: (self.run.summary.update(summary), self.run.finish()))
+
+    def _safely(self, call: Callable) -> None:
+        try:
+            call()
+        except Exception as e:  # whatever W&B raises, the run goes on
+            self.run = None
+            warnings.warn(f"Weights & Biases is left out of this run: {type(e).__name__}: {e}", stacklevel=3)
+
+
+def _auto_mode(wandb) -> str:
+    if mode := os.environ.get("WANDB_MODE"):
+        return mode
+    return "online" if wandb.api.api_key else "offline"
