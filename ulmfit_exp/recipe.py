@@ -98,10 +98,10 @@ RECIPES = {
     ),
     # A language model from scratch on the task's own texts, small enough for two cores.
     "small": Recipe(
-        model=Model(emb_sz=200, n_hid=384, output_p=0.25, hidden_p=0.2, input_p=0.3, embed_p=0.05, weight_p=0.2),
-        lm=Training((Phase(epochs=12, lr=3e-3, decay=1.0, schedule="one_cycle"),), bs=32),
+        model=Model(emb_sz=128, n_hid=256, output_p=0.2, hidden_p=0.15, input_p=0.25, embed_p=0.02, weight_p=0.2),
+        lm=Training((Phase(epochs=10, lr=4e-3, decay=1.0, schedule="one_cycle"),), bs=32),
         clas=Training(gradual(groups=5, last=4), bs=32),
-        max_vocab=20_000,
+        max_vocab=8_000,
     ),
     # The miniatures: seconds an epoch.
     "tiny": Recipe(

@@ -19,7 +19,7 @@ from .recipe import Recipe
 from .store import Stage, stage
 from .tokens import clas_dl, dls_clas, dls_lm, read_tokens, write_tokens
 from .tracking import Mode, Tracker
-from .training import train
+from .training import Progress, quiet, train
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def _train(run: Run, learn, training, job_type: str, direction: str, inputs: dic
     """Train under a tracker; leave the weights, and the vocabulary beside them."""
     print(f"\n{run.corpus.name}: {'language model' if job_type == 'lm' else 'classifier'}, {direction}", flush=True)
     track = run.tracker(job_type, f"{run.corpus.name} {job_type} {direction}", inputs)
-    info = train(learn, training, run.seed, folder, track)
+    info = train(quiet(learn), training, run.seed, folder, track)
     track.finish({k: v for k, v in info["history"][-1].items() if k.startswith("valid")})
     learners.save_weights(learn, folder / "model.safetensors")
     (folder / "vocab.json").write_text(json.dumps(learn.dls.vocab, ensure_ascii=False), encoding="utf-8")
@@ -153,7 +153,7 @@ def _predict(run: Run, tokens: Stage, classifier: Stage, direction: str, folder:
     parts = []
     for split in ("valid", "test"):
         dl = clas_dl(ids, run.corpus, split, recipe.clas.bs, recipe.seq_len, backwards)
-        probs, _ = learn.get_preds(dl=dl)
+        probs, _ = quiet(learn).get_preds(dl=dl, cbs=Progress())
         parts.append(pd.DataFrame(probs.double().numpy(), index=run.corpus.split(split).index))
     return pd.concat(parts).sort_index().to_numpy()
 

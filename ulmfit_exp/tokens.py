@@ -51,7 +51,7 @@ def write_tokens(corpus: Corpus, max_vocab: int, min_freq: int, folder: Path) ->
     number: dict[str, int] = {}
     ids, ends = array("I"), [0]
     tokenize = TokenizeWithRules(tok=SpacyTokenizer())
-    for words in tokenize(tqdm(corpus.df["text"], desc="tokens", unit=" texts", leave=False)):
+    for words in tokenize(tqdm(corpus.df["text"], desc="tokens", unit=" texts", leave=False, disable=None)):
         ids.extend(number.setdefault(w, len(number)) for w in words)
         ends.append(len(ids))
     raw, offsets = np.frombuffer(ids, dtype=np.uint32), np.array(ends)

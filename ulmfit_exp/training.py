@@ -7,13 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fastai.text.all import Callback, Learner, ParamScheduler, set_seed
+from fastai.text.all import Callback, Learner, ParamScheduler, ProgressCallback, noop, set_seed
+from tqdm.auto import tqdm
 
 from .recipe import Phase, Training
 from .store import replacing
 from .tracking import Tracker
 
 PAD = 1
+
+
+def quiet(learn: Learner) -> Learner:
+    """The learner without fastai's own progress bars and epoch lines; `Progress` takes their place."""
+    learn.remove_cb(ProgressCallback)
+    learn.logger = noop
+    return learn
 
 
 def stlr(t: int, steps: int, cut_frac: float = 0.1, ratio: float = 32) -> float:
@@ -32,6 +40,7 @@ def train(learn: Learner, training: Training, seed: int, work: Path, track: Trac
     Returns `history` (a dict an epoch), `seconds` and `tokens_per_second`, over all processes that took part.
     """
     checkpoint = Checkpoint(work / "checkpoint.pt", learn)
+    epochs = sum(phase.epochs for phase in training.phases)
     history, optimizer = checkpoint.load()
     for row in history:
         track.log_epoch(row)
@@ -43,7 +52,8 @@ def train(learn: Learner, training: Training, seed: int, work: Path, track: Trac
         learn.freeze_to(phase.freeze_to)
         if done:
             learn.opt.load_state_dict(optimizer)
-        fit(learn, phase, done, [EpochSeed(seed, i), EpochEnd(i, done, history, checkpoint, track)])
+        end = EpochEnd(i, done, history, checkpoint, track)
+        fit(learn, phase, done, [EpochSeed(seed, i), end, Progress(history, epochs)])
     seconds = sum(row["seconds"] for row in history)
     tokens = sum(row["tokens"] for row in history)
     checkpoint.path.unlink(missing_ok=True)
@@ -113,6 +123,41 @@ class EpochEnd(Callback):
         )
         self.checkpoint.save(self.history)
         self.track.log_epoch(self.history[-1])
+
+
+class Progress(Callback):
+    """A bar over the batches where there is a terminal, and one line an epoch anywhere: fastai's bars fill a log."""
+
+    order = 70  # after EpochEnd
+
+    def __init__(self, history: list[dict] = (), epochs: int = 0):
+        self.history, self.epochs, self.known = history, epochs, len(history)
+
+    def before_train(self):
+        self._bar("train")
+
+    def before_validate(self):
+        self._bar("valid")
+
+    def after_batch(self):
+        self.bar.update()
+
+    def after_train(self):
+        self.bar.close()
+
+    def after_validate(self):
+        self.bar.close()
+
+    def _bar(self, what: str):
+        epoch = f"epoch {len(self.history) + 1}/{self.epochs} {what}" if self.epochs else "predict"
+        self.bar = tqdm(total=len(self.dl), desc=epoch, unit=" batches", leave=False, disable=None)
+
+    def after_epoch(self):
+        if len(self.history) > self.known:
+            self.known = len(self.history)
+            row = self.history[-1]
+            losses = "  ".join(f"{k} {v:.4f}" for k, v in row.items() if k.startswith(("train", "valid")))
+            print(f"epoch {self.known}/{self.epochs}  {losses}  {row['seconds']:.0f} s", flush=True)
 
 
 class Checkpoint:

@@ -83,7 +83,7 @@ def _download(source: Source, cache: Path, data_dir: Path | None) -> Path:
         final.parent.mkdir(parents=True, exist_ok=True)
         with urllib.request.urlopen(source.url, timeout=30) as response, open(part, "wb") as out:
             size = int(response.headers.get("Content-Length") or 0)
-            with tqdm(total=size or None, unit="B", unit_scale=True, desc=final.name) as bar:
+            with tqdm(total=size or None, unit="B", unit_scale=True, desc=final.name, disable=None) as bar:
                 while block := response.read(1 << 20):
                     out.write(block)
                     bar.update(len(block))
@@ -134,7 +134,7 @@ def members(path: Path, pattern: str) -> Iterator[tuple[re.Match, bytes]]:
 def bz2_lines(path: Path) -> Iterator[str]:
     """The lines of a bzip2 file, as a stream, with a progress bar over the compressed bytes."""
     with readable(path), open(path, "rb") as raw, bz2.open(raw, "rt", encoding="utf-8") as lines:
-        with tqdm(total=path.stat().st_size, unit="B", unit_scale=True, desc=path.name) as bar:
+        with tqdm(total=path.stat().st_size, unit="B", unit_scale=True, desc=path.name, leave=False, disable=None) as bar:
             for n, line in enumerate(lines):
                 if n % 10_000 == 0:
                     bar.update(raw.tell() - bar.n)
