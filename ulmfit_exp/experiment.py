@@ -83,8 +83,14 @@ def parse(experiment: type[Experiment], args: list[str]) -> Experiment:
             name = arg.partition("=")[2] or (args[i + 1] if i + 1 < len(args) else "")
     default = experiment(recipe_name=name, recipe=RECIPES.get(name, RECIPES["small"]))
     module = sys.modules[experiment.__module__]
-    return tyro.cli(experiment, args=args, default=default, prog=f"python -m experiments.{experiment.name}",
-                    description=module.__doc__, config=(tyro.conf.FlagCreatePairsOff,))
+    return tyro.cli(
+        experiment,
+        args=args,
+        default=default,
+        prog=f"python -m experiments.{experiment.name}",
+        description=module.__doc__,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
 
 
 def run(settings: Experiment) -> Path:

@@ -1,5 +1,6 @@
 """fastai's AWD_LSTM learners for the two tasks, with the fixes that fastai needs; weights in and out."""
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -27,15 +28,15 @@ from .recipe import Model, Recipe, Training
 
 # The paper's Adam: beta1 0.7, beta2 0.99 (section 4.1).
 OPTIMIZER = partial(Adam, mom=0.7, sqr_mom=0.99)
+LM_HEAD = {"tie_weights": True, "out_bias": True}
 
 
 def lm_learner(dls: TextDataLoaders, recipe: Recipe, precision: str, path: Path) -> LMLearner:
     """A language-model learner with random weights; 4 layer groups: the LSTMs, then embedding and decoder."""
-    config = {**_config(recipe.model), "output_p": recipe.model.output_p, "tie_weights": True, "out_bias": True}
     return language_model_learner(
         dls,
         AWD_LSTM,
-        config=config,
+        config={**_config(recipe.model), **LM_HEAD},
         drop_mult=recipe.lm.drop_mult,
         pretrained=False,
         **_common(recipe.lm, precision, path),
@@ -49,7 +50,7 @@ def clas_learner(dls: TextDataLoaders, n_out: int, recipe: Recipe, precision: st
         AWD_LSTM,
         seq_len=recipe.seq_len,
         max_len=recipe.max_len,
-        config={**_config(recipe.model), "output_p": recipe.model.output_p},
+        config=_config(recipe.model),
         drop_mult=recipe.clas.drop_mult,
         n_out=n_out,
         pretrained=False,
@@ -64,8 +65,7 @@ def clas_learner(dls: TextDataLoaders, n_out: int, recipe: Recipe, precision: st
 
 
 def _config(model: Model) -> dict:
-    shape = {k: getattr(model, k) for k in ("emb_sz", "n_hid", "n_layers", "hidden_p", "input_p", "embed_p", "weight_p")}
-    return {**shape, "pad_token": 1, "bidir": False}
+    return {**asdict(model), "pad_token": 1, "bidir": False}
 
 
 def _common(training: Training, precision: str, path: Path) -> dict:
@@ -127,10 +127,6 @@ def load_weights(learn: TextLearner, path: Path) -> None:
 
 def load_lm_encoder(learn: TextLearner, path: Path, recipe: Recipe) -> None:
     """The encoder of a saved language model with the same vocabulary, into a classifier."""
-    lm = get_language_model(
-        AWD_LSTM,
-        len(learn.dls.vocab),
-        config={**_config(recipe.model), "output_p": 0.0, "tie_weights": True, "out_bias": True},
-    )
+    lm = get_language_model(AWD_LSTM, len(learn.dls.vocab), config={**_config(recipe.model), **LM_HEAD})
     load_model(lm, str(path))
     learn.model[0].module.load_state_dict(lm[0].state_dict())

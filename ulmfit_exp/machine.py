@@ -3,10 +3,12 @@
 import ctypes
 import os
 import platform
+import re
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
+import psutil
 import torch
 from fastai.callback.core import Callback
 
@@ -45,46 +47,38 @@ def precision_cbs(precision: str) -> list[Callback]:
     return {"fp32": [], "bf16": [Autocast()]}[precision]
 
 
-def versions() -> dict[str, str]:
-    """Versions of what can change a figure."""
+def description() -> dict:
+    """`versions`, `commit` and `machine`, for records."""
+    return {"versions": _versions(), "commit": _commit(), "machine": _machine()}
+
+
+def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}}
 
 
-def commit() -> str:
+def _commit() -> str:
     """The commit of this code, with + where files differ from it; empty outside a git checkout."""
-    root = Path(__file__).parent.parent
+    git = ["git", "-C", str(Path(__file__).parent)]
     try:
-        git = ["git", "-C", str(root)]
-        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
-        dirty = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
+        head, changes = (
+            subprocess.run([*git, *command], capture_output=True, text=True, check=True).stdout.strip()
+            for command in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
+    return head + ("+" if changes else "")
 
 
-def machine() -> dict:
+def _machine() -> dict:
     """Processor, cores, memory and accelerator, without any name or path of the machine."""
-    cpu = platform.processor() or platform.machine()
-    memory = 0
-    try:
-        info = Path("/proc/cpuinfo").read_text()
-        cpu = next(line.split(":", 1)[1].strip() for line in info.splitlines() if line.startswith("model name"))
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (OSError, ValueError, StopIteration):
-        pass
+    cpu = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    name = re.search(r"model name\s*: (.*)", cpu)
     return {
-        "cpu": cpu,
-        "bf16": "avx512_bf16" in torch.backends.cpu.get_cpu_capability().lower() or _has_flag("avx512_bf16"),
+        "cpu": name[1] if name else platform.processor() or platform.machine(),
+        "bf16": "avx512_bf16" in cpu,
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "memory_gib": round(memory / 2**30, 1),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "system": platform.system(),
     }
-
-
-def _has_flag(flag: str) -> bool:
-    try:
-        return flag in Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False

@@ -15,7 +15,7 @@ def stage_line(stage: Stage) -> None:
 
 def record(settings, run, stages: dict[str, Stage]) -> dict:
     """What `result.json` holds: settings, data, seed, stages, figures, versions, commit and machine."""
-    from .machine import commit, machine, versions
+    from .machine import description
 
     figures = stages["eval"].info["figures"]
     trained = [s.info for s in stages.values() if "tokens_per_second" in s.info]
@@ -33,7 +33,13 @@ def record(settings, run, stages: dict[str, Stage]) -> dict:
             **{k: stages["tokens"].info[k] for k in ("tokens", "vocab", "unknown")},
         },
         "stages": [
-            {"name": name, "path": f"stages/{s.name}", "seconds": s.info["seconds"], "reused": s.reused, "wandb": s.info.get("wandb")}
+            {
+                "name": name,
+                "path": f"stages/{s.name}",
+                "seconds": s.info["seconds"],
+                "reused": s.reused,
+                "wandb": s.info.get("wandb"),
+            }
             for name, s in stages.items()
         ],
         "valid": {k: figures["mean"]["valid"][k] for k in ("error", "loss")},
@@ -43,9 +49,7 @@ def record(settings, run, stages: dict[str, Stage]) -> dict:
         "paper": settings.paper,
         "tokens_per_second": round(tokens / max(seconds, 1e-9)),
         "history": {name: s.info["history"] for name, s in stages.items() if "history" in s.info},
-        "versions": versions(),
-        "commit": commit(),
-        "machine": machine(),
+        **description(),
     }
 
 

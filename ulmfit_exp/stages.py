@@ -7,14 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from fastai.text.all import set_seed
 from sklearn.metrics import log_loss
 
-from . import learners
+from . import learners, machine
 from .baselines import tfidf
 from .corpora.corpus import Corpus
-from .machine import commit, machine, versions
 from .recipe import Recipe
 from .store import Stage, stage
 from .tokens import clas_dl, dls_clas, dls_lm, read_tokens, write_tokens
@@ -38,7 +36,7 @@ class Run:
 
     def tracker(self, job_type: str, name: str, inputs: dict) -> Tracker:
         """A W&B run for one stage, with everything that went into it as its config."""
-        config = {**inputs, "digest": self.corpus.digest, "versions": versions(), "commit": commit(), "machine": machine()}
+        config = {**inputs, "digest": self.corpus.digest, **machine.description()}
         tags = [self.corpus.name, f"seed {self.seed}", *self.tags]
         return Tracker(self.wandb, self.home, self.group, job_type, name, tags, config)
 
@@ -46,8 +44,9 @@ class Run:
 def tokenize(run: Run) -> Stage:
     """The corpus as token ids with its vocabulary; the same for all labels of the same texts and splits."""
     recipe = run.recipe
-    inputs = {"texts": run.corpus.text_digest, "max_vocab": recipe.max_vocab, "min_freq": recipe.min_freq}
-    return stage(run.home, "tokens", inputs, lambda work: write_tokens(run.corpus, recipe.max_vocab, recipe.min_freq, work))
+    limits = {"max_vocab": recipe.max_vocab, "min_freq": recipe.min_freq}
+    inputs = {"texts": run.corpus.text_digest, **limits}
+    return stage(run.home, "tokens", inputs, lambda folder: write_tokens(run.corpus, folder, **limits))
 
 
 def finetune_lm(run: Run, tokens: Stage, direction: str) -> Stage:
@@ -119,10 +118,8 @@ def evaluate(run: Run, tokens: Stage, classifiers: dict[str, Stage]) -> Stage:
         truth = rows["label"].map({c: i for i, c in enumerate(run.corpus.classes)}).to_numpy()
         probs = {d: _predict(run, tokens, s, d, folder) for d, s in classifiers.items()}
         probs["mean"] = sum(probs.values()) / len(probs)
-        figures = {
-            d: {s: _figures(p[(rows["split"] == s).to_numpy()], truth[(rows["split"] == s).to_numpy()]) for s in ("valid", "test")}
-            for d, p in probs.items()
-        }
+        where = {s: (rows["split"] == s).to_numpy() for s in ("valid", "test")}
+        figures = {d: {s: _figures(p[at], truth[at]) for s, at in where.items()} for d, p in probs.items()}
         table = pd.DataFrame(probs["mean"], index=rows.index, columns=[f"p {c}" for c in run.corpus.classes])
         predicted = probs["mean"].argmax(axis=1)
         table.insert(0, "split", rows["split"])
@@ -130,7 +127,7 @@ def evaluate(run: Run, tokens: Stage, classifiers: dict[str, Stage]) -> Stage:
         table.insert(2, "predicted", [run.corpus.classes[i] for i in predicted])
         table.to_csv(folder / "predictions.csv", index_label="row", float_format="%.6g")
         track = run.tracker("eval", f"{run.corpus.name} eval", inputs)
-        test = (rows["split"] == "test").to_numpy()
+        test = where["test"]
         track.log_test(
             rows["text"][test].tolist(),
             truth[test].tolist(),
@@ -178,7 +175,6 @@ def run_all(run: Run, directions: tuple[str, ...], report: Callable[[Stage], Non
         report(s)
         return s
 
-    torch.set_num_threads(torch.get_num_threads())
     done("baseline", baseline(run))
     tokens = done("tokens", tokenize(run))
     classifiers = {}

@@ -9,7 +9,6 @@ import errno
 import hashlib
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -98,7 +97,7 @@ def write_json(path: Path, value) -> None:
 
 
 class replacing:
-    """`with replacing(path) as part`: what is written to `part` takes the place of `path` at once, or leaves nothing."""
+    """`with replacing(path) as part`: what is written to `part` becomes `path` at once, or leaves nothing."""
 
     def __init__(self, path: Path):
         self.path, self.part = path, path.with_name(path.name + ".part")
@@ -110,8 +109,3 @@ class replacing:
         if kind is None:
             os.replace(self.part, self.path)
         self.part.unlink(missing_ok=True)
-
-
-def clear(folder: Path) -> None:
-    """Remove a folder and what is in it, if it is there."""
-    shutil.rmtree(folder, ignore_errors=True)

@@ -43,7 +43,7 @@ class Tokens:
         return np.diff(self.offsets)
 
 
-def write_tokens(corpus: Corpus, max_vocab: int, min_freq: int, folder: Path) -> dict:
+def write_tokens(corpus: Corpus, folder: Path, max_vocab: int, min_freq: int) -> dict:
     """Tokenise with fastai's rules and spaCy, one text at a time, into `folder`. Test and valid words are not counted.
 
     Words become numbers in the order in which they are met, and their final ids when all have been counted.

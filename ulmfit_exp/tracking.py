@@ -54,7 +54,7 @@ class Tracker:
         if self.run:
             self._safely(lambda: self.run.log({**values, "step": self.step}))
 
-    def log_test(self, texts: list[str], truth: list[int], predicted: list[int], confidence, classes: list[str]) -> None:
+    def log_test(self, texts: list[str], truth: list[int], predicted: list[int], confidence, classes: list[str]):
         """A confusion matrix, and a table of test texts (cut at 500 characters, 1,000 rows) with what was predicted."""
         if self.run:
             self._safely(lambda: self._log_test(texts, truth, predicted, confidence, classes))

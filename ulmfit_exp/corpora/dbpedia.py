@@ -41,18 +41,30 @@ TYPES = Source(
 )
 # The classes of the ontology set, as Zhang et al. (2015) number them from 1.
 ONTOLOGY_CLASSES = (
-    "Company EducationalInstitution Artist Athlete OfficeHolder MeanOfTransportation Building "
-    "NaturalPlace Village Animal Plant Album Film WrittenWork"
-).split()
+    "Company",
+    "EducationalInstitution",
+    "Artist",
+    "Athlete",
+    "OfficeHolder",
+    "MeanOfTransportation",
+    "Building",
+    "NaturalPlace",
+    "Village",
+    "Animal",
+    "Plant",
+    "Album",
+    "Film",
+    "WrittenWork",
+)
 
 
 def load(
     data_dir: Path | None,
     level: str = "ontology",
-    dump_classes: tuple[str, ...] = tuple(ONTOLOGY_CLASSES),
+    dump_classes: tuple[str, ...] = ONTOLOGY_CLASSES,
     dump_rows: int = 1000,
 ) -> Corpus:
-    """`level` is ontology, l1, l2, l3 or dump; the dump keeps at most `dump_rows` abstracts of each of `dump_classes`."""
+    """`level` is ontology, l1, l2, l3 or dump; of the dump, `dump_rows` abstracts a class."""
     if level == "ontology":
         df = _ontology(data_dir)
     elif level == "dump":
@@ -69,14 +81,14 @@ def load(
 
 def _ontology(data_dir: Path | None) -> pd.DataFrame:
     path = find(ONTOLOGY, data_dir)
-    parts = {m["split"]: _zhang_csv(data, path, m[0], m["split"]) for m, data in members(path, r"(?P<split>train|test)\.csv")}
+    parts = {m["split"]: data for m, data in members(path, r"(?P<split>train|test)\.csv")}
     if set(parts) != {"train", "test"}:
         raise DataError(f"{path} does not hold train.csv and test.csv")
-    return hold_out(pd.concat([parts["train"], parts["test"]], ignore_index=True))
+    tables = [_zhang_csv(parts[split], f"{path}, {split}.csv", split) for split in ("train", "test")]
+    return hold_out(pd.concat(tables, ignore_index=True))
 
 
-def _zhang_csv(data: bytes, path: Path, name: str, split: str) -> pd.DataFrame:
-    where = f"{path}, {name.lstrip('/')}"
+def _zhang_csv(data: bytes, where: str, split: str) -> pd.DataFrame:
     try:
         df = pd.read_csv(io.BytesIO(data), header=None, dtype=str, keep_default_na=False, encoding="utf-8")
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as e:

@@ -133,9 +133,9 @@ def members(path: Path, pattern: str) -> Iterator[tuple[re.Match, bytes]]:
 
 def bz2_lines(path: Path) -> Iterator[str]:
     """The lines of a bzip2 file, as a stream, with a progress bar over the compressed bytes."""
-    with readable(path), open(path, "rb") as raw, bz2.open(raw, "rt", encoding="utf-8") as lines:
-        with tqdm(total=path.stat().st_size, unit="B", unit_scale=True, desc=path.name, leave=False, disable=None) as bar:
-            for n, line in enumerate(lines):
-                if n % 10_000 == 0:
-                    bar.update(raw.tell() - bar.n)
-                yield line
+    bar = tqdm(total=path.stat().st_size, unit="B", unit_scale=True, desc=path.name, leave=False, disable=None)
+    with readable(path), bar, open(path, "rb") as raw, bz2.open(raw, "rt", encoding="utf-8") as lines:
+        for n, line in enumerate(lines):
+            if n % 10_000 == 0:
+                bar.update(raw.tell() - bar.n)
+            yield line

@@ -11,8 +11,16 @@ from .corpus import Corpus, DataError, hold_out
 from .files import Source, find, readable
 
 _ADDRESS = "https://cogcomp.seas.upenn.edu/Data/QA/QC/"
-TRAIN = Source("trec/train_5500.label", _ADDRESS + "train_5500.label", "9e4c8bdcaffb96ed61041bd64b564183d52793a8e91d84fc3a8646885f466ec3")
-TEST = Source("trec/TREC_10.label", _ADDRESS + "TREC_10.label", "033f22c028c2bbba9ca682f68ffe204dc1aa6e1cf35dd6207f2d4ca67f0d0e8e")
+TRAIN = Source(
+    "trec/train_5500.label",
+    _ADDRESS + "train_5500.label",
+    "9e4c8bdcaffb96ed61041bd64b564183d52793a8e91d84fc3a8646885f466ec3",
+)
+TEST = Source(
+    "trec/TREC_10.label",
+    _ADDRESS + "TREC_10.label",
+    "033f22c028c2bbba9ca682f68ffe204dc1aa6e1cf35dd6207f2d4ca67f0d0e8e",
+)
 
 
 def load(data_dir: Path | None) -> Corpus:
