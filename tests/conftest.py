@@ -37,3 +37,36 @@ def shared() -> Path:
 def sfu(tmp_path) -> Sfu:
     """A forward SFU run in miniature, of seconds, in its own home."""
     return Sfu(recipe_name="tiny", recipe=FORWARD, miniature=True, home=tmp_path / "home", wandb="disabled")
+
+
+@pytest.fixture(scope="session")
+def quick_tokens(tmp_path_factory):
+    """The SFU miniature and its tokens."""
+    from ulmfit_exp.corpora import files, sfu
+    from ulmfit_exp.tokens import read_tokens, write_tokens
+
+    corpus, folder = sfu.load(files.MINIATURE, "category"), tmp_path_factory.mktemp("tokens")
+    write_tokens(corpus, folder, QUICK.max_vocab, QUICK.min_freq)
+    return corpus, read_tokens(folder)
+
+
+@pytest.fixture
+def one_learner(quick_tokens, tmp_path):
+    """A function that makes a fresh learner for lm or clas, with the same first weights each time for a seed."""
+    from fastai.text.all import set_seed
+
+    from ulmfit_exp import learners
+    from ulmfit_exp.tokens import dls_clas, dls_lm
+    from ulmfit_exp.training import quiet
+
+    corpus, tokens = quick_tokens
+
+    def make(task: str = "clas"):
+        set_seed(1)
+        if task == "lm":
+            dls = dls_lm(tokens, corpus, QUICK.lm.bs, QUICK.seq_len, backwards=False)
+            return quiet(learners.lm_learner(dls, QUICK, "fp32", tmp_path))
+        dls = dls_clas(tokens, corpus, QUICK.clas.bs, QUICK.seq_len, backwards=False)
+        return quiet(learners.clas_learner(dls, len(corpus.classes), QUICK, "fp32", tmp_path))
+
+    return make

@@ -37,9 +37,7 @@ def test_miniatures_are_large_and_varied_enough(load, options):
 
 
 def test_the_two_dbpedia_miniatures_hold_the_same_texts():
-    ontology = pd.concat(
-        pd.read_csv(MINIATURE / "dbpedia_csv" / f"{s}.csv", header=None) for s in ("train", "test")
-    )
+    ontology = pd.concat(pd.read_csv(MINIATURE / "dbpedia_csv" / f"{s}.csv", header=None) for s in ("train", "test"))
     assert set(ontology[2]) == texts(dbpedia.load(MINIATURE, "l1"), "train", "valid", "test")
 
 

@@ -98,7 +98,7 @@ def run(settings: Experiment) -> Path:
     from . import report, stages
     from .corpora.files import DATA_VARIABLE, MINIATURE
     from .machine import keep_memory
-    from .store import digest, write_json
+    from .store import digest, writable, write_json
 
     keep_memory()
     data_dir = settings.data_dir or (Path(d) if (d := os.environ.get(DATA_VARIABLE)) else None)
@@ -117,8 +117,9 @@ def run(settings: Experiment) -> Path:
     record = report.record(settings, this, done)
     name = f"{corpus.name}-{settings.recipe_name}-seed{settings.seed}-{digest(record['settings'])}"
     path = settings.home / "runs" / name / "result.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, record)
+    with writable(settings.home):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, record)
     print(report.table(record))
     print(report.how_to_look(record, settings.home))
     return path

@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from fastai.text.all import (
     AWD_LSTM,
     Adam,
@@ -74,20 +73,32 @@ def _common(training: Training, precision: str, path: Path) -> dict:
 
 
 class BatchFreeEncoder(SentenceEncoder):
-    """fastai's encoder (BPT3C), made to give a text the same states whatever it is batched with, and in any order.
+    """fastai's encoder (BPT3C), made to give a text the same states however it is padded, batched and ordered.
 
-    fastai 2.8 takes for granted that the longest text comes first, and counts `max_len` from the end of the batch and
-    not of the chunk grid. test_learners says when this is no longer needed.
+    fastai 2.8 takes for granted that rows come longest first and that each text reaches the batch's last chunk, which
+    its padding does not see to; it then runs the wrong rows. Here every text is laid out anew: on whole chunks, ending
+    in the last. test_learners says when this is no longer needed.
     """
 
+    def __init__(self, bptt: int, module: Module, pad_idx: int, max_len: int):
+        super().__init__(bptt, module, pad_idx, max_len - max_len % bptt)
+
     def forward(self, input):
-        if self.max_len is not None and input.size(1) > self.max_len:
-            input = F.pad(input, (0, -input.size(1) % self.bptt), value=self.pad_idx)
-        padded_before = (input != self.pad_idx).long().argmax(dim=1)
-        order = padded_before.argsort(stable=True)
-        out, mask = super().forward(input[order])
+        order = (input != self.pad_idx).sum(dim=1).argsort(descending=True, stable=True)
+        out, mask = super().forward(on_chunks(input[order], self.bptt, self.pad_idx))
         back = order.argsort()
         return out[back], mask[back]
+
+
+def on_chunks(input: torch.Tensor, bptt: int, pad_idx: int = 1) -> torch.Tensor:
+    """Token ids `bs x len`, padded anyhow -> the same texts, each starting on a chunk and ending in the last one."""
+    real = input != pad_idx
+    lengths, starts = real.sum(dim=1, keepdim=True), real.long().argmax(dim=1, keepdim=True)
+    before = (lengths - 1) // bptt  # chunks of a text before its last
+    width = before.max() * bptt + (lengths - before * bptt).max()
+    place = torch.arange(int(width), device=input.device) - (before.max() - before) * bptt  # in the text
+    ids = input.gather(1, (starts + place).clamp(0, input.size(1) - 1))
+    return ids.masked_fill((place < 0) | (place >= lengths), pad_idx)
 
 
 class ConcatPoolClassifier(Module):

@@ -9,13 +9,16 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+CHECKPOINT = "checkpoint.pt"
 FORMAT = 1  # raise it when the same inputs would give another result: finished stages are then not reused
 
 
@@ -46,28 +49,50 @@ def stage(home: Path, kind: str, inputs: dict, work: Callable[[Path], dict]) -> 
     final, under_way = home / "stages" / name, home / "work" / name
     if final.exists():
         return _finished(final)
-    try:
-        for folder in (final.parent, under_way, home / "locks"):
+    with writable(home):
+        for folder in (final.parent, under_way.parent, home / "locks"):
             folder.mkdir(parents=True, exist_ok=True)
         with _lock(home / "locks" / f"{name}.lock", name):
             if final.exists():
                 return _finished(final)
             under_way.mkdir(exist_ok=True)
             start = time.monotonic()
-            info = work(under_way)
-            info.setdefault("seconds", round(time.monotonic() - start, 1))
-            write_json(under_way / "stage.json", {"name": name, "inputs": inputs, "info": info})
+            try:
+                info = work(under_way)
+                info.setdefault("seconds", round(time.monotonic() - start, 1))
+                write_json(under_way / "stage.json", {"name": name, "inputs": inputs, "info": info})
+            except BaseException:
+                _keep_checkpoint_alone(under_way)
+                raise
+            (under_way / CHECKPOINT).unlink(missing_ok=True)
             os.replace(under_way, final)
-    except OSError as e:
-        if e.errno == errno.ENOSPC:
-            raise StoreError(
-                f"the disk is full: stage {name} in {home} was not finished. Free some space and give the same command "
-                "again; it goes on from the last complete epoch"
-            ) from e
-        if e.errno in (errno.EACCES, errno.EROFS):
-            raise StoreError(f"{home} cannot be written ({e.strerror}); choose another folder with --home") from e
-        raise
     return Stage(name, final, info, reused=False)
+
+
+def _keep_checkpoint_alone(folder: Path) -> None:
+    """What a failed stage leaves is its last checkpoint or nothing."""
+    for file in folder.iterdir():
+        if file.name != CHECKPOINT:
+            file.unlink()
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+@contextmanager
+def writable(home: Path):
+    """Turn a full disk or a folder that may not be written, however a library tells of it, into one `StoreError`."""
+    try:
+        yield
+    except Exception as e:
+        code = getattr(e, "errno", None)
+        if code in (errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+            raise StoreError(f"{home} cannot be written ({e.strerror}); choose another folder with --home") from e
+        if code in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(e) or shutil.disk_usage(home).free < 2**20:
+            raise StoreError(
+                f"the disk of {home} is full. Free some space and give the same command again; "
+                "it goes on from the last complete epoch"
+            ) from e
+        raise
 
 
 def _lock(path: Path, name: str) -> FileLock:

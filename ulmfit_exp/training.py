@@ -1,6 +1,7 @@
 """Running the phases of a recipe with fastai: schedules, seeds, and going on after a kill."""
 
 import hashlib
+import io
 import math
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from fastai.text.all import Callback, Learner, ParamScheduler, ProgressCallback,
 from tqdm.auto import tqdm
 
 from .recipe import Phase, Training
-from .store import replacing
+from .store import CHECKPOINT, replacing
 from .tracking import Tracker
 
 PAD = 1
@@ -27,7 +28,8 @@ def quiet(learn: Learner) -> Learner:
 def stlr(t: int, steps: int, cut_frac: float = 0.1, ratio: float = 32) -> float:
     """Share of the highest rate at step `t` of `steps`: slanted triangular rates (paper, equation 3).
 
-    With fewer than 1/cut_frac steps the paper's cut would be 0; it is then 1.
+    `ratio` is how much smaller the lowest rate is than the highest. Where `cut` is rounded down, the equation's last
+    steps would fall below that, and even below 0; they stay at it. A `cut` of 0 becomes 1.
     """
     cut = max(1, math.floor(steps * cut_frac))
     p = t / cut if t < cut else 1 - (t - cut) / (cut * (1 / cut_frac - 1))
@@ -39,7 +41,7 @@ def train(learn: Learner, training: Training, seed: int, work: Path, track: Trac
 
     Returns `history` (a dict an epoch), `seconds` and `tokens_per_second`, over all processes that took part.
     """
-    checkpoint = Checkpoint(work / "checkpoint.pt", learn)
+    checkpoint = Checkpoint(work / CHECKPOINT, learn)
     epochs = sum(phase.epochs for phase in training.phases)
     history, optimizer = checkpoint.load()
     for row in history:
@@ -56,7 +58,6 @@ def train(learn: Learner, training: Training, seed: int, work: Path, track: Trac
         fit(learn, phase, done, [EpochSeed(seed, i), end, Progress(history, epochs)])
     seconds = sum(row["seconds"] for row in history)
     tokens = sum(row["tokens"] for row in history)
-    checkpoint.path.unlink(missing_ok=True)
     return {"seconds": round(seconds, 1), "tokens_per_second": round(tokens / max(seconds, 1e-9)), "history": history}
 
 
@@ -100,22 +101,24 @@ class EpochEnd(Callback):
         self.phase, self.start, self.history, self.checkpoint, self.track = phase, start, history, checkpoint, track
 
     def before_epoch(self):
-        self.began, self.tokens = time.monotonic(), 0
+        self.began, self.tokens, self.losses = time.monotonic(), 0, []
 
     def after_batch(self):
         if self.training:
             self.tokens += int((self.x != PAD).sum())
+            self.losses.append(float(self.loss))
             self.track.log_rates(self.phase, [h["lr"] for h in self.opt.hypers], self.opt.frozen_idx)
 
     def after_epoch(self):
         if self.epoch < self.start:  # fastai calls this for the epochs that it skips, too
             return
-        names = ["train_loss", "valid_loss", *(f"valid_{m.name}" for m in self.learn.metrics)]
+        names = ["valid_loss", *(f"valid_{m.name}" for m in self.learn.metrics)]
         self.history.append(
             {
                 "phase": self.phase,
                 "epoch": self.epoch,
-                **dict(zip(names, map(float, self.recorder.values[-1]))),
+                "train_loss": sum(self.losses) / len(self.losses),  # fastai's is smoothed over earlier epochs
+                **dict(zip(names, map(float, self.recorder.values[-1][1:]))),
                 "lr": float(self.opt.hypers[-1]["lr"]),
                 "tokens": self.tokens,
                 "seconds": round(time.monotonic() - self.began, 3),
@@ -170,8 +173,10 @@ class Checkpoint:
         opt = self.learn.opt
         hypers = [{k: float(v) if isinstance(v, float) else v for k, v in h.items()} for h in opt.hypers]
         optimizer = {"state": [dict(opt.state[p]) for p, *_ in opt.all_params()], "hypers": hypers}
+        saved = io.BytesIO()  # a full disk is then an OSError, which torch's own writer hides
+        torch.save({"model": self.learn.model.state_dict(), "optimizer": optimizer, "history": history}, saved)
         with replacing(self.path) as part:
-            torch.save({"model": self.learn.model.state_dict(), "optimizer": optimizer, "history": history}, part)
+            part.write_bytes(saved.getbuffer())
 
     def load(self) -> tuple[list[dict], dict | None]:
         """Put the saved weights into the model; (history, optimizer state), empty where there is no checkpoint."""

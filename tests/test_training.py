@@ -1,0 +1,129 @@
+"""The method: recipe values, schedules, rates, seeds; going on after a kill."""
+
+import math
+from dataclasses import FrozenInstanceError, replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import FORWARD, QUICK
+
+from ulmfit_exp import training
+from ulmfit_exp.recipe import RECIPES, Phase, gradual
+from ulmfit_exp.training import stlr
+
+# Schedules
+
+
+@pytest.mark.parametrize("steps", [20, 100, 1234])
+def test_stlr_is_the_papers_equation_3(steps):
+    cut_frac, ratio, highest = 0.1, 32, 0.01
+    cut = math.floor(steps * cut_frac)
+    for t in range(steps):
+        p = t / cut if t < cut else max(0, 1 - (t - cut) / (cut * (1 / cut_frac - 1)))
+        assert highest * stlr(t, steps) == pytest.approx(highest * (1 + p * (ratio - 1)) / ratio, rel=1e-12)
+    assert stlr(0, steps) == pytest.approx(1 / 32) and stlr(cut, steps) == 1
+
+
+def test_stlr_of_a_few_steps_stays_between_its_bounds():
+    assert all(1 / 32 <= stlr(t, steps) <= 1 for steps in range(1, 30) for t in range(steps))
+
+
+def test_rates_in_training_follow_stlr_and_fall_by_the_decay_from_layer_to_layer(one_learner):
+    learn, rates = one_learner(), []
+    phase = Phase(epochs=2, lr=0.01, decay=2.6)
+
+    class Look(training.Callback):
+        order = 61  # after ParamScheduler
+
+        def before_batch(self):
+            if self.training:
+                rates.append([h["lr"] for h in self.opt.hypers])
+
+    learn.create_opt()
+    training.fit(learn, phase, 0, [Look()])
+    rates = np.array(rates)
+    assert len(rates) == 2 * len(learn.dls.train)
+    assert np.allclose(rates[:, 1:] / rates[:, :-1], 2.6)
+    assert np.allclose(rates[:, -1], [0.01 * stlr(t, len(rates)) for t in range(len(rates))])
+
+
+def test_gradual_unfreezing_frees_one_more_group_each_phase_and_frozen_weights_stay(one_learner):
+    phases = gradual(groups=5, epochs=1, last=3, lr=0.02)
+    assert [p.freeze_to for p in phases] == [-1, -2, -3, -4, 0] and phases[-1].epochs == 3
+    learn = one_learner()
+    for phase in phases[:3]:
+        before = [[p.detach().clone() for p in group] for group in learn.splitter(learn.model)]
+        learn.create_opt()
+        learn.freeze_to(phase.freeze_to)
+        training.fit(learn, phase, 0, [])
+        after = learn.splitter(learn.model)
+        moved = [any(not torch.equal(a, b) for a, b in zip(x, y)) for x, y in zip(before, after)]
+        assert moved == [i >= 5 + phase.freeze_to for i in range(5)]
+
+
+def test_recipes_are_frozen_and_refuse_unknown_fields():
+    with pytest.raises(FrozenInstanceError):
+        RECIPES["paper"].seq_len = 5
+    with pytest.raises(TypeError, match="lmm"):
+        replace(RECIPES["paper"], lmm=3)
+
+
+def test_the_paper_recipe_has_the_papers_values():
+    paper = RECIPES["paper"]
+    assert (paper.model.emb_sz, paper.model.n_hid, paper.model.n_layers, paper.seq_len) == (400, 1150, 3, 70)
+    assert [getattr(paper.model, f"{k}_p") for k in ("output", "hidden", "input", "embed", "weight")] == [
+        0.4, 0.3, 0.4, 0.05, 0.5,
+    ]  # fmt: skip
+    assert paper.lm.phases[0].lr == 0.004 and {p.lr for p in paper.clas.phases} == {0.01}
+    assert paper.lm.bs == paper.clas.bs == 64 and sum(p.epochs for p in paper.clas.phases) == 50
+
+
+# A kill between any two epochs
+
+
+class Killed(BaseException):
+    """Stands in for SIGKILL: nothing catches it."""
+
+
+class Track:
+    """A tracker that only counts epochs, and kills the run after so many."""
+
+    def __init__(self, kill_after: int | None = None):
+        self.left = kill_after
+
+    def log_epoch(self, row):
+        if self.left is not None:
+            self.left -= 1
+            if self.left == 0:
+                raise Killed
+
+    def log_rates(self, *args):
+        pass
+
+
+@pytest.mark.parametrize("task", ["lm", "clas"])
+@pytest.mark.parametrize("after", [1, 2])
+def test_going_on_after_a_kill_gives_the_same_weights(task, after, one_learner, tmp_path):
+    recipe = getattr(QUICK, task)
+    whole = one_learner(task)
+    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
+    history = training.train(whole, recipe, 7, tmp_path / "a", Track())["history"]
+
+    with pytest.raises(Killed):
+        training.train(one_learner(task), recipe, 7, tmp_path / "b", Track(kill_after=after))
+    again = one_learner(task)
+    torch.rand(3), np.random.rand(3)  # the new process's random state is another
+    rest = training.train(again, recipe, 7, tmp_path / "b", Track())["history"]
+
+    for a, b in zip(whole.model.parameters(), again.model.parameters()):
+        assert torch.equal(a, b)
+    keep = [[{k: v for k, v in row.items() if k != "seconds"} for row in h] for h in (history, rest)]
+    assert keep[0] == keep[1]
+
+
+def test_another_seed_gives_another_model(one_learner, tmp_path):
+    a = training.train(one_learner(), FORWARD.clas, 1, tmp_path, Track())["history"]
+    (tmp_path / "checkpoint.pt").unlink()
+    b = training.train(one_learner(), FORWARD.clas, 2, tmp_path, Track())["history"]
+    assert [r["train_loss"] for r in a] != [r["train_loss"] for r in b]
