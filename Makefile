@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 .PHONY: demo test lint
 demo: .venv/ready
-	$(BIN)/python -m experiments.dbpedia --miniature
+	$(BIN)/python -m experiments.sfu --target category --miniature
 
 test: .venv/ready
 	$(BIN)/python -m pytest

@@ -106,7 +106,7 @@ RECIPES = {
     # The miniatures: seconds an epoch.
     "tiny": Recipe(
         model=Model(emb_sz=48, n_hid=64, output_p=0.1, hidden_p=0.1, input_p=0.1, embed_p=0.0, weight_p=0.1),
-        lm=Training((Phase(epochs=6, lr=0.01, decay=1.0, schedule="one_cycle"),), bs=8),
-        clas=Training(gradual(groups=5, last=4), bs=16),
+        lm=Training((Phase(epochs=12, lr=0.01, decay=1.0, schedule="one_cycle"),), bs=8),
+        clas=Training((*gradual(groups=5)[:-1], Phase(epochs=12, lr=4e-3, decay=1.0)), bs=8),
     ),
 }

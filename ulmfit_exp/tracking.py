@@ -84,4 +84,4 @@ class Tracker:
 def _auto_mode(wandb) -> str:
     if mode := os.environ.get("WANDB_MODE"):
         return mode
-    return "online" if wandb.api.api_key else "offline"
+    return "online" if wandb.login(prompt=False, verify=False) else "offline"

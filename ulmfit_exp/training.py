@@ -106,7 +106,7 @@ class EpochEnd(Callback):
     def after_batch(self):
         if self.training:
             self.tokens += int((self.x != PAD).sum())
-            self.losses.append(float(self.loss))
+            self.losses.append(float(self.loss.detach()))
             self.track.log_rates(self.phase, [h["lr"] for h in self.opt.hypers], self.opt.frozen_idx)
 
     def after_epoch(self):

@@ -1,0 +1,186 @@
+"""Every experiment in miniature, as its user runs it: records, reuse, kills, bad input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import FORWARD, QUICK
+
+from experiments.dbpedia import Dbpedia
+from experiments.imdb import Imdb
+from experiments.sfu import Sfu
+from experiments.squad import Squad
+from experiments.trec import Trec
+from ulmfit_exp.experiment import parse, run
+
+ROOT = Path(__file__).parents[1]
+MODULES = ("sfu", "dbpedia", "squad", "trec", "imdb")
+
+
+def record(settings) -> dict:
+    return json.loads(run(settings).read_text())
+
+
+def figures(record: dict) -> dict:
+    """What must be the same for the same command."""
+    return {k: record[k] for k in ("valid", "test", "directions", "baseline", "corpus")}
+
+
+@pytest.mark.parametrize(
+    "experiment",
+    [Sfu(target="sentiment", fold=4), Sfu(target="category")]
+    + [Dbpedia(level=level) for level in ("ontology", "l1", "l2", "l3")]
+    + [Squad(task="topic"), Squad(task="answerable")],
+    ids=lambda e: e.variant,
+)
+def test_each_experiment_runs_in_miniature(experiment, tmp_path):
+    quick = {"recipe_name": "tiny", "recipe": FORWARD, "miniature": True, "home": tmp_path, "wandb": "disabled"}
+    r = record(replace(experiment, **quick))
+    assert r["experiment"] == experiment.name and r["corpus"]["name"].startswith(experiment.variant)
+    assert set(r["corpus"]["rows"]) == {"train", "valid", "test", "unlabelled"}
+    assert [s["name"] for s in r["stages"]] == ["baseline", "tokens", "lm forward", "clas forward", "eval"]
+    assert all((tmp_path / s["path"]).is_dir() for s in r["stages"])
+    assert r["test"]["n"] == r["corpus"]["rows"]["test"] and r["test"]["error"] == 1 - r["test"]["accuracy"]
+    assert {"error", "loss"} <= set(r["valid"]) and 0 <= r["baseline"]["error"] <= 1
+    assert r["tokens_per_second"] > 0 and r["versions"]["fastai"] and r["machine"]["threads"]
+    assert str(tmp_path) not in json.dumps(r)
+
+
+def test_trec_and_imdb_run_from_their_publishers_files(tmp_path):
+    ask = {"NUM:dist": "How far is town {} ?", "HUM:ind": "Who lives in house {} ?"}
+    lines = [f"{label} {text.format(i)}\n" for i in range(30) for label, text in ask.items()]
+    (tmp_path / "train_5500.label").write_text("".join(lines))
+    (tmp_path / "TREC_10.label").write_text("".join(lines[:10]))
+    for split in ("train", "test"):
+        for label, word in (("pos", "good"), ("neg", "bad"), ("unsup", "odd")):
+            folder = tmp_path / "aclImdb" / split / label
+            folder.mkdir(parents=True)
+            for i in range(20 if split == "train" else 5):
+                (folder / f"{i}_5.txt").write_text(f"A {word} film, number {i}, that I saw with friend {i % 7}.")
+    for experiment, paper in ((Trec, 3.6), (Imdb, 4.6)):
+        settings = experiment(recipe=FORWARD, data_dir=tmp_path, home=tmp_path / "home", wandb="disabled")
+        assert record(settings)["paper"] == paper
+
+
+def test_both_directions_are_averaged_and_the_second_time_all_stages_are_reused(sfu, capsys):
+    both = replace(sfu, recipe=QUICK)
+    first = record(both)
+    assert set(first["directions"]) == {"forward", "backward"}
+    shown = capsys.readouterr().out
+    assert "mean of both directions" in shown and "TF-IDF" in shown
+    second = record(both)
+    assert all(s["reused"] for s in second["stages"]) and not any(s["reused"] for s in first["stages"])
+    assert figures(first) == figures(second)
+    forward = record(sfu)  # shares the baseline, the tokens and the forward stages
+    assert [s["name"] for s in forward["stages"] if not s["reused"]] == ["eval"]
+    assert forward["test"] == first["directions"]["forward"]["test"]
+
+
+def test_predictions_stand_beside_the_texts_they_are_of(sfu):
+    import pandas as pd
+
+    from ulmfit_exp.corpora import files
+    from ulmfit_exp.corpora import sfu as source
+
+    path = run(sfu)
+    r = json.loads(path.read_text())
+    table = pd.read_csv(sfu.home / r["stages"][-1]["path"] / "predictions.csv", index_col="row")
+    corpus = source.load(files.MINIATURE, "sentiment")
+    assert (corpus.df.loc[table.index, "label"] == table["label"]).all()
+    test = table[table["split"] == "test"]
+    assert (test["label"] != test["predicted"]).mean() == pytest.approx(r["test"]["error"])
+
+
+def test_targets_share_the_language_model_but_not_the_classifier(sfu):
+    record(sfu)
+    other = record(replace(sfu, target="category"))
+    assert [s["name"] for s in other["stages"] if s["reused"]] == ["tokens", "lm forward"]
+
+
+def test_the_same_command_in_fresh_homes_gives_identical_figures(sfu, tmp_path):
+    assert figures(record(sfu)) == figures(record(replace(sfu, home=tmp_path / "other")))
+
+
+# A process of its own
+
+
+COMMAND = [sys.executable, "-m", "experiments.sfu", "--miniature", "--wandb", "disabled"]
+SMALL = ["--recipe.direction", "forward", "--recipe.lm.phases.0.epochs", "3", "--recipe.clas.phases.4.epochs", "2"]
+
+
+def command(*args, **env):
+    return subprocess.run(
+        [*COMMAND, *SMALL, *args], capture_output=True, text=True, cwd=ROOT, env={**os.environ, **env}, timeout=300
+    )
+
+
+def test_killed_in_each_stage_the_same_command_ends_with_the_same_figures(tmp_path):
+    whole = command("--home", str(tmp_path / "whole"))
+    assert whole.returncode == 0, whole.stderr
+    home = tmp_path / "killed"
+    for kind in ("lm-forward", "clas-forward"):
+        with subprocess.Popen(
+            [*COMMAND, *SMALL, "--home", str(home)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as p:
+            while not list(home.glob(f"work/{kind}-*/checkpoint.pt")):
+                assert p.poll() is None, f"ended before its {kind} stage had a checkpoint"
+                time.sleep(0.01)
+            p.send_signal(signal.SIGKILL)
+        assert not list(home.glob(f"stages/{kind}-*"))
+    again = command("--home", str(home))
+    assert again.returncode == 0 and "going on after epoch" in again.stdout
+    a, b = (json.loads((ROOT / out.stdout.splitlines()[-1]).read_text()) for out in (whole, again))
+    assert figures(a) == figures(b)
+    assert not any((home / "work").iterdir())
+
+
+@pytest.mark.parametrize(
+    "args, message",
+    [
+        (["--fold", "5"], "--fold 5: the folds of SFU are 0 to 4"),
+        (["--recipe.lmm.bs", "3"], "Unrecognized options: --recipe.lmm.bs"),
+        (["--recipe", "huge"], "--recipe"),
+        (["--train-size", "1"], "--train-size 1 is impossible"),
+        (["--no-such-option"], "Unrecognized options"),
+    ],
+)
+def test_bad_settings_end_with_one_clear_message_and_leave_nothing(args, message, tmp_path):
+    result = command("--home", str(tmp_path / "home"), *args)
+    assert result.returncode != 0 and message in result.stderr and "Traceback" not in result.stderr
+    assert not (tmp_path / "home").exists()
+
+
+def test_bad_data_ends_with_one_line_and_leaves_nothing(tmp_path):
+    args = [a for a in COMMAND if a != "--miniature"]
+    result = subprocess.run(
+        [*args, "--home", str(tmp_path / "home"), "--data-dir", str(tmp_path / "none")],
+        capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    assert result.returncode == 1 and len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith("error: the data directory") and not (tmp_path / "home").exists()
+
+
+# The command line
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_help_teaches_without_importing_torch(name):
+    code = f"import sys, runpy; sys.argv = ['x', '--help']\ntry: runpy.run_module('experiments.{name}', run_name='__main__')\nexcept SystemExit: pass\nassert not {{'torch', 'pandas', 'wandb'}} & set(sys.modules)"  # noqa: E501
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+    for option in ("--recipe", "--seed", "--precision", "--data-dir", "--home", "--recipe.clas.phases.0.lr"):
+        assert option in result.stdout
+
+
+def test_recipe_is_named_and_its_fields_are_overridden():
+    settings = parse(Sfu, ["--recipe", "paper", "--recipe.lm.phases.0.lr", "0.1", "--fold", "2"])
+    assert settings.recipe.lm.phases[0].lr == 0.1 and settings.recipe.model.emb_sz == 400 and settings.fold == 2
+    assert parse(Sfu, ["--miniature"]).recipe_name == "tiny"
+    assert parse(Sfu, ["--miniature", "--recipe=small"]).recipe.model.emb_sz == 128
+    assert parse(Dbpedia, ["--level", "dump", "--dump-classes", "Film", "Album"]).dump_classes == ("Film", "Album")

@@ -1,0 +1,85 @@
+"""Stages: finished or absent, named by their inputs, made once."""
+
+import errno
+import threading
+import time
+
+import pytest
+
+from ulmfit_exp.store import CHECKPOINT, StoreError, stage, write_json
+
+
+def test_a_finished_stage_is_reused_and_other_inputs_are_another_stage(tmp_path):
+    calls = []
+
+    def work(folder):
+        calls.append(folder)
+        (folder / "weights").write_text("w")
+        return {"loss": 1.5}
+
+    first = stage(tmp_path, "lm", {"seed": 0}, work)
+    again = stage(tmp_path, "lm", {"seed": 0}, work)
+    other = stage(tmp_path, "lm", {"seed": 1}, work)
+    assert (first.reused, again.reused, other.reused) == (False, True, False) and len(calls) == 2
+    assert again.name == first.name != other.name and again.info == first.info and again.info["loss"] == 1.5
+    assert (again.path / "weights").read_text() == "w" and again.path.parent.name == "stages"
+
+
+def test_a_failed_stage_leaves_its_checkpoint_alone(tmp_path):
+    def work(folder):
+        (folder / "half").write_text("h")
+        (folder / CHECKPOINT).write_text("c")
+        raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom"):
+        stage(tmp_path, "lm", {}, work)
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file() and p.suffix != ".lock"] == [CHECKPOINT]
+
+    def go_on(folder):
+        assert (folder / CHECKPOINT).read_text() == "c"
+        return {}
+
+    assert sorted(p.name for p in stage(tmp_path, "lm", {}, go_on).path.iterdir()) == ["stage.json"]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("No space left")])
+def test_a_full_disk_is_one_clear_error_and_leaves_nothing(tmp_path, error):
+    def work(folder):
+        (folder / "half").write_text("h")
+        raise error
+
+    with pytest.raises(StoreError, match=r"is full.*same command again"):
+        stage(tmp_path, "lm", {}, work)
+    assert not [p for p in tmp_path.rglob("*") if p.is_file() and p.suffix != ".lock"]
+    assert not list((tmp_path / "work").iterdir())
+
+
+def test_a_home_that_is_a_file_is_one_clear_error(tmp_path):
+    (tmp_path / "home").write_text("")
+    with pytest.raises(StoreError, match="cannot be written.*--home"):
+        stage(tmp_path / "home", "lm", {}, lambda folder: {})
+
+
+def test_of_two_that_want_a_stage_one_works_and_one_waits(tmp_path, capsys):
+    calls, results = [], []
+
+    def work(folder):
+        calls.append(1)
+        time.sleep(0.5)
+        return {"by": len(calls)}
+
+    threads = [threading.Thread(target=lambda: results.append(stage(tmp_path, "lm", {}, work))) for _ in range(2)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert len(calls) == 1 and sorted(r.reused for r in results) == [False, True]
+    assert "waiting for it" in capsys.readouterr().out
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(TypeError):
+        write_json(path, {"a": object()})
+    assert '"a": 1' in path.read_text() and [p.name for p in tmp_path.iterdir()] == ["a.json"]
