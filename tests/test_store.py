@@ -56,7 +56,7 @@ def test_a_full_disk_is_one_clear_error_and_leaves_nothing(tmp_path, error):
 
 def test_a_home_that_is_a_file_is_one_clear_error(tmp_path):
     (tmp_path / "home").write_text("")
-    with pytest.raises(StoreError, match="cannot be written.*--home"):
+    with pytest.raises(StoreError, match=r"cannot be written.*--home"):
         stage(tmp_path / "home", "lm", {}, lambda folder: {})
 
 

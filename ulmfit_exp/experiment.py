@@ -78,10 +78,11 @@ def main(experiment: type[Experiment], args: list[str] | None = None) -> None:
 def parse(experiment: type[Experiment], args: list[str]) -> Experiment:
     """The settings in `args`, with the recipe they name as the default of every recipe field."""
     name = "tiny" if "--miniature" in args else "small"
-    for i, arg in enumerate(args):
-        if arg.split("=")[0] == "--recipe":
-            name = arg.partition("=")[2] or (args[i + 1] if i + 1 < len(args) else "")
-    default = experiment(recipe_name=name, recipe=RECIPES.get(name, RECIPES["small"]))
+    for arg, following in zip(args, [*args[1:], ""]):
+        option, _, value = arg.partition("=")
+        if option == "--recipe" and (value or following) in RECIPES:  # tyro refuses another
+            name = value or following
+    default = experiment(recipe_name=name, recipe=RECIPES[name])
     module = sys.modules[experiment.__module__]
     return tyro.cli(
         experiment,
