@@ -75,6 +75,16 @@ def test_sfu_reads_the_published_zip_like_the_unpacked_folder(tmp_path):
     assert any("’" in t or "£" in t for t in texts(sfu.load(tmp_path), "train", "valid", "test"))
 
 
+def test_part_of_sfu_is_refused(tmp_path):
+    path = sfu_zip(tmp_path / "SFU_Review_Corpus_Raw.zip")
+    with zipfile.ZipFile(path) as z, zipfile.ZipFile(tmp_path / "part.zip", "w") as part:
+        for name in z.namelist()[1:]:
+            part.writestr(name, z.read(name))
+    (tmp_path / "part.zip").replace(path)
+    with pytest.raises(DataError, match=r"not the whole SFU Review Corpus.*159 reviews"):
+        sfu.load(tmp_path)
+
+
 def test_a_member_that_points_outside_is_only_a_name(tmp_path):
     path = sfu_zip(tmp_path / "data" / "sfu" / "SFU_Review_Corpus_Raw.zip", lambda n, d: ("../../../escape/" + n, d))
     before = sorted(tmp_path.rglob("*"))
@@ -253,6 +263,8 @@ def test_train_size_keeps_the_texts_and_the_held_out_rows():
     assert texts(small, "train", "unlabelled") == texts(whole, "train")
     assert texts(small, "test") == texts(whole, "test") and small.text_digest == whole.text_digest
     assert texts(small, "train") < texts(whole.with_train_size(40), "train")
+    for size in range(8, 112, 9):
+        assert whole.with_train_size(size).counts()["train"] == size
     for impossible in (0, 7, 1000):
         with pytest.raises(DataError, match=f"--train-size {impossible}"):
             whole.with_train_size(impossible)
@@ -356,6 +368,12 @@ def test_corrupt_archive_names_itself(tmp_path):
     path.write_bytes(b"not an archive")
     with pytest.raises(DataError, match=r"SFU_Review_Corpus_Raw\.zip is damaged"):
         sfu.load(tmp_path)
+
+
+def test_what_has_no_miniature_says_so_and_reads_no_real_data():
+    for load in (trec.load, imdb.load):
+        with pytest.raises(DataError, match="no miniature"):
+            load(MINIATURE)
 
 
 def test_missing_data_directory(tmp_path):

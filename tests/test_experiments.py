@@ -83,16 +83,26 @@ def test_both_directions_are_averaged_and_the_second_time_all_stages_are_reused(
 
 
 def test_predictions_stand_beside_the_texts_they_are_of(sfu):
+    import numpy as np
     import pandas as pd
+    import torch
 
+    from ulmfit_exp import learners
     from ulmfit_exp.corpora import files
     from ulmfit_exp.corpora import sfu as source
+    from ulmfit_exp.tokens import dls_clas, read_tokens
 
-    path = run(sfu)
-    r = json.loads(path.read_text())
-    table = pd.read_csv(sfu.home / r["stages"][-1]["path"] / "predictions.csv", index_col="row")
-    corpus = source.load(files.MINIATURE, "sentiment")
+    r = record(sfu)
+    folder = {s["name"]: sfu.home / s["path"] for s in r["stages"]}
+    table = pd.read_csv(folder["eval"] / "predictions.csv", index_col="row")
+    corpus, tokens = source.load(files.MINIATURE, "sentiment"), read_tokens(folder["tokens"])
     assert (corpus.df.loc[table.index, "label"] == table["label"]).all()
+    learn = learners.clas_learner(dls_clas(tokens, corpus, 8, 70, False), 2, FORWARD, "fp32", sfu.home)
+    learners.load_weights(learn, folder["clas forward"] / "model.safetensors")
+    for row in table.index[::7]:
+        with torch.no_grad():
+            alone = learn.model.eval()(torch.tensor(tokens[row].astype(np.int64))[None])[0].softmax(dim=1)
+        assert table.loc[row, ["p no", "p yes"]].to_numpy(float) == pytest.approx(alone[0].numpy(), abs=1e-5)
     test = table[table["split"] == "test"]
     assert (test["label"] != test["predicted"]).mean() == pytest.approx(r["test"]["error"])
 

@@ -21,6 +21,7 @@ def pins() -> dict[str, str]:
 
 def test_environment_yml_has_the_pins_of_the_lock():
     listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"][-1]["pip"]
+    assert [x for x in listed if x.startswith("-")] == ["-e ."]  # pip's other options may not stand in such a list
     wanted = {name(x): x.split("==")[1] for x in listed if not x.startswith("-")}
     lock = pins()
     assert wanted == {n: lock[n] for n in wanted}

@@ -1,6 +1,9 @@
 """Stages: finished or absent, named by their inputs, made once."""
 
 import errno
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -40,6 +43,24 @@ def test_a_failed_stage_leaves_its_checkpoint_alone(tmp_path):
         return {}
 
     assert sorted(p.name for p in stage(tmp_path, "lm", {}, go_on).path.iterdir()) == ["stage.json"]
+
+
+def test_a_stage_killed_in_the_middle_of_a_file_counts_for_nothing(tmp_path):
+    code = (
+        "import os, signal, sys; from pathlib import Path; from ulmfit_exp.store import stage\n"
+        "def work(folder):\n"
+        "    (folder / 'ids.npy').write_bytes(b'half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "stage(Path(sys.argv[1]), 'tokens', {}, work)"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, tmp_path])
+    assert killed.returncode == -signal.SIGKILL and not list((tmp_path / "stages").iterdir())
+
+    def work(folder):
+        (folder / "ids.npy").write_text("whole")
+        return {}
+
+    assert (stage(tmp_path, "tokens", {}, work).path / "ids.npy").read_text() == "whole"
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("No space left")])

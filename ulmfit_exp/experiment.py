@@ -96,6 +96,8 @@ def parse(experiment: type[Experiment], args: list[str]) -> Experiment:
 
 def run(settings: Experiment) -> Path:
     """Run every stage, reusing what is finished; write and show the record. Returns the path of `result.json`."""
+    # Threads that spin while they wait make two runs on the same cores 50 times slower. Must precede torch's import.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from . import report, stages
     from .corpora.files import DATA_VARIABLE, MINIATURE
     from .machine import keep_memory
@@ -111,12 +113,14 @@ def run(settings: Experiment) -> Path:
         precision=settings.precision,
         home=settings.home,
         group=f"{settings.variant} {settings.recipe_name}",
+        settings=settings.settings(),
         wandb=settings.wandb,
         tags=("miniature",) if settings.miniature else (),
     )
     done = stages.run_all(this, DIRECTIONS[settings.recipe.direction], report.stage_line)
     record = report.record(settings, this, done)
-    name = f"{corpus.name}-{settings.recipe_name}-seed{settings.seed}-{digest(record['settings'])}"
+    what = digest({"settings": record["settings"], "corpus": corpus.digest})
+    name = f"{corpus.name}-{settings.recipe_name}-seed{settings.seed}-{what}"
     path = settings.home / "runs" / name / "result.json"
     with writable(settings.home):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -81,7 +81,7 @@ class BatchFreeEncoder(SentenceEncoder):
     """
 
     def __init__(self, bptt: int, module: Module, pad_idx: int, max_len: int):
-        super().__init__(bptt, module, pad_idx, max_len - max_len % bptt)
+        super().__init__(bptt, module, pad_idx, max(bptt, max_len - max_len % bptt))
 
     def forward(self, input):
         order = (input != self.pad_idx).sum(dim=1).argsort(descending=True, stable=True)

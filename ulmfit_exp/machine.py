@@ -5,7 +5,8 @@ import os
 import platform
 import re
 import subprocess
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
@@ -53,7 +54,11 @@ def description() -> dict:
 
 
 def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}}
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):  # W&B may be missing
+            found[package] = version(package)
+    return found
 
 
 def _commit() -> str:

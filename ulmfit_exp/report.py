@@ -1,6 +1,8 @@
 """Records -> tables."""
 
+import json
 from pathlib import Path
+from statistics import mean, stdev
 
 import pandas as pd
 
@@ -14,9 +16,7 @@ def stage_line(stage: Stage) -> None:
 
 
 def record(settings, run, stages: dict[str, Stage]) -> dict:
-    """What `result.json` holds: settings, data, seed, stages, figures, versions, commit and machine."""
-    from .machine import description
-
+    """What `result.json` holds: settings, data, seed, stages, figures; versions, commit and machine that made them."""
     figures = stages["eval"].info["figures"]
     trained = [s.info for s in stages.values() if "tokens_per_second" in s.info]
     tokens = sum(row["tokens"] for info in trained for row in info["history"])
@@ -38,6 +38,7 @@ def record(settings, run, stages: dict[str, Stage]) -> dict:
                 "path": f"stages/{s.name}",
                 "seconds": s.info["seconds"],
                 "reused": s.reused,
+                "commit": s.info["by"]["commit"],
                 "wandb": s.info.get("wandb"),
             }
             for name, s in stages.items()
@@ -45,11 +46,11 @@ def record(settings, run, stages: dict[str, Stage]) -> dict:
         "valid": {k: figures["mean"]["valid"][k] for k in ("error", "loss")},
         "test": figures["mean"]["test"],
         "directions": {d: f for d, f in figures.items() if d != "mean"},
-        "baseline": {k: v for k, v in stages["baseline"].info.items() if k != "seconds"},
+        "baseline": {k: v for k, v in stages["baseline"].info.items() if k not in ("seconds", "by")},
         "paper": settings.paper,
         "tokens_per_second": round(tokens / max(seconds, 1e-9)),
         "history": {name: s.info["history"] for name, s in stages.items() if "history" in s.info},
-        **description(),
+        **stages["eval"].info["by"],
     }
 
 
@@ -84,32 +85,39 @@ def how_to_look(record: dict, home: Path) -> str:
 
 
 def summary(records: list[dict]) -> str:
-    """Markdown: a row an experiment and recipe, test error in % as mean ± deviation over its folds and seeds."""
-    rows = []
+    """Markdown: a row for each experiment with its settings; test error in %, mean ± deviation over folds and seeds."""
+    groups: dict[str, list[dict]] = {}
     for r in records:
-        name = r["corpus"]["name"].split("-fold")[0]
-        alone = {d: f["test"]["error"] for d, f in r["directions"].items()} if len(r["directions"]) > 1 else {}
+        same = {k: v for k, v in r["settings"].items() if k not in ("seed", "fold")}
+        groups.setdefault(json.dumps([r["experiment"], same], sort_keys=True), []).append(r)
+    rows = []
+    for group in groups.values():
+        first = group[0]
         rows.append(
             {
-                "experiment": name,
-                "recipe": r["settings"]["recipe_name"],
-                "runs": 1,
-                "ULMFiT": r["test"]["error"],
-                **alone,
-                "TF-IDF + LR": r["baseline"]["error"],
-                "paper": r["paper"],
+                "experiment": first["corpus"]["name"].split("-fold")[0],
+                "recipe": f"{first['settings']['recipe_name']}, {first['settings']['recipe']['direction']}",
+                "runs": len(group),
+                "test texts": sum(r["test"]["n"] for r in group),
+                "ULMFiT": _spread([r["test"]["error"] for r in group]),
+                "forward": _spread([r["directions"]["forward"]["test"]["error"] for r in group if _both(r)]),
+                "backward": _spread([r["directions"]["backward"]["test"]["error"] for r in group if _both(r)]),
+                "TF-IDF + LR": _spread([r["baseline"]["error"] for r in group]),
+                "the paper": "" if first["paper"] is None else f"{first['paper']:.2f}",
             }
         )
-    df = pd.DataFrame(rows)
-    lines = []
-    for (name, recipe), group in df.groupby(["experiment", "recipe"], sort=False):
-        cells = [name, recipe, str(len(group))]
-        for column in ("ULMFiT", "forward", "backward", "TF-IDF + LR"):
-            values = 100 * group[column].dropna() if column in group else pd.Series(dtype=float)
-            spread = f" ± {values.std():.2f}" if len(values) > 1 else ""
-            cells.append(f"{values.mean():.2f}{spread}" if len(values) else "")
-        paper = group["paper"].iloc[0]
-        cells.append("" if pd.isna(paper) else f"{paper:.2f}")
-        lines.append("| " + " | ".join(cells) + " |")
-    head = ["experiment", "recipe", "runs", "ULMFiT", "forward alone", "backward alone", "TF-IDF + LR", "paper"]
-    return "\n".join(["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *lines])
+    rows.sort(key=lambda row: row["experiment"])
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *([str(v) for v in row.values()] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _both(record: dict) -> bool:
+    return len(record["directions"]) > 1
+
+
+def _spread(errors: list[float]) -> str:
+    """Mean of some errors in %, and their standard deviation (n - 1) where there are several."""
+    percent = [100 * e for e in errors]
+    if len(percent) > 1:
+        return f"{mean(percent):.2f} ± {stdev(percent):.2f}"
+    return f"{percent[0]:.2f}" if percent else ""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +10,11 @@ import pandas as pd
 from fastai.text.all import set_seed
 from sklearn.metrics import log_loss
 
-from . import learners, machine
+from . import learners, machine, store
 from .baselines import tfidf
 from .corpora.corpus import Corpus
 from .recipe import Recipe
-from .store import Stage, stage
+from .store import Stage
 from .tokens import clas_dl, dls_clas, dls_lm, read_tokens, write_tokens
 from .tracking import Mode, Tracker
 from .training import Progress, quiet, train
@@ -31,12 +31,20 @@ class Run:
     home: Path
     group: str
     """Experiment and variant: the W&B group."""
+    settings: dict
+    """All settings of the experiment, for W&B's config."""
     wandb: Mode = "auto"
     tags: tuple[str, ...] = ()
+    by: dict = field(default_factory=machine.description)
+    """Versions, commit and machine as the run starts; each stage keeps those that made it."""
+
+    def stage(self, kind: str, inputs: dict, work: Callable[[Path], dict]) -> Stage:
+        """`store.stage` in this run's home."""
+        return store.stage(self.home, kind, inputs, lambda folder: {**work(folder), "by": self.by})
 
     def tracker(self, job_type: str, name: str, inputs: dict) -> Tracker:
-        """A W&B run for one stage, with everything that went into it as its config."""
-        config = {**inputs, "digest": self.corpus.digest, **machine.description()}
+        """A W&B run for one stage, with all settings and everything that went into it as its config."""
+        config = {**self.settings, "stage": inputs, "digest": self.corpus.digest, **self.by}
         tags = [self.corpus.name, f"seed {self.seed}", *self.tags]
         return Tracker(self.wandb, self.home, self.group, job_type, name, tags, config)
 
@@ -46,7 +54,7 @@ def tokenize(run: Run) -> Stage:
     recipe = run.recipe
     limits = {"max_vocab": recipe.max_vocab, "min_freq": recipe.min_freq}
     inputs = {"texts": run.corpus.text_digest, **limits}
-    return stage(run.home, "tokens", inputs, lambda folder: write_tokens(run.corpus, folder, **limits))
+    return run.stage("tokens", inputs, lambda folder: write_tokens(run.corpus, folder, **limits))
 
 
 def finetune_lm(run: Run, tokens: Stage, direction: str) -> Stage:
@@ -68,7 +76,7 @@ def finetune_lm(run: Run, tokens: Stage, direction: str) -> Stage:
         learn = learners.lm_learner(dls, recipe, run.precision, folder)
         return _train(run, learn, recipe.lm, "lm", direction, inputs, folder)
 
-    return stage(run.home, f"lm-{direction}", inputs, work)
+    return run.stage(f"lm-{direction}", inputs, work)
 
 
 def train_classifier(run: Run, tokens: Stage, lm: Stage, direction: str) -> Stage:
@@ -91,7 +99,7 @@ def train_classifier(run: Run, tokens: Stage, lm: Stage, direction: str) -> Stag
         (folder / "classes.json").write_text(json.dumps(run.corpus.classes, ensure_ascii=False))
         return _train(run, learn, recipe.clas, "clas", direction, inputs, folder)
 
-    return stage(run.home, f"clas-{direction}", inputs, work)
+    return run.stage(f"clas-{direction}", inputs, work)
 
 
 def _train(run: Run, learn, training, job_type: str, direction: str, inputs: dict, folder: Path) -> dict:
@@ -102,13 +110,13 @@ def _train(run: Run, learn, training, job_type: str, direction: str, inputs: dic
     track.finish({k: v for k, v in info["history"][-1].items() if k.startswith("valid")})
     learners.save_weights(learn, folder / "model.safetensors")
     (folder / "vocab.json").write_text(json.dumps(learn.dls.vocab, ensure_ascii=False), encoding="utf-8")
-    return {**info, "wandb": _relative(track.path, run.home)}
+    return {**info, "wandb": track.path}
 
 
 def evaluate(run: Run, tokens: Stage, classifiers: dict[str, Stage]) -> Stage:
     """Valid and test figures of each direction's classifier and of the mean of their probabilities.
 
-    The only stage that reads the test labels. Leaves `predictions.csv`: a row a valid or test text.
+    Leaves `predictions.csv`: a row a valid or test text. Like the baseline's, its test figures choose nothing.
     """
     inputs = {"classifiers": {d: s.name for d, s in classifiers.items()}}
 
@@ -136,9 +144,9 @@ def evaluate(run: Run, tokens: Stage, classifiers: dict[str, Stage]) -> Stage:
             run.corpus.classes,
         )
         track.finish({f"{s}/{k}": v for s, f in figures["mean"].items() for k, v in f.items()})
-        return {"figures": figures, "wandb": _relative(track.path, run.home)}
+        return {"figures": figures, "wandb": track.path}
 
-    return stage(run.home, "eval", inputs, work)
+    return run.stage("eval", inputs, work)
 
 
 def _predict(run: Run, tokens: Stage, classifier: Stage, direction: str, folder: Path) -> np.ndarray:
@@ -163,7 +171,7 @@ def _figures(probs: np.ndarray, truth: np.ndarray) -> dict:
 
 def baseline(run: Run) -> Stage:
     """TF-IDF + logistic regression on the same splits."""
-    return stage(run.home, "baseline", {"corpus": run.corpus.digest}, lambda _: tfidf(run.corpus))
+    return run.stage("baseline", {"corpus": run.corpus.digest}, lambda _: tfidf(run.corpus))
 
 
 def run_all(run: Run, directions: tuple[str, ...], report: Callable[[Stage], None]) -> dict[str, Stage]:
@@ -183,7 +191,3 @@ def run_all(run: Run, directions: tuple[str, ...], report: Callable[[Stage], Non
         classifiers[d] = done(f"clas {d}", train_classifier(run, tokens, lm, d))
     done("eval", evaluate(run, tokens, classifiers))
     return stages
-
-
-def _relative(path: Path | None, home: Path) -> str | None:
-    return path.resolve().relative_to(home.resolve()).as_posix() if path else None

@@ -19,7 +19,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 CHECKPOINT = "checkpoint.pt"
-FORMAT = 1  # raise it when the same inputs would give another result: finished stages are then not reused
+FORMAT = 2  # raise it when the same inputs would give another result: finished stages are then not reused
 
 
 class StoreError(OSError):
@@ -52,7 +52,7 @@ def stage(home: Path, kind: str, inputs: dict, work: Callable[[Path], dict]) -> 
     with writable(home):
         for folder in (final.parent, under_way.parent, home / "locks"):
             folder.mkdir(parents=True, exist_ok=True)
-        with _lock(home / "locks" / f"{name}.lock", name):
+        with _locked(home / "locks" / f"{name}.lock", name):
             if final.exists():
                 return _finished(final)
             under_way.mkdir(exist_ok=True)
@@ -95,14 +95,14 @@ def writable(home: Path):
         raise
 
 
-def _lock(path: Path, name: str) -> FileLock:
+def _locked(path: Path, name: str):
+    """A context that holds the lock, after waiting for another process if need be."""
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        return lock.acquire(timeout=0)
     except Timeout:
         print(f"another process works on {name}; waiting for it", flush=True)
-        lock.acquire()
-    return lock
+        return lock.acquire()
 
 
 def _finished(path: Path) -> Stage:

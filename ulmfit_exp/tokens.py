@@ -120,7 +120,8 @@ def clas_dl(
     ds = Texts(tokens, rows.index.to_numpy(), backwards, labels)
     while shuffle and len(ds) % bs == 1 and bs > 2:
         bs -= 1  # batch norm cannot train on a last batch of one text
-    return SortedDL(ds, res=ds.lengths, bs=bs, shuffle=shuffle, before_batch=Pad_Chunk(seq_len=seq_len))
+    padding = Pad_Chunk(seq_len=seq_len)
+    return SortedDL(ds, res=ds.lengths, bs=bs, shuffle=shuffle, before_batch=padding, num_workers=0)
 
 
 def _dls(train, valid, tokens: Tokens) -> TextDataLoaders:

@@ -13,8 +13,10 @@ PROJECT = "ulmfit"
 class Tracker:
     """A W&B run, or nothing where W&B is missing, broken or disabled; whatever it raises is told once and dropped."""
 
+    reachable = True  # until W&B's server did not answer this process
+
     def __init__(self, mode: Mode, home: Path, group: str, job_type: str, name: str, tags: list[str], config: dict):
-        self.run, self.step = None, 0
+        self.run, self.step, self.home = None, 0, home.resolve()
         if mode != "disabled":
             self._safely(lambda: self._init(mode, home, group, job_type, name, tags, config))
 
@@ -22,24 +24,37 @@ class Tracker:
         import wandb
 
         self.wandb = wandb
-        self.run = wandb.init(
-            project=os.environ.get("WANDB_PROJECT", PROJECT),
-            dir=home,
-            mode=_auto_mode(wandb) if mode == "auto" else mode,
-            group=group,
-            job_type=job_type,
-            name=name,
-            tags=tags,
-            config=config,
-            settings=wandb.Settings(init_timeout=30, silent=True, console="off", x_disable_stats=True),
-        )
+        options = {
+            "project": os.environ.get("WANDB_PROJECT", PROJECT),
+            "dir": home,
+            "group": group,
+            "job_type": job_type,
+            "name": name,
+            "tags": tags,
+            "config": config,
+            "reinit": "create_new",  # else a run that broke before its end would be gone on with
+            # By default an unreachable W&B holds a run up for 90 s at its start and for ever at its end.
+            "settings": wandb.Settings(
+                init_timeout=30, finish_timeout=60, silent=True, console="off", x_disable_stats=True
+            ),
+        }
+        mode = _auto_mode(wandb) if mode == "auto" else mode
+        if mode == "disabled":
+            return
+        try:
+            self.run = wandb.init(mode=mode if Tracker.reachable else "offline", **options)
+        except wandb.errors.CommError:
+            Tracker.reachable = False
+            warnings.warn("W&B cannot be reached; the run is recorded offline: see wandb sync", stacklevel=4)
+            self.run = wandb.init(mode="offline", **options)
         self.run.define_metric("step")
         self.run.define_metric("*", step_metric="step")
 
     @property
-    def path(self) -> Path | None:
-        """The run's folder, for `wandb leet` and `wandb sync`."""
-        return Path(self.run.dir).parent if self.run else None
+    def path(self) -> str | None:
+        """The run's folder below the home, for `wandb leet` and `wandb sync`."""
+        folder = Path(self.run.dir).parent.resolve() if self.run else None
+        return folder.relative_to(self.home).as_posix() if folder and folder.is_relative_to(self.home) else None
 
     def log_rates(self, phase: int, rates: list[float], frozen: int) -> None:
         """At a training step: the rates of the lowest layer group that trains and of the top one."""
@@ -47,8 +62,10 @@ class Tracker:
         self._log({"lr/top": rates[-1], "lr/lowest": rates[frozen], "phase": phase})
 
     def log_epoch(self, row: dict) -> None:
-        """After an epoch: its metrics under `phase N/`."""
-        self._log({f"phase {row['phase']}/{k}": v for k, v in row.items() if k not in ("phase", "epoch", "tokens")})
+        """After an epoch: its metrics under `phase N/`, at the training step that it ended with."""
+        self.step = row["step"]
+        metrics = {k: v for k, v in row.items() if k not in ("phase", "epoch", "step", "tokens")}
+        self._log({f"phase {row['phase']}/{k}": v for k, v in metrics.items()})
 
     def _log(self, values: dict) -> None:
         if self.run:

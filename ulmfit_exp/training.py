@@ -120,6 +120,7 @@ class EpochEnd(Callback):
                 "train_loss": sum(self.losses) / len(self.losses),  # fastai's is smoothed over earlier epochs
                 **dict(zip(names, map(float, self.recorder.values[-1][1:]))),
                 "lr": float(self.opt.hypers[-1]["lr"]),
+                "step": (self.history[-1]["step"] if self.history else 0) + len(self.losses),
                 "tokens": self.tokens,
                 "seconds": round(time.monotonic() - self.began, 3),
             }

@@ -26,6 +26,8 @@ class Corpus:
 
     name: str
     df: pd.DataFrame
+    least: int = 2
+    """Fewest labelled rows that a class may have."""
 
     def __post_init__(self):
         df = self.df[["text", "label", "split"]].reset_index(drop=True)
@@ -44,7 +46,7 @@ class Corpus:
             )
         labelled = self.df[self.df["split"] != "unlabelled"]
         for label, n in labelled["label"].value_counts(sort=False).items():
-            if n < 2:
+            if n < self.least:
                 raise DataError(f"{self.name}: class {label!r} has one example; a class needs two or more")
         for split in LABELLED:
             if split not in set(labelled["split"]):
@@ -90,7 +92,7 @@ class Corpus:
         drop = train.index.difference(stratified(train, size))
         df = self.df.copy()
         df.loc[drop, ["split", "label"]] = ["unlabelled", ""]
-        return replace(self, df=df)
+        return replace(self, df=df, least=1)
 
 
 def _digest(fields) -> str:
@@ -112,12 +114,10 @@ def stratified(df: pd.DataFrame, size: int, by: str | list[str] = "label") -> pd
     groups = df.loc[order].groupby(by, sort=True).groups
     exact = {g: size * len(rows) / len(df) for g, rows in groups.items()}
     take = {g: min(len(groups[g]), max(1, math.floor(x))) for g, x in exact.items()}
-    for g in sorted(exact, key=lambda g: take[g] - exact[g]):
-        if sum(take.values()) < size and take[g] < len(groups[g]):
-            take[g] += 1
-    for g in sorted(exact, key=lambda g: exact[g] - take[g]):  # the "at least one" may have taken too many
-        if sum(take.values()) > size and take[g] > 1:
-            take[g] -= 1
+    while (missing := size - sum(take.values())) != 0:
+        step = 1 if missing > 0 else -1  # "at least one" may have taken too many
+        able = [g for g in groups if 1 <= take[g] + step <= len(groups[g])]
+        take[max(able, key=lambda g: step * (exact[g] - take[g]))] += step
     return df.index[df.index.isin(list(chain.from_iterable(rows[: take[g]] for g, rows in groups.items())))]
 
 

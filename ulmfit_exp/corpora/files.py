@@ -44,7 +44,7 @@ def find(source: Source, data_dir: Path | None) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ulmfit_exp"
     if data_dir is not None and not data_dir.is_dir():
         raise DataError(f"the data directory {data_dir} does not exist or is not a directory")
-    for folder in filter(None, (data_dir, cache)):
+    for folder in [MINIATURE] if data_dir == MINIATURE else filter(None, (data_dir, cache)):
         places = [p for p in (source.path, source.unpacked) if p]
         for path in [folder / p for p in places] + [folder / Path(p).name for p in places]:
             if path.exists():
@@ -52,6 +52,8 @@ def find(source: Source, data_dir: Path | None) -> Path:
                     raise DataError(f"{path} is not readable")
                 _check_sums(folder, path)
                 return path
+    if data_dir == MINIATURE:
+        raise DataError(f"there is no miniature of {source.path}; run without --miniature")
     return _download(source, cache, data_dir)
 
 
@@ -99,12 +101,25 @@ def _download(source: Source, cache: Path, data_dir: Path | None) -> Path:
     return final
 
 
+# What the standard library raises for damaged files; the last two for zips that claim encryption or an unknown method.
+DAMAGE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    EOFError,
+    OSError,
+    UnicodeDecodeError,
+    RuntimeError,
+    NotImplementedError,
+)
+
+
 @contextmanager
 def readable(path: Path):
     """Turn every way in which a damaged or unreadable file can fail into one `DataError` that names it."""
     try:
         yield
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, UnicodeDecodeError) as e:
+    except DAMAGE as e:
         raise DataError(f"{path} is damaged or not what it should be ({e}); fetch it again") from e
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from .corpus import Corpus, DataError, hold_out
-from .files import Source, find, members
+from .files import Source, find, members, readable
 
 SOURCE = Source(
     "sfu/SFU_Review_Corpus_Raw.zip",
@@ -28,14 +28,21 @@ def load(data_dir: Path | None, target: str = "sentiment", fold: int = 0) -> Cor
     if fold not in range(FOLDS):
         raise DataError(f"--fold {fold}: the folds of SFU are 0 to {FOLDS - 1}")
     path = find(SOURCE, data_dir)
-    rows = [
-        (m["category"].lower(), m["sentiment"], int(m["number"]), data.decode("cp1252").replace("\r\n", "\n").strip())
-        for m, data in members(path, r"(?P<category>[A-Z]+)/(?P<sentiment>yes|no)(?P<number>\d+)\.txt")
-    ]
-    if not rows:
-        raise DataError(f"{path} holds no CATEGORY/yesN.txt or noN.txt: it is not the SFU Review Corpus")
+    pattern = r"(?P<category>[A-Z]+)/(?P<sentiment>yes|no)(?P<number>\d+)\.txt"
+    with readable(path):
+        rows = [
+            (m["category"].lower(), m["sentiment"], int(m["number"]), data.decode("cp1252").replace("\r\n", "\n"))
+            for m, data in members(path, pattern)
+        ]
     cell = ["category", "sentiment"]
     df = pd.DataFrame(rows, columns=[*cell, "number", "text"]).sort_values([*cell, "number"], ignore_index=True)
+    df["text"] = df["text"].str.strip()
+    sizes = df.groupby(cell).size()
+    if len(sizes) != 16 or sizes.nunique() != 1:
+        raise DataError(
+            f"{path} is not the whole SFU Review Corpus: it should hold as many CATEGORY/yesN.txt as noN.txt in each "
+            f"of 8 categories, and has {len(df)} reviews in {len(sizes)} groups"
+        )
     test = df.groupby(cell).cumcount() % FOLDS == fold
     df["split"] = test.map({True: "test", False: "train"})
     df["label"] = df[target]

@@ -64,7 +64,7 @@ def _read(path: Path) -> pd.DataFrame:
     try:
         rows = [
             (
-                article["title"],
+                str(article["title"]),
                 paragraph["context"].strip(),
                 qa["question"].strip(),
                 "no" if qa.get("is_impossible", False) else "yes",

@@ -1,0 +1,53 @@
+"""Tables come from records, and the README's from the committed ones."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ulmfit_exp.report import summary, table
+
+ROOT = Path(__file__).parents[1]
+
+
+def record(fold=0, seed=0, error=0.1, **settings) -> dict:
+    part = {"error": error, "loss": 1.0, "accuracy": 1 - error, "n": 80}
+    return {
+        "experiment": "sfu",
+        "settings": {"recipe_name": "small", "recipe": {"direction": "both"}, "fold": fold, "seed": seed, **settings},
+        "corpus": {"name": f"sfu-category-fold{fold}", "rows": {"test": 80}},
+        "valid": part,
+        "test": part,
+        "directions": {d: {"valid": part, "test": part} for d in ("forward", "backward")},
+        "baseline": {"method": "TF-IDF + logistic regression", "valid_error": 0.2, "error": 0.25},
+        "paper": 3.6,
+    }
+
+
+def test_folds_and_seeds_are_one_row_with_mean_and_deviation_and_other_settings_another():
+    lines = summary([record(0, error=0.1), record(1, error=0.2), record(0, precision="bf16")]).splitlines()
+    assert len(lines) == 4
+    assert lines[2].split(" | ")[:5] == ["| sfu-category", "small, both", "2", "160", "15.00 ± 7.07"]
+    assert lines[3].split(" | ")[2:5] == ["1", "80", "10.00"]
+
+
+def test_the_table_of_a_run_sets_ours_beside_the_baseline_and_the_paper():
+    shown = table(record(error=0.125))
+    for part in ("12.50", "forward alone", "TF-IDF", "25.00", "the paper", "3.60", "80 test texts"):
+        assert part in shown
+
+
+def test_the_readme_is_as_the_records_make_it():
+    check = subprocess.run([sys.executable, ROOT / "scripts" / "results.py", "--check"], capture_output=True, text=True)
+    assert check.returncode == 0, check.stderr
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "experiments" / "results").glob("*.json")), ids=lambda p: p.stem)
+def test_committed_records_are_whole_and_name_no_machine_path(path):
+    content = path.read_text()
+    r = json.loads(content)
+    assert {"experiment", "settings", "seed", "corpus", "stages", "valid", "test", "baseline", "commit"} <= set(r)
+    assert {"tokens_per_second", "versions", "machine"} <= set(r)
+    assert not r["commit"].endswith("+") and "/work/" not in content and "/tmp/" not in content
