@@ -98,14 +98,16 @@ def run(settings: Experiment) -> Path:
     """Run every stage, reusing what is finished; write and show the record. Returns the path of `result.json`."""
     # Threads that spin while they wait make two runs on the same cores 50 times slower. Must precede torch's import.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from . import report, stages
     from .corpora.files import DATA_VARIABLE, MINIATURE
+
+    data_dir = settings.data_dir or (Path(d) if (d := os.environ.get(DATA_VARIABLE)) else None)
+    corpus = settings.load(MINIATURE if settings.miniature else data_dir).with_train_size(settings.train_size)
+
+    from . import report, stages  # these import torch: what is wrong with the data is said before
     from .machine import keep_memory
     from .store import digest, writable, write_json
 
     keep_memory()
-    data_dir = settings.data_dir or (Path(d) if (d := os.environ.get(DATA_VARIABLE)) else None)
-    corpus = settings.load(MINIATURE if settings.miniature else data_dir).with_train_size(settings.train_size)
     this = stages.Run(
         corpus=corpus,
         recipe=settings.recipe,
