@@ -5,6 +5,7 @@ Nothing here imports torch before a run starts, so that `--help` answers at once
 
 import os
 import sys
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -20,7 +21,7 @@ WHERE = ("data_dir", "home", "wandb")  # settings that say where, not what: they
 
 
 @dataclass(frozen=True, kw_only=True)
-class Experiment:
+class Experiment(ABC):
     """Settings of one run. A data set's experiment adds its own and says how its corpus is loaded."""
 
     name: ClassVar[str]
@@ -45,9 +46,9 @@ class Experiment:
     wandb: Literal["auto", "online", "offline", "disabled"] = "auto"
     """Weights & Biases: auto is online when logged in, else offline."""
 
+    @abstractmethod
     def load(self, data_dir: Path | None) -> "Corpus":
-        """The corpus, read from `data_dir`."""
-        raise NotImplementedError
+        """The corpus, read from `data_dir`; None is the user's cache."""
 
     @property
     def variant(self) -> str:

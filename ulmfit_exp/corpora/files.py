@@ -44,6 +44,8 @@ def find(source: Source, data_dir: Path | None) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ulmfit_exp"
     if data_dir is not None and not data_dir.is_dir():
         raise DataError(f"the data directory {data_dir} does not exist or is not a directory")
+    if data_dir is not None and not os.access(data_dir, os.R_OK | os.X_OK):
+        raise DataError(f"the data directory {data_dir} is not readable; mend its permissions")
     for folder in [MINIATURE] if data_dir == MINIATURE else filter(None, (data_dir, cache)):
         places = [p for p in (source.path, source.unpacked) if p]
         for path in [folder / p for p in places] + [folder / Path(p).name for p in places]:
