@@ -1,4 +1,15 @@
-"""TREC-6."""
+"""TREC-6, question classification (Li & Roth 2002): 5,452 training and 500 test questions in six classes. The paper's.
+
+Lab record, 2026-11-23, commit 0b87bd6e7f9c, one thread of an Intel Xeon with AVX-512, another run on its other core:
+
+    OMP_NUM_THREADS=1 python -m experiments.trec --recipe.lm.phases.0.epochs 20
+
+    test error 6.60 % (n = 500, one seed, so no spread is known); forward alone 8.60, backward alone 7.60; 18 minutes
+    TF-IDF + logistic regression 11.00; the paper, pretrained and at full size, 3.6
+
+Differs from the paper: a language model from scratch on the 4,907 training questions, emb 128, hidden 256, vocabulary
+of words seen twice; 10% of the training questions held out for validation also from the final model.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -138,7 +138,7 @@ def test_killed_in_each_stage_the_same_command_ends_with_the_same_figures(tmp_pa
         with subprocess.Popen(
             [*COMMAND, *SMALL, "--home", str(home)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as p:
-            while not list(home.glob(f"work/{kind}-*/checkpoint.pt")):
+            while not list(home.glob(f"unfinished/{kind}-*/checkpoint.pt")):
                 assert p.poll() is None, f"ended before its {kind} stage had a checkpoint"
                 time.sleep(0.01)
             p.send_signal(signal.SIGKILL)
@@ -147,7 +147,7 @@ def test_killed_in_each_stage_the_same_command_ends_with_the_same_figures(tmp_pa
     assert again.returncode == 0 and "going on after epoch" in again.stdout
     a, b = (json.loads((ROOT / out.stdout.splitlines()[-1]).read_text()) for out in (whole, again))
     assert figures(a) == figures(b)
-    assert not any((home / "work").iterdir())
+    assert not any((home / "unfinished").iterdir())
 
 
 @pytest.mark.parametrize(

@@ -50,4 +50,4 @@ def test_committed_records_are_whole_and_name_no_machine_path(path):
     r = json.loads(content)
     assert {"experiment", "settings", "seed", "corpus", "stages", "valid", "test", "baseline", "commit"} <= set(r)
     assert {"tokens_per_second", "versions", "machine"} <= set(r)
-    assert not r["commit"].endswith("+") and "/work/" not in content and "/tmp/" not in content
+    assert not r["commit"].endswith("+") and '"/' not in content

@@ -72,7 +72,7 @@ def test_a_full_disk_is_one_clear_error_and_leaves_nothing(tmp_path, error):
     with pytest.raises(StoreError, match=r"is full.*same command again"):
         stage(tmp_path, "lm", {}, work)
     assert not [p for p in tmp_path.rglob("*") if p.is_file() and p.suffix != ".lock"]
-    assert not list((tmp_path / "work").iterdir())
+    assert not list((tmp_path / "unfinished").iterdir())
 
 
 def test_a_home_that_is_a_file_is_one_clear_error(tmp_path):

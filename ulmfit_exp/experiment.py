@@ -38,7 +38,7 @@ class Experiment(ABC):
     train_size: int | None = None
     """Keep the labels of so many training texts, stratified; the others stay in as unlabelled."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """fp32 is the paper's arithmetic; bf16 is about twice as fast on processors that have it."""
+    """fp32 is the paper's arithmetic. bf16 is for GPUs and processors with AMX; with AVX-512 alone it is slower."""
     data_dir: Path | None = None
     """Where the data sets lie (default: $ULMFIT_EXP_DATA); what is absent is downloaded to the user's cache."""
     home: Path = Path("runs")

@@ -1,8 +1,8 @@
 """A stage's folder: named by what went into it, finished or absent, never half.
 
-HOME/stages/KIND-DIGEST   finished; appears by one rename
-HOME/work/KIND-DIGEST     under way; holds the last epoch's checkpoint, and counts for nothing else
-HOME/locks/               one file a stage: of two processes that want a stage, one works and one waits
+HOME/stages/KIND-DIGEST       finished; appears by one rename
+HOME/unfinished/KIND-DIGEST   under way; holds the last epoch's checkpoint, and counts for nothing else
+HOME/locks/                   one file a stage: of two processes that want a stage, one works and one waits
 """
 
 import errno
@@ -46,7 +46,7 @@ def stage(home: Path, kind: str, inputs: dict, work: Callable[[Path], dict]) -> 
     holds what it left. Raises `StoreError` where the home cannot be written.
     """
     name = f"{kind}-{digest(inputs)}"
-    final, under_way = home / "stages" / name, home / "work" / name
+    final, under_way = home / "stages" / name, home / "unfinished" / name
     if final.exists():
         return _finished(final)
     with writable(home):
