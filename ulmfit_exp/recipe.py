@@ -100,7 +100,7 @@ RECIPES = {
     "small": Recipe(
         model=Model(emb_sz=128, n_hid=256, output_p=0.2, hidden_p=0.15, input_p=0.25, embed_p=0.02, weight_p=0.2),
         lm=Training((Phase(epochs=10, lr=4e-3, decay=1.0, schedule="one_cycle"),), bs=32),
-        clas=Training((*gradual(groups=5)[:-1], Phase(epochs=10, lr=4e-3, decay=1.0)), bs=16),
+        clas=Training((*gradual(groups=5)[:-1], Phase(epochs=10, lr=4e-3, decay=1.0)), bs=16, drop_mult=2.0),
         max_vocab=8_000,
     ),
     # The miniatures: seconds an epoch.
