@@ -32,7 +32,7 @@ LM_HEAD = {"tie_weights": True, "out_bias": True}
 
 def lm_learner(dls: TextDataLoaders, recipe: Recipe, precision: str, path: Path) -> LMLearner:
     """A language-model learner with random weights; 4 layer groups: the LSTMs, then embedding and decoder."""
-    return language_model_learner(
+    learn = language_model_learner(
         dls,
         AWD_LSTM,
         config={**_config(recipe.model), **LM_HEAD},
@@ -40,6 +40,8 @@ def lm_learner(dls: TextDataLoaders, recipe: Recipe, precision: str, path: Path)
         pretrained=False,
         **_common(recipe.lm, precision, path),
     )
+    learn.model.to(dls.device)
+    return learn
 
 
 def clas_learner(dls: TextDataLoaders, n_out: int, recipe: Recipe, precision: str, path: Path) -> TextLearner:
@@ -60,6 +62,7 @@ def clas_learner(dls: TextDataLoaders, n_out: int, recipe: Recipe, precision: st
     encoder, head = learn.model
     learn.model[0] = BatchFreeEncoder(encoder.bptt, encoder.module, encoder.pad_idx, encoder.max_len)
     learn.model[1] = ConcatPoolClassifier(head.layers)
+    learn.model.to(dls.device)
     return learn
 
 

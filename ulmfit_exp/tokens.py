@@ -17,6 +17,7 @@ from fastai.text.all import (
     TensorText,
     TextDataLoaders,
     TokenizeWithRules,
+    default_device,
     make_vocab,
 )
 from tqdm.auto import tqdm
@@ -125,6 +126,6 @@ def clas_dl(
 
 
 def _dls(train, valid, tokens: Tokens) -> TextDataLoaders:
-    dls = TextDataLoaders(train, valid)
+    dls = TextDataLoaders(train, valid, device=default_device())
     dls.vocab = tokens.vocab
     return dls

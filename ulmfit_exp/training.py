@@ -183,7 +183,8 @@ class Checkpoint:
         """Put the saved weights into the model; (history, optimizer state), empty where there is no checkpoint."""
         if not self.path.exists():
             return [], None
-        saved = torch.load(self.path, weights_only=True)
+        device = next(self.learn.model.parameters()).device
+        saved = torch.load(self.path, map_location=device, weights_only=True)
         self.learn.model.load_state_dict(saved["model"])
         print(f"going on after epoch {len(saved['history'])}", flush=True)
         return saved["history"], saved["optimizer"]
