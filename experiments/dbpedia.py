@@ -12,7 +12,8 @@ Lab record, 2026-11-23, one thread of an Intel Xeon with AVX-512, another run on
     OMP_NUM_THREADS=1 python -m experiments.dbpedia --level l1 --recipe.direction forward
         --recipe.lm.phases.0.epochs 2 --recipe.clas.phases.4.epochs 1
 
-    L1
+    test error 4.74 % (n = 2,890); TF-IDF + logistic regression 3.01; 22 minutes
+    commit d0ee5d218895, on a sample of the published set: 10,114 training texts
 
 Differs from the paper: a language model from scratch on the task's own texts; 10% of train held out for validation.
 """
