@@ -13,8 +13,8 @@ one seed, on the dev set of SQuAD 2.0 alone (35 articles, 11,873 questions):
     OMP_NUM_THREADS=1 python -m experiments.squad --task answerable --recipe.direction forward
         --recipe.lm.phases.0.epochs 1 --recipe.clas.phases.4.epochs 1
 
-    test error 50.07 % (n = 2,241), a coin's; TF-IDF + logistic regression 46.59, hardly better; 14 minutes. What decides
-    is whether the question fits the paragraph, and neither method compares the two
+    test error 50.07 % (n = 2,241), a coin's; TF-IDF + logistic regression 46.59, hardly better; 14 minutes. What
+    decides is whether the question fits the paragraph, and neither method compares the two
 """
 
 from dataclasses import dataclass
