@@ -210,7 +210,10 @@ def test_squad_reads_train_and_dev_and_both_versions(tmp_path):
         squad.load(tmp_path, "answerable", "v1.1")
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"data": [{"title": "x"}]}', '{"data": []}'])
+NO_TITLE = '{"data": [{"title": null, "paragraphs": [{"context": "a", "qas": [{"question": "b"}]}]}]}'
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"data": [{"title": "x"}]}', '{"data": []}', NO_TITLE])
 def test_json_that_is_not_squad(tmp_path, content):
     (tmp_path / "dev-v2.0.json").write_text(content)
     with pytest.raises(DataError, match=r"dev-v2\.0\.json (is not SQuAD JSON|holds no questions)"):

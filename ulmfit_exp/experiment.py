@@ -65,13 +65,14 @@ def main(experiment: type[Experiment], args: list[str] | None = None) -> None:
     """The command line of an experiment module: parse, run, print the table; the record's path is the last line."""
     args = sys.argv[1:] if args is None else args
     settings = parse(experiment, args)
+
+    from .corpora.corpus import DataError  # imports pandas, for which --help does not wait
+
     try:
         path = run(settings)
     except KeyboardInterrupt:
         sys.exit("\ninterrupted; the same command goes on from the last complete epoch")
-    except (ValueError, OSError) as e:
-        if os.environ.get("ULMFIT_EXP_TRACEBACK"):
-            raise
+    except (DataError, OSError) as e:
         sys.exit(f"error: {e}")
     print(path)
 

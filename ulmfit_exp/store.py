@@ -121,16 +121,12 @@ def write_json(path: Path, value) -> None:
         part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-class replacing:
+@contextmanager
+def replacing(path: Path):
     """`with replacing(path) as part`: what is written to `part` becomes `path` at once, or leaves nothing."""
-
-    def __init__(self, path: Path):
-        self.path, self.part = path, path.with_name(path.name + ".part")
-
-    def __enter__(self) -> Path:
-        return self.part
-
-    def __exit__(self, kind, error, trace):
-        if kind is None:
-            os.replace(self.part, self.path)
-        self.part.unlink(missing_ok=True)
+    part = path.with_name(path.name + ".part")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -58,7 +58,8 @@ def write_tokens(corpus: Corpus, folder: Path, max_vocab: int, min_freq: int) ->
     raw, offsets = np.frombuffer(ids, dtype=np.uint32), np.array(ends)
     counted = corpus.df["split"].isin(["train", "unlabelled"]).to_numpy()
     times = np.bincount(raw[np.repeat(counted, np.diff(offsets))], minlength=len(number))
-    vocab = list(make_vocab(Counter(dict(zip(number, times.tolist()))), min_freq=min_freq, max_vocab=max_vocab))
+    count = Counter({word: n for word, n in zip(number, times.tolist()) if n})
+    vocab = list(make_vocab(count, min_freq=min_freq, max_vocab=max_vocab))
     ids_of = {w: i for i, w in enumerate(vocab)}
     final = np.array([ids_of.get(w, 0) for w in number], dtype=np.min_scalar_type(len(vocab)))[raw]
     np.save(folder / "ids.npy", final)

@@ -103,17 +103,8 @@ def _download(source: Source, cache: Path, data_dir: Path | None) -> Path:
     return final
 
 
-# What the standard library raises for damaged files; the last two for zips that claim encryption or an unknown method.
-DAMAGE = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    EOFError,
-    OSError,
-    UnicodeDecodeError,
-    RuntimeError,
-    NotImplementedError,
-)
+# What the standard library raises for damaged files; RuntimeError for zips that claim encryption or an unknown method.
+DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, UnicodeDecodeError, RuntimeError)
 
 
 @contextmanager

@@ -64,7 +64,7 @@ def _read(path: Path) -> pd.DataFrame:
     try:
         rows = [
             (
-                str(article["title"]),
+                article["title"].strip(),
                 paragraph["context"].strip(),
                 qa["question"].strip(),
                 "no" if qa.get("is_impossible", False) else "yes",
