@@ -46,7 +46,7 @@ def quick_tokens(tmp_path_factory):
     from ulmfit_exp.tokens import read_tokens, write_tokens
 
     corpus, folder = sfu.load(files.MINIATURE, "category"), tmp_path_factory.mktemp("tokens")
-    write_tokens(corpus, folder, QUICK.max_vocab, QUICK.min_freq)
+    write_tokens(corpus.documents(), folder, QUICK.max_vocab, QUICK.min_freq)
     return corpus, read_tokens(folder)
 
 
@@ -64,7 +64,7 @@ def one_learner(quick_tokens, tmp_path):
     def make(task: str = "clas"):
         set_seed(1)
         if task == "lm":
-            dls = dls_lm(tokens, corpus, QUICK.lm.bs, QUICK.seq_len, backwards=False)
+            dls = dls_lm(tokens, QUICK.lm.bs, QUICK.seq_len, backwards=False)
             return quiet(learners.lm_learner(dls, QUICK, "fp32", tmp_path))
         dls = dls_clas(tokens, corpus, QUICK.clas.bs, QUICK.seq_len, backwards=False)
         return quiet(learners.clas_learner(dls, len(corpus.classes), QUICK, "fp32", tmp_path))

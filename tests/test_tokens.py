@@ -25,7 +25,7 @@ def test_ids_are_fastais_tokens_and_the_vocabulary_is_of_training_texts(quick_to
 def test_language_model_batches_are_the_text_and_the_text_a_word_later(quick_tokens):
     corpus, tokens = quick_tokens
     for backwards in (False, True):
-        dls = dls_lm(tokens, corpus, bs=4, seq_len=30, backwards=backwards)
+        dls = dls_lm(tokens, bs=4, seq_len=30, backwards=backwards)
         x, y = dls.valid.one_batch()
         assert x.shape == y.shape == (4, 30) and (x[:, 1:] == y[:, :-1]).all()
         first = tokens[corpus.split("valid").index[0]]

@@ -89,8 +89,8 @@ class Killed(BaseException):
 class Track:
     """A tracker that only counts epochs, and kills the run after so many."""
 
-    def __init__(self, kill_after: int | None = None):
-        self.left = kill_after
+    def __init__(self, kill_after: int | None = None, kill_after_steps: int | None = None):
+        self.left, self.steps = kill_after, kill_after_steps
 
     def log_epoch(self, row):
         if self.left is not None:
@@ -98,8 +98,9 @@ class Track:
             if self.left == 0:
                 raise Killed
 
-    def log_rates(self, *args):
-        pass
+    def log_step(self, step, *args):
+        if step == self.steps:
+            raise Killed
 
 
 @pytest.mark.parametrize("task", ["lm", "clas"])
@@ -116,6 +117,31 @@ def test_going_on_after_a_kill_gives_the_same_weights(task, after, one_learner, 
     torch.rand(3), np.random.rand(3)  # the new process's random state is another
     rest = training.train(again, recipe, 7, tmp_path / "b", Track())["history"]
 
+    for a, b in zip(whole.model.parameters(), again.model.parameters()):
+        assert torch.equal(a, b)
+    keep = [[{k: v for k, v in row.items() if k != "seconds"} for row in h] for h in (history, rest)]
+    assert keep[0] == keep[1]
+
+
+@pytest.mark.parametrize("task", ["lm", "clas"])
+@pytest.mark.parametrize("steps", [2, 5])
+def test_going_on_after_a_kill_within_an_epoch_gives_the_same_weights(task, steps, one_learner, tmp_path, monkeypatch):
+    recipe = getattr(QUICK, task)
+    whole = one_learner(task)
+    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
+    history = training.train(whole, recipe, 7, tmp_path / "a", Track())["history"]
+
+    monkeypatch.setattr(training, "SAVE_EVERY", -1)  # after each batch
+    with pytest.raises(Killed):
+        training.train(one_learner(task), recipe, 7, tmp_path / "b", Track(kill_after_steps=steps))
+    again = one_learner(task)
+    torch.rand(3), np.random.rand(3)  # the new process's random state is another
+    steps_again = []
+    track = Track()
+    track.log_step = lambda step, *args: steps_again.append(step)
+    rest = training.train(again, recipe, 7, tmp_path / "b", track)["history"]
+
+    assert steps_again == list(range(steps, rest[-1]["step"] + 1))  # the step of the kill is made again
     for a, b in zip(whole.model.parameters(), again.model.parameters()):
         assert torch.equal(a, b)
     keep = [[{k: v for k, v in row.items() if k != "seconds"} for row in h] for h in (history, rest)]

@@ -1,4 +1,4 @@
-"""`Experiment`: the settings every experiment shares, its command line, and the record it leaves.
+"""The settings that all commands share, their command line, and the record that a run leaves.
 
 Nothing here imports torch before a run starts, so that `--help` answers at once.
 """
@@ -6,39 +6,40 @@ Nothing here imports torch before a run starts, so that `--help` answers at once
 import os
 import sys
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 
-from .recipe import DIRECTIONS, RECIPES, Recipe
+from .recipe import DIRECTIONS, RECIPES, LMRecipe, Recipe
 
 if TYPE_CHECKING:
     from .corpora.corpus import Corpus
+    from .corpora.documents import Documents
+    from .stages import Run
+    from .store import Stage
 
 WHERE = ("data_dir", "home", "wandb")  # settings that say where, not what: they change no figure and name no record
 
 
 @dataclass(frozen=True, kw_only=True)
-class Experiment(ABC):
-    """Settings of one run. A data set's experiment adds its own and says how its corpus is loaded."""
+class Command(ABC):
+    """Settings of one run."""
 
     name: ClassVar[str]
-    paper: ClassVar[float | None] = None
-    """The paper's test error in % on this data, where it has one."""
+    recipes: ClassVar[dict[str, LMRecipe]]
 
-    recipe_name: Annotated[Literal["paper", "small", "tiny"], tyro.conf.arg(name="recipe")] = "small"
-    """Recipe to start from (with --miniature: tiny). Its fields are the --recipe.… options below."""
-    recipe: Recipe = RECIPES["small"]
-    miniature: bool = False
-    """Run on the bundled hand-written texts with a tiny model: no data, no network, a minute."""
+    recipe_name: str
+    recipe: LMRecipe
+    pretrained: str
+    """Language model to start from: wikipedia-small (ours), wt103 (fastai's; also wt103-fwd, wt103-bwd for one
+    direction), hf:OWNER/NAME, a folder of ours or of a finished run, or none: random weights."""
     seed: int = 0
     """Seed of every stage."""
-    train_size: int | None = None
-    """Keep the labels of so many training texts, stratified; the others stay in as unlabelled."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """fp32 is the paper's arithmetic. bf16 is for GPUs and processors with AMX; with AVX-512 alone it is slower."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """fp32 is the paper's arithmetic. bf16 is about twice as fast where the processor has it; auto takes it there."""
     data_dir: Path | None = None
     """Where the data sets lie (default: $ULMFIT_EXP_DATA); what is absent is downloaded to the user's cache."""
     home: Path = Path("runs")
@@ -46,90 +47,170 @@ class Experiment(ABC):
     wandb: Literal["auto", "online", "offline", "disabled"] = "auto"
     """Weights & Biases: auto is online when logged in, else offline."""
 
+    @property
     @abstractmethod
-    def load(self, data_dir: Path | None) -> "Corpus":
-        """The corpus, read from `data_dir`; None is the user's cache."""
+    def variant(self) -> str:
+        """The command and its own settings in a few words, for names."""
 
     @property
-    def variant(self) -> str:
-        """The experiment's own settings in a few words, for names."""
-        own = [f.name for f in fields(self) if f.name not in {f.name for f in fields(Experiment)}]
-        return "-".join([self.name, *(f"{getattr(self, k)}" for k in own if k != "fold")])
+    @abstractmethod
+    def directions(self) -> tuple[str, ...]:
+        """forward, backward or both."""
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """W&B tags."""
+        return ()
+
+    @abstractmethod
+    def texts(self, data_dir: Path | None) -> "Corpus | Documents":
+        """What the run is about, read from `data_dir`; None is the user's cache."""
+
+    @abstractmethod
+    def stages(self, run: "Run", report: Callable) -> "dict[str, Stage]":
+        """Do the work; `report` hears of each stage as it ends."""
+
+    @abstractmethod
+    def figures(self, run: "Run", done: "dict[str, Stage]") -> dict:
+        """What `result.json` is to hold of the finished stages."""
+
+    @abstractmethod
+    def table(self, record: dict) -> str:
+        """What to print of `result.json`."""
 
     def settings(self) -> dict:
         """What the figures hang on, as JSON."""
         return {k: v for k, v in asdict(self).items() if k not in WHERE}
 
 
-def main(experiment: type[Experiment], args: list[str] | None = None) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Experiment(Command):
+    """Settings of one run of ULMFiT. A data set's experiment adds its own and says how its corpus is loaded."""
+
+    recipes: ClassVar[dict[str, Recipe]] = RECIPES
+    paper: ClassVar[float | None] = None
+    """The paper's test error in % on this data, where it has one."""
+
+    recipe_name: Annotated[Literal["paper", "small", "scratch", "tiny"], tyro.conf.arg(name="recipe")] = "small"
+    """Recipe to start from (with --miniature: tiny). Its fields are the --recipe.… options below."""
+    recipe: Recipe = RECIPES["small"]
+    pretrained: str = "wikipedia-small"
+    miniature: bool = False
+    """Run on the bundled hand-written texts: no data, no network, a minute."""
+    train_size: int | None = None
+    """Keep the labels of so many training texts, stratified; the others stay in as unlabelled."""
+
+    @abstractmethod
+    def load(self, data_dir: Path | None) -> "Corpus":
+        """The corpus, read from `data_dir`; None is the user's cache."""
+
+    @property
+    def variant(self) -> str:
+        own = [f.name for f in fields(self) if f.name not in {f.name for f in fields(Experiment)}]
+        return "-".join([self.name, *(f"{getattr(self, k)}" for k in own if k != "fold")])
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        return DIRECTIONS[self.recipe.direction]
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return ("miniature",) if self.miniature else ()
+
+    def texts(self, data_dir: Path | None) -> "Corpus":
+        from .corpora.files import MINIATURE
+
+        return self.load(MINIATURE if self.miniature else data_dir).with_train_size(self.train_size)
+
+    def stages(self, run: "Run", report: Callable) -> "dict[str, Stage]":
+        from .stages import run_all
+
+        return run_all(run, report)
+
+    def figures(self, run: "Run", done: "dict[str, Stage]") -> dict:
+        from .report import classified
+
+        return classified(run, done) | {"paper": self.paper}
+
+    def table(self, record: dict) -> str:
+        from .report import table
+
+        return table(record)
+
+
+def main(command: type[Command], args: list[str] | None = None) -> None:
     """The command line of an experiment module: parse, run, print the table; the record's path is the last line."""
     args = sys.argv[1:] if args is None else args
-    settings = parse(experiment, args)
+    settings = parse(command, args)
 
     from .corpora.corpus import DataError  # imports pandas, for which --help does not wait
 
     try:
         path = run(settings)
     except KeyboardInterrupt:
-        sys.exit("\ninterrupted; the same command goes on from the last complete epoch")
+        sys.exit("\ninterrupted; the same command goes on from the last checkpoint")
     except (DataError, OSError) as e:
         sys.exit(f"error: {e}")
     print(path)
 
 
-def parse(experiment: type[Experiment], args: list[str]) -> Experiment:
+def parse(command: type[Command], args: list[str]) -> Command:
     """The settings in `args`, with the recipe they name as the default of every recipe field."""
     name = "tiny" if "--miniature" in args else "small"
     for arg, following in zip(args, [*args[1:], ""]):
         option, _, value = arg.partition("=")
-        if option == "--recipe" and (value or following) in RECIPES:  # tyro refuses another
+        if option in ("--recipe", "--size") and (value or following) in command.recipes:  # tyro refuses another
             name = value or following
-    default = experiment(recipe_name=name, recipe=RECIPES[name])
-    module = sys.modules[experiment.__module__]
+    default = command(recipe_name=name, recipe=command.recipes[name])
+    module = sys.modules[command.__module__]
     return tyro.cli(
-        experiment,
+        command,
         args=args,
         default=default,
-        prog=f"python -m experiments.{experiment.name}",
+        prog=f"python -m experiments.{command.name}",
         description=module.__doc__,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
 
 
-def run(settings: Experiment) -> Path:
+def run(settings: Command) -> Path:
     """Run every stage, reusing what is finished; write and show the record. Returns the path of `result.json`."""
     # OpenMP's threads wait by spinning, 300,000 times: two runs on the same two cores then reach a twentieth of the
     # speed of one. With 1,000 they share it evenly, and one alone has 0.91 of it. Must precede torch's import.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    from .corpora.files import DATA_VARIABLE, MINIATURE
+    from .corpora.files import DATA_VARIABLE
 
     data_dir = settings.data_dir or (Path(d) if (d := os.environ.get(DATA_VARIABLE)) else None)
-    corpus = settings.load(MINIATURE if settings.miniature else data_dir).with_train_size(settings.train_size)
+    texts = settings.texts(data_dir)
 
-    from . import report, stages  # these import torch: what is wrong with the data is said before
-    from .machine import keep_memory
+    from . import machine, pretrained, report, stages  # these import torch: what is wrong with the data is said before
     from .store import digest, writable, write_json
 
-    keep_memory()
+    machine.keep_memory()
+    settings = replace(settings, precision=machine.precision(settings.precision))
+    models = pretrained.resolve(settings.pretrained, settings.directions, data_dir)
     this = stages.Run(
-        corpus=corpus,
-        recipe=settings.recipe,
+        corpus=texts,
+        recipe=stages.fitted(settings.recipe, models),
+        directions=settings.directions,
+        pretrained=models,
         seed=settings.seed,
         precision=settings.precision,
         home=settings.home,
+        data_dir=data_dir,
         group=f"{settings.variant} {settings.recipe_name}",
         settings=settings.settings(),
         wandb=settings.wandb,
-        tags=("miniature",) if settings.miniature else (),
+        tags=settings.tags,
     )
-    done = stages.run_all(this, DIRECTIONS[settings.recipe.direction], report.stage_line)
-    record = report.record(settings, this, done)
-    what = digest({"settings": record["settings"], "corpus": corpus.digest})
-    name = f"{corpus.name}-{settings.recipe_name}-seed{settings.seed}-{what}"
+    done = settings.stages(this, report.stage_line)
+    record = report.record(settings, this, done, settings.figures(this, done))
+    what = digest({"settings": record["settings"], "corpus": texts.digest})
+    name = f"{texts.name}-{settings.recipe_name}-seed{settings.seed}-{what}"
     path = settings.home / "runs" / name / "result.json"
     with writable(settings.home):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, record)
-    print(report.table(record))
+    print(settings.table(record))
     print(report.how_to_look(record, settings.home))
     return path

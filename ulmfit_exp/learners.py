@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 from fastai.text.all import (
     AWD_LSTM,
-    Adam,
     CrossEntropyLossFlat,
     GradientClip,
     LMLearner,
@@ -22,15 +21,17 @@ from fastai.text.all import (
 )
 from safetensors.torch import load_model, save_model
 
+from .fused import FeatureDecoder, FusedAdam, LMLoss
 from .machine import precision_cbs
-from .recipe import Model, Recipe, Training
+from .pretrained import Pretrained
+from .recipe import LMRecipe, Model, Recipe, Training
 
 # The paper's Adam: beta1 0.7, beta2 0.99 (section 4.1).
-OPTIMIZER = partial(Adam, mom=0.7, sqr_mom=0.99)
+OPTIMIZER = partial(FusedAdam, mom=0.7, sqr_mom=0.99)
 LM_HEAD = {"tie_weights": True, "out_bias": True}
 
 
-def lm_learner(dls: TextDataLoaders, recipe: Recipe, precision: str, path: Path) -> LMLearner:
+def lm_learner(dls: TextDataLoaders, recipe: LMRecipe, precision: str, path: Path) -> LMLearner:
     """A language-model learner with random weights; 4 layer groups: the LSTMs, then embedding and decoder."""
     learn = language_model_learner(
         dls,
@@ -40,6 +41,8 @@ def lm_learner(dls: TextDataLoaders, recipe: Recipe, precision: str, path: Path)
         pretrained=False,
         **_common(recipe.lm, precision, path),
     )
+    learn.model[1] = FeatureDecoder(learn.model[1])
+    learn.loss_func = LMLoss(learn.model[1])
     learn.model.to(dls.device)
     return learn
 
@@ -137,6 +140,13 @@ def save_weights(learn: TextLearner, path: Path) -> None:
 def load_weights(learn: TextLearner, path: Path) -> None:
     """Weights that `save_weights` wrote, into a learner of the same recipe."""
     load_model(learn.model, str(path))
+
+
+def load_pretrained(learn: LMLearner, pretrained: Pretrained) -> int:
+    """Start from a pretrained language model; the number of words of the vocabulary that it knew."""
+    weights, found = pretrained.matched(learn.dls.vocab)
+    learn.model.load_state_dict(weights)
+    return found
 
 
 def load_lm_encoder(learn: TextLearner, path: Path, recipe: Recipe) -> None:

@@ -43,6 +43,20 @@ class Autocast(Callback):
             self.learn.pred = self.pred.float()
 
 
+def precision(wanted: str) -> str:
+    """fp32 or bf16; auto is bf16 where it was measured to be faster.
+
+    That is GPUs, processors with AMX, and AMD's with AVX-512 bf16 (2.2x in matrix products). Intel's with AVX-512 bf16
+    and no AMX reached 0.6 of fp32's speed.
+    """
+    if wanted != "auto":
+        return wanted
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    cpu = _cpuinfo()
+    return "bf16" if "amx_bf16" in cpu or ("avx512_bf16" in cpu and "AuthenticAMD" in cpu) else "fp32"
+
+
 def precision_cbs(precision: str) -> list[Callback]:
     """Callbacks for fp32 (the paper's arithmetic) or bf16."""
     return {"fp32": [], "bf16": [Autocast()]}[precision]
@@ -74,9 +88,13 @@ def _commit() -> str:
     return head + ("+" if changes else "")
 
 
+def _cpuinfo() -> str:
+    return Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+
+
 def _machine() -> dict:
     """Processor, cores, memory and accelerator, without any name or path of the machine."""
-    cpu = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    cpu = _cpuinfo()
     name = re.search(r"model name\s*: (.*)", cpu)
     return {
         "cpu": name[1] if name else platform.processor() or platform.machine(),

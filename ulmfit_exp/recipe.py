@@ -63,23 +63,32 @@ class Training:
     """Largest norm of the gradient."""
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that a run is made of besides its corpus and its seed."""
+@dataclass(frozen=True, kw_only=True)
+class LMRecipe:
+    """Everything that a language model is made of besides its texts and its seed."""
 
     lm: Training
-    """Fine-tuning the language model on the task's texts (paper, section 3.2)."""
-    clas: Training
-    """Fine-tuning the classifier (paper, section 3.3)."""
+    """Training, or fine-tuning on the task's texts (paper, section 3.2), of the language model."""
     model: Model = Model()
-    direction: Literal["forward", "backward", "both"] = "both"
-    """Which way texts are read; both is the mean of the two classifiers' probabilities."""
+    """Shape and dropout. A pretrained model brings its shape."""
     max_vocab: int = 60_000
     """Most words in the vocabulary."""
     min_freq: int = 2
     """A word seen less often is unknown."""
     seq_len: int = 70
     """Steps of back-propagation through time, and the chunk of BPT3C."""
+    max_tokens: int | None = None
+    """The language model trains on the first texts that hold so many tokens; None is all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(LMRecipe):
+    """Everything that a run is made of besides its corpus and its seed."""
+
+    clas: Training
+    """Fine-tuning the classifier (paper, section 3.3)."""
+    direction: Literal["forward", "backward", "both"] = "both"
+    """Which way texts are read; both is the mean of the two classifiers' probabilities."""
     max_len: int = 1400
     """The classifier pools over, and back-propagates into, at most so many of a text's last tokens."""
 
@@ -103,10 +112,31 @@ RECIPES = {
         clas=Training((*gradual(groups=5)[:-1], Phase(epochs=10, lr=4e-3, decay=1.0)), bs=16, drop_mult=2.0),
         max_vocab=8_000,
     ),
+    # As small, for a language model from scratch.
+    "scratch": Recipe(
+        model=Model(emb_sz=128, n_hid=256, output_p=0.2, hidden_p=0.15, input_p=0.25, embed_p=0.02, weight_p=0.2),
+        lm=Training((Phase(epochs=10, lr=4e-3, decay=1.0, schedule="one_cycle"),), bs=32),
+        clas=Training((*gradual(groups=5)[:-1], Phase(epochs=10, lr=4e-3, decay=1.0)), bs=16, drop_mult=2.0),
+        max_vocab=8_000,
+    ),
     # The miniatures: seconds an epoch.
     "tiny": Recipe(
         model=Model(emb_sz=48, n_hid=64, output_p=0.1, hidden_p=0.1, input_p=0.1, embed_p=0.0, weight_p=0.1),
         lm=Training((Phase(epochs=12, lr=0.01, decay=1.0, schedule="one_cycle"),), bs=8),
         clas=Training((*gradual(groups=5)[:-1], Phase(epochs=12, lr=4e-3, decay=1.0)), bs=8),
+    ),
+}
+
+# The general-domain language model (paper, section 3.1).
+PRETRAINING = {
+    "paper": LMRecipe(lm=Training((Phase(epochs=10, lr=4e-3, decay=1.0, schedule="one_cycle"),))),
+    "small": LMRecipe(
+        model=Model(emb_sz=192, n_hid=448, output_p=0.05, hidden_p=0.05, input_p=0.05, embed_p=0.01, weight_p=0.05),
+        lm=Training((Phase(lr=6e-3, decay=1.0, schedule="one_cycle"),), bs=32),
+        max_vocab=16_000,
+        max_tokens=20_000_000,
+    ),
+    "tiny": LMRecipe(
+        model=RECIPES["tiny"].model, lm=Training((Phase(lr=0.01, decay=1.0, schedule="one_cycle"),), bs=8)
     ),
 }

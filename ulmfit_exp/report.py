@@ -1,6 +1,7 @@
 """Records -> tables."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -15,12 +16,12 @@ def stage_line(stage: Stage) -> None:
     print(f"{stage.name:<32} {how}", flush=True)
 
 
-def record(settings, run, stages: dict[str, Stage]) -> dict:
-    """What `result.json` holds: settings, data, seed, stages, figures; versions, commit and machine that made them."""
-    figures = stages["eval"].info["figures"]
+def record(settings, run, stages: dict[str, Stage], figures: dict) -> dict:
+    """What `result.json` holds: settings, texts, seed, stages, `figures`; versions, commit, machine."""
     trained = [s.info for s in stages.values() if "tokens_per_second" in s.info]
     tokens = sum(row["tokens"] for info in trained for row in info["history"])
     seconds = sum(info["seconds"] for info in trained)
+    *_, last = stages.values()
     return {
         "experiment": settings.name,
         "settings": settings.settings(),
@@ -28,10 +29,14 @@ def record(settings, run, stages: dict[str, Stage]) -> dict:
         "corpus": {
             "name": run.corpus.name,
             "digest": run.corpus.digest,
-            "rows": run.corpus.counts(),
-            "classes": run.corpus.classes,
             **{k: stages["tokens"].info[k] for k in ("tokens", "vocab", "unknown")},
+            **figures.pop("corpus", {}),
         },
+        "pretrained": {
+            d: {"name": p.name, "digest": p.digest, **{k: stages[f"lm {d}"].info[k] for k in ("words_found", "words")}}
+            for d, p in run.pretrained.items()
+        },
+        "model": asdict(run.recipe.model),
         "stages": [
             {
                 "name": name,
@@ -43,14 +48,22 @@ def record(settings, run, stages: dict[str, Stage]) -> dict:
             }
             for name, s in stages.items()
         ],
+        **figures,
+        "tokens_per_second": round(tokens / max(seconds, 1e-9)),
+        "history": {name: s.info["history"] for name, s in stages.items() if "history" in s.info},
+        **last.info["by"],
+    }
+
+
+def classified(run, stages: dict[str, Stage]) -> dict:
+    """The figures of an experiment: its corpus, and errors and losses of ours and of the baseline."""
+    figures = stages["eval"].info["figures"]
+    return {
+        "corpus": {"rows": run.corpus.counts(), "classes": run.corpus.classes},
         "valid": {k: figures["mean"]["valid"][k] for k in ("error", "loss")},
         "test": figures["mean"]["test"],
         "directions": {d: f for d, f in figures.items() if d != "mean"},
         "baseline": {k: v for k, v in stages["baseline"].info.items() if k not in ("seconds", "by")},
-        "paper": settings.paper,
-        "tokens_per_second": round(tokens / max(seconds, 1e-9)),
-        "history": {name: s.info["history"] for name, s in stages.items() if "history" in s.info},
-        **stages["eval"].info["by"],
     }
 
 
@@ -65,8 +78,17 @@ def table(record: dict) -> str:
     lines = [[name, f"{100 * valid:.2f}", f"{100 * test:.2f}"] for name, valid, test in rows]
     if record["paper"] is not None:
         lines.append(["the paper (full size, pretrained)", "", f"{record['paper']:.2f}"])
-    title = f"{record['corpus']['name']}: error in %, {record['corpus']['rows']['test']:,} test texts"
+    title = f"{record['corpus']['name']}: error in %, {record['test']['n']:,} test texts"
     return f"\n{title}\n" + pd.DataFrame(lines, columns=["", "valid", "test"]).to_string(index=False)
+
+
+def perplexity_table(record: dict) -> str:
+    """A pretraining run as text."""
+    rows = [
+        [name, f"{f['perplexity']:.1f}", f"{f['texts']:,}", f"{f['tokens']:,}", f"{100 * f['unknown']:.1f} %"]
+        for name, f in record["perplexity"].items()
+    ]
+    return "\n" + pd.DataFrame(rows, columns=["", "perplexity", "texts", "tokens", "unknown"]).to_string(index=False)
 
 
 def how_to_look(record: dict, home: Path) -> str:

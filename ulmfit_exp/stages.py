@@ -1,8 +1,10 @@
 """The stages of a run: each (inputs, settings) -> a finished folder."""
 
 import json
+import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,12 @@ from sklearn.metrics import log_loss
 
 from . import learners, machine, store
 from .baselines import tfidf
-from .corpora.corpus import Corpus
-from .recipe import Recipe
+from .corpora.corpus import Corpus, DataError
+from .corpora.documents import Documents, open_documents
+from .pretrained import Pretrained
+from .recipe import LMRecipe
 from .store import Stage
-from .tokens import clas_dl, dls_clas, dls_lm, read_tokens, write_tokens
+from .tokens import TOKENIZER, Tokens, clas_dl, dls_clas, dls_lm, encode, lm_dl, read_tokens, write_tokens
 from .tracking import Mode, Tracker
 from .training import Progress, quiet, train
 
@@ -24,11 +28,15 @@ from .training import Progress, quiet, train
 class Run:
     """What all stages of a run share."""
 
-    corpus: Corpus
-    recipe: Recipe
+    corpus: Corpus | Documents
+    recipe: LMRecipe
+    directions: tuple[str, ...]
+    pretrained: dict[str, Pretrained]
+    """The model that each direction's language model starts from; empty for random weights."""
     seed: int
     precision: str
     home: Path
+    data_dir: Path | None
     group: str
     """Experiment and variant: the W&B group."""
     settings: dict
@@ -49,34 +57,85 @@ class Run:
         return Tracker(self.wandb, self.home, self.group, job_type, name, tags, config)
 
 
+def fitted(recipe: LMRecipe, pretrained: dict[str, Pretrained]) -> LMRecipe:
+    """`recipe` with the shape of the pretrained models. Raises `DataError` where two directions' shapes differ."""
+    shapes = {d: p.shape(recipe.model) for d, p in pretrained.items()}
+    if len(set(shapes.values())) > 1:
+        raise DataError(f"the pretrained models of the two directions have different shapes: {shapes}")
+    return replace(recipe, model=next(iter(shapes.values()), recipe.model))
+
+
 def tokenize(run: Run) -> Stage:
     """The corpus as token ids with its vocabulary; the same for all labels of the same texts and splits."""
     recipe = run.recipe
     limits = {"max_vocab": recipe.max_vocab, "min_freq": recipe.min_freq}
-    inputs = {"texts": run.corpus.text_digest, **limits}
-    return run.stage("tokens", inputs, lambda folder: write_tokens(run.corpus, folder, **limits))
+    inputs = {"texts": run.corpus.text_digest, "tokenizer": TOKENIZER, **limits}
+    return run.stage("tokens", inputs, lambda folder: write_tokens(run.corpus.documents(), folder, **limits))
 
 
 def finetune_lm(run: Run, tokens: Stage, direction: str) -> Stage:
-    """The language model on the corpus's training and unlabelled texts (paper, section 3.2)."""
-    recipe, backwards = run.recipe, direction == "backward"
+    """The language model on the texts (paper, sections 3.1 and 3.2), from the pretrained one where there is one.
+
+    Its record has the words of its vocabulary that the pretrained model knew.
+    """
+    recipe, start = run.recipe, run.pretrained.get(direction)
     inputs = {
         "tokens": tokens.name,
         "direction": direction,
+        "pretrained": start and start.digest,
         "model": asdict(recipe.model),
         "training": asdict(recipe.lm),
         "seq_len": recipe.seq_len,
+        "max_tokens": recipe.max_tokens,
         "seed": run.seed,
         "precision": run.precision,
     }
 
     def work(folder: Path) -> dict:
         set_seed(run.seed, reproducible=True)
-        dls = dls_lm(read_tokens(tokens.path), run.corpus, recipe.lm.bs, recipe.seq_len, backwards)
-        learn = learners.lm_learner(dls, recipe, run.precision, folder)
-        return _train(run, learn, recipe.lm, "lm", direction, inputs, folder)
+        learn = _lm_learner(run, tokens, direction, folder)
+        found = learners.load_pretrained(learn, start) if start else None
+        info = _train(run, learn, recipe.lm, "lm", direction, inputs, folder)
+        return {**info, "words_found": found, "words": len(learn.dls.vocab)}
 
     return run.stage(f"lm-{direction}", inputs, work)
+
+
+def _lm_learner(run: Run, tokens: Stage, direction: str, folder: Path):
+    r = run.recipe
+    dls = dls_lm(read_tokens(tokens.path), r.lm.bs, r.seq_len, direction == "backward", r.max_tokens)
+    return learners.lm_learner(dls, r, run.precision, folder)
+
+
+def perplexity(run: Run, tokens: Stage, lm: Stage, direction: str) -> Stage:
+    """Perplexity, a word of the model's vocabulary or xxunk being one token, on the held-out texts and, where it lies
+    in the data directory or the cache, on WikiText-2's test articles. With the share of unknown words of each."""
+    wikitext = None
+    with suppress(DataError):
+        wikitext = open_documents("wikitext-2", run.data_dir, download=False)
+    inputs = {"lm": lm.name, "tokens": tokens.name, "wikitext-2": wikitext and wikitext.digest}
+
+    def work(folder: Path) -> dict:
+        learn = quiet(_lm_learner(run, tokens, direction, folder))
+        learners.load_weights(learn, lm.path / "model.safetensors")
+        ids = read_tokens(tokens.path)
+        figures = {split: _perplexity(run, learn, ids, split, direction) for split in ("valid", "test")}
+        if wikitext:
+            test = (text for text, split in wikitext.documents() if split == "test")
+            figures["wikitext-2 test"] = _perplexity(run, learn, encode(test, ids.vocab), "test", direction)
+        return {"perplexity": figures}
+
+    return run.stage("perplexity", inputs, work)
+
+
+def _perplexity(run: Run, learn, tokens: Tokens, split: str, direction: str) -> dict:
+    rows = tokens.rows(split)
+    dl = lm_dl(tokens, rows, 16, run.recipe.seq_len, direction == "backward")
+    with learn.added_cbs(Progress()):
+        loss = float(learn.validate(dl=dl)[0])
+    ids = np.concatenate([tokens[i] for i in rows])
+    unknown = round(float((ids == 0).mean()), 5)
+    return {"perplexity": math.exp(loss), "loss": loss, "texts": len(rows), "tokens": len(ids), "unknown": unknown}
 
 
 def train_classifier(run: Run, tokens: Stage, lm: Stage, direction: str) -> Stage:
@@ -174,7 +233,7 @@ def baseline(run: Run) -> Stage:
     return run.stage("baseline", {"corpus": run.corpus.digest}, lambda _: tfidf(run.corpus))
 
 
-def run_all(run: Run, directions: tuple[str, ...], report: Callable[[Stage], None]) -> dict[str, Stage]:
+def run_all(run: Run, report: Callable[[Stage], None]) -> dict[str, Stage]:
     """Every stage of a run in its order, by name; `report` hears of each as it ends."""
     stages: dict[str, Stage] = {}
 
@@ -186,8 +245,20 @@ def run_all(run: Run, directions: tuple[str, ...], report: Callable[[Stage], Non
     done("baseline", baseline(run))
     tokens = done("tokens", tokenize(run))
     classifiers = {}
-    for d in directions:
+    for d in run.directions:
         lm = done(f"lm {d}", finetune_lm(run, tokens, d))
         classifiers[d] = done(f"clas {d}", train_classifier(run, tokens, lm, d))
     done("eval", evaluate(run, tokens, classifiers))
+    return stages
+
+
+def pretrain_all(run: Run, report: Callable[[Stage], None]) -> dict[str, Stage]:
+    """The stages of a language model alone, by name."""
+    (direction,) = run.directions
+    stages = {"tokens": tokenize(run)}
+    report(stages["tokens"])
+    stages[f"lm {direction}"] = lm = finetune_lm(run, stages["tokens"], direction)
+    report(lm)
+    stages["perplexity"] = perplexity(run, stages["tokens"], lm, direction)
+    report(stages["perplexity"])
     return stages

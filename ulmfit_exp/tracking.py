@@ -56,10 +56,10 @@ class Tracker:
         folder = Path(self.run.dir).parent.resolve() if self.run else None
         return folder.relative_to(self.home).as_posix() if folder and folder.is_relative_to(self.home) else None
 
-    def log_rates(self, phase: int, rates: list[float], frozen: int) -> None:
-        """At a training step: the rates of the lowest layer group that trains and of the top one."""
-        self.step += 1
-        self._log({"lr/top": rates[-1], "lr/lowest": rates[frozen], "phase": phase})
+    def log_step(self, step: int, phase: int, loss: float, rates: list[float], frozen: int) -> None:
+        """At a training step: the loss, and the rates of the lowest layer group that trains and of the top one."""
+        self.step = step
+        self._log({"train/loss": loss, "lr/top": rates[-1], "lr/lowest": rates[frozen], "phase": phase})
 
     def log_epoch(self, row: dict) -> None:
         """After an epoch: its metrics under `phase N/`, at the training step that it ended with."""

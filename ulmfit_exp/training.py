@@ -8,7 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fastai.text.all import Callback, Learner, ParamScheduler, ProgressCallback, noop, set_seed
+from fastai.text.all import (
+    AWD_LSTM,
+    Callback,
+    CancelBatchException,
+    Learner,
+    ParamScheduler,
+    ProgressCallback,
+    noop,
+    set_seed,
+)
 from tqdm.auto import tqdm
 
 from .recipe import Phase, Training
@@ -16,6 +25,10 @@ from .store import CHECKPOINT, replacing
 from .tracking import Tracker
 
 PAD = 1
+SAVE_EVERY = 300
+"""Seconds between checkpoints within an epoch."""
+TELL_EVERY = 60
+"""Seconds between lines of progress within an epoch."""
 
 
 def quiet(learn: Learner) -> Learner:
@@ -37,13 +50,14 @@ def stlr(t: int, steps: int, cut_frac: float = 0.1, ratio: float = 32) -> float:
 
 
 def train(learn: Learner, training: Training, seed: int, work: Path, track: Tracker) -> dict:
-    """Run the phases in order, saving a checkpoint in `work` after each epoch and going on from the one found there.
+    """Run the phases in order, with a checkpoint in `work` after each epoch and every `SAVE_EVERY` seconds within one,
+    going on from the one found there.
 
     Returns `history` (a dict an epoch), `seconds` and `tokens_per_second`, over all processes that took part.
     """
     checkpoint = Checkpoint(work / CHECKPOINT, learn)
     epochs = sum(phase.epochs for phase in training.phases)
-    history, optimizer = checkpoint.load()
+    history, optimizer, within = checkpoint.load()
     for row in history:
         track.log_epoch(row)
     for i, phase in enumerate(training.phases):
@@ -52,10 +66,12 @@ def train(learn: Learner, training: Training, seed: int, work: Path, track: Trac
             continue
         learn.create_opt()
         learn.freeze_to(phase.freeze_to)
-        if done:
+        if done or within:
             learn.opt.load_state_dict(optimizer)
-        end = EpochEnd(i, done, history, checkpoint, track)
-        fit(learn, phase, done, [EpochSeed(seed, i), end, Progress(history, epochs)])
+        progress = Progress(history, epochs)
+        end = EpochEnd(i, done, history, within, checkpoint, track, progress)
+        fit(learn, phase, done, [EpochSeed(seed, i), Skip(done, within), end, progress])
+        within = None
     seconds = sum(row["seconds"] for row in history)
     tokens = sum(row["tokens"] for row in history)
     return {"seconds": round(seconds, 1), "tokens_per_second": round(tokens / max(seconds, 1e-9)), "history": history}
@@ -92,22 +108,63 @@ class EpochSeed(Callback):
             items.idxs.items.sort()
 
 
+class Skip(Callback):
+    """In the epoch that a kill broke off, pass over the batches done; then take up the random and hidden states."""
+
+    order = -30
+
+    def __init__(self, epoch: int, within: dict | None):
+        self.of, self.within = epoch, within
+
+    def before_batch(self):
+        if not self.training or self.within is None or self.epoch != self.of:
+            return
+        if self.iter < len(self.within["losses"]):
+            raise CancelBatchException
+        set_random_state(self.within["random"])
+        vars(hidden_layers(self.model)).update(self.within["hidden"])
+        self.within = None
+
+
 class EpochEnd(Callback):
-    """After each epoch: a row of history, a checkpoint, and the tracker told."""
+    """After each epoch: a row of history, a checkpoint, and the tracker told. A checkpoint within it, too."""
 
     order = 65  # after Recorder and ParamScheduler
 
-    def __init__(self, phase: int, start: int, history: list[dict], checkpoint: "Checkpoint", track: Tracker):
-        self.phase, self.start, self.history, self.checkpoint, self.track = phase, start, history, checkpoint, track
+    def __init__(self, phase: int, start: int, history: list[dict], within: dict | None, checkpoint, track, progress):
+        self.phase, self.start, self.history, self.within = phase, start, history, within
+        self.checkpoint, self.track, self.progress = checkpoint, track, progress
 
     def before_epoch(self):
-        self.began, self.tokens, self.losses = time.monotonic(), 0, []
+        at = self.within if self.epoch == self.start else None
+        self.behind = len(at["losses"]) if at else 0
+        self.losses = list(at["losses"]) if at else []
+        self.tokens = at["tokens"] if at else 0
+        self.began = self.saved = time.monotonic()
+        self.earlier = at["seconds"] if at else 0.0
+
+    @property
+    def seconds(self) -> float:
+        return round(self.earlier + time.monotonic() - self.began, 3)
+
+    @property
+    def step(self) -> int:
+        return (self.history[-1]["step"] if self.history else 0) + len(self.losses)
 
     def after_batch(self):
-        if self.training:
-            self.tokens += int((self.x != PAD).sum())
-            self.losses.append(float(self.loss.detach()))
-            self.track.log_rates(self.phase, [h["lr"] for h in self.opt.hypers], self.opt.frozen_idx)
+        if not self.training or self.iter < self.behind:
+            return
+        self.tokens += int((self.x != PAD).sum())
+        self.losses.append(float(self.loss.detach()))
+        rates = [h["lr"] for h in self.opt.hypers]
+        self.track.log_step(self.step, self.phase, self.losses[-1], rates, self.opt.frozen_idx)
+        self.progress.tell(self.losses, self.tokens, self.seconds)
+        if time.monotonic() - self.saved > SAVE_EVERY and self.iter + 1 < self.n_iter:
+            within = {"losses": self.losses, "tokens": self.tokens, "seconds": self.seconds}
+            layers = hidden_layers(self.model)
+            states = {"random": random_state(), "hidden": {"hidden": layers.hidden, "bs": layers.bs}}
+            self.checkpoint.save(self.history, {**within, **states})
+            self.saved = time.monotonic()
 
     def after_epoch(self):
         if self.epoch < self.start:  # fastai calls this for the epochs that it skips, too
@@ -120,9 +177,9 @@ class EpochEnd(Callback):
                 "train_loss": sum(self.losses) / len(self.losses),  # fastai's is smoothed over earlier epochs
                 **dict(zip(names, map(float, self.recorder.values[-1][1:]))),
                 "lr": float(self.opt.hypers[-1]["lr"]),
-                "step": (self.history[-1]["step"] if self.history else 0) + len(self.losses),
+                "step": self.step,
                 "tokens": self.tokens,
-                "seconds": round(time.monotonic() - self.began, 3),
+                "seconds": self.seconds,
             }
         )
         self.checkpoint.save(self.history)
@@ -130,12 +187,13 @@ class EpochEnd(Callback):
 
 
 class Progress(Callback):
-    """A bar over the batches where there is a terminal, and one line an epoch anywhere: fastai's bars fill a log."""
+    """A bar over the batches where there is a terminal; a line an epoch, and every `TELL_EVERY` seconds, anywhere."""
 
     order = 70  # after EpochEnd
 
     def __init__(self, history: list[dict] = (), epochs: int = 0):
         self.history, self.epochs, self.known = history, epochs, len(history)
+        self.told = time.monotonic()
 
     def before_train(self):
         self._bar("train")
@@ -156,6 +214,18 @@ class Progress(Callback):
         epoch = f"epoch {len(self.history) + 1}/{self.epochs} {what}" if self.epochs else "predict"
         self.bar = tqdm(total=len(self.dl), desc=epoch, unit=" batches", leave=False, disable=None)
 
+    def tell(self, losses: list[float], tokens: int, seconds: float) -> None:
+        """Where the epoch stands: a line now and then, since a bar does not show in a log."""
+        if time.monotonic() - self.told < TELL_EVERY:
+            return
+        self.told = time.monotonic()
+        loss = sum(losses[-100:]) / len(losses[-100:])
+        left = seconds * (self.n_iter / len(losses) - 1) / 60
+        self.bar.write(
+            f"epoch {len(self.history) + 1}/{self.epochs} {len(losses) / self.n_iter:4.0%}  loss {loss:.3f}  "
+            f"perplexity {math.exp(min(loss, 99)):.1f}  {tokens / seconds:,.0f} tokens/s  {left:.0f} min left"
+        )
+
     def after_epoch(self):
         if len(self.history) > self.known:
             self.known = len(self.history)
@@ -164,27 +234,52 @@ class Progress(Callback):
             print(f"epoch {self.known}/{self.epochs}  {losses}  {row['seconds']:.0f} s", flush=True)
 
 
+def random_state() -> dict:
+    """torch's random states; no other generator is used within an epoch."""
+    cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
+    return {"cpu": torch.get_rng_state(), "cuda": cuda}
+
+
+def set_random_state(state: dict) -> None:
+    """Put back what `random_state` gave."""
+    torch.set_rng_state(state["cpu"].cpu())
+    if state["cuda"] is not None:
+        torch.cuda.set_rng_state(state["cuda"].cpu())
+
+
+def hidden_layers(model) -> AWD_LSTM:
+    """The AWD_LSTM of a language model or classifier; it carries its hidden state from batch to batch."""
+    return getattr(model[0], "module", model[0])
+
+
 class Checkpoint:
-    """Model, optimizer and history after an epoch, in one file that is whole or not there."""
+    """Model, optimizer and history after an epoch or within one, in one file that is whole or not there."""
 
     def __init__(self, path: Path, learn: Learner):
         self.path, self.learn = path, learn
 
-    def save(self, history: list[dict]) -> None:
+    def save(self, history: list[dict], within: dict | None = None) -> None:
+        """`within` is where the epoch under way stands."""
         opt = self.learn.opt
         hypers = [{k: float(v) if isinstance(v, float) else v for k, v in h.items()} for h in opt.hypers]
-        optimizer = {"state": [dict(opt.state[p]) for p, *_ in opt.all_params()], "hypers": hypers}
+        state = {
+            "model": self.learn.model.state_dict(),
+            "optimizer": {"state": [dict(opt.state[p]) for p, *_ in opt.all_params()], "hypers": hypers},
+            "history": history,
+            "within": within,
+        }
         saved = io.BytesIO()  # a full disk is then an OSError, which torch's own writer hides
-        torch.save({"model": self.learn.model.state_dict(), "optimizer": optimizer, "history": history}, saved)
+        torch.save(state, saved)
         with replacing(self.path) as part:
             part.write_bytes(saved.getbuffer())
 
-    def load(self) -> tuple[list[dict], dict | None]:
-        """Put the saved weights into the model; (history, optimizer state), empty where there is no checkpoint."""
+    def load(self) -> tuple[list[dict], dict | None, dict | None]:
+        """Put the saved weights into the model; (history, optimizer state, where an epoch was broken off)."""
         if not self.path.exists():
-            return [], None
+            return [], None, None
         device = next(self.learn.model.parameters()).device
         saved = torch.load(self.path, map_location=device, weights_only=True)
         self.learn.model.load_state_dict(saved["model"])
-        print(f"going on after epoch {len(saved['history'])}", flush=True)
-        return saved["history"], saved["optimizer"]
+        where = f" and {len(saved['within']['losses'])} batches" if saved["within"] else ""
+        print(f"going on after epoch {len(saved['history'])}{where}", flush=True)
+        return saved["history"], saved["optimizer"], saved["within"]

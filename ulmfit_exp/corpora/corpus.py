@@ -2,11 +2,13 @@
 
 import hashlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 
 import pandas as pd
+from tqdm.auto import tqdm
 
 SPLITS = ("train", "valid", "test", "unlabelled")
 LABELLED = SPLITS[:3]
@@ -74,6 +76,11 @@ class Corpus:
     def split(self, *names: str) -> pd.DataFrame:
         """The rows of these splits; the index stays the row number in `df`."""
         return self.df[self.df["split"].isin(names)]
+
+    def documents(self) -> Iterator[tuple[str, str]]:
+        """(text, split) of each row, with a progress bar."""
+        rows = zip(self.df["text"], self.df["split"])
+        return iter(tqdm(rows, total=len(self.df), desc="tokens", unit=" texts", leave=False, disable=None))
 
     def counts(self) -> dict[str, int]:
         """Rows by split."""

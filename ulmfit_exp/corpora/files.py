@@ -36,7 +36,7 @@ class Source:
     """True where no file address is known or a log-in is wanted: `url` is then the page to get the file from."""
 
 
-def find(source: Source, data_dir: Path | None) -> Path:
+def find(source: Source, data_dir: Path | None, download: bool = True) -> Path:
     """The path of `source`: in `data_dir`, in the cache, or downloaded into it.
 
     A file listed in the data directory's `SHA256SUMS` is checked against it. Raises `DataError`.
@@ -56,6 +56,8 @@ def find(source: Source, data_dir: Path | None) -> Path:
                 return path
     if data_dir == MINIATURE:
         raise DataError(f"there is no miniature of {source.path}; run without --miniature")
+    if not download:
+        raise DataError(f"{source.path} is neither in the data directory nor in the cache")
     return _download(source, cache, data_dir)
 
 
@@ -112,6 +114,8 @@ def readable(path: Path):
     """Turn every way in which a damaged or unreadable file can fail into one `DataError` that names it."""
     try:
         yield
+    except UnicodeDecodeError as e:
+        raise DataError(f"{path} is not UTF-8 text ({e}); convert it, with iconv for example") from e
     except DAMAGE as e:
         raise DataError(f"{path} is damaged or not what it should be ({e}); fetch it again") from e
 

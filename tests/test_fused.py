@@ -1,0 +1,43 @@
+"""What is faster than fastai's is the same arithmetic."""
+
+import torch
+from fastai.text.all import Adam, CrossEntropyLossFlat, LinearDecoder
+
+from ulmfit_exp import fused
+
+
+def test_the_fused_loss_and_its_gradients_are_cross_entropys(monkeypatch):
+    monkeypatch.setattr(fused, "CHUNK", 1_000)  # several chunks, the last one smaller
+    torch.manual_seed(0)
+    decoder = LinearDecoder(n_out=160, n_hid=12, output_p=0.0)
+    features, targets = torch.randn(4, 9, 12), torch.randint(0, 160, (4, 9))
+
+    def gradients(loss_of):
+        x = features.clone().requires_grad_()
+        decoder.zero_grad()
+        loss = loss_of(x)
+        (3 * loss).backward()
+        return [loss.detach(), x.grad, decoder.decoder.weight.grad.clone(), decoder.decoder.bias.grad.clone()]
+
+    loss = fused.LMLoss(fused.FeatureDecoder(decoder))
+    ours = gradients(lambda x: loss(x, targets))
+    stock = gradients(lambda x: CrossEntropyLossFlat()(decoder(x)[0], targets))
+    for a, b in zip(ours, stock):
+        torch.testing.assert_close(a, b)
+    with torch.no_grad():
+        torch.testing.assert_close(loss(features, targets), stock[0])
+    torch.testing.assert_close(loss.activation(features), decoder(features)[0].softmax(-1))
+
+
+def test_the_fused_adam_takes_fastais_steps():
+    torch.manual_seed(0)
+    weights, ends = torch.randn(7, 5), []
+    for opt_func in (fused.FusedAdam, Adam):
+        p = torch.nn.Parameter(weights.clone())
+        opt = opt_func([p], lr=0.01, mom=0.7, sqr_mom=0.99, wd=0.1)
+        for step in range(5):
+            opt.set_hyper("lr", 0.01 * (step + 1))
+            p.grad = (p.detach() - step).sin()
+            opt.step()
+        ends.append(p.detach())
+    torch.testing.assert_close(*ends)

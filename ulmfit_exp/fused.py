@@ -1,0 +1,93 @@
+"""The same arithmetic as fastai's in fewer passes over memory: the language model's loss, and Adam's step."""
+
+import torch
+import torch.nn.functional as F
+from fastai.text.all import LinearDecoder, Module, Optimizer
+from torch.optim.adamw import adamw
+
+CHUNK = 2**23
+"""Logits computed at once."""
+
+
+class FeatureDecoder(Module):
+    """fastai's LinearDecoder without its matrix product: features `bs x len x emb_sz` go to `LMLoss` undecoded."""
+
+    def __init__(self, linear: LinearDecoder):
+        self.decoder, self.output_dp = linear.decoder, linear.output_dp
+
+    def forward(self, input):
+        features = self.output_dp(input)
+        return features, input, features
+
+
+class LMLoss:
+    """Mean cross entropy of a decoder's logits, which never lie in memory all at once.
+
+    fastai writes and reads the logits, 16,000 numbers a word and more, some ten times a step. Here a few rows at a time
+    are made, turned into their own gradient in place, and multiplied out.
+    """
+
+    def __init__(self, decoder: FeatureDecoder):
+        self.linear = decoder.decoder
+
+    def __call__(self, features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        features, targets = features.as_subclass(torch.Tensor), targets.as_subclass(torch.Tensor)
+        dtype = features.dtype
+        if torch.is_autocast_enabled(features.device.type):
+            dtype = torch.get_autocast_dtype(features.device.type)
+        rows = features.flatten(0, -2).to(dtype)
+        weight, bias = self.linear.weight.to(dtype), self.linear.bias.to(dtype)
+        return _CrossEntropy.apply(rows, weight, bias, targets.flatten(), torch.is_grad_enabled())
+
+    def activation(self, features: torch.Tensor) -> torch.Tensor:
+        """Probabilities of the next word, for `learn.predict`."""
+        return F.softmax(self.linear(features), dim=-1)
+
+    def decodes(self, probs: torch.Tensor) -> torch.Tensor:
+        """The likeliest word."""
+        return probs.argmax(dim=-1)
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """Linear layer and mean cross entropy of rows `n x emb_sz`; the gradient is made on the way forward."""
+
+    @staticmethod
+    def forward(ctx, rows, weight, bias, targets, with_grad):
+        size = max(1, CHUNK // len(weight))
+        loss = rows.new_zeros((), dtype=torch.float32)
+        d_rows = torch.zeros_like(rows)
+        d_weight, d_bias = (torch.zeros_like(t, dtype=torch.float32) for t in (weight, bias))
+        for start in range(0, len(rows), size):
+            x, y = rows[start : start + size], targets[start : start + size, None]
+            p = torch.softmax(torch.addmm(bias, x, weight.t()), dim=1)
+            loss -= p.gather(1, y).float().clamp_min(1e-38).log().sum()
+            if with_grad:
+                p.scatter_add_(1, y, p.new_full(y.shape, -1))
+                torch.mm(p, weight, out=d_rows[start : start + size])
+                d_weight += p.t() @ x
+                d_bias += p.t() @ p.new_ones(len(p))  # faster than a sum over rows
+        ctx.save_for_backward(d_rows, d_weight, d_bias)
+        ctx.n = len(rows)
+        return loss / len(rows)
+
+    @staticmethod
+    def backward(ctx, d_loss):
+        d_rows, d_weight, d_bias = (g.mul_((d_loss / ctx.n).to(g.dtype)) for g in ctx.saved_tensors)
+        dtype = d_rows.dtype
+        return d_rows, d_weight.to(dtype), d_bias.to(dtype), None, None
+
+
+def fused_adam(p, lr, mom, sqr_mom, eps, wd, do_wd=True, step=None, grad_avg=None, sqr_avg=None, **kwargs) -> dict:
+    """fastai's weight_decay, average_grad, average_sqr_grad and adam_step in one pass of torch's."""
+    if step is None:
+        step, grad_avg, sqr_avg = torch.zeros((), device=p.device), torch.zeros_like(p), torch.zeros_like(p)
+    adamw(
+        [p.data], [p.grad], [grad_avg], [sqr_avg], [], [step], fused=True, amsgrad=False, maximize=False,
+        lr=lr, beta1=mom, beta2=sqr_mom, weight_decay=wd if do_wd else 0.0, eps=eps,
+    )  # fmt: skip
+    return {"step": step, "grad_avg": grad_avg, "sqr_avg": sqr_avg}
+
+
+def FusedAdam(params, lr, mom=0.9, sqr_mom=0.99, eps=1e-5, wd=0.01) -> Optimizer:
+    """fastai's Adam, with its defaults."""
+    return Optimizer(params, [fused_adam], lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)
