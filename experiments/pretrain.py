@@ -32,7 +32,6 @@ class Pretrain(Command):
     recipe_name: Annotated[Literal["small", "paper", "tiny"], tyro.conf.arg(name="size")] = "small"
     """small is what we ship; paper is the paper's AWD-LSTM, for a GPU. Its fields are the --recipe.… options below."""
     recipe: LMRecipe = PRETRAINING["small"]
-    pretrained: str = "none"
 
     @property
     def variant(self) -> str:

@@ -18,11 +18,13 @@ TINY = RECIPES["tiny"]
 # Two phases for each task: enough for a kill between phases and within one.
 QUICK = replace(
     TINY,
+    pretrained="none",
     model=replace(TINY.model, emb_sz=12, n_hid=16),
     lm=replace(TINY.lm, phases=(Phase(epochs=2, decay=1.0, schedule="one_cycle"), Phase(epochs=1))),
     clas=replace(TINY.clas, phases=(Phase(freeze_to=-1), Phase(freeze_to=0, epochs=2))),
 )
 FORWARD = replace(QUICK, direction="forward")
+QUIET = {"wandb": "disabled", "precision": "fp32"}
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def shared() -> Path:
 @pytest.fixture
 def sfu(tmp_path) -> Sfu:
     """A forward SFU run in miniature, of seconds, in its own home."""
-    return Sfu(recipe_name="tiny", recipe=FORWARD, miniature=True, home=tmp_path / "home", wandb="disabled")
+    return Sfu(recipe_name="tiny", recipe=FORWARD, miniature=True, home=tmp_path / "home", **QUIET)
 
 
 @pytest.fixture(scope="session")

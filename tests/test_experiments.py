@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import FORWARD, QUICK
+from conftest import FORWARD, QUICK, QUIET
 
 from experiments.dbpedia import Dbpedia
 from experiments.imdb import Imdb
@@ -20,7 +20,7 @@ from experiments.trec import Trec
 from ulmfit_exp.experiment import parse, run
 
 ROOT = Path(__file__).parents[1]
-MODULES = ("sfu", "dbpedia", "squad", "trec", "imdb")
+MODULES = ("sfu", "dbpedia", "squad", "trec", "imdb", "pretrain")
 
 
 def record(settings) -> dict:
@@ -40,7 +40,7 @@ def figures(record: dict) -> dict:
     ids=lambda e: e.variant,
 )
 def test_each_experiment_runs_in_miniature(experiment, tmp_path):
-    quick = {"recipe_name": "tiny", "recipe": FORWARD, "miniature": True, "home": tmp_path, "wandb": "disabled"}
+    quick = {"recipe_name": "tiny", "recipe": FORWARD, "miniature": True, "home": tmp_path, **QUIET}
     r = record(replace(experiment, **quick))
     assert r["experiment"] == experiment.name and r["corpus"]["name"].startswith(experiment.variant)
     assert set(r["corpus"]["rows"]) == {"train", "valid", "test", "unlabelled"}
@@ -64,7 +64,7 @@ def test_trec_and_imdb_run_from_their_publishers_files(tmp_path):
             for i in range(20 if split == "train" else 5):
                 (folder / f"{i}_5.txt").write_text(f"A {word} film, number {i}, that I saw with friend {i % 7}.")
     for experiment, paper in ((Trec, 3.6), (Imdb, 4.6)):
-        settings = experiment(recipe=FORWARD, data_dir=tmp_path, home=tmp_path / "home", wandb="disabled")
+        settings = experiment(recipe=FORWARD, data_dir=tmp_path, home=tmp_path / "home", **QUIET)
         assert record(settings)["paper"] == paper
 
 
@@ -184,7 +184,7 @@ def test_help_teaches_without_importing_torch(name):
     code = f"import sys, runpy; sys.argv = ['x', '--help']\ntry: runpy.run_module('experiments.{name}', run_name='__main__')\nexcept SystemExit: pass\nassert not {{'torch', 'pandas', 'wandb'}} & set(sys.modules)"  # noqa: E501
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 0, result.stderr
-    for option in ("--recipe", "--seed", "--precision", "--data-dir", "--home", "--recipe.clas.phases.0.lr"):
+    for option in ("--seed", "--precision", "--data-dir", "--home", "--recipe.lm.phases.0.lr", "--pretrained"):
         assert option in result.stdout
 
 
@@ -192,5 +192,5 @@ def test_recipe_is_named_and_its_fields_are_overridden():
     settings = parse(Sfu, ["--recipe", "paper", "--recipe.lm.phases.0.lr", "0.1", "--fold", "2"])
     assert settings.recipe.lm.phases[0].lr == 0.1 and settings.recipe.model.emb_sz == 400 and settings.fold == 2
     assert parse(Sfu, ["--miniature"]).recipe_name == "tiny"
-    assert parse(Sfu, ["--miniature", "--recipe=small"]).recipe.model.emb_sz == 128
+    assert parse(Sfu, ["--miniature", "--recipe=scratch"]).recipe.model.emb_sz == 128
     assert parse(Dbpedia, ["--level", "dump", "--dump-classes", "Film", "Album"]).dump_classes == ("Film", "Album")

@@ -5,7 +5,7 @@ import pytest
 from conftest import QUICK
 from fastai.text.all import SpacyTokenizer, TokenizeWithRules
 
-from ulmfit_exp.tokens import clas_dl, dls_lm
+from ulmfit_exp.tokens import clas_dl, dls_lm, read_tokens, words, write_tokens
 
 
 def test_ids_are_fastais_tokens_and_the_vocabulary_is_of_training_texts(quick_tokens):
@@ -20,6 +20,33 @@ def test_ids_are_fastais_tokens_and_the_vocabulary_is_of_training_texts(quick_to
     assert {w for w, n in counts.items() if n >= QUICK.min_freq} <= set(tokens.vocab)
     assert {w for w in tokens.vocab if not w.startswith("xx")} <= set(counts)
     assert tokens.ids.dtype == np.uint16 and isinstance(tokens.ids, np.memmap)
+
+
+def test_several_processes_write_the_same_files(quick_tokens, tmp_path, monkeypatch):
+    corpus, tokens = quick_tokens
+    monkeypatch.setattr("ulmfit_exp.tokens.CHUNK", 1_000)
+    write_tokens(corpus.documents(), tmp_path, QUICK.max_vocab, QUICK.min_freq, processes=2)
+    again = read_tokens(tmp_path)
+    assert again.vocab == tokens.vocab and (again.ids == tokens.ids).all() and (again.offsets == tokens.offsets).all()
+    assert not (tmp_path / "raw.bin").exists()
+
+
+def test_long_texts_are_cut_between_words_and_endless_words_within(monkeypatch):
+    monkeypatch.setattr("ulmfit_exp.tokens.PIECE", 50)
+    text = "The cat sat on the mat and the dog sat on the log. " * 10
+    expected = next(iter(TokenizeWithRules(tok=SpacyTokenizer())([text])))
+    assert words(text) == expected and words(text).count("xxbos") == 1
+    monkeypatch.undo()
+    for part in ("ab", "()", "ab-", "\0", "é ", "http://x.y/"):  # seconds by the hundred thousand, hours if quadratic
+        assert words(part * 10_000)[0] == "xxbos"
+
+
+@pytest.mark.parametrize("vocab", [200, 300, 66_000])
+def test_ids_have_the_smallest_type(vocab, tmp_path):
+    texts = [" ".join(f"w{i}" for i in range(start, start + 1000)) for start in range(0, vocab + 2_000, 1000)]
+    info = write_tokens(((t, "train") for t in texts * 2), tmp_path, max_vocab=vocab, min_freq=1, processes=1)
+    assert vocab <= info["vocab"] < vocab + 16
+    assert read_tokens(tmp_path).ids.dtype == {200: np.uint8, 300: np.uint16, 66_000: np.uint32}[vocab]
 
 
 def test_language_model_batches_are_the_text_and_the_text_a_word_later(quick_tokens):

@@ -33,9 +33,6 @@ class Command(ABC):
 
     recipe_name: str
     recipe: LMRecipe
-    pretrained: str
-    """Language model to start from: wikipedia-small (ours), wt103 (fastai's; also wt103-fwd, wt103-bwd for one
-    direction), hf:OWNER/NAME, a folder of ours or of a finished run, or none: random weights."""
     seed: int = 0
     """Seed of every stage."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -94,7 +91,6 @@ class Experiment(Command):
     recipe_name: Annotated[Literal["paper", "small", "scratch", "tiny"], tyro.conf.arg(name="recipe")] = "small"
     """Recipe to start from (with --miniature: tiny). Its fields are the --recipe.… options below."""
     recipe: Recipe = RECIPES["small"]
-    pretrained: str = "wikipedia-small"
     miniature: bool = False
     """Run on the bundled hand-written texts: no data, no network, a minute."""
     train_size: int | None = None
@@ -173,14 +169,19 @@ def parse(command: type[Command], args: list[str]) -> Command:
     )
 
 
+def data_directory() -> Path | None:
+    """$ULMFIT_EXP_DATA."""
+    from .corpora.files import DATA_VARIABLE
+
+    return Path(d) if (d := os.environ.get(DATA_VARIABLE)) else None
+
+
 def run(settings: Command) -> Path:
     """Run every stage, reusing what is finished; write and show the record. Returns the path of `result.json`."""
     # OpenMP's threads wait by spinning, 300,000 times: two runs on the same two cores then reach a twentieth of the
     # speed of one. With 1,000 they share it evenly, and one alone has 0.91 of it. Must precede torch's import.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    from .corpora.files import DATA_VARIABLE
-
-    data_dir = settings.data_dir or (Path(d) if (d := os.environ.get(DATA_VARIABLE)) else None)
+    data_dir = settings.data_dir or data_directory()
     texts = settings.texts(data_dir)
 
     from . import machine, pretrained, report, stages  # these import torch: what is wrong with the data is said before
@@ -188,7 +189,7 @@ def run(settings: Command) -> Path:
 
     machine.keep_memory()
     settings = replace(settings, precision=machine.precision(settings.precision))
-    models = pretrained.resolve(settings.pretrained, settings.directions, data_dir)
+    models = pretrained.resolve(settings.recipe.pretrained, settings.directions, data_dir)
     this = stages.Run(
         corpus=texts,
         recipe=stages.fitted(settings.recipe, models),

@@ -36,7 +36,7 @@ def lm_learner(dls: TextDataLoaders, recipe: LMRecipe, precision: str, path: Pat
     learn = language_model_learner(
         dls,
         AWD_LSTM,
-        config={**_config(recipe.model), **LM_HEAD},
+        config={**config(recipe.model), **LM_HEAD},
         drop_mult=recipe.lm.drop_mult,
         pretrained=False,
         **_common(recipe.lm, precision, path),
@@ -54,7 +54,7 @@ def clas_learner(dls: TextDataLoaders, n_out: int, recipe: Recipe, precision: st
         AWD_LSTM,
         seq_len=recipe.seq_len,
         max_len=recipe.max_len,
-        config=_config(recipe.model),
+        config=config(recipe.model),
         drop_mult=recipe.clas.drop_mult,
         n_out=n_out,
         pretrained=False,
@@ -69,7 +69,8 @@ def clas_learner(dls: TextDataLoaders, n_out: int, recipe: Recipe, precision: st
     return learn
 
 
-def _config(model: Model) -> dict:
+def config(model: Model) -> dict:
+    """fastai's configuration of AWD_LSTM."""
     return {**asdict(model), "pad_token": 1, "bidir": False}
 
 
@@ -142,8 +143,8 @@ def load_weights(learn: TextLearner, path: Path) -> None:
     load_model(learn.model, str(path))
 
 
-def load_pretrained(learn: LMLearner, pretrained: Pretrained) -> int:
-    """Start from a pretrained language model; the number of words of the vocabulary that it knew."""
+def load_pretrained(learn: LMLearner, pretrained: Pretrained) -> dict[str, int]:
+    """Start from a pretrained language model; says how many `words_found` of the `words` of the vocabulary it knew."""
     weights, found = pretrained.matched(learn.dls.vocab)
     learn.model.load_state_dict(weights)
     return found
@@ -151,6 +152,6 @@ def load_pretrained(learn: LMLearner, pretrained: Pretrained) -> int:
 
 def load_lm_encoder(learn: TextLearner, path: Path, recipe: Recipe) -> None:
     """The encoder of a saved language model with the same vocabulary, into a classifier."""
-    lm = get_language_model(AWD_LSTM, len(learn.dls.vocab), config={**_config(recipe.model), **LM_HEAD})
+    lm = get_language_model(AWD_LSTM, len(learn.dls.vocab), config={**config(recipe.model), **LM_HEAD})
     load_model(lm, str(path))
     learn.model[0].module.load_state_dict(lm[0].state_dict())

@@ -70,15 +70,16 @@ class Pretrained:
         n_hid = weights["0.rnns.0.weight_hh_l0_raw"].shape[1]
         return replace(model, emb_sz=weights[EMBEDDING].shape[1], n_hid=n_hid, n_layers=layers)
 
-    def matched(self, vocab: list[str]) -> tuple[dict[str, torch.Tensor], int]:
-        """The weights with a row for each word of `vocab`, and how many of its words were found.
+    def matched(self, vocab: list[str]) -> tuple[dict[str, torch.Tensor], dict[str, int]]:
+        """The weights with a row for each word of `vocab`, and how many `words_found` of its `words` were known.
 
-        A word that was not found gets the mean row (paper, section 3.2, after fastai).
+        A word that was not gets the mean row, as in fastai's own ULMFiT.
         """
         weights, known = self.content
         new = match_embeds(dict(weights), known, vocab)
         new |= dict.fromkeys(TIED, new[EMBEDDING])
-        return new, len(set(vocab) & set(known))
+        words = set(vocab) - {"xxfake"}  # fastai's padding of a vocabulary to a multiple of 8
+        return new, {"words_found": len(words & set(known)), "words": len(words)}
 
 
 def resolve(what: str, directions: tuple[str, ...], data_dir: Path | None) -> dict[str, Pretrained]:

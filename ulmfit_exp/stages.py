@@ -94,9 +94,9 @@ def finetune_lm(run: Run, tokens: Stage, direction: str) -> Stage:
     def work(folder: Path) -> dict:
         set_seed(run.seed, reproducible=True)
         learn = _lm_learner(run, tokens, direction, folder)
-        found = learners.load_pretrained(learn, start) if start else None
+        found = learners.load_pretrained(learn, start) if start else {}
         info = _train(run, learn, recipe.lm, "lm", direction, inputs, folder)
-        return {**info, "words_found": found, "words": len(learn.dls.vocab)}
+        return {**info, **found}
 
     return run.stage(f"lm-{direction}", inputs, work)
 

@@ -30,13 +30,14 @@ from fastai.text.all import (
 
 from .corpora.corpus import SPLITS, Corpus
 
-TOKENIZER = {"spacy": "en", "rules": [f.__name__ for f in defaults.text_proc_rules + defaults.text_postproc_rules]}
-LONGEST_WORD = 1_000
+LONGEST_WORD = 100
 """Characters: a longer word is cut into several. spaCy takes time quadratic in a word's length."""
 PIECE = 100_000
 """Characters: a longer text is tokenised in pieces, cut between words. spaCy refuses a million."""
 CHUNK = 500_000
 """Characters of the texts that a process tokenises at once."""
+RULES = [rule.__name__ for rule in defaults.text_proc_rules + defaults.text_postproc_rules]
+TOKENIZER = {"spacy": "en", "rules": RULES, "longest_word": LONGEST_WORD, "piece": PIECE}
 
 
 @dataclass(frozen=True)
@@ -197,14 +198,14 @@ class Texts:
         return self.tokens.lengths[self.rows].tolist()
 
 
-def dls_lm(tokens: Tokens, bs: int, seq_len: int, backwards: bool, train_tokens: int | None = None) -> TextDataLoaders:
+def dls_lm(tokens: Tokens, bs: int, seq_len: int, backwards: bool, max_tokens: int | None = None) -> TextDataLoaders:
     """Language-model batches `bs x seq_len`: train and unlabelled texts, shuffled each epoch; validation on valid.
 
-    With `train_tokens`, the first texts that hold so many tokens.
+    With `max_tokens`, the first texts that hold so many tokens.
     """
     rows = tokens.rows("train", "unlabelled")
-    if train_tokens is not None:
-        rows = rows[: 1 + np.searchsorted(np.cumsum(tokens.lengths[rows]), train_tokens)]
+    if max_tokens is not None:
+        rows = rows[: 1 + np.searchsorted(np.cumsum(tokens.lengths[rows]), max_tokens)]
     train = lm_dl(tokens, rows, bs, seq_len, backwards, shuffle=True)
     return _dls(train, lm_dl(tokens, tokens.rows("valid"), bs, seq_len, backwards), tokens)
 

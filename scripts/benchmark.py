@@ -1,0 +1,285 @@
+"""How fast we are beside stock fastai, and how far from what the processor can do.
+
+python scripts/benchmark.py lm            the language model: the same tokens, weights and rates for both
+python scripts/benchmark.py classifier    the classifier, on texts of the lengths of reviews
+python scripts/benchmark.py tokens        tokenising a corpus: tokens a second a core, memory of all processes
+
+Each trains in a process of its own, one after the other, stock first. The last line is one JSON object; --out keeps it.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as in a run; see ulmfit_exp/experiment.py
+
+from ulmfit_exp.experiment import data_directory
+from ulmfit_exp.recipe import PRETRAINING, RECIPES
+
+SHAPE = PRETRAINING["small"].model
+KINDS = {
+    "LSTM": ("mkldnn_rnn", "lstm", "_thnn"),
+    "matrix products": ("aten::mm", "addmm", "bmm", "linear"),
+    "softmax": ("softmax", "gather", "scatter"),
+    "dropout and random numbers": ("bernoulli", "dropout"),
+    "copies and casts": ("copy_", "_to_copy", "cat", "clone"),
+    "optimizer and clipping": ("adam", "norm"),
+}
+
+
+def lm(steps: int = 60, bs: int = 64, corpus: str = "wikitext-2", out: Path | None = None) -> None:
+    """Language model of the shipped shape, `bs` x 70 tokens a step, on a corpus's first tokens.
+
+    Args:
+        steps: Training steps of each; tokens a second are those of the last three quarters.
+        bs: Streams of text.
+        corpus: As of experiments.pretrain.
+        out: Keep the JSON object here.
+    """
+    compare("lm", steps, bs, corpus, out)
+
+
+def classifier(steps: int = 40, bs: int = 32, corpus: str = "wikitext-2", out: Path | None = None) -> None:
+    """Classifier of the shipped shape on texts cut from a corpus, log-normal lengths of median 180 as reviews have.
+
+    Args:
+        steps: Training steps of each; tokens a second are those of the last three quarters.
+        bs: Texts a batch, of like length.
+        corpus: As of experiments.pretrain.
+        out: Keep the JSON object here.
+    """
+    compare("classifier", steps, bs, corpus, out)
+
+
+def tokens(corpus: str = "wikipedia", max_vocab: int = 16_000, out: Path | None = None) -> None:
+    """Tokenise a corpus into a temporary folder.
+
+    Args:
+        corpus: As of experiments.pretrain.
+        max_vocab: Most words in the vocabulary.
+        out: Keep the JSON object here.
+    """
+    import psutil
+
+    from ulmfit_exp.corpora.documents import open_documents
+    from ulmfit_exp.tokens import write_tokens
+
+    me, peak, over = psutil.Process(), 0, threading.Event()
+
+    def watch():
+        nonlocal peak
+        while not over.wait(0.2):
+            used = 0
+            for p in [me, *me.children(recursive=True)]:
+                try:
+                    used += p.memory_info().rss
+                except psutil.NoSuchProcess:
+                    continue
+            peak = max(peak, used)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    start = time.perf_counter()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            info = write_tokens(open_documents(corpus, data_directory()).documents(), Path(folder), max_vocab, 2)
+    finally:
+        over.set()
+        watcher.join()
+    seconds = time.perf_counter() - start
+    rate = info["tokens"] / seconds
+    result = {"corpus": corpus, **info, "seconds": round(seconds, 1), "tokens_per_second": round(rate)}
+    result |= {"tokens_per_second_a_core": round(rate / (os.cpu_count() or 1)), "peak_memory_gb": round(peak / 1e9, 2)}
+    finish("tokens", result, out)
+
+
+def compare(task: str, steps: int, bs: int, corpus: str, out: Path | None) -> None:
+    from ulmfit_exp.corpora.documents import open_documents
+    from ulmfit_exp.tokens import write_tokens
+
+    with tempfile.TemporaryDirectory() as folder:
+        write_tokens(
+            open_documents(corpus, data_directory()).documents(), Path(folder), PRETRAINING["small"].max_vocab, 2
+        )
+        sides = {}
+        for side in ("stock", "ours"):
+            command = [sys.executable, __file__, "side", "--task", task, "--side", side, "--folder", folder]
+            command += ["--steps", str(steps), "--bs", str(bs)]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            sides[side] = json.loads(done.stdout.splitlines()[-1])
+            print(describe(side, sides[side]), flush=True)
+    ratio = round(sides["ours"]["tokens_per_second"] / sides["stock"]["tokens_per_second"], 2)
+    print(f"ratio {ratio}")
+    finish(task, {"ratio": ratio, "corpus": corpus, "steps": steps, "bs": bs, "model": asdict(SHAPE), **sides}, out)
+
+
+def describe(side: str, figures: dict) -> str:
+    parts = "  ".join(f"{kind} {share:.0%}" for kind, share in figures["time"].items())
+    return (
+        f"{side:<6}{figures['tokens_per_second']:>8,} tokens/s  {figures['precision']}  last quarter's loss "
+        f"{figures['loss']:.4f}  {figures['peak_share']:.0%} of the matrix-product peak "
+        f"({figures['peak_gflops']:.0f} GFLOPS in this precision)\n      time: {parts}"
+    )
+
+
+def finish(task: str, result: dict, out: Path | None) -> None:
+    from ulmfit_exp import machine
+
+    line = json.dumps({"benchmark": task, **result, **machine.description()})
+    if out:
+        out.write_text(json.dumps(json.loads(line), indent=1) + "\n")
+    print(line)
+
+
+def side(task: Literal["lm", "classifier"], side: Literal["stock", "ours"], folder: Path, steps: int, bs: int) -> None:
+    """One side of a comparison, in this process."""
+    import torch
+    from fastai.text.all import set_seed
+
+    from ulmfit_exp import machine
+
+    precision = machine.precision("auto") if side == "ours" else "fp32"
+    if side == "ours":
+        machine.keep_memory()
+    set_seed(0, reproducible=True)
+    learn = {"lm": lm_learner, "classifier": clas_learner}[task](side, folder, steps, bs, precision)
+    watch = timing(steps)
+    learn.fit_one_cycle(1, 5e-3, cbs=watch)
+    rate = watch.tokens / watch.seconds
+    peak = matrix_peak(torch.float32 if precision == "fp32" else torch.bfloat16)
+    products = sum(p.numel() for n, p in learn.model.named_parameters() if "weight_" in n or "decoder.weight" in n)
+    if task == "lm" and not any("decoder.weight" in n for n, _ in learn.model.named_parameters()):
+        products += learn.model[0].encoder.weight.numel()  # tied, and listed as the embedding alone
+    figures = {
+        "precision": precision,
+        "tokens_per_second": round(rate),
+        "loss": sum(watch.losses[-steps // 4 :]) / len(watch.losses[-steps // 4 :]),
+        "peak_gflops": round(peak / 1e9),
+        "peak_share": 6 * products * rate / peak,
+        "time": watch.kinds(),
+    }
+    print(json.dumps(figures))
+
+
+def lm_learner(side: str, folder: Path, steps: int, bs: int, precision: str):
+    from fastai.text.all import AWD_LSTM, Adam, GradientClip, language_model_learner
+
+    from ulmfit_exp import learners
+    from ulmfit_exp.tokens import dls_lm, read_tokens
+
+    dls = dls_lm(read_tokens(folder), bs, 70, False, max_tokens=steps * bs * 70)
+    recipe = replace(PRETRAINING["small"], lm=replace(PRETRAINING["small"].lm, bs=bs))
+    if side == "ours":
+        return quiet(learners.lm_learner(dls, recipe, precision, folder))
+    config = {**learners.config(SHAPE), **learners.LM_HEAD}
+    common = {"opt_func": lambda p, lr: Adam(p, lr, mom=0.7, sqr_mom=0.99), "cbs": GradientClip(recipe.lm.clip)}
+    learn = language_model_learner(
+        dls, AWD_LSTM, config=config, drop_mult=1.0, pretrained=False, wd=recipe.lm.wd, path=folder, **common
+    )
+    return quiet(learn)
+
+
+def clas_learner(side: str, folder: Path, steps: int, bs: int, precision: str):
+    import numpy as np
+    from fastai.text.all import (
+        AWD_LSTM,
+        Adam,
+        CrossEntropyLossFlat,
+        GradientClip,
+        Pad_Chunk,
+        SortedDL,
+        TextDataLoaders,
+        text_classifier_learner,
+    )
+
+    from ulmfit_exp import learners
+    from ulmfit_exp.tokens import Texts, Tokens, read_tokens
+
+    corpus, random = read_tokens(folder), np.random.default_rng(0)
+    lengths = np.exp(random.normal(np.log(180), 0.7, steps * bs)).astype(int).clip(10, 1400)
+    offsets = np.concatenate([[0], lengths.cumsum()])
+    cut = Tokens(np.resize(corpus.ids, offsets[-1]), offsets, np.zeros(len(lengths)), corpus.vocab)
+    ds = Texts(cut, np.arange(len(lengths)), False, random.integers(0, 2, len(lengths)))
+    dl = SortedDL(ds, res=ds.lengths, bs=bs, shuffle=True, before_batch=Pad_Chunk(seq_len=70), num_workers=0)
+    dls = TextDataLoaders(dl, dl)
+    dls.vocab = corpus.vocab
+    recipe = replace(RECIPES["small"], model=SHAPE)
+    if side == "ours":
+        return quiet(learners.clas_learner(dls, 2, recipe, precision, folder))
+    learn = text_classifier_learner(
+        dls, AWD_LSTM, seq_len=70, config=learners.config(SHAPE), drop_mult=recipe.clas.drop_mult, n_out=2,
+        pretrained=False, loss_func=CrossEntropyLossFlat(), wd=recipe.clas.wd, path=folder, max_len=recipe.max_len,
+        opt_func=lambda p, lr: Adam(p, lr, mom=0.7, sqr_mom=0.99), cbs=GradientClip(recipe.clas.clip),
+    )  # fmt: skip
+    return quiet(learn)
+
+
+def quiet(learn):
+    from ulmfit_exp.training import quiet
+
+    return quiet(learn)
+
+
+def timing(steps: int):
+    """A callback that times the last three quarters of an epoch, and profiles five steps before them."""
+    from fastai.text.all import Callback, CancelFitException
+    from torch.profiler import ProfilerActivity, profile
+
+    class Timing(Callback):
+        order = 80
+        losses, tokens, profiler = (), 0, None
+
+        def before_batch(self):
+            if self.iter == 5:
+                self.profiler = profile(activities=[ProfilerActivity.CPU])
+                self.profiler.__enter__()
+            if self.iter == 10:
+                self.profiler.__exit__(None, None, None)
+            if self.iter == steps // 4:
+                self.start = time.perf_counter()
+
+        def after_batch(self):
+            self.losses = (*self.losses, float(self.loss.detach()))
+            if self.iter >= steps // 4:
+                self.tokens += int((self.x != 1).sum())
+            self.seconds = time.perf_counter() - getattr(self, "start", 0)
+
+        def after_train(self):
+            raise CancelFitException  # no validation
+
+        def kinds(self) -> dict[str, float]:
+            events = [(e.key, e.self_cpu_time_total) for e in self.profiler.key_averages()]
+            total, shares = sum(t for _, t in events), {}
+            for key, t in events:
+                kind = next((k for k, names in KINDS.items() if any(n in key for n in names)), "other")
+                shares[kind] = shares.get(kind, 0) + t / total
+            return dict(sorted(((k, round(v, 3)) for k, v in shares.items()), key=lambda item: -item[1]))
+
+    return Timing()
+
+
+def matrix_peak(dtype) -> float:
+    """FLOPS of the fastest of ten 2048 x 2048 matrix products."""
+    import torch
+
+    a, b = torch.randn(2, 2048, 2048).to(dtype)
+    times = []
+    for _ in range(12):
+        start = time.perf_counter()
+        a @ b
+        times.append(time.perf_counter() - start)
+    return 2 * 2048**3 / min(times)
+
+
+if __name__ == "__main__":
+    commands = {"lm": lm, "classifier": classifier, "tokens": tokens, "side": side}
+    tyro.extras.subcommand_cli_from_dict(commands, description=__doc__)

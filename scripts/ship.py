@@ -1,0 +1,37 @@
+"""Put the language models of two finished pretraining runs, one of each direction, into the package.
+
+python scripts/ship.py runs/runs/FORWARD runs/runs/BACKWARD --name wikipedia-small
+
+Weights in half precision, the vocabulary in JSON, and the run's record beside them.
+"""
+
+import json
+from pathlib import Path
+
+import tyro
+from safetensors.torch import load_file, save_file
+
+from ulmfit_exp.pretrained import SHIPPED, resolve
+from ulmfit_exp.store import write_json
+
+
+def main(runs: tyro.conf.Positional[tuple[Path, Path]], name: str) -> None:
+    """Ship two runs.
+
+    Args:
+        runs: Folders of the forward and the backward run.
+        name: What --pretrained will call them.
+    """
+    for run, direction in zip(runs, ("forward", "backward")):
+        weights, vocab = resolve(str(run), (direction,), None)[direction].files
+        folder = SHIPPED / name / direction
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({k: w.half() for k, w in load_file(weights).items()}, folder / "model.safetensors")
+        (folder / "vocab.json").write_text(vocab.read_text(encoding="utf-8"), encoding="utf-8")
+        write_json(folder / "record.json", json.loads((run / "result.json").read_text(encoding="utf-8")))
+        size = sum(f.stat().st_size for f in folder.iterdir())
+        print(f"{folder}: {size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    tyro.cli(main, description=__doc__)

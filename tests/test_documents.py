@@ -1,0 +1,108 @@
+"""Texts for a language model: every layout gives the same documents, and bad files a clear error."""
+
+import bz2
+import gzip
+import json
+import lzma
+import zipfile
+
+import pytest
+
+from ulmfit_exp.corpora.corpus import DataError
+from ulmfit_exp.corpora.documents import HELD_OUT, Documents, open_documents
+
+TEXTS = ["Ein Haus, a “house”.\nIt has two lines.", "Second, with a comma", "Third", "Fourth <b>text</b>"]
+JSONL = "".join(json.dumps({"id": i, "title": "x", "text": t}) + "\n" for i, t in enumerate(TEXTS))
+CSV = "id,text\n" + "".join(f'{i},"{t}"\n' for i, t in enumerate(TEXTS))
+DOCS = "".join(f'<doc id="{i}" url="x" title="y">\n{t}\n</doc>\n' for i, t in enumerate(TEXTS))
+
+
+def read(path, **settings) -> list[str]:
+    return [text.strip() for text, _ in Documents("x", (path,), **settings).documents()]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", JSONL.encode()),
+        ("a.json.xz", lzma.compress(JSONL.encode())),
+        ("a.jsonl.gz", gzip.compress(JSONL.encode())),
+        ("a.jsonl.bz2", bz2.compress(JSONL.encode())),
+        ("wiki_00", JSONL.encode()),
+        ("wiki_01", DOCS.encode()),
+        ("wiki_01.bz2", bz2.compress(DOCS.encode())),
+        ("a.csv", CSV.encode()),
+        ("a.csv.gz", gzip.compress(b"\xef\xbb\xbf" + CSV.encode())),
+        ("a.tsv", CSV.replace("id,", "id\t").replace(',"', '\t"').encode()),
+    ],
+)
+def test_each_layout_gives_the_documents(name, content, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    assert read(tmp_path / name) == TEXTS
+
+
+def test_a_csv_without_header_and_another_field(tmp_path):
+    (tmp_path / "a.csv").write_text("".join(f'1,"{t}"\n' for t in TEXTS))
+    assert read(tmp_path / "a.csv", text_col="1") == TEXTS
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"body": t}) + "\n" for t in TEXTS))
+    assert read(tmp_path / "a.jsonl", text_col="body") == TEXTS
+
+
+def test_plain_text_is_cut_at_lines_and_a_folder_is_read_in_the_order_of_its_names(tmp_path):
+    lines = [f"line {i} of the text\n" for i in range(4_000)]
+    (tmp_path / "b.txt").write_text("".join(lines))
+    (tmp_path / "a.txt").write_text("first")
+    texts = [t for t, _ in open_documents(str(tmp_path), None).documents()]
+    assert texts[0] == "first" and "".join(texts[1:]) == "".join(lines)
+    assert len(texts) > 3 and all(t.endswith("\n") for t in texts[1:])
+
+
+def test_wikitext_keeps_its_splits_and_loses_its_escapes(tmp_path):
+    article = " \n = Title {} = \n \n A guest @-@ starring <unk> in 3 @.@ 5 \n \n = = Section = = \n \n More .\n"
+    with zipfile.ZipFile(tmp_path / "wikitext-2-v1.zip", "w") as z:
+        for split in ("train", "valid", "test"):
+            z.writestr(f"wikitext-2/wiki.{split}.tokens", article.format(1) + article.format(2))
+    documents = list(open_documents("wikitext-2", tmp_path).documents())
+    assert [s for _, s in documents] == ["train", "train", "valid", "valid", "test", "test"]
+    assert " ".join(documents[0][0].split()) == "= Title 1 = A guest-starring xxunk in 3.5 = = Section = = More ."
+
+
+def test_of_every_500_documents_one_is_valid_and_one_test(tmp_path):
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": f"text {i}"}) + "\n" for i in range(HELD_OUT + 1)))
+    splits = [s for _, s in open_documents(str(tmp_path / "a.jsonl"), None).documents()]
+    assert splits == ["valid", "test", *["train"] * (HELD_OUT - 2), "valid"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "error"),
+    [
+        ("a.jsonl", JSONL + "{not json\n", r"a.jsonl, line 5: not a JSON object with a field 'text'; see --text-col"),
+        ("a.jsonl", '{"title": "x"}\n', "line 1: not a JSON object with a field 'text'"),
+        ("a.jsonl", '{"text": 3}\n', "line 1: field 'text' is not a text"),
+        ("a.csv", "id,body\n1,x\n", r"no column 'text'; it has \['id', 'body'\]. Name one with --text-col"),
+        ("a.jsonl", JSONL.splitlines(keepends=True)[1], r"1 document\(s\) found"),
+        ("a.txt", b"caf\xe9", "is not UTF-8 text"),
+        ("a.jsonl.xz", lzma.compress(JSONL.encode())[:-20], "damaged"),
+        ("a.jsonl.gz", b"no gzip", "damaged"),
+    ],
+)
+def test_a_bad_file_is_named_with_what_to_do(name, content, error, tmp_path):
+    (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(DataError, match=error):
+        read(tmp_path / name)
+
+
+def test_a_corpus_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(DataError, match="no file or folder nowhere; named corpora are wikipedia, wikitext-2, imdb"):
+        open_documents("nowhere", tmp_path)
+    with pytest.raises(DataError, match=r"wikipedia.*by hand"):
+        open_documents("wikipedia", tmp_path)
+
+
+def test_the_digest_follows_the_files_and_how_they_are_read(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text(JSONL)
+    first = Documents("x", (path,)).digest
+    assert first == Documents("another name", (path,)).digest != Documents("x", (path,), text_col="title").digest
+    path.write_text(JSONL + "\n")
+    assert first != Documents("x", (path,)).digest

@@ -1,0 +1,71 @@
+"""Pretraining as its user runs it: any texts, a record, and going on after a kill."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def command(tmp_path) -> list[str]:
+    """A pretraining of seconds on this project's own words."""
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for i, file in enumerate(sorted(ROOT.glob("tests/*.py"))):
+        (folder / f"{i:02}.txt").write_text(file.read_text())
+    size = ["--size", "tiny", "--recipe.lm.phases.0.epochs", "3"]
+    return [sys.executable, "-m", "experiments.pretrain", "--corpus", str(folder), *size, "--wandb", "disabled"]
+
+
+def finish(command, home) -> tuple[str, dict, dict]:
+    """What it said, its record, and the weights."""
+    done = subprocess.run([*command, "--home", str(home)], capture_output=True, text=True, cwd=ROOT, timeout=300)
+    assert done.returncode == 0, done.stderr
+    (weights,) = home.glob("stages/lm-*/model.safetensors")
+    return done.stdout, json.loads((ROOT / done.stdout.splitlines()[-1]).read_text()), load_file(weights)
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_killed_pretraining_goes_on_to_the_same_weights(command, backwards, tmp_path):
+    command += ["--backwards"] * backwards
+    shown, record, weights = finish(command, tmp_path / "whole")
+    home = tmp_path / "killed"
+    with subprocess.Popen([*command, "--home", str(home)], cwd=ROOT, stdout=subprocess.DEVNULL) as p:
+        while not list(home.glob("unfinished/lm-*/checkpoint.pt")):
+            assert p.poll() is None, "ended before it had a checkpoint"
+            time.sleep(0.01)
+        p.send_signal(signal.SIGKILL)
+    shown_again, again, weights_again = finish(command, home)
+    assert "going on after epoch" in shown_again
+    assert weights.keys() == weights_again.keys() and all((weights[k] == weights_again[k]).all() for k in weights)
+    assert record["perplexity"] == again["perplexity"]
+
+    direction = "backward" if backwards else "forward"
+    assert [s["name"] for s in record["stages"]] == ["tokens", f"lm {direction}", "perplexity"]
+    for split in ("valid", "test"):
+        figures = record["perplexity"][split]
+        assert 1 < figures["perplexity"] < record["corpus"]["vocab"] and 0 < figures["unknown"] < 1
+    assert "perplexity" in shown and "unknown" in shown and str(tmp_path) not in json.dumps(again["stages"])
+
+
+def test_it_goes_on_from_another_model_and_bad_texts_are_one_line(command, tmp_path):
+    home = tmp_path / "home"
+    _, first, _ = finish(command, home)
+    run = next((home / "runs").iterdir())
+    _, second, _ = finish([*command, "--pretrained", str(run)], tmp_path / "second")
+    assert second["pretrained"]["forward"]["words_found"] == second["pretrained"]["forward"]["words"]
+    losses = [r["history"]["lm forward"][0]["train_loss"] for r in (first, second)]
+    assert losses[1] < losses[0]
+
+    command[command.index("--corpus") + 1] = str(tmp_path / "nowhere")
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ})
+    assert done.returncode == 1 and done.stderr.startswith("error: there is no file or folder")
+    assert len(done.stderr.splitlines()) == 1

@@ -1,0 +1,190 @@
+"""Pretrained models: found wherever they may lie, their words matched, and nothing in them run."""
+
+import io
+import json
+import pickle
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import FORWARD
+from fastai.text.all import AWD_LSTM, get_language_model
+from safetensors.torch import save_file, save_model
+
+from ulmfit_exp import learners
+from ulmfit_exp.corpora.corpus import DataError
+from ulmfit_exp.experiment import run
+from ulmfit_exp.pretrained import EMBEDDING, SHIPPED, resolve
+from ulmfit_exp.recipe import Model
+
+SMALL = Model(emb_sz=6, n_hid=8, n_layers=2)
+VOCAB = ["xxunk", "xxpad", "xxbos", "the", "good", "film", "xxfake", "xxfake"]
+
+
+def language_model():
+    torch.manual_seed(5)
+    return get_language_model(AWD_LSTM, len(VOCAB), config={**learners.config(SMALL), **learners.LM_HEAD})
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A model of both directions."""
+    for direction in ("forward", "backward"):
+        at = tmp_path / "model" / direction
+        at.mkdir(parents=True)
+        save_model(language_model().half(), str(at / "model.safetensors"))
+        (at / "vocab.json").write_text(json.dumps(VOCAB))
+    return tmp_path / "model"
+
+
+def archive(path: Path, weights: bytes, vocab: bytes) -> None:
+    """As fastai packs its WikiText-103 models."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w:gz") as tar:
+        for name, data in (("wt103-fwd/lstm_fwd.pth", weights), ("wt103-fwd/itos_wt103.pkl", vocab)):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+
+
+def saved(model) -> bytes:
+    file = io.BytesIO()
+    state = model.state_dict()  # the published files also hold the weights before dropout under their module's name
+    state |= {k.replace("weight_hh_l0_raw", "module.weight_hh_l0"): w for k, w in state.items() if k.endswith("_raw")}
+    torch.save(state, file)
+    return file.getvalue()
+
+
+def test_words_are_matched_one_by_one_and_the_others_get_the_mean_row(folder):
+    start = resolve(str(folder), ("forward",), None)["forward"]
+    weights, found = start.matched(["xxunk", "film", "unheard", "the"])
+    old = language_model().half().float().state_dict()
+    assert found == {"words_found": 3, "words": 4}
+    rows = weights[EMBEDDING]
+    for new, place in ((0, 0), (1, 5), (3, 3)):
+        assert torch.equal(rows[new], old[EMBEDDING][place])
+        assert weights["1.decoder.bias"][new] == old["1.decoder.bias"][place]
+    torch.testing.assert_close(rows[2], old[EMBEDDING].mean(0))
+    assert torch.equal(weights["1.decoder.weight"], rows)
+    assert start.shape(Model()) == Model(emb_sz=6, n_hid=8, n_layers=2)
+
+
+def test_a_model_of_one_direction_may_lie_in_the_folder_itself(folder):
+    assert resolve(str(folder / "forward"), ("forward",), None)["forward"].content[1] == VOCAB
+    with pytest.raises(DataError, match=r"there is no .*forward.model.safetensors, for the forward"):
+        resolve(str(folder / "forward"), ("forward", "backward"), None)
+
+
+def test_fastais_archive_is_read_from_the_data_directory(tmp_path):
+    model = language_model()
+    archive(tmp_path / "wt103" / "wt103-fwd.tgz", saved(model), pickle.dumps(VOCAB))
+    start = resolve("wt103-fwd", ("forward",), tmp_path)["forward"]
+    weights, vocab = start.content
+    assert vocab == VOCAB and torch.equal(weights[EMBEDDING], model.state_dict()[EMBEDDING])
+    assert set(start.matched(VOCAB)[0]) == set(model.state_dict())
+    with pytest.raises(DataError, match=r"add --recipe\.direction forward"):
+        resolve("wt103-fwd", ("forward", "backward"), tmp_path)
+
+
+class Evil:
+    """What a pickle can do to whoever reads it."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("where", ["weights", "vocab"])
+def test_nothing_that_hides_in_an_archive_is_run(where, tmp_path):
+    harm = tmp_path / "harm"
+    evil = io.BytesIO()
+    torch.save({"0.encoder.weight": Evil(harm)}, evil)
+    weights = evil.getvalue() if where == "weights" else saved(language_model())
+    vocab = pickle.dumps([Evil(harm)] if where == "vocab" else VOCAB)
+    archive(tmp_path / "wt103-fwd.tgz", weights, vocab)
+    with pytest.raises(DataError, match=r"wt103-fwd\.tgz is damaged or no model archive of fastai"):
+        _ = resolve("wt103-fwd", ("forward",), tmp_path)["forward"].content
+    assert not harm.exists()
+
+
+def test_a_model_of_the_hub_is_read_from_its_cache(folder, tmp_path, monkeypatch):
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repo = tmp_path / "hub" / "models--owner--name"
+    (repo / "refs").mkdir(parents=True)
+    (repo / "refs" / "main").write_text(commit)
+    (repo / "snapshots").mkdir()
+    folder.rename(repo / "snapshots" / commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert resolve("hf:owner/name", ("backward",), None)["backward"].content[1] == VOCAB
+    for absent in ("hf:owner/other", "hf:no such name"):
+        with pytest.raises(DataError, match=f"--pretrained {absent} could not be fetched from the Hugging Face hub"):
+            resolve(absent, ("forward",), None)
+
+
+def break_words(folder):
+    (folder / "vocab.json").write_text(json.dumps(VOCAB[:-1]))
+
+
+def break_json(folder):
+    (folder / "vocab.json").write_text("[")
+
+
+def break_weights(folder):
+    (folder / "model.safetensors").write_bytes(b"not weights")
+
+
+def other_weights(folder):
+    save_file({"x": torch.zeros(3)}, folder / "model.safetensors")
+
+
+def no_weights(folder):
+    (folder / "model.safetensors").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "error"),
+    [
+        (break_words, "vocab.json has 7 words, but the embedding of .* has 8 rows"),
+        (break_json, "vocab.json is not JSON"),
+        (break_weights, "model.safetensors is not a safetensors file"),
+        (other_weights, "does not hold an AWD-LSTM language model"),
+        (no_weights, "there is no .*model.safetensors"),
+    ],
+)
+def test_a_damaged_model_is_one_clear_error(folder, damage, error):
+    damage(folder / "forward")
+    with pytest.raises(DataError, match=error):
+        _ = resolve(str(folder), ("forward",), None)["forward"].content
+
+
+def test_a_model_that_is_not_there_is_said_with_those_that_are():
+    with pytest.raises(DataError, match="no such folder; shipped are wikipedia-small; also none, wt103"):
+        resolve("wikipedia-tiny", ("forward",), None)
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_the_shipped_model_fits_its_limits(direction):
+    start = resolve("wikipedia-small", (direction,), None)[direction]
+    assert sum(f.stat().st_size for f in start.files) <= 16_000_000
+    weights, vocab = start.content
+    assert len(vocab) == len(weights[EMBEDDING]) and vocab[:2] == ["xxunk", "xxpad"]
+    assert json.loads((SHIPPED / "wikipedia-small" / direction / "record.json").read_text())["perplexity"]
+
+
+def test_the_stages_of_a_run_start_from_a_model_and_the_next_run_from_theirs(sfu, folder):
+    def record(pretrained):
+        return json.loads(run(replace(sfu, recipe=replace(FORWARD, pretrained=str(pretrained)))).read_text())
+
+    first = record(folder)
+    assert first["pretrained"]["forward"]["words_found"] == 6 < first["pretrained"]["forward"]["words"]
+    assert (first["model"]["emb_sz"], first["model"]["n_hid"], first["model"]["n_layers"]) == (6, 8, 2)
+    assert first["model"]["output_p"] == FORWARD.model.output_p
+    runs = next((sfu.home / "runs").iterdir())
+    second = record(runs)
+    assert second["pretrained"]["forward"]["words_found"] == second["pretrained"]["forward"]["words"]
+    assert second["history"]["lm forward"][0]["train_loss"] < first["history"]["lm forward"][0]["train_loss"]
