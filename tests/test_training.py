@@ -55,7 +55,7 @@ def test_gradual_unfreezing_frees_one_more_group_each_phase_and_frozen_weights_s
     for phase in phases[:3]:
         before = [[p.detach().clone() for p in group] for group in learn.splitter(learn.model)]
         learn.create_opt()
-        learn.freeze_to(phase.freeze_to)
+        training.freeze(learn, phase)
         training.fit(learn, phase, 0, [])
         after = learn.splitter(learn.model)
         moved = [any(not torch.equal(a, b) for a, b in zip(x, y)) for x, y in zip(before, after)]
@@ -146,6 +146,50 @@ def test_going_on_after_a_kill_within_an_epoch_gives_the_same_weights(task, step
         assert torch.equal(a, b)
     keep = [[{k: v for k, v in row.items() if k != "seconds"} for row in h] for h in (history, rest)]
     assert keep[0] == keep[1]
+
+
+def test_early_stopping_keeps_the_best_epoch_through_a_kill_too(one_learner, tmp_path):
+    phase = Phase(epochs=8, lr=0.3, decay=1.0, schedule="const")  # so high that it gets worse
+    recipe = replace(QUICK.clas, phases=(phase,), patience=2)
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+    whole = one_learner()
+    info = training.train(whole, recipe, 7, tmp_path / "a", Track())
+    errors = [(r["valid_error_rate"], r["valid_loss"]) for r in info["history"]]
+    best = errors.index(min(errors))
+    assert info["kept_epoch"] == best and len(errors) == min(8, best + 3)
+    figures = whole.validate()
+    assert list(figures) == pytest.approx(
+        [info["history"][best]["valid_loss"], info["history"][best]["valid_error_rate"]]
+    )
+
+    with pytest.raises(Killed):
+        training.train(one_learner(), recipe, 7, tmp_path / "b", Track(kill_after=len(errors)))  # as it would stop
+    again = one_learner()
+    assert training.train(again, recipe, 7, tmp_path / "b", Track())["kept_epoch"] == best
+    for a, b in zip(whole.model.parameters(), again.model.parameters()):
+        assert torch.equal(a, b)
+
+
+def test_no_phases_leave_the_weights_as_they_are(one_learner, tmp_path):
+    learn = one_learner()
+    before = [p.detach().clone() for p in learn.model.parameters()]
+    info = training.train(learn, replace(QUICK.clas, phases=()), 0, tmp_path, Track())
+    assert info["history"] == [] and all(torch.equal(a, b) for a, b in zip(before, learn.model.parameters()))
+
+
+def test_chain_thaw_trains_one_group_alone_and_leaves_the_others(one_learner):
+    learn = one_learner()
+    for i in (4, 0, 2):
+        before = [[p.detach().clone() for p in group] for group in learn.splitter(learn.model)]
+        learn.create_opt()
+        phase = Phase(freeze_to=i, alone=True, lr=0.02, schedule="cos")
+        training.freeze(learn, phase)
+        training.fit(learn, phase, 0, [])
+        after = learn.splitter(learn.model)
+        assert [any(not torch.equal(a, b) for a, b in zip(x, y)) for x, y in zip(before, after)] == [
+            j == i for j in range(5)
+        ]
 
 
 def test_another_seed_gives_another_model(one_learner, tmp_path):

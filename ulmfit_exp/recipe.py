@@ -17,14 +17,17 @@ class Phase:
 
     freeze_to: int = 0
     """First layer group that trains: 0 is all of them, -1 only the last (the paper's gradual unfreezing)."""
+    alone: bool = False
+    """Train that group alone, the ones above it frozen as well (chain-thaw; paper, table 7)."""
     epochs: int = 1
     """Passes over the training texts."""
     lr: float = 0.01
     """Highest rate of the last layer group."""
     decay: float = 2.6
     """Rate of a layer group divided by that of the group below it; 1 is the same for all (discriminative rates)."""
-    schedule: Literal["stlr", "one_cycle"] = "stlr"
-    """stlr: the paper's slanted triangular rates. one_cycle: fastai's cosine cycle, which also cycles the momentum."""
+    schedule: Literal["stlr", "one_cycle", "cos", "const"] = "stlr"
+    """stlr: the paper's slanted triangular rates. one_cycle: fastai's cosine cycle, which also cycles the momentum.
+    cos: down to 0 along half a cosine. const: the same rate throughout."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Training:
     """How one task, the language model or the classifier, is trained."""
 
     phases: tuple[Phase, ...]
-    """Run in order; the optimizer starts afresh at each."""
+    """Run in order; the optimizer starts afresh at each. None at all leaves the weights as they are."""
     bs: int = 64
     """Texts (classifier) or streams of text (language model) a batch."""
     drop_mult: float = 1.0
@@ -63,6 +66,9 @@ class Training:
     """Weight decay."""
     clip: float = 0.25
     """Largest norm of the gradient."""
+    patience: int | None = None
+    """Early stopping: keep the epoch of the lowest valid error (language model: loss), and end the last phase when so
+    many epochs were no better. None runs all epochs and keeps the last."""
 
 
 @dataclass(frozen=True, kw_only=True)

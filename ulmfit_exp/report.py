@@ -115,10 +115,12 @@ def summary(records: list[dict]) -> str:
     rows = []
     for group in groups.values():
         first = group[0]
+        labels = first["settings"].get("train_size")
         rows.append(
             {
-                "experiment": first["corpus"]["name"].split("-fold")[0],
-                "recipe": f"{first['settings']['recipe_name']}, {first['settings']['recipe']['direction']}",
+                "experiment": first["corpus"]["name"].split("-fold")[0] + (f", {labels} labels" if labels else ""),
+                "pretrained": first["settings"]["recipe"].get("pretrained", "none"),
+                "direction": first["settings"]["recipe"]["direction"],
                 "runs": len(group),
                 "test texts": sum(r["test"]["n"] for r in group),
                 "ULMFiT": _spread([r["test"]["error"] for r in group]),
@@ -128,7 +130,7 @@ def summary(records: list[dict]) -> str:
                 "the paper": "" if first["paper"] is None else f"{first['paper']:.2f}",
             }
         )
-    rows.sort(key=lambda row: row["experiment"])
+    rows.sort(key=lambda row: (row["experiment"], row["pretrained"]))
     lines = [list(rows[0]), ["---"] * len(rows[0]), *([str(v) for v in row.values()] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

@@ -166,7 +166,8 @@ def _train(run: Run, learn, training, job_type: str, direction: str, inputs: dic
     print(f"\n{run.corpus.name}: {'language model' if job_type == 'lm' else 'classifier'}, {direction}", flush=True)
     track = run.tracker(job_type, f"{run.corpus.name} {job_type} {direction}", inputs)
     info = train(quiet(learn), training, run.seed, folder, track)
-    track.finish({k: v for k, v in info["history"][-1].items() if k.startswith("valid")})
+    kept = info["history"][info["kept_epoch"]] if info["history"] else {}
+    track.finish({k: v for k, v in kept.items() if k.startswith("valid")})
     learners.save_weights(learn, folder / "model.safetensors")
     (folder / "vocab.json").write_text(json.dumps(learn.dls.vocab, ensure_ascii=False), encoding="utf-8")
     return {**info, "wandb": track.path}

@@ -12,6 +12,7 @@ from fastai.text.all import (
     AWD_LSTM,
     Callback,
     CancelBatchException,
+    CancelFitException,
     Learner,
     ParamScheduler,
     ProgressCallback,
@@ -62,19 +63,50 @@ def train(learn: Learner, training: Training, seed: int, work: Path, track: Trac
         track.log_epoch(row)
     for i, phase in enumerate(training.phases):
         done = sum(row["phase"] == i for row in history)
-        if done == phase.epochs:
+        if done == phase.epochs or stopped(history, training):
             continue
         learn.create_opt()
-        learn.freeze_to(phase.freeze_to)
+        freeze(learn, phase)
         if done or within:
             learn.opt.load_state_dict(optimizer)
         progress = Progress(history, epochs)
-        end = EpochEnd(i, done, history, within, checkpoint, track, progress)
+        end = EpochEnd(training, i, done, history, within, checkpoint, track, progress)
         fit(learn, phase, done, [EpochSeed(seed, i), Skip(done, within), end, progress])
         within = None
+    if checkpoint.best:
+        learn.model.load_state_dict(checkpoint.best)
     seconds = sum(row["seconds"] for row in history)
     tokens = sum(row["tokens"] for row in history)
-    return {"seconds": round(seconds, 1), "tokens_per_second": round(tokens / max(seconds, 1e-9)), "history": history}
+    return {
+        "seconds": round(seconds, 1),
+        "tokens_per_second": round(tokens / max(seconds, 1e-9)),
+        "kept_epoch": best_epoch(history) if training.patience is not None else len(history) - 1,
+        "history": history,
+    }
+
+
+def best_epoch(history: list[dict]) -> int:
+    """Place of the epoch of the lowest valid error, or loss where there is no error; -1 of none."""
+    scores = [(row.get("valid_error_rate", 0), row["valid_loss"]) for row in history]
+    return min(range(len(scores)), key=scores.__getitem__, default=-1)
+
+
+def stopped(history: list[dict], training: Training) -> bool:
+    """Has early stopping ended the last phase?"""
+    last = sum(row["phase"] == len(training.phases) - 1 for row in history)
+    since = len(history) - 1 - best_epoch(history)
+    return training.patience is not None and min(last, since) >= training.patience
+
+
+def freeze(learn: Learner, phase: Phase) -> None:
+    """Make the layer groups of a phase trainable, and no others."""
+    learn.freeze_to(phase.freeze_to)
+    for p in learn.model.parameters():
+        p.grad = None  # fastai leaves zeros, and weight decay then goes on in a group that is frozen again
+    if phase.alone:
+        groups = len(learn.opt.param_lists)
+        for p, *_ in learn.opt.all_params(slice(phase.freeze_to % groups + 1, None)):
+            p.requires_grad_(False)
 
 
 def fit(learn: Learner, phase: Phase, start_epoch: int, cbs: list[Callback]) -> None:
@@ -87,7 +119,12 @@ def fit(learn: Learner, phase: Phase, start_epoch: int, cbs: list[Callback]) -> 
     learn.opt.set_hyper("lr", rates)
     highest = np.array([h["lr"] for h in learn.opt.hypers])
     steps = phase.epochs * len(learn.dls.train)
-    schedule = ParamScheduler({"lr": lambda pct: highest * stlr(round(pct * steps), steps)})
+    share = {
+        "stlr": lambda pct: stlr(round(pct * steps), steps),
+        "cos": lambda pct: (1 + math.cos(math.pi * pct)) / 2,
+        "const": lambda pct: 1.0,
+    }[phase.schedule]
+    schedule = ParamScheduler({"lr": lambda pct: highest * share(pct)})
     learn.fit(phase.epochs, rates, cbs=[schedule, *cbs], start_epoch=start_epoch)
 
 
@@ -131,8 +168,8 @@ class EpochEnd(Callback):
 
     order = 65  # after Recorder and ParamScheduler
 
-    def __init__(self, phase: int, start: int, history: list[dict], within: dict | None, checkpoint, track, progress):
-        self.phase, self.start, self.history, self.within = phase, start, history, within
+    def __init__(self, training: Training, phase: int, start: int, history, within, checkpoint, track, progress):
+        self.of, self.phase, self.start, self.history, self.within = training, phase, start, history, within
         self.checkpoint, self.track, self.progress = checkpoint, track, progress
 
     def before_epoch(self):
@@ -182,8 +219,12 @@ class EpochEnd(Callback):
                 "seconds": self.seconds,
             }
         )
+        if self.of.patience is not None and best_epoch(self.history) == len(self.history) - 1:
+            self.checkpoint.best = {k: w.clone() for k, w in self.model.state_dict().items()}
         self.checkpoint.save(self.history)
         self.track.log_epoch(self.history[-1])
+        if stopped(self.history, self.of):
+            raise CancelFitException
 
 
 class Progress(Callback):
@@ -257,6 +298,8 @@ class Checkpoint:
 
     def __init__(self, path: Path, learn: Learner):
         self.path, self.learn = path, learn
+        self.best: dict | None = None
+        """Weights of the best epoch, where early stopping is to keep them."""
 
     def save(self, history: list[dict], within: dict | None = None) -> None:
         """`within` is where the epoch under way stands."""
@@ -264,6 +307,7 @@ class Checkpoint:
         hypers = [{k: float(v) if isinstance(v, float) else v for k, v in h.items()} for h in opt.hypers]
         state = {
             "model": self.learn.model.state_dict(),
+            "best": self.best,
             "optimizer": {"state": [dict(opt.state[p]) for p, *_ in opt.all_params()], "hypers": hypers},
             "history": history,
             "within": within,
@@ -280,6 +324,7 @@ class Checkpoint:
         device = next(self.learn.model.parameters()).device
         saved = torch.load(self.path, map_location=device, weights_only=True)
         self.learn.model.load_state_dict(saved["model"])
+        self.best = saved["best"]
         where = f" and {len(saved['within']['losses'])} batches" if saved["within"] else ""
         print(f"going on after epoch {len(saved['history'])}{where}", flush=True)
         return saved["history"], saved["optimizer"], saved["within"]
