@@ -6,7 +6,6 @@ python -m experiments.pretrain --corpus imdb --pretrained wikipedia-small      #
 python -m experiments.sfu --pretrained runs/runs/imdb-…                        # and the task after it
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -46,13 +45,8 @@ class Pretrain(Command):
 
         return open_documents(self.corpus, data_dir, self.text_col)
 
-    def stages(self, run, report: Callable) -> dict:
-        from ulmfit_exp.stages import pretrain_all
-
-        return pretrain_all(run, report)
-
     def figures(self, run, done: dict) -> dict:
-        return {"perplexity": done["perplexity"].info["perplexity"]}
+        return {k: done["perplexity"].info[k] for k in ("perplexity", "counted")}
 
     def table(self, record: dict) -> str:
         from ulmfit_exp.report import perplexity_table

@@ -23,7 +23,7 @@ import tyro
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as in a run; see ulmfit_exp/experiment.py
 
 from ulmfit_exp.experiment import data_directory
-from ulmfit_exp.recipe import PRETRAINING, RECIPES
+from ulmfit_exp.recipe import LM_HEAD, PRETRAINING, RECIPES, fastai_config
 
 SHAPE = PRETRAINING["small"].model
 KINDS = {
@@ -180,7 +180,7 @@ def lm_learner(side: str, folder: Path, steps: int, bs: int, precision: str):
     recipe = replace(PRETRAINING["small"], lm=replace(PRETRAINING["small"].lm, bs=bs))
     if side == "ours":
         return quiet(learners.lm_learner(dls, recipe, precision, folder))
-    config = {**learners.config(SHAPE), **learners.LM_HEAD}
+    config = {**fastai_config(SHAPE), **LM_HEAD}
     common = {"opt_func": lambda p, lr: Adam(p, lr, mom=0.7, sqr_mom=0.99), "cbs": GradientClip(recipe.lm.clip)}
     learn = language_model_learner(
         dls, AWD_LSTM, config=config, drop_mult=1.0, pretrained=False, wd=recipe.lm.wd, path=folder, **common
@@ -216,7 +216,7 @@ def clas_learner(side: str, folder: Path, steps: int, bs: int, precision: str):
     if side == "ours":
         return quiet(learners.clas_learner(dls, 2, recipe, precision, folder))
     learn = text_classifier_learner(
-        dls, AWD_LSTM, seq_len=70, config=learners.config(SHAPE), drop_mult=recipe.clas.drop_mult, n_out=2,
+        dls, AWD_LSTM, seq_len=70, config=fastai_config(SHAPE), drop_mult=recipe.clas.drop_mult, n_out=2,
         pretrained=False, loss_func=CrossEntropyLossFlat(), wd=recipe.clas.wd, path=folder, max_len=recipe.max_len,
         opt_func=lambda p, lr: Adam(p, lr, mom=0.7, sqr_mom=0.99), cbs=GradientClip(recipe.clas.clip),
     )  # fmt: skip

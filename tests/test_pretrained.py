@@ -13,11 +13,10 @@ from conftest import FORWARD
 from fastai.text.all import AWD_LSTM, get_language_model
 from safetensors.torch import save_file, save_model
 
-from ulmfit_exp import learners
 from ulmfit_exp.corpora.corpus import DataError
 from ulmfit_exp.experiment import run
 from ulmfit_exp.pretrained import EMBEDDING, SHIPPED, resolve
-from ulmfit_exp.recipe import Model
+from ulmfit_exp.recipe import LM_HEAD, Model, fastai_config
 
 SMALL = Model(emb_sz=6, n_hid=8, n_layers=2)
 VOCAB = ["xxunk", "xxpad", "xxbos", "the", "good", "film", "xxfake", "xxfake"]
@@ -25,7 +24,7 @@ VOCAB = ["xxunk", "xxpad", "xxbos", "the", "good", "film", "xxfake", "xxfake"]
 
 def language_model():
     torch.manual_seed(5)
-    return get_language_model(AWD_LSTM, len(VOCAB), config={**learners.config(SMALL), **learners.LM_HEAD})
+    return get_language_model(AWD_LSTM, len(VOCAB), config={**fastai_config(SMALL), **LM_HEAD})
 
 
 @pytest.fixture
@@ -73,8 +72,8 @@ def test_words_are_matched_one_by_one_and_the_others_get_the_mean_row(folder):
 
 def test_a_model_of_one_direction_may_lie_in_the_folder_itself(folder):
     assert resolve(str(folder / "forward"), ("forward",), None)["forward"].content[1] == VOCAB
-    with pytest.raises(DataError, match=r"there is no .*forward.model.safetensors, for the forward"):
-        resolve(str(folder / "forward"), ("forward", "backward"), None)
+    with pytest.raises(DataError, match=r"there is no .*model.safetensors, for the backward"):
+        resolve(f"{folder / 'forward'},{folder}", ("forward", "backward"), None)
 
 
 def test_fastais_archive_is_read_from_the_data_directory(tmp_path):
@@ -84,7 +83,7 @@ def test_fastais_archive_is_read_from_the_data_directory(tmp_path):
     weights, vocab = start.content
     assert vocab == VOCAB and torch.equal(weights[EMBEDDING], model.state_dict()[EMBEDDING])
     assert set(start.matched(VOCAB)[0]) == set(model.state_dict())
-    with pytest.raises(DataError, match=r"add --recipe\.direction forward"):
+    with pytest.raises(DataError, match="reads texts forward, but the run is forward and backward"):
         resolve("wt103-fwd", ("forward", "backward"), tmp_path)
 
 

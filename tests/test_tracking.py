@@ -84,6 +84,6 @@ def test_after_a_kill_the_epochs_before_it_keep_their_steps(tmp_path):
     track = Tracker("offline", tmp_path, "g", "lm", "n", [], {})
     for epoch in range(2):
         track.log_epoch({"phase": 0, "epoch": epoch, "step": 10 * (epoch + 1), "tokens": 5, "valid_loss": 1.0})
-    track.log_step(1, 0, 3.5, [0.1, 0.2], 0)
+    track.log_step(21, 0, 3.5, [0.1, 0.2], 0)
     assert track.step == 21
     track.finish({})

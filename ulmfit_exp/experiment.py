@@ -6,7 +6,6 @@ Nothing here imports torch before a run starts, so that `--help` answers at once
 import os
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -64,10 +63,6 @@ class Command(ABC):
         """What the run is about, read from `data_dir`; None is the user's cache."""
 
     @abstractmethod
-    def stages(self, run: "Run", report: Callable) -> "dict[str, Stage]":
-        """Do the work; `report` hears of each stage as it ends."""
-
-    @abstractmethod
     def figures(self, run: "Run", done: "dict[str, Stage]") -> dict:
         """What `result.json` is to hold of the finished stages."""
 
@@ -117,11 +112,6 @@ class Experiment(Command):
         from .corpora.files import MINIATURE
 
         return self.load(MINIATURE if self.miniature else data_dir).with_train_size(self.train_size)
-
-    def stages(self, run: "Run", report: Callable) -> "dict[str, Stage]":
-        from .stages import run_all
-
-        return run_all(run, report)
 
     def figures(self, run: "Run", done: "dict[str, Stage]") -> dict:
         from .report import classified
@@ -204,7 +194,7 @@ def run(settings: Command) -> Path:
         wandb=settings.wandb,
         tags=settings.tags,
     )
-    done = settings.stages(this, report.stage_line)
+    done = stages.run_all(this, report.stage_line)
     record = report.record(settings, this, done, settings.figures(this, done))
     what = digest({"settings": record["settings"], "corpus": texts.digest})
     name = f"{texts.name}-{settings.recipe_name}-seed{settings.seed}-{what}"

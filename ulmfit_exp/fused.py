@@ -37,7 +37,8 @@ class LMLoss:
             dtype = torch.get_autocast_dtype(features.device.type)
         rows = features.flatten(0, -2).to(dtype)
         weight, bias = self.linear.weight.to(dtype), self.linear.bias.to(dtype)
-        return _CrossEntropy.apply(rows, weight, bias, targets.flatten(), torch.is_grad_enabled())
+        with torch.autocast(features.device.type, enabled=False):  # CUDA's would make the softmax float32
+            return _CrossEntropy.apply(rows, weight, bias, targets.flatten(), torch.is_grad_enabled())
 
     def activation(self, features: torch.Tensor) -> torch.Tensor:
         """Probabilities of the next word, for `learn.predict`."""
@@ -55,8 +56,9 @@ class _CrossEntropy(torch.autograd.Function):
     def forward(ctx, rows, weight, bias, targets, with_grad):
         size = max(1, CHUNK // len(weight))
         loss = rows.new_zeros((), dtype=torch.float32)
-        d_rows = torch.zeros_like(rows)
-        d_weight, d_bias = (torch.zeros_like(t, dtype=torch.float32) for t in (weight, bias))
+        if with_grad:
+            d_rows = torch.empty_like(rows)
+            d_weight, d_bias = (torch.zeros_like(t, dtype=torch.float32) for t in (weight, bias))
         for start in range(0, len(rows), size):
             x, y = rows[start : start + size], targets[start : start + size, None]
             p = torch.softmax(torch.addmm(bias, x, weight.t()), dim=1)
@@ -66,8 +68,9 @@ class _CrossEntropy(torch.autograd.Function):
                 torch.mm(p, weight, out=d_rows[start : start + size])
                 d_weight += p.t() @ x
                 d_bias += p.t() @ p.new_ones(len(p))  # faster than a sum over rows
-        ctx.save_for_backward(d_rows, d_weight, d_bias)
-        ctx.n = len(rows)
+        if with_grad:
+            ctx.save_for_backward(d_rows, d_weight, d_bias)
+            ctx.n = len(rows)
         return loss / len(rows)
 
     @staticmethod

@@ -1,6 +1,5 @@
 """fastai's AWD_LSTM learners for the two tasks, with the fixes that fastai needs; weights in and out."""
 
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -24,11 +23,10 @@ from safetensors.torch import load_model, save_model
 from .fused import FeatureDecoder, FusedAdam, LMLoss
 from .machine import precision_cbs
 from .pretrained import Pretrained
-from .recipe import LMRecipe, Model, Recipe, Training
+from .recipe import LM_HEAD, LMRecipe, Recipe, Training, fastai_config
 
 # The paper's Adam: beta1 0.7, beta2 0.99 (section 4.1).
 OPTIMIZER = partial(FusedAdam, mom=0.7, sqr_mom=0.99)
-LM_HEAD = {"tie_weights": True, "out_bias": True}
 
 
 def lm_learner(dls: TextDataLoaders, recipe: LMRecipe, precision: str, path: Path) -> LMLearner:
@@ -36,7 +34,7 @@ def lm_learner(dls: TextDataLoaders, recipe: LMRecipe, precision: str, path: Pat
     learn = language_model_learner(
         dls,
         AWD_LSTM,
-        config={**config(recipe.model), **LM_HEAD},
+        config={**fastai_config(recipe.model), **LM_HEAD},
         drop_mult=recipe.lm.drop_mult,
         pretrained=False,
         **_common(recipe.lm, precision, path),
@@ -54,7 +52,7 @@ def clas_learner(dls: TextDataLoaders, n_out: int, recipe: Recipe, precision: st
         AWD_LSTM,
         seq_len=recipe.seq_len,
         max_len=recipe.max_len,
-        config=config(recipe.model),
+        config=fastai_config(recipe.model),
         drop_mult=recipe.clas.drop_mult,
         n_out=n_out,
         pretrained=False,
@@ -67,11 +65,6 @@ def clas_learner(dls: TextDataLoaders, n_out: int, recipe: Recipe, precision: st
     learn.model[1] = ConcatPoolClassifier(head.layers)
     learn.model.to(dls.device)
     return learn
-
-
-def config(model: Model) -> dict:
-    """fastai's configuration of AWD_LSTM."""
-    return {**asdict(model), "pad_token": 1, "bidir": False}
 
 
 def _common(training: Training, precision: str, path: Path) -> dict:
@@ -152,6 +145,6 @@ def load_pretrained(learn: LMLearner, pretrained: Pretrained) -> dict[str, int]:
 
 def load_lm_encoder(learn: TextLearner, path: Path, recipe: Recipe) -> None:
     """The encoder of a saved language model with the same vocabulary, into a classifier."""
-    lm = get_language_model(AWD_LSTM, len(learn.dls.vocab), config={**config(recipe.model), **LM_HEAD})
+    lm = get_language_model(AWD_LSTM, len(learn.dls.vocab), config={**fastai_config(recipe.model), **LM_HEAD})
     load_model(lm, str(path))
     learn.model[0].module.load_state_dict(lm[0].state_dict())

@@ -14,14 +14,14 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from fastai.text.all import match_embeds
+from fastai.text.all import AWD_LSTM, get_language_model, match_embeds
 from fastai.text.learner import clean_raw_keys
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from .corpora.corpus import DataError
-from .corpora.files import DAMAGE, Source, find, sha256
-from .recipe import Model
+from .corpora.files import Source, find, sha256
+from .recipe import LM_HEAD, Model, fastai_config
 
 SHIPPED = Path(__file__).parent / "shipped"
 MODELZOO = "https://s3.amazonaws.com/fast-ai-modelzoo"
@@ -53,22 +53,27 @@ class Pretrained:
         """(weights in float32 by fastai's names, vocabulary). Raises `DataError`."""
         weights, vocab = (_archive if len(self.files) == 1 else _folder)(*self.files)
         weights = {k: w.float() for k, w in clean_raw_keys(dict(weights)).items()}
-        embedding = weights.setdefault(EMBEDDING, weights.get(DECODER, weights.get(TIED[0])))
-        if embedding is None or "0.rnns.0.weight_hh_l0_raw" not in weights:
+        for tied in (EMBEDDING, *TIED):
+            weights.setdefault(tied, next((weights[k] for k in (EMBEDDING, *TIED) if k in weights), None))
+        if weights[EMBEDDING] is None or "0.rnns.0.weight_hh_l0_raw" not in weights:
             raise DataError(f"{self.files[0]} does not hold an AWD-LSTM language model of fastai")
-        if len(vocab) != len(embedding):
+        if len(vocab) != len(weights[EMBEDDING]):
             raise DataError(
                 f"{self.files[-1]} has {len(vocab):,} words, but the embedding of {self.files[0]} has "
-                f"{len(embedding):,} rows; they belong to different models"
+                f"{len(weights[EMBEDDING]):,} rows; they belong to different models"
             )
+        with torch.device("meta"):
+            whole = get_language_model(AWD_LSTM, len(vocab), config={**fastai_config(_shape(weights)), **LM_HEAD})
+        expected, found = ({k: tuple(w.shape) for k, w in ws.items()} for ws in (whole.state_dict(), weights))
+        if wrong := sorted(k for k in expected | found if expected.get(k) != found.get(k)):
+            k = wrong[0]
+            raise DataError(f"{self.files[0]}: {k} is {found.get(k, 'absent')}, expected {expected.get(k, 'nothing')}")
         return weights, vocab
 
     def shape(self, model: Model) -> Model:
         """`model` with this one's sizes and its own dropout."""
-        weights, _ = self.content
-        layers = sum(k.endswith("weight_hh_l0_raw") for k in weights)
-        n_hid = weights["0.rnns.0.weight_hh_l0_raw"].shape[1]
-        return replace(model, emb_sz=weights[EMBEDDING].shape[1], n_hid=n_hid, n_layers=layers)
+        own = _shape(self.content[0])
+        return replace(model, emb_sz=own.emb_sz, n_hid=own.n_hid, n_layers=own.n_layers)
 
     def matched(self, vocab: list[str]) -> tuple[dict[str, torch.Tensor], dict[str, int]]:
         """The weights with a row for each word of `vocab`, and how many `words_found` of its `words` were known.
@@ -82,37 +87,56 @@ class Pretrained:
         return new, {"words_found": len(words & set(known)), "words": len(words)}
 
 
+def _shape(weights: dict[str, torch.Tensor]) -> Model:
+    layers = sum(k.endswith("weight_hh_l0_raw") for k in weights)
+    n_hid = weights["0.rnns.0.weight_hh_l0_raw"].shape[1] if layers > 1 else weights[EMBEDDING].shape[-1]
+    return Model(emb_sz=weights[EMBEDDING].shape[-1], n_hid=n_hid, n_layers=layers)
+
+
 def resolve(what: str, directions: tuple[str, ...], data_dir: Path | None) -> dict[str, Pretrained]:
     """The pretrained model of each direction; empty for none. Raises `DataError`.
 
-    `what` is none, a shipped model's name, wt103 (wt103-fwd or -bwd for one direction), hf:OWNER/NAME or a folder.
+    `what` is none, a shipped model's name, wt103 (wt103-fwd or -bwd for one direction), hf:OWNER/NAME, a folder, or
+    two folders FORWARD,BACKWARD.
     """
     if what == "none":
         return {}
     if what in ONE_WAY and directions != (ONE_WAY[what],):
-        raise DataError(f"--pretrained {what} reads texts {ONE_WAY[what]}; add --recipe.direction {ONE_WAY[what]}")
+        raise DataError(f"--pretrained {what} reads texts {ONE_WAY[what]}, but the run is {' and '.join(directions)}")
     if what in ("wt103", *ONE_WAY):
         return {d: Pretrained(what, (find(WT103[d], data_dir),)) for d in directions}
-    folder = _downloaded(what[3:]) if what.startswith("hf:") else SHIPPED / what
+    folders = [_downloaded(what[3:])] if what.startswith("hf:") else [_local(name) for name in what.split(",")]
+    if len(folders) == 2 and len(directions) == 2:
+        return {d: _in_folder(what, folder, d) for d, folder in zip(("forward", "backward"), folders)}
+    return {d: _in_folder(what, folders[0], d) for d in directions}
+
+
+def _local(name: str) -> Path:
+    shipped = sorted(p.name for p in SHIPPED.glob("*"))
+    folder = SHIPPED / name if name in shipped else Path(name)
+    if folder.name == "result.json":
+        folder = folder.parent
     if not folder.is_dir():
-        folder = Path(what)
-    if not folder.is_dir():
-        shipped = ", ".join(sorted(p.name for p in SHIPPED.iterdir() if p.is_dir()))
         raise DataError(
-            f"--pretrained {what}: no such folder; shipped are {shipped}; also none, wt103, hf:OWNER/NAME, a folder"
+            f"--pretrained {name}: no such folder; shipped are {', '.join(shipped)}; also none, wt103, hf:OWNER/NAME"
         )
-    return {d: _in_folder(what, folder, d, directions) for d in directions}
+    return folder.resolve()
 
 
-def _in_folder(name: str, folder: Path, direction: str, directions: tuple[str, ...]) -> Pretrained:
+def _in_folder(name: str, folder: Path, direction: str) -> Pretrained:
     """The model of one direction in a folder of any of the three kinds."""
-    at = folder / direction
-    if (record := folder / "result.json").is_file():
-        stages = {s["name"]: s["path"] for s in json.loads(record.read_text(encoding="utf-8"))["stages"]}
-        at = folder.parents[1] / stages.get(f"lm {direction}", "")
-    elif not at.is_dir() and directions == (direction,):
-        at = folder
-    files = (at / "model.safetensors", at / "vocab.json")
+    if (folder / direction).is_dir():
+        folder = folder / direction
+    elif (folder / "result.json").is_file() and folder.parent.name == "runs":
+        stages = {s["name"]: s["path"] for s in json.loads((folder / "result.json").read_text("utf-8"))["stages"]}
+        if f"lm {direction}" not in stages:
+            raise DataError(f"--pretrained {name}: that run has no {direction} language model; it has {list(stages)}")
+        folder = folder.parents[1] / stages[f"lm {direction}"]
+    if (folder / "stage.json").is_file():
+        reads = json.loads((folder / "stage.json").read_text("utf-8"))["inputs"].get("direction")
+        if reads != direction:
+            raise DataError(f"--pretrained {name}: {folder} is a {reads} language model, not a {direction} one")
+    files = (folder / "model.safetensors", folder / "vocab.json")
     for file in files:
         if not file.is_file():
             raise DataError(f"--pretrained {name}: there is no {file}, for the {direction} language model")
@@ -152,12 +176,10 @@ def _archive(path: Path) -> tuple[dict, list[str]]:
                 if info.isfile() and Path(info.name).suffix in (".pth", ".pkl"):
                     found[Path(info.name).suffix] = tar.extractfile(info).read()
         weights = torch.load(io.BytesIO(found[".pth"]), map_location="cpu", weights_only=True)
-        vocab = _NoGlobals(io.BytesIO(found[".pkl"])).load()
-    except KeyError as e:
-        raise DataError(f"{path} holds no {e.args[0]} file: it is not a model archive of fastai") from e
-    except (pickle.UnpicklingError, *DAMAGE) as e:
-        raise DataError(f"{path} is damaged or no model archive of fastai ({e})") from e
-    return weights.get("model", weights), list(vocab)
+        vocab = [str(w) for w in _NoGlobals(io.BytesIO(found[".pkl"])).load()]
+        return weights.get("model", weights), vocab
+    except Exception as e:  # bytes of any kind fail in any way; nothing in them has been run
+        raise DataError(f"{path} is damaged or no model archive of fastai ({type(e).__name__}: {e})") from e
 
 
 class _NoGlobals(pickle.Unpickler):

@@ -3,7 +3,7 @@
 An ablation of the paper is `dataclasses.replace` of a recipe; an unknown field is an error.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Literal
 
 import tyro
@@ -50,6 +50,14 @@ class Model:
     """Dropout of whole words."""
     weight_p: float = 0.5
     """Dropout of hidden-to-hidden weights."""
+
+
+LM_HEAD = {"tie_weights": True, "out_bias": True}
+
+
+def fastai_config(model: Model) -> dict:
+    """fastai's configuration of AWD_LSTM."""
+    return {**asdict(model), "pad_token": 1, "bidir": False}
 
 
 @dataclass(frozen=True)

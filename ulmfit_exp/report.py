@@ -110,6 +110,8 @@ def summary(records: list[dict]) -> str:
     """Markdown: a row for each experiment with its settings; test error in %, mean ± deviation over folds and seeds."""
     groups: dict[str, list[dict]] = {}
     for r in records:
+        if "test" not in r:  # a pretraining run
+            continue
         same = {k: v for k, v in r["settings"].items() if k not in ("seed", "fold")}
         groups.setdefault(json.dumps([r["experiment"], same], sort_keys=True), []).append(r)
     rows = []

@@ -5,11 +5,12 @@ import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from fastai.text.all import set_seed
+from fastai.text.all import Callback, set_seed
 from sklearn.metrics import log_loss
 
 from . import learners, machine, store
@@ -17,11 +18,16 @@ from .baselines import tfidf
 from .corpora.corpus import Corpus, DataError
 from .corpora.documents import Documents, open_documents
 from .pretrained import Pretrained
-from .recipe import LMRecipe
+from .recipe import LMRecipe, Training
 from .store import Stage
 from .tokens import TOKENIZER, Tokens, clas_dl, dls_clas, dls_lm, encode, lm_dl, read_tokens, write_tokens
 from .tracking import Mode, Tracker
 from .training import Progress, quiet, train
+
+COUNTED = (
+    "a token is a word or a mark (xxbos, xxmaj, ...) of fastai's rules and spaCy; a word out of the vocabulary is the "
+    "token xxunk, predicted like the others. Not comparable with figures by another count"
+)
 
 
 @dataclass(frozen=True)
@@ -46,15 +52,78 @@ class Run:
     by: dict = field(default_factory=machine.description)
     """Versions, commit and machine as the run starts; each stage keeps those that made it."""
 
-    def stage(self, kind: str, inputs: dict, work: Callable[[Path], dict]) -> Stage:
-        """`store.stage` in this run's home."""
+    @cached_property
+    def plan(self) -> dict[str, tuple[str, dict]]:
+        """Every stage of the run in its order: name -> (kind, everything that goes into it). Nothing is computed."""
+        plan = {}
+        if isinstance(self.corpus, Corpus):
+            plan["baseline"] = ("baseline", {"corpus": self.corpus.digest})
+        plan["tokens"] = ("tokens", self._into_tokens())
+        tokens = store.name(*plan["tokens"])
+        for d in self.directions:
+            plan[f"lm {d}"] = (f"lm-{d}", self._into_lm(tokens, d))
+            lm = store.name(*plan[f"lm {d}"])
+            if isinstance(self.corpus, Corpus):
+                plan[f"clas {d}"] = (f"clas-{d}", self._into_classifier(lm))
+            else:
+                plan["perplexity"] = ("perplexity", {"lm": lm, "wikitext-2": self.wikitext and self.wikitext.digest})
+        if isinstance(self.corpus, Corpus):
+            plan["eval"] = ("eval", {"classifiers": {d: store.name(*plan[f"clas {d}"]) for d in self.directions}})
+        return plan
+
+    def _into_tokens(self) -> dict:
+        limits = {"max_vocab": self.recipe.max_vocab, "min_freq": self.recipe.min_freq}
+        return {"texts": self.corpus.text_digest, "tokenizer": TOKENIZER, **limits}
+
+    def _into_lm(self, tokens: str, direction: str) -> dict:
+        recipe, start = self.recipe, self.pretrained.get(direction)
+        return {
+            "tokens": tokens,
+            "direction": direction,
+            "pretrained": start and start.digest,
+            "model": asdict(recipe.model),
+            "training": asdict(recipe.lm),
+            "seq_len": recipe.seq_len,
+            "max_tokens": recipe.max_tokens,
+            "seed": self.seed,
+            "precision": self.precision,
+        }
+
+    def _into_classifier(self, lm: str) -> dict:
+        return {
+            "corpus": self.corpus.digest,
+            "lm": lm,
+            "training": asdict(self.recipe.clas),
+            "max_len": self.recipe.max_len,
+            "seed": self.seed,
+            "precision": self.precision,
+        }
+
+    @cached_property
+    def wikitext(self) -> Documents | None:
+        """WikiText-2, where it lies in the data directory or the cache."""
+        with suppress(DataError):
+            return open_documents("wikitext-2", self.data_dir, download=False)
+
+    def path(self, name: str) -> Path:
+        """The folder of a stage of the plan, finished or not."""
+        return store.path(self.home, *self.plan[name])
+
+    @property
+    def tokens(self) -> Tokens:
+        """The token ids, once their stage is finished."""
+        return read_tokens(self.path("tokens"))
+
+    def stage(self, name: str, work: Callable[[Path], dict]) -> Stage:
+        """The stage of that name in the plan, made by `work` unless it is finished."""
+        kind, inputs = self.plan[name]
         return store.stage(self.home, kind, inputs, lambda folder: {**work(folder), "by": self.by})
 
-    def tracker(self, job_type: str, name: str, inputs: dict) -> Tracker:
+    def tracker(self, name: str) -> Tracker:
         """A W&B run for one stage, with all settings and everything that went into it as its config."""
-        config = {**self.settings, "stage": inputs, "digest": self.corpus.digest, **self.by}
+        config = {**self.settings, "stage": self.plan[name][1], "digest": self.corpus.digest, **self.by}
         tags = [self.corpus.name, f"seed {self.seed}", *self.tags]
-        return Tracker(self.wandb, self.home, self.group, job_type, name, tags, config)
+        return Tracker(self.wandb, self.home, self.group, name.split()[0], f"{self.corpus.name} {name}", tags, config)
 
 
 def fitted(recipe: LMRecipe, pretrained: dict[str, Pretrained]) -> LMRecipe:
@@ -66,105 +135,98 @@ def fitted(recipe: LMRecipe, pretrained: dict[str, Pretrained]) -> LMRecipe:
 
 
 def tokenize(run: Run) -> Stage:
-    """The corpus as token ids with its vocabulary; the same for all labels of the same texts and splits."""
-    recipe = run.recipe
-    limits = {"max_vocab": recipe.max_vocab, "min_freq": recipe.min_freq}
-    inputs = {"texts": run.corpus.text_digest, "tokenizer": TOKENIZER, **limits}
-    return run.stage("tokens", inputs, lambda folder: write_tokens(run.corpus.documents(), folder, **limits))
+    """The texts as token ids with their vocabulary; the same for all labels of the same texts and splits."""
+    limits = {"max_vocab": run.recipe.max_vocab, "min_freq": run.recipe.min_freq}
+    return run.stage("tokens", lambda folder: write_tokens(run.corpus.documents(), folder, **limits))
 
 
-def finetune_lm(run: Run, tokens: Stage, direction: str) -> Stage:
+def finetune_lm(run: Run, direction: str) -> Stage:
     """The language model on the texts (paper, sections 3.1 and 3.2), from the pretrained one where there is one.
 
     Its record has the words of its vocabulary that the pretrained model knew.
     """
-    recipe, start = run.recipe, run.pretrained.get(direction)
-    inputs = {
-        "tokens": tokens.name,
-        "direction": direction,
-        "pretrained": start and start.digest,
-        "model": asdict(recipe.model),
-        "training": asdict(recipe.lm),
-        "seq_len": recipe.seq_len,
-        "max_tokens": recipe.max_tokens,
-        "seed": run.seed,
-        "precision": run.precision,
-    }
 
     def work(folder: Path) -> dict:
         set_seed(run.seed, reproducible=True)
-        learn = _lm_learner(run, tokens, direction, folder)
+        learn = _lm_learner(run, direction, folder)
+        start = run.pretrained.get(direction)
         found = learners.load_pretrained(learn, start) if start else {}
-        info = _train(run, learn, recipe.lm, "lm", direction, inputs, folder)
-        return {**info, **found}
+        return {**_train(run, learn, run.recipe.lm, f"lm {direction}", folder), **found}
 
-    return run.stage(f"lm-{direction}", inputs, work)
+    return run.stage(f"lm {direction}", work)
 
 
-def _lm_learner(run: Run, tokens: Stage, direction: str, folder: Path):
+def _lm_learner(run: Run, direction: str, folder: Path):
     r = run.recipe
-    dls = dls_lm(read_tokens(tokens.path), r.lm.bs, r.seq_len, direction == "backward", r.max_tokens)
+    dls = dls_lm(run.tokens, r.lm.bs, r.seq_len, direction == "backward", r.max_tokens)
     return learners.lm_learner(dls, r, run.precision, folder)
 
 
-def perplexity(run: Run, tokens: Stage, lm: Stage, direction: str) -> Stage:
-    """Perplexity, a word of the model's vocabulary or xxunk being one token, on the held-out texts and, where it lies
-    in the data directory or the cache, on WikiText-2's test articles. With the share of unknown words of each."""
-    wikitext = None
-    with suppress(DataError):
-        wikitext = open_documents("wikitext-2", run.data_dir, download=False)
-    inputs = {"lm": lm.name, "tokens": tokens.name, "wikitext-2": wikitext and wikitext.digest}
+def perplexity(run: Run, direction: str) -> Stage:
+    """Perplexity on the held-out texts and, where it lies in the data directory or the cache, on WikiText-2's test
+    articles; with the share of unknown words of each. `COUNTED` says what a token is."""
 
     def work(folder: Path) -> dict:
-        learn = quiet(_lm_learner(run, tokens, direction, folder))
-        learners.load_weights(learn, lm.path / "model.safetensors")
-        ids = read_tokens(tokens.path)
-        figures = {split: _perplexity(run, learn, ids, split, direction) for split in ("valid", "test")}
-        if wikitext:
-            test = (text for text, split in wikitext.documents() if split == "test")
-            figures["wikitext-2 test"] = _perplexity(run, learn, encode(test, ids.vocab), "test", direction)
-        return {"perplexity": figures}
+        learn, tokens = quiet(_lm_learner(run, direction, folder)), run.tokens
+        learners.load_weights(learn, run.path(f"lm {direction}") / "model.safetensors")
+        figures = {split: _perplexity(run, learn, tokens, split, direction) for split in ("valid", "test")}
+        if run.wikitext:
+            test = (text for text, split in run.wikitext.documents() if split == "test")
+            figures["wikitext-2 test"] = _perplexity(run, learn, encode(test, tokens.vocab), "test", direction)
+        return {"perplexity": figures, "counted": COUNTED}
 
-    return run.stage("perplexity", inputs, work)
+    return run.stage("perplexity", work)
 
 
 def _perplexity(run: Run, learn, tokens: Tokens, split: str, direction: str) -> dict:
     rows = tokens.rows(split)
     dl = lm_dl(tokens, rows, 16, run.recipe.seq_len, direction == "backward")
-    with learn.added_cbs(Progress()):
-        loss = float(learn.validate(dl=dl)[0])
+    total = TotalLoss()
+    learn.validate(dl=dl, cbs=[Progress(), total])
     ids = np.concatenate([tokens[i] for i in rows])
-    unknown = round(float((ids == 0).mean()), 5)
-    return {"perplexity": math.exp(loss), "loss": loss, "texts": len(rows), "tokens": len(ids), "unknown": unknown}
-
-
-def train_classifier(run: Run, tokens: Stage, lm: Stage, direction: str) -> Stage:
-    """The classifier on top of the language model's encoder (paper, section 3.3)."""
-    recipe, backwards = run.recipe, direction == "backward"
-    inputs = {
-        "corpus": run.corpus.digest,
-        "lm": lm.name,
-        "training": asdict(recipe.clas),
-        "max_len": recipe.max_len,
-        "seed": run.seed,
-        "precision": run.precision,
+    return {
+        "perplexity": math.exp(total.loss / total.tokens),
+        "loss": total.loss / total.tokens,
+        "texts": len(rows),
+        "tokens": total.tokens,
+        "unknown": round(float((ids == 0).mean()), 5),
     }
+
+
+class TotalLoss(Callback):
+    """Sum of the loss over tokens: fastai's mean counts a short last batch like the others."""
+
+    def before_validate(self):
+        self.loss, self.tokens = 0.0, 0
+
+    def after_batch(self):
+        self.loss += float(self.learn.loss) * self.y.numel()
+        self.tokens += self.y.numel()
+
+
+def train_classifier(run: Run, direction: str) -> Stage:
+    """The classifier on top of the language model's encoder (paper, section 3.3)."""
 
     def work(folder: Path) -> dict:
         set_seed(run.seed, reproducible=True)
-        dls = dls_clas(read_tokens(tokens.path), run.corpus, recipe.clas.bs, recipe.seq_len, backwards)
-        learn = learners.clas_learner(dls, len(run.corpus.classes), recipe, run.precision, folder)
-        learners.load_lm_encoder(learn, lm.path / "model.safetensors", recipe)
+        learn = _clas_learner(run, direction, folder)
+        learners.load_lm_encoder(learn, run.path(f"lm {direction}") / "model.safetensors", run.recipe)
         (folder / "classes.json").write_text(json.dumps(run.corpus.classes, ensure_ascii=False))
-        return _train(run, learn, recipe.clas, "clas", direction, inputs, folder)
+        return _train(run, learn, run.recipe.clas, f"clas {direction}", folder)
 
-    return run.stage(f"clas-{direction}", inputs, work)
+    return run.stage(f"clas {direction}", work)
 
 
-def _train(run: Run, learn, training, job_type: str, direction: str, inputs: dict, folder: Path) -> dict:
+def _clas_learner(run: Run, direction: str, folder: Path):
+    r = run.recipe
+    dls = dls_clas(run.tokens, run.corpus, r.clas.bs, r.seq_len, direction == "backward")
+    return learners.clas_learner(dls, len(run.corpus.classes), r, run.precision, folder)
+
+
+def _train(run: Run, learn, training: Training, name: str, folder: Path) -> dict:
     """Train under a tracker; leave the weights, and the vocabulary beside them."""
-    print(f"\n{run.corpus.name}: {'language model' if job_type == 'lm' else 'classifier'}, {direction}", flush=True)
-    track = run.tracker(job_type, f"{run.corpus.name} {job_type} {direction}", inputs)
+    print(f"\n{run.corpus.name}: {name.replace('lm', 'language model').replace('clas', 'classifier')}", flush=True)
+    track = run.tracker(name)
     info = train(quiet(learn), training, run.seed, folder, track)
     kept = info["history"][info["kept_epoch"]] if info["history"] else {}
     track.finish({k: v for k, v in kept.items() if k.startswith("valid")})
@@ -173,18 +235,17 @@ def _train(run: Run, learn, training, job_type: str, direction: str, inputs: dic
     return {**info, "wandb": track.path}
 
 
-def evaluate(run: Run, tokens: Stage, classifiers: dict[str, Stage]) -> Stage:
+def evaluate(run: Run) -> Stage:
     """Valid and test figures of each direction's classifier and of the mean of their probabilities.
 
     Leaves `predictions.csv`: a row a valid or test text. Like the baseline's, its test figures choose nothing.
     """
-    inputs = {"classifiers": {d: s.name for d, s in classifiers.items()}}
 
     def work(folder: Path) -> dict:
         print(f"\n{run.corpus.name}: evaluation", flush=True)
         rows = run.corpus.split("valid", "test")
         truth = rows["label"].map({c: i for i, c in enumerate(run.corpus.classes)}).to_numpy()
-        probs = {d: _predict(run, tokens, s, d, folder) for d, s in classifiers.items()}
+        probs = {d: _predict(run, d, folder) for d in run.directions}
         probs["mean"] = sum(probs.values()) / len(probs)
         where = {s: (rows["split"] == s).to_numpy() for s in ("valid", "test")}
         figures = {d: {s: _figures(p[at], truth[at]) for s, at in where.items()} for d, p in probs.items()}
@@ -194,7 +255,7 @@ def evaluate(run: Run, tokens: Stage, classifiers: dict[str, Stage]) -> Stage:
         table.insert(1, "label", rows["label"])
         table.insert(2, "predicted", [run.corpus.classes[i] for i in predicted])
         table.to_csv(folder / "predictions.csv", index_label="row", float_format="%.6g")
-        track = run.tracker("eval", f"{run.corpus.name} eval", inputs)
+        track = run.tracker("eval")
         test = where["test"]
         track.log_test(
             rows["text"][test].tolist(),
@@ -206,19 +267,18 @@ def evaluate(run: Run, tokens: Stage, classifiers: dict[str, Stage]) -> Stage:
         track.finish({f"{s}/{k}": v for s, f in figures["mean"].items() for k, v in f.items()})
         return {"figures": figures, "wandb": track.path}
 
-    return run.stage("eval", inputs, work)
+    return run.stage("eval", work)
 
 
-def _predict(run: Run, tokens: Stage, classifier: Stage, direction: str, folder: Path) -> np.ndarray:
+def _predict(run: Run, direction: str, folder: Path) -> np.ndarray:
     """Probabilities `rows x classes` of the valid and test texts, in the order of the corpus."""
-    recipe, backwards, ids = run.recipe, direction == "backward", read_tokens(tokens.path)
-    dls = dls_clas(ids, run.corpus, recipe.clas.bs, recipe.seq_len, backwards)
-    learn = learners.clas_learner(dls, len(run.corpus.classes), recipe, run.precision, folder)
-    learners.load_weights(learn, classifier.path / "model.safetensors")
+    recipe, tokens = run.recipe, run.tokens
+    learn = quiet(_clas_learner(run, direction, folder))
+    learners.load_weights(learn, run.path(f"clas {direction}") / "model.safetensors")
     parts = []
     for split in ("valid", "test"):
-        dl = clas_dl(ids, run.corpus, split, recipe.clas.bs, recipe.seq_len, backwards)
-        probs, _ = quiet(learn).get_preds(dl=dl, cbs=Progress())
+        dl = clas_dl(tokens, run.corpus, split, recipe.clas.bs, recipe.seq_len, direction == "backward")
+        probs, _ = learn.get_preds(dl=dl, cbs=Progress())
         parts.append(pd.DataFrame(probs.double().numpy(), index=run.corpus.split(split).index))
     return pd.concat(parts).sort_index().to_numpy()
 
@@ -231,35 +291,24 @@ def _figures(probs: np.ndarray, truth: np.ndarray) -> dict:
 
 def baseline(run: Run) -> Stage:
     """TF-IDF + logistic regression on the same splits."""
-    return run.stage("baseline", {"corpus": run.corpus.digest}, lambda _: tfidf(run.corpus))
+    return run.stage("baseline", lambda _: tfidf(run.corpus))
+
+
+WORK = {
+    "baseline": baseline,
+    "tokens": tokenize,
+    "lm": finetune_lm,
+    "clas": train_classifier,
+    "eval": evaluate,
+    "perplexity": lambda run: perplexity(run, *run.directions),
+}
 
 
 def run_all(run: Run, report: Callable[[Stage], None]) -> dict[str, Stage]:
-    """Every stage of a run in its order, by name; `report` hears of each as it ends."""
-    stages: dict[str, Stage] = {}
-
-    def done(name: str, s: Stage) -> Stage:
-        stages[name] = s
-        report(s)
-        return s
-
-    done("baseline", baseline(run))
-    tokens = done("tokens", tokenize(run))
-    classifiers = {}
-    for d in run.directions:
-        lm = done(f"lm {d}", finetune_lm(run, tokens, d))
-        classifiers[d] = done(f"clas {d}", train_classifier(run, tokens, lm, d))
-    done("eval", evaluate(run, tokens, classifiers))
-    return stages
-
-
-def pretrain_all(run: Run, report: Callable[[Stage], None]) -> dict[str, Stage]:
-    """The stages of a language model alone, by name."""
-    (direction,) = run.directions
-    stages = {"tokens": tokenize(run)}
-    report(stages["tokens"])
-    stages[f"lm {direction}"] = lm = finetune_lm(run, stages["tokens"], direction)
-    report(lm)
-    stages["perplexity"] = perplexity(run, stages["tokens"], lm, direction)
-    report(stages["perplexity"])
+    """Every stage of the plan in its order, by name; `report` hears of each as it ends."""
+    stages = {}
+    for name in run.plan:
+        kind, *direction = name.split()
+        stages[name] = WORK[kind](run, *direction)
+        report(stages[name])
     return stages

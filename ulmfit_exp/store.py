@@ -45,14 +45,14 @@ def stage(home: Path, kind: str, inputs: dict, work: Callable[[Path], dict]) -> 
     `work` gets a folder to write to and returns what to remember as JSON. Where it was killed before, the folder still
     holds what it left. Raises `StoreError` where the home cannot be written.
     """
-    name = f"{kind}-{digest(inputs)}"
-    final, under_way = home / "stages" / name, home / "unfinished" / name
+    final = path(home, kind, inputs)
+    under_way = home / "unfinished" / final.name
     if final.exists():
         return _finished(final)
     with writable(home):
         for folder in (final.parent, under_way.parent, home / "locks"):
             folder.mkdir(parents=True, exist_ok=True)
-        with _locked(home / "locks" / f"{name}.lock", name):
+        with _locked(home / "locks" / f"{final.name}.lock", final.name):
             if final.exists():
                 return _finished(final)
             under_way.mkdir(exist_ok=True)
@@ -60,13 +60,23 @@ def stage(home: Path, kind: str, inputs: dict, work: Callable[[Path], dict]) -> 
             try:
                 info = work(under_way)
                 info.setdefault("seconds", round(time.monotonic() - start, 1))
-                write_json(under_way / "stage.json", {"name": name, "inputs": inputs, "info": info})
+                write_json(under_way / "stage.json", {"name": final.name, "inputs": inputs, "info": info})
             except BaseException:
                 _keep_checkpoint_alone(under_way)
                 raise
             (under_way / CHECKPOINT).unlink(missing_ok=True)
             os.replace(under_way, final)
-    return Stage(name, final, info, reused=False)
+    return Stage(final.name, final, info, reused=False)
+
+
+def name(kind: str, inputs: dict) -> str:
+    """KIND-DIGEST of a stage."""
+    return f"{kind}-{digest(inputs)}"
+
+
+def path(home: Path, kind: str, inputs: dict) -> Path:
+    """Where the stage is when it is finished."""
+    return home / "stages" / name(kind, inputs)
 
 
 def _keep_checkpoint_alone(folder: Path) -> None:

@@ -8,9 +8,11 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from itertools import chain, islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import torch
@@ -37,7 +39,14 @@ PIECE = 100_000
 CHUNK = 500_000
 """Characters of the texts that a process tokenises at once."""
 RULES = [rule.__name__ for rule in defaults.text_proc_rules + defaults.text_postproc_rules]
-TOKENIZER = {"spacy": "en", "rules": RULES, "longest_word": LONGEST_WORD, "piece": PIECE}
+TOKENIZER = {
+    "spacy": version("spacy"),
+    "fastai": version("fastai"),
+    "lang": "en",
+    "rules": RULES,
+    "longest_word": LONGEST_WORD,
+    "piece": PIECE,
+}
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,7 @@ def _tokenizer():
 def words(text: str) -> list[str]:
     """fastai's tokens of a text of any size."""
     tokenize = _tokenizer()
+    text = text.encode("utf-8", "replace").decode()  # spaCy refuses a lone surrogate
     if len(text) > LONGEST_WORD:
         text = re.sub(rf"\S{{{LONGEST_WORD}}}(?=\S)", r"\g<0> ", text)
     if len(text) <= PIECE:
@@ -110,7 +120,8 @@ def _parallel(chunks: Iterator, processes: int) -> Iterator:
     if len(first) < 4 or processes == 1:
         yield from ((*_numbered(texts), splits) for texts, splits in chain(first, chunks))
         return
-    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:  # a fork may inherit a lock that is held
+    spawn = get_context("spawn")  # a fork may inherit a lock that is held
+    with ProcessPoolExecutor(processes, spawn, initializer=_end_with_parent) as pool:
         waiting = deque()
         for texts, splits in chain(first, chunks):
             waiting.append((pool.submit(_numbered, texts), splits))
@@ -119,6 +130,22 @@ def _parallel(chunks: Iterator, processes: int) -> Iterator:
                 yield *future.result(), done
         for future, done in waiting:
             yield *future.result(), done
+
+
+def _end_with_parent() -> None:
+    """A pool's process whose parent was killed would wait for work for ever."""
+
+    def wait():
+        parent_process().join()
+        os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
+
+
+def _processes() -> int:
+    """Cores that we may use, up to four: each process takes some 0.4 GB."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(4, usable)
 
 
 def write_tokens(
@@ -134,7 +161,7 @@ def write_tokens(
     counted = [SPLITS.index("train"), SPLITS.index("unlabelled")]
     raw_path = folder / "raw.bin"
     with open(raw_path, "wb") as raw:
-        for found, ids, sizes, where in _parallel(_chunks(documents), processes or os.cpu_count() or 1):
+        for found, ids, sizes, where in _parallel(_chunks(documents), processes or _processes()):
             place = np.array([number.setdefault(w, len(number)) for w in found], dtype=np.uint32)
             place[ids].tofile(raw)
             if len(number) > len(times):

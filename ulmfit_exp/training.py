@@ -223,7 +223,9 @@ class EpochEnd(Callback):
             self.checkpoint.best = {k: w.clone() for k, w in self.model.state_dict().items()}
         self.checkpoint.save(self.history)
         self.track.log_epoch(self.history[-1])
+        self.progress.tell_epoch()
         if stopped(self.history, self.of):
+            print(f"stopped early; epoch {best_epoch(self.history) + 1} is kept", flush=True)
             raise CancelFitException
 
 
@@ -233,7 +235,7 @@ class Progress(Callback):
     order = 70  # after EpochEnd
 
     def __init__(self, history: list[dict] = (), epochs: int = 0):
-        self.history, self.epochs, self.known = history, epochs, len(history)
+        self.history, self.epochs = history, epochs
         self.told = time.monotonic()
 
     def before_train(self):
@@ -261,18 +263,18 @@ class Progress(Callback):
             return
         self.told = time.monotonic()
         loss = sum(losses[-100:]) / len(losses[-100:])
-        left = seconds * (self.n_iter / len(losses) - 1) / 60
+        epochs_left = self.epochs - len(self.history) - len(losses) / self.n_iter
+        left = seconds * self.n_iter / len(losses) * epochs_left / 60
         self.bar.write(
             f"epoch {len(self.history) + 1}/{self.epochs} {len(losses) / self.n_iter:4.0%}  loss {loss:.3f}  "
             f"perplexity {math.exp(min(loss, 99)):.1f}  {tokens / seconds:,.0f} tokens/s  {left:.0f} min left"
         )
 
-    def after_epoch(self):
-        if len(self.history) > self.known:
-            self.known = len(self.history)
-            row = self.history[-1]
-            losses = "  ".join(f"{k} {v:.4f}" for k, v in row.items() if k.startswith(("train", "valid")))
-            print(f"epoch {self.known}/{self.epochs}  {losses}  {row['seconds']:.0f} s", flush=True)
+    def tell_epoch(self) -> None:
+        """The figures of the epoch that ended."""
+        row = self.history[-1]
+        losses = "  ".join(f"{k} {v:.4f}" for k, v in row.items() if k.startswith(("train", "valid")))
+        print(f"epoch {len(self.history)}/{self.epochs}  {losses}  {row['seconds']:.0f} s", flush=True)
 
 
 def random_state() -> dict:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from . import imdb
 from .corpus import DataError
 from .files import Source, find, members, readable
 
@@ -24,23 +25,16 @@ HELD_OUT = 500
 PIECE = 20_000
 """Characters after which plain text is cut, at a line's end, into another document."""
 OPENERS = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
+MEMBER = r".*\.(txt|tokens)"
+WIKITEXT_2 = Source(
+    "wikitext-2/wikitext-2-v1.zip",
+    "https://s3.amazonaws.com/research.metamind.io/wikitext/wikitext-2-v1.zip",
+    unpacked="wikitext-2",
+)
 NAMED = {
-    "wikipedia": (
-        Source("wikipedia", "https://dumps.wikimedia.org (as JSON lines with a text field)", by_hand=True),
-        "",
-    ),
-    "wikitext-2": (
-        Source(
-            "wikitext-2/wikitext-2-v1.zip",
-            "https://s3.amazonaws.com/research.metamind.io/wikitext/wikitext-2-v1.zip",
-            unpacked="wikitext-2",
-        ),
-        r"wiki\.(?P<split>train|valid|test)\.tokens",
-    ),
-    "imdb": (
-        Source("imdb/aclImdb_v1.tar.gz", "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz"),
-        r"train/unsup/\d+_0\.txt",
-    ),
+    "wikipedia": (Source("wikipedia", "https://dumps.wikimedia.org (as JSON lines)", by_hand=True), MEMBER),
+    "wikitext-2": (WIKITEXT_2, MEMBER),
+    "imdb": (imdb.SOURCE, r"train/unsup/\d+_0\.txt"),
 }
 
 
@@ -50,23 +44,26 @@ class Documents:
 
     .jsonl .json    JSON lines with a text field (WikiExtractor --json writes such)
     .csv .tsv       a column
-    .zip .tar.gz    members that match `member`, a document each; WikiText's .tokens are cut at their titles
+    .zip .tar.gz    members that match `member`, a document each
+    .tokens         WikiText, cut at its articles' titles; wiki.valid.tokens and wiki.test.tokens are held out whole
     another         WikiExtractor's <doc> elements if it starts with one, JSON lines if with {, else plain text
 
-    All but archives may be compressed by xz, gzip or bzip2. Raises `DataError`.
+    All but archives may be compressed by xz, gzip or bzip2. A member of an archive, and a line, is in memory whole.
+    Raises `DataError`.
     """
 
     name: str
     files: tuple[Path, ...]
     text_col: str = "text"
     """JSON field or CSV column of the text. A number counts the columns, from 0, of a CSV without header."""
-    member: str = r".*\.(txt|tokens)"
+    member: str = MEMBER
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 over the files' bytes and how they are read."""
         h = hashlib.sha256(json.dumps([self.text_col, self.member, HELD_OUT, PIECE]).encode())
         for path in self.files:
+            h.update("".join(path.suffixes).encode())  # how a file is read hangs on them
             with readable(path), open(path, "rb") as f:
                 h.update(hashlib.file_digest(f, "sha256").digest())
         return h.hexdigest()
@@ -89,13 +86,16 @@ class Documents:
                             yield text, split or {0: "valid", 1: "test"}.get(n % HELD_OUT, "train")
                             n += 1
         if n < 3:
-            raise DataError(f"{self.name}: {n} document(s) found; two are held out, so three or more are wanted")
+            raise DataError(
+                f"{self.name}: {n} document(s) found, and two are to be held out; three or more are wanted. Plain text "
+                f"is cut into documents of {PIECE:,} characters; of an archive, .txt and .tokens files are read"
+            )
 
     def _read(self, path: Path, bar: tqdm) -> Iterator[tuple[str, str | None]]:
         if path.suffix in (".zip", ".tgz") or path.name.endswith((".tar.gz", ".tar.xz", ".tar.bz2")):
             for m, data in members(path, self.member):
-                text, split = data.decode("utf-8"), m.groupdict().get("split")
-                yield from ((t, split) for t in (_wikitext(text) if m[0].endswith(".tokens") else [text]))
+                text = data.decode("utf-8")
+                yield from ((t, _split(m[0])) for t in (_wikitext(text) if m[0].endswith(".tokens") else [text]))
             bar.update(path.stat().st_size)
             return
         with open(path, "rb") as raw:
@@ -106,7 +106,7 @@ class Documents:
             texts = _csv(lines, path, self.text_col, suffix) if table else self._lines(lines, path, suffix)
             before = 0
             for text in texts:
-                yield text, None
+                yield text, _split(path.name)
                 bar.update(raw.tell() - before)
                 before = raw.tell()
 
@@ -119,6 +119,12 @@ class Documents:
         if first.startswith("<doc "):
             return _wikiextractor(lines)
         return _wikitext("".join(lines)) if suffix == ".tokens" else _plain(lines)
+
+
+def _split(name: str) -> str | None:
+    """The split that a WikiText file's name says."""
+    found = re.search(r"wiki\.(train|valid|test)\.(tokens|raw)", name)
+    return found and found[1]
 
 
 def _first_again(first: str, rest: Iterator[str]) -> Iterator[str]:
@@ -179,20 +185,21 @@ def _plain(lines: Iterable[str]) -> Iterator[str]:
 
 def _wikitext(text: str) -> Iterator[str]:
     """Articles of a WikiText file; its @-@ joins and <unk> become what our tokenizer gives."""
-    for article in re.split(r"^ (?== [^=].*[^=] = $)", text, flags=re.MULTILINE):
+    for article in re.split(r"^ ?(?== [^=].*[^=] = ?$)", text, flags=re.MULTILINE):
         yield re.sub(r" @([-,.])@ ", r"\1", article).replace("<unk>", "xxunk")
 
 
 def open_documents(corpus: str, data_dir: Path | None, text_col: str = "text", download: bool = True) -> Documents:
     """The documents of a named corpus (wikipedia, wikitext-2, imdb: its unlabelled reviews), a folder or a file."""
-    source, member = NAMED.get(corpus, (None, Documents.member))
+    source, member = NAMED.get(corpus, (None, MEMBER))
     path = find(source, data_dir, download) if source else Path(corpus)
     if not path.exists():
         raise DataError(f"there is no file or folder {corpus}; named corpora are {', '.join(NAMED)}")
     if path.is_dir():
-        files = tuple(sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".")))
+        found = (p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+        files = tuple(sorted(p for p in found if member == MEMBER or re.search(member, p.as_posix())))
     else:
         files = (path,)
     if not files:
         raise DataError(f"{path} holds no files")
-    return Documents(corpus if source else path.name, files, text_col, member or Documents.member)
+    return Documents(corpus if source else path.name, files, text_col, member)

@@ -1,7 +1,9 @@
 """Finding, downloading and reading the publishers' files."""
 
 import bz2
+import csv
 import hashlib
+import lzma
 import os
 import re
 import tarfile
@@ -106,7 +108,17 @@ def _download(source: Source, cache: Path, data_dir: Path | None) -> Path:
 
 
 # What the standard library raises for damaged files; RuntimeError for zips that claim encryption or an unknown method.
-DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, UnicodeDecodeError, RuntimeError)
+DAMAGE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    csv.Error,
+    EOFError,
+    OSError,
+    UnicodeDecodeError,
+    RuntimeError,
+)
 
 
 @contextmanager
