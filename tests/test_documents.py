@@ -57,12 +57,14 @@ def test_plain_text_is_cut_at_lines_and_a_folder_is_read_in_the_order_of_its_nam
     assert len(texts) > 3 and all(t.endswith("\n") for t in texts[1:])
 
 
-def test_wikitext_keeps_its_splits_and_loses_its_escapes(tmp_path):
-    article = " \n = Title {} = \n \n A guest @-@ starring <unk> in 3 @.@ 5 \n \n = = Section = = \n \n More .\n"
+@pytest.mark.parametrize("start", [" \n ", "\n"])  # as published, and with its lines stripped
+def test_wikitext_keeps_its_splits_and_loses_its_escapes(start, tmp_path):
+    article = start + "= Title {} = \n \n A guest @-@ starring <unk> in 3 @.@ 5 \n \n = = Section = = \n \n More .\n"
     with zipfile.ZipFile(tmp_path / "wikitext-2-v1.zip", "w") as z:
         for split in ("train", "valid", "test"):
             z.writestr(f"wikitext-2/wiki.{split}.tokens", article.format(1) + article.format(2))
     documents = list(open_documents("wikitext-2", tmp_path).documents())
+    assert documents == list(open_documents(str(tmp_path / "wikitext-2-v1.zip"), None).documents())
     assert [s for _, s in documents] == ["train", "train", "valid", "valid", "test", "test"]
     assert " ".join(documents[0][0].split()) == "= Title 1 = A guest-starring xxunk in 3.5 = = Section = = More ."
 

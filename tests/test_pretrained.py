@@ -70,10 +70,10 @@ def test_words_are_matched_one_by_one_and_the_others_get_the_mean_row(folder):
     assert start.shape(Model()) == Model(emb_sz=6, n_hid=8, n_layers=2)
 
 
-def test_a_model_of_one_direction_may_lie_in_the_folder_itself(folder):
+def test_a_model_of_one_direction_may_lie_in_the_folder_itself_and_two_be_named(folder):
     assert resolve(str(folder / "forward"), ("forward",), None)["forward"].content[1] == VOCAB
-    with pytest.raises(DataError, match=r"there is no .*model.safetensors, for the backward"):
-        resolve(f"{folder / 'forward'},{folder}", ("forward", "backward"), None)
+    both = resolve(f"{folder / 'forward'},{folder / 'backward'}", ("forward", "backward"), None)
+    assert [both[d].files[0].parent.name for d in ("forward", "backward")] == ["forward", "backward"]
 
 
 def test_fastais_archive_is_read_from_the_data_directory(tmp_path):
