@@ -15,9 +15,9 @@ A token is a word or a mark (xxbos, xxmaj, ...) of fastai's rules and spaCy, out
 xxunk. Marks are easy to predict: these figures do not compare with those of another count, the published ones included.
 
 Trained on the first 20 million of 89 million tokens, once, in one cycle. Its shape was chosen by speed and by what fits
-into 16 MB in half precision (6.3 million weights): on that machine's core the LSTMs of embedding 192 and hidden 448 make
-8,400 tokens a second alone and the softmax over 16,000 words 7,400; embedding 224 and hidden 512 would have been a
-quarter slower altogether. Rates: on 1.1 million tokens (embedding 200, hidden 400), one cycle to 0.003 reached
+into 16 MB in half precision (6.3 million weights): on a core of that machine the LSTMs of embedding 192 and hidden 448
+make 8,400 tokens a second alone and the softmax over 16,000 words 7,400; embedding 224 and hidden 512 would have been
+a quarter slower altogether. Rates: on 1.1 million tokens (embedding 200, hidden 400), one cycle to 0.003 reached
 perplexity 190.4 on 25 held-out articles and to 0.008 164.0; 0.006 was taken for the longer run. Dropout 0.05 and batch
 32 were not varied.
 

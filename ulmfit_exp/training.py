@@ -263,11 +263,12 @@ class Progress(Callback):
             return
         self.told = time.monotonic()
         loss = sum(losses[-100:]) / len(losses[-100:])
+        perplexity = "" if self.metrics else f"  perplexity {math.exp(min(loss, 99)):.1f}"  # a classifier has metrics
         epochs_left = self.epochs - len(self.history) - len(losses) / self.n_iter
         left = seconds * self.n_iter / len(losses) * epochs_left / 60
         self.bar.write(
-            f"epoch {len(self.history) + 1}/{self.epochs} {len(losses) / self.n_iter:4.0%}  loss {loss:.3f}  "
-            f"perplexity {math.exp(min(loss, 99)):.1f}  {tokens / seconds:,.0f} tokens/s  {left:.0f} min left"
+            f"epoch {len(self.history) + 1}/{self.epochs} {len(losses) / self.n_iter:4.0%}  loss {loss:.3f}{perplexity}"
+            f"  {tokens / seconds:,.0f} tokens/s  {left:.0f} min left"
         )
 
     def tell_epoch(self) -> None:
