@@ -20,8 +20,6 @@ from typing import Literal
 
 import tyro
 
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as in a run; see ulmfit_exp/experiment.py
-
 from ulmfit_exp.experiment import data_directory
 from ulmfit_exp.recipe import LM_HEAD, PRETRAINING, RECIPES, fastai_config
 
@@ -29,10 +27,10 @@ SHAPE = PRETRAINING["small"].model
 KINDS = {
     "LSTM": ("mkldnn_rnn", "lstm", "_thnn"),
     "matrix products": ("aten::mm", "addmm", "bmm", "linear"),
-    "softmax": ("softmax", "gather", "scatter"),
-    "dropout and random numbers": ("bernoulli", "dropout"),
+    "softmax and loss": ("softmax", "nll_loss", "gather", "scatter"),
+    "dropout": ("bernoulli", "dropout"),
     "copies and casts": ("copy_", "_to_copy", "cat", "clone"),
-    "optimizer and clipping": ("adam", "norm"),
+    "optimizer and clipping": ("adam", "addcdiv", "addcmul", "sqrt", "linalg_vector_norm"),
 }
 
 
@@ -80,9 +78,9 @@ def tokens(corpus: str = "wikipedia", max_vocab: int = 16_000, out: Path | None 
         while not over.wait(0.2):
             used = 0
             for p in [me, *me.children(recursive=True)]:
-                try:
-                    used += p.memory_info().rss
-                except psutil.NoSuchProcess:
+                try:  # shared pages once, where the system tells
+                    used += getattr(p.memory_full_info(), "pss", 0) or p.memory_info().rss
+                except psutil.Error:
                     continue
             peak = max(peak, used)
 
@@ -103,6 +101,8 @@ def tokens(corpus: str = "wikipedia", max_vocab: int = 16_000, out: Path | None 
 
 
 def compare(task: str, steps: int, bs: int, corpus: str, out: Path | None) -> None:
+    if steps < 20:
+        sys.exit("error: --steps must be 20 or more: the first ones are warming up")
     from ulmfit_exp.corpora.documents import open_documents
     from ulmfit_exp.tokens import write_tokens
 
@@ -114,7 +114,8 @@ def compare(task: str, steps: int, bs: int, corpus: str, out: Path | None) -> No
         for side in ("stock", "ours"):
             command = [sys.executable, __file__, "side", "--task", task, "--side", side, "--folder", folder]
             command += ["--steps", str(steps), "--bs", str(bs)]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            env = {**os.environ, **({"GOMP_SPINCOUNT": "1000"} if side == "ours" else {})}  # as a run sets it
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=env)
             sides[side] = json.loads(done.stdout.splitlines()[-1])
             print(describe(side, sides[side]), flush=True)
     ratio = round(sides["ours"]["tokens_per_second"] / sides["stock"]["tokens_per_second"], 2)

@@ -71,8 +71,14 @@ class Command(ABC):
         """What to print of `result.json`."""
 
     def settings(self) -> dict:
-        """What the figures hang on, as JSON."""
-        return {k: v for k, v in asdict(self).items() if k not in WHERE}
+        """What the figures hang on, as JSON. Of a folder or file elsewhere on this machine, only its name."""
+        settings = {k: v for k, v in asdict(self).items() if k not in WHERE}
+        settings["recipe"]["pretrained"] = ",".join(map(_here, self.recipe.pretrained.split(",")))
+        return settings | ({"corpus": _here(settings["corpus"])} if "corpus" in settings else {})
+
+
+def _here(path: str) -> str:
+    return Path(path).name if Path(path).is_absolute() or ".." in Path(path).parts else path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +202,8 @@ def run(settings: Command) -> Path:
     )
     done = stages.run_all(this, report.stage_line)
     record = report.record(settings, this, done, settings.figures(this, done))
-    what = digest({"settings": record["settings"], "corpus": texts.digest})
+    starts = {d: p.digest for d, p in models.items()}
+    what = digest({"settings": record["settings"], "corpus": texts.digest, "pretrained": starts})
     name = f"{texts.name}-{settings.recipe_name}-seed{settings.seed}-{what}"
     path = settings.home / "runs" / name / "result.json"
     with writable(settings.home):

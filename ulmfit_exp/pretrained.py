@@ -38,8 +38,6 @@ TIED = ("0.encoder_dp.emb.weight", DECODER)
 class Pretrained:
     """One direction's language model, on disk."""
 
-    name: str
-    """As the user gave it."""
     files: tuple[Path, ...]
     """Weights and vocabulary, or the one archive that holds both."""
 
@@ -104,7 +102,7 @@ def resolve(what: str, directions: tuple[str, ...], data_dir: Path | None) -> di
     if what in ONE_WAY and directions != (ONE_WAY[what],):
         raise DataError(f"--pretrained {what} reads texts {ONE_WAY[what]}, but the run is {' and '.join(directions)}")
     if what in ("wt103", *ONE_WAY):
-        return {d: Pretrained(what, (find(WT103[d], data_dir),)) for d in directions}
+        return {d: Pretrained((find(WT103[d], data_dir),)) for d in directions}
     folders = [_downloaded(what[3:])] if what.startswith("hf:") else [_local(name) for name in what.split(",")]
     if len(folders) == 2 and len(directions) == 2:
         return {d: _in_folder(what, folder, d) for d, folder in zip(("forward", "backward"), folders)}
@@ -140,7 +138,7 @@ def _in_folder(name: str, folder: Path, direction: str) -> Pretrained:
     for file in files:
         if not file.is_file():
             raise DataError(f"--pretrained {name}: there is no {file}, for the {direction} language model")
-    return Pretrained(name, files)
+    return Pretrained(files)
 
 
 def _downloaded(repo: str) -> Path:

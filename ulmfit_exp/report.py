@@ -33,7 +33,7 @@ def record(settings, run, stages: dict[str, Stage], figures: dict) -> dict:
             **figures.pop("corpus", {}),
         },
         "pretrained": {
-            d: {"name": p.name, "digest": p.digest, **{k: stages[f"lm {d}"].info[k] for k in ("words_found", "words")}}
+            d: {"digest": p.digest, **{k: stages[f"lm {d}"].info[k] for k in ("words_found", "words")}}
             for d, p in run.pretrained.items()
         },
         "model": asdict(run.recipe.model),
