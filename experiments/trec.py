@@ -1,5 +1,8 @@
 """TREC-6, question classification (Li & Roth 2002): 5,452 training and 500 test questions in six classes. The paper's.
 
+With the pretrained model (--recipe small, the default): being measured. The lab record below is of commit 0b87bd6e7f9c,
+whose default recipe was today's --recipe scratch.
+
 Lab record, 2026-11-23, commit 0b87bd6e7f9c, one thread of an Intel Xeon with AVX-512, another run on its other core:
 
     OMP_NUM_THREADS=1 python -m experiments.trec --recipe.lm.phases.0.epochs 20

@@ -143,8 +143,8 @@ RECIPES = {
     "tiny": Recipe(
         pretrained="wikipedia-small",
         model=Model(emb_sz=48, n_hid=64, output_p=0.1, hidden_p=0.1, input_p=0.1, embed_p=0.0, weight_p=0.1),
-        lm=Training((Phase(epochs=2, lr=4e-3),), bs=8),
-        clas=Training((*gradual(groups=5)[:-1], Phase(epochs=4, lr=4e-3)), bs=8),
+        lm=Training((Phase(epochs=6, lr=4e-3),), bs=8),
+        clas=Training((*gradual(groups=5)[:-1], Phase(epochs=12, lr=4e-3)), bs=8),
     ),
 }
 
