@@ -5,7 +5,7 @@ whose default recipe was today's --recipe scratch.
 
 Lab record, 2026-11-23, commit 0b87bd6e7f9c, one thread of an Intel Xeon with AVX-512, another run on its other core:
 
-    OMP_NUM_THREADS=1 python -m experiments.trec --recipe.lm.phases.0.epochs 20
+    OMP_NUM_THREADS=1 python -m experiments.trec --recipe scratch --recipe.lm.phases.0.epochs 20
 
     test error 7.00 % (n = 500, one seed: no spread is known); forward alone 7.40, backward alone 8.60; 15 minutes
     TF-IDF + logistic regression 11.00; the paper, pretrained and at full size, 3.6
