@@ -147,12 +147,13 @@ def side(task: Literal["lm", "classifier"], side: Literal["stock", "ours"], fold
     from fastai.text.all import set_seed
 
     from ulmfit_exp import machine
+    from ulmfit_exp.training import quiet
 
     precision = machine.precision("auto") if side == "ours" else "fp32"
     if side == "ours":
         machine.keep_memory()
     set_seed(0, reproducible=True)
-    learn = {"lm": lm_learner, "classifier": clas_learner}[task](side, folder, steps, bs, precision)
+    learn = quiet({"lm": lm_learner, "classifier": clas_learner}[task](side, folder, steps, bs, precision))
     watch = timing(steps)
     learn.fit_one_cycle(1, 5e-3, cbs=watch)
     rate = watch.tokens / watch.seconds
@@ -180,13 +181,13 @@ def lm_learner(side: str, folder: Path, steps: int, bs: int, precision: str):
     dls = dls_lm(read_tokens(folder), bs, 70, False, max_tokens=steps * bs * 70)
     recipe = replace(PRETRAINING["small"], lm=replace(PRETRAINING["small"].lm, bs=bs))
     if side == "ours":
-        return quiet(learners.lm_learner(dls, recipe, precision, folder))
+        return learners.lm_learner(dls, recipe, precision, folder)
     config = {**fastai_config(SHAPE), **LM_HEAD}
     common = {"opt_func": lambda p, lr: Adam(p, lr, mom=0.7, sqr_mom=0.99), "cbs": GradientClip(recipe.lm.clip)}
     learn = language_model_learner(
         dls, AWD_LSTM, config=config, drop_mult=1.0, pretrained=False, wd=recipe.lm.wd, path=folder, **common
     )
-    return quiet(learn)
+    return learn
 
 
 def clas_learner(side: str, folder: Path, steps: int, bs: int, precision: str):
@@ -215,19 +216,13 @@ def clas_learner(side: str, folder: Path, steps: int, bs: int, precision: str):
     dls.vocab = corpus.vocab
     recipe = replace(RECIPES["small"], model=SHAPE)
     if side == "ours":
-        return quiet(learners.clas_learner(dls, 2, recipe, precision, folder))
+        return learners.clas_learner(dls, 2, recipe, precision, folder)
     learn = text_classifier_learner(
         dls, AWD_LSTM, seq_len=70, config=fastai_config(SHAPE), drop_mult=recipe.clas.drop_mult, n_out=2,
         pretrained=False, loss_func=CrossEntropyLossFlat(), wd=recipe.clas.wd, path=folder, max_len=recipe.max_len,
         opt_func=lambda p, lr: Adam(p, lr, mom=0.7, sqr_mom=0.99), cbs=GradientClip(recipe.clas.clip),
     )  # fmt: skip
-    return quiet(learn)
-
-
-def quiet(learn):
-    from ulmfit_exp.training import quiet
-
-    return quiet(learn)
+    return learn
 
 
 def timing(steps: int):

@@ -29,6 +29,19 @@ def test_the_fused_loss_and_its_gradients_are_cross_entropys(monkeypatch):
     torch.testing.assert_close(loss.activation(features), decoder(features)[0].softmax(-1))
 
 
+def test_the_fused_loss_in_bfloat16_is_near_that_in_float32():
+    torch.manual_seed(0)
+    decoder = LinearDecoder(n_out=160, n_hid=12, output_p=0.0)
+    features, targets = torch.randn(4, 9, 12, requires_grad=True), torch.randint(0, 160, (4, 9))
+    loss = fused.LMLoss(fused.FeatureDecoder(decoder))
+    with torch.autocast("cpu", torch.bfloat16):
+        low = loss(features, targets)
+    high = loss(features, targets)
+    torch.testing.assert_close(low, high, rtol=1e-3, atol=0)
+    a, b = (torch.autograd.grad(x, features)[0] for x in (low, high))
+    assert torch.nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0) > 0.999
+
+
 def test_the_fused_adam_takes_fastais_steps():
     torch.manual_seed(0)
     weights, ends = torch.randn(7, 5), []

@@ -30,8 +30,8 @@ WT103 = {
     "backward": Source("wt103/wt103-bwd.tgz", f"{MODELZOO}/wt103-bwd.tgz"),
 }
 ONE_WAY = {"wt103-fwd": "forward", "wt103-bwd": "backward"}
-EMBEDDING, DECODER = "0.encoder.weight", "1.decoder.weight"
-TIED = ("0.encoder_dp.emb.weight", DECODER)
+EMBEDDING = "0.encoder.weight"
+TIED = ("0.encoder_dp.emb.weight", "1.decoder.weight")
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,9 @@ def resolve(what: str, directions: tuple[str, ...], data_dir: Path | None) -> di
     if what in ("wt103", *ONE_WAY):
         return {d: Pretrained((find(WT103[d], data_dir),)) for d in directions}
     folders = [_downloaded(what[3:])] if what.startswith("hf:") else [_local(name) for name in what.split(",")]
-    if len(folders) == 2 and len(directions) == 2:
+    if len(folders) > 1:
+        if (len(folders), len(directions)) != (2, 2):
+            raise DataError(f"--pretrained {what}: two folders are for a run of both directions, forward first")
         return {d: _in_folder(what, folder, d) for d, folder in zip(("forward", "backward"), folders)}
     return {d: _in_folder(what, folders[0], d) for d in directions}
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 from tqdm.auto import tqdm
@@ -113,7 +114,7 @@ class Documents:
     def _lines(self, lines: Iterable[str], path: Path, suffix: str) -> Iterator[str]:
         lines = iter(lines)
         first = next(lines, "")
-        lines = _first_again(first, lines)
+        lines = chain([first], lines)
         if suffix in (".jsonl", ".json", ".ndjson") or (not suffix and first.startswith("{")):
             return _json(lines, path, self.text_col)
         if first.startswith("<doc "):
@@ -125,11 +126,6 @@ def _split(name: str) -> str | None:
     """The split that a WikiText file's name says."""
     found = re.search(r"wiki\.(train|valid|test)\.(tokens|raw)", name)
     return found and found[1]
-
-
-def _first_again(first: str, rest: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from rest
 
 
 def _json(lines: Iterable[str], path: Path, field: str) -> Iterator[str]:
