@@ -200,6 +200,7 @@ def clas_learner(side: str, folder: Path, steps: int, bs: int, precision: str):
         Pad_Chunk,
         SortedDL,
         TextDataLoaders,
+        pad_input,
         text_classifier_learner,
     )
 
@@ -211,7 +212,8 @@ def clas_learner(side: str, folder: Path, steps: int, bs: int, precision: str):
     offsets = np.concatenate([[0], lengths.cumsum()])
     cut = Tokens(np.resize(corpus.ids, offsets[-1]), offsets, np.zeros(len(lengths)), corpus.vocab)
     ds = Texts(cut, np.arange(len(lengths)), False, random.integers(0, 2, len(lengths)))
-    dl = SortedDL(ds, res=ds.lengths, bs=bs, shuffle=True, before_batch=Pad_Chunk(seq_len=70), num_workers=0)
+    padding = pad_input if side == "ours" else Pad_Chunk(seq_len=70)
+    dl = SortedDL(ds, res=ds.lengths, bs=bs, shuffle=True, before_batch=padding, num_workers=0)
     dls = TextDataLoaders(dl, dl)
     dls.vocab = corpus.vocab
     recipe = replace(RECIPES["small"], model=SHAPE)

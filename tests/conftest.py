@@ -68,7 +68,7 @@ def one_learner(quick_tokens, tmp_path):
         if task == "lm":
             dls = dls_lm(tokens, QUICK.lm.bs, QUICK.seq_len, backwards=False)
             return quiet(learners.lm_learner(dls, QUICK, "fp32", tmp_path))
-        dls = dls_clas(tokens, corpus, QUICK.clas.bs, QUICK.seq_len, backwards=False)
+        dls = dls_clas(tokens, corpus, QUICK.clas.bs, backwards=False)
         return quiet(learners.clas_learner(dls, len(corpus.classes), QUICK, "fp32", tmp_path))
 
     return make

@@ -97,7 +97,7 @@ def test_predictions_stand_beside_the_texts_they_are_of(sfu):
     table = pd.read_csv(folder["eval"] / "predictions.csv", index_col="row")
     corpus, tokens = source.load(files.MINIATURE, "sentiment"), read_tokens(folder["tokens"])
     assert (corpus.df.loc[table.index, "label"] == table["label"]).all()
-    learn = learners.clas_learner(dls_clas(tokens, corpus, 8, 70, False), 2, FORWARD, "fp32", sfu.home)
+    learn = learners.clas_learner(dls_clas(tokens, corpus, 8, False), 2, FORWARD, "fp32", sfu.home)
     learners.load_weights(learn, folder["clas forward"] / "model.safetensors")
     for row in table.index[::7]:
         with torch.no_grad():

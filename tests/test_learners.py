@@ -3,18 +3,18 @@
 import pytest
 import torch
 from conftest import QUICK
-from fastai.text.all import pad_input_chunk, tensor
+from fastai.text.all import pad_input, pad_input_chunk, tensor
 from fastai.text.models.core import SentenceEncoder, masked_concat_pool
 
 from ulmfit_exp import learners
-from ulmfit_exp.learners import concat_pool, on_chunks
+from ulmfit_exp.learners import concat_pool
 
 SEQ_LEN = QUICK.seq_len
 
 
 def padded(texts):
-    """As fastai pads a batch: whole chunks before the text, the rest after it."""
-    return torch.stack([t[0] for t in pad_input_chunk([(t,) for t in texts], seq_len=SEQ_LEN)])
+    """As our batches are padded."""
+    return torch.stack([t[0] for t in pad_input([(t,) for t in texts])])
 
 
 @pytest.fixture
@@ -49,25 +49,43 @@ def test_concat_pool_reads_the_last_real_state_the_maximum_and_the_mean():
     assert pooled[1].tolist() == [21, 22, 23, 21, 22, 23, 16.5, 17.5, 18.5]
 
 
-def test_texts_are_laid_out_on_chunks_however_they_were_padded():
-    batch = tensor([[5, 6, 7, 8, 9, 1, 1], [1, 1, 5, 6, 1, 1, 1], [5, 6, 7, 8, 9, 2, 3]])
-    assert on_chunks(batch, bptt=4).tolist() == [
-        [5, 6, 7, 8, 9, 1, 1],
-        [1, 1, 1, 1, 5, 6, 1],
-        [5, 6, 7, 8, 9, 2, 3],
-    ]
-    assert on_chunks(batch[1:2], bptt=4).tolist() == [[5, 6]]
+@torch.no_grad()
+def test_only_the_last_tokens_of_a_long_text_are_pooled(model, texts):
+    _, mask = model[0](padded([texts[6], texts[0]]))
+    assert (~mask).sum(dim=1).tolist() == [3 * SEQ_LEN, 3]
+
+
+def test_a_batch_has_one_dropout_of_words_and_weights(one_learner):
+    model = one_learner().model.train()
+    encoder = model[0]
+    encoder.module.encoder_dp.embed_p = 0.5
+    embedded = encoder.embed(torch.arange(2, 60).repeat(2, 1))
+    assert torch.equal(embedded[0], embedded[1])
+    dropped = (embedded[0] == 0).all(dim=1)
+    assert 5 < dropped.sum() < 53
+    assert torch.allclose(embedded[0, ~dropped], 2 * encoder.module.encoder.weight[2:60][~dropped])
+    encoder(torch.arange(2, 60)[None])
+    lstm = encoder.module.rnns[0]
+    zeros = (lstm.module.weight_hh_l0 == 0) & (lstm.weight_hh_l0_raw != 0)
+    encoder.module(torch.arange(2, 60)[None])
+    assert torch.equal(zeros, (lstm.module.weight_hh_l0 == 0) & (lstm.weight_hh_l0_raw != 0))
+    assert zeros.any()
+
+
+def chunked(texts):
+    """As fastai pads a batch for its SentenceEncoder: whole chunks before the text, the rest after it."""
+    return torch.stack([t[0] for t in pad_input_chunk([(t,) for t in texts], seq_len=SEQ_LEN)])
 
 
 @torch.no_grad()
 def test_fastai_still_needs_the_fixes(model, texts):
     """When a line fails, fastai has mended its pooling or its encoder: drop concat_pool or BatchFreeEncoder."""
     stock = SentenceEncoder(SEQ_LEN, model[0].module, max_len=None)
-    out, mask = stock(padded([texts[6], texts[0]]))
+    out, mask = stock(chunked([texts[6], texts[0]]))
     assert not torch.allclose(masked_concat_pool(out, mask, SEQ_LEN), concat_pool(out, mask))
-    batch = padded([texts[6], texts[3], texts[7]])  # the second does not reach the last chunk
+    batch = chunked([texts[6], texts[3], texts[7]])  # the second does not reach the last chunk
     pooled = concat_pool(*stock(batch))
-    assert not torch.allclose(pooled[2:], concat_pool(*stock(padded([texts[7]]))), atol=1e-4)
+    assert not torch.allclose(pooled[2:], concat_pool(*stock(chunked([texts[7]]))), atol=1e-4)
 
 
 def test_weights_and_encoder_go_out_and_in(one_learner, tmp_path):

@@ -64,7 +64,7 @@ def test_classifier_batches_hold_every_text_once_with_its_label(quick_tokens, sh
     corpus, tokens = quick_tokens
     rows = corpus.split("train")
     expected = sorted((tuple(tokens[i]), corpus.classes.index(c)) for i, c in zip(rows.index, rows["label"]))
-    dl = clas_dl(tokens, corpus, "train", 37, QUICK.seq_len, backwards=False, shuffle=shuffle)  # 112 % 37 == 1
+    dl = clas_dl(tokens, corpus, "train", 37, backwards=False, shuffle=shuffle)  # 112 % 37 == 1
     batches = list(dl)
     got = sorted((tuple(t for t in x.tolist() if t != 1), int(y)) for xs, ys in batches for x, y in zip(xs, ys))
     assert got == expected

@@ -109,7 +109,7 @@ class Recipe(LMRecipe):
     direction: Literal["forward", "backward", "both"] = "both"
     """Which way texts are read; both is the mean of the two classifiers' probabilities."""
     max_len: int = 1400
-    """The classifier pools over, and back-propagates into, at most so many of a text's last tokens."""
+    """The classifier pools over at most so many of a text's last tokens."""
 
 
 def gradual(groups: int, epochs: int = 1, last: int = 1, **settings) -> tuple[Phase, ...]:

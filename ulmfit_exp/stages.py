@@ -219,7 +219,7 @@ def train_classifier(run: Run, direction: str) -> Stage:
 
 def _clas_learner(run: Run, direction: str, folder: Path):
     r = run.recipe
-    dls = dls_clas(run.tokens, run.corpus, r.clas.bs, r.seq_len, direction == "backward")
+    dls = dls_clas(run.tokens, run.corpus, r.clas.bs, direction == "backward")
     return learners.clas_learner(dls, len(run.corpus.classes), r, run.precision, folder)
 
 
@@ -277,7 +277,7 @@ def _predict(run: Run, direction: str, folder: Path) -> np.ndarray:
     learners.load_weights(learn, run.path(f"clas {direction}") / "model.safetensors")
     parts = []
     for split in ("valid", "test"):
-        dl = clas_dl(tokens, run.corpus, split, recipe.clas.bs, recipe.seq_len, direction == "backward")
+        dl = clas_dl(tokens, run.corpus, split, recipe.clas.bs, direction == "backward")
         probs, _ = learn.get_preds(dl=dl, cbs=Progress())
         parts.append(pd.DataFrame(probs.double().numpy(), index=run.corpus.split(split).index))
     return pd.concat(parts).sort_index().to_numpy()

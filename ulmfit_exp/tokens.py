@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from fastai.text.all import (
     LMDataLoader,
-    Pad_Chunk,
     SortedDL,
     SpacyTokenizer,
     TensorCategory,
@@ -28,6 +27,7 @@ from fastai.text.all import (
     default_device,
     defaults,
     make_vocab,
+    pad_input,
 )
 
 from .corpora.corpus import SPLITS, Corpus
@@ -244,26 +244,23 @@ def lm_dl(tokens: Tokens, rows: np.ndarray, bs: int, seq_len: int, backwards: bo
     return LMDataLoader(ds, lens=ds.lengths, bs=streams, seq_len=seq_len, cache=2 * streams, **kwargs)
 
 
-def dls_clas(tokens: Tokens, corpus: Corpus, bs: int, seq_len: int, backwards: bool) -> TextDataLoaders:
+def dls_clas(tokens: Tokens, corpus: Corpus, bs: int, backwards: bool) -> TextDataLoaders:
     """Classifier batches of texts of like length; the labels are places in `corpus.classes`."""
     return _dls(
-        clas_dl(tokens, corpus, "train", bs, seq_len, backwards, shuffle=True),
-        clas_dl(tokens, corpus, "valid", bs, seq_len, backwards),
+        clas_dl(tokens, corpus, "train", bs, backwards, shuffle=True),
+        clas_dl(tokens, corpus, "valid", bs, backwards),
         tokens,
     )
 
 
-def clas_dl(
-    tokens: Tokens, corpus: Corpus, split: str, bs: int, seq_len: int, backwards: bool, shuffle: bool = False
-) -> SortedDL:
-    """One split's batches, padded as BPT3C wants it: whole chunks of `seq_len` before the text, the rest after it."""
+def clas_dl(tokens: Tokens, corpus: Corpus, split: str, bs: int, backwards: bool, shuffle: bool = False) -> SortedDL:
+    """One split's batches of texts of like length, padded at the end."""
     rows = corpus.split(split)
     labels = rows["label"].map({c: i for i, c in enumerate(corpus.classes)}).to_numpy()
     ds = Texts(tokens, rows.index.to_numpy(), backwards, labels)
     while shuffle and len(ds) % bs == 1 and bs > 2:
         bs -= 1  # batch norm cannot train on a last batch of one text
-    padding = Pad_Chunk(seq_len=seq_len)
-    return SortedDL(ds, res=ds.lengths, bs=bs, shuffle=shuffle, before_batch=padding, num_workers=0)
+    return SortedDL(ds, res=ds.lengths, bs=bs, shuffle=shuffle, before_batch=pad_input, num_workers=0)
 
 
 def _dls(train, valid, tokens: Tokens) -> TextDataLoaders:
