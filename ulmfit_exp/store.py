@@ -19,7 +19,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 CHECKPOINT = "checkpoint.pt"
-FORMAT = 3  # raise it when the same inputs would give another result: finished stages are then not reused
+FORMAT = 4  # raise it when the same inputs would give another result: finished stages are then not reused
 
 
 class StoreError(OSError):
