@@ -21,10 +21,17 @@ class Imdb(Experiment):
     name: ClassVar[str] = "imdb"
     paper: ClassVar[float] = 4.6
 
+    sample: float = 1.0
+    """Share of each split's reviews to use."""
+
+    @property
+    def variant(self) -> str:
+        return "imdb"
+
     def load(self, data_dir: Path | None):
         from ulmfit_exp.corpora import imdb
 
-        return imdb.load(data_dir)
+        return imdb.load(data_dir, self.sample)
 
 
 if __name__ == "__main__":

@@ -247,6 +247,11 @@ def test_imdb_layout(tmp_path):
     corpus = imdb.load(tmp_path)
     assert corpus.counts() == {"train": 18, "valid": 2, "test": 20, "unlabelled": 10}
     assert corpus.classes == ["neg", "pos"]
+    part = imdb.load(tmp_path, 0.5)
+    assert part.counts() == {"train": 8, "valid": 2, "test": 10, "unlabelled": 5} and part.name == "imdb-sample0.5"
+    assert set(part.df["text"]) < set(corpus.df["text"]) and set(part.split("test")["label"]) == {"neg", "pos"}
+    with pytest.raises(DataError, match="--sample 5"):
+        imdb.load(tmp_path, 5.0)
 
 
 # Splits and checks
@@ -271,6 +276,8 @@ def test_train_size_keeps_the_texts_and_the_held_out_rows():
     for impossible in (0, 7, 1000):
         with pytest.raises(DataError, match=f"--train-size {impossible}"):
             whole.with_train_size(impossible)
+    assert small.labelled().counts() == {**small.counts(), "unlabelled": 0}
+    assert texts(small.labelled(), "train") == texts(small, "train")
 
 
 @pytest.mark.parametrize(

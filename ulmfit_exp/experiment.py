@@ -96,6 +96,8 @@ class Experiment(Command):
     """Run on the bundled hand-written texts: no data, no network, a minute."""
     train_size: int | None = None
     """Keep the labels of so many training texts, stratified; the others stay in as unlabelled."""
+    labelled_only: bool = False
+    """Leave out the texts without a label: the language model reads the labelled ones alone (paper, figure 3)."""
 
     @abstractmethod
     def load(self, data_dir: Path | None) -> "Corpus":
@@ -117,7 +119,8 @@ class Experiment(Command):
     def texts(self, data_dir: Path | None) -> "Corpus":
         from .corpora.files import MINIATURE
 
-        return self.load(MINIATURE if self.miniature else data_dir).with_train_size(self.train_size)
+        corpus = self.load(MINIATURE if self.miniature else data_dir).with_train_size(self.train_size)
+        return corpus.labelled() if self.labelled_only else corpus
 
     def figures(self, run: "Run", done: "dict[str, Stage]") -> dict:
         from .report import classified
@@ -174,19 +177,36 @@ def data_directory() -> Path | None:
 
 def run(settings: Command) -> Path:
     """Run every stage, reusing what is finished; write and show the record. Returns the path of `result.json`."""
+    settings, this = prepare(settings)
+
+    from . import report, stages
+    from .store import writable, write_json
+
+    done = stages.run_all(this, report.stage_line)
+    record = report.record(settings, this, done, settings.figures(this, done))
+    path = result(settings, this)
+    with writable(settings.home):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, record)
+    print(settings.table(record))
+    print(report.how_to_look(record, settings.home))
+    return path
+
+
+def prepare(settings: Command) -> "tuple[Command, Run]":
+    """The settings with the precision that this machine takes, and the run: read and checked, nothing computed."""
     # OpenMP's threads wait by spinning, 300,000 times: two runs on the same two cores then reach a twentieth of the
     # speed of one. With 1,000 they share it evenly, and one alone has 0.91 of it. Must precede torch's import.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     data_dir = settings.data_dir or data_directory()
     texts = settings.texts(data_dir)
 
-    from . import machine, pretrained, report, stages  # these import torch: what is wrong with the data is said before
-    from .store import digest, writable, write_json
+    from . import machine, pretrained, stages  # these import torch: what is wrong with the data is said before
 
     machine.keep_memory()
     settings = replace(settings, precision=machine.precision(settings.precision))
     models = pretrained.resolve(settings.recipe.pretrained, settings.directions, data_dir)
-    this = stages.Run(
+    return settings, stages.Run(
         corpus=texts,
         recipe=stages.fitted(settings.recipe, models),
         directions=settings.directions,
@@ -200,15 +220,14 @@ def run(settings: Command) -> Path:
         wandb=settings.wandb,
         tags=settings.tags,
     )
-    done = stages.run_all(this, report.stage_line)
-    record = report.record(settings, this, done, settings.figures(this, done))
-    starts = {d: p.digest for d, p in models.items()}
-    what = digest({"settings": record["settings"], "corpus": texts.digest, "pretrained": starts})
-    name = f"{texts.name}-{settings.recipe_name}-seed{settings.seed}-{what}"
-    path = settings.home / "runs" / name / "result.json"
-    with writable(settings.home):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, record)
-    print(settings.table(record))
-    print(report.how_to_look(record, settings.home))
-    return path
+
+
+def result(settings: Command, run: "Run") -> Path:
+    """Where the record of a prepared run is when it is finished."""
+    from .store import digest
+
+    starts = {d: p.digest for d, p in run.pretrained.items()}
+    what = digest({"settings": run.settings, "corpus": run.corpus.digest, "pretrained": starts})
+    return (
+        settings.home / "runs" / f"{run.corpus.name}-{settings.recipe_name}-seed{settings.seed}-{what}" / "result.json"
+    )

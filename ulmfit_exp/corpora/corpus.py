@@ -101,6 +101,10 @@ class Corpus:
         df.loc[drop, ["split", "label"]] = ["unlabelled", ""]
         return replace(self, df=df, least=1)
 
+    def labelled(self) -> "Corpus":
+        """Without the unlabelled texts."""
+        return replace(self, df=self.split(*LABELLED))
+
 
 def _digest(fields) -> str:
     h = hashlib.sha256()

@@ -3,11 +3,12 @@
 Layout: aclImdb_v1.tar.gz, or the folder it unpacks to, with aclImdb/{train,test}/{pos,neg,unsup}/ID_RATING.txt.
 """
 
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
 
-from .corpus import Corpus, DataError, hold_out
+from .corpus import Corpus, DataError, hold_out, stratified
 from .files import Source, find, members
 
 SOURCE = Source(
@@ -18,8 +19,13 @@ SOURCE = Source(
 )
 
 
-def load(data_dir: Path | None) -> Corpus:
-    """Sentiment (pos/neg) on the official split; 10% of the training reviews are the valid split."""
+def load(data_dir: Path | None, sample: float = 1.0) -> Corpus:
+    """Sentiment (pos/neg) on the official split; 10% of the training reviews are the valid split.
+
+    `sample` is the share of each split's reviews that is read, stratified. Raises `DataError`.
+    """
+    if not 0 < sample <= 1:
+        raise DataError(f"--sample {sample} is no share of the reviews: more than 0, at most 1")
     path = find(SOURCE, data_dir)
     pattern = r"(?P<split>train|test)/(?P<label>pos|neg|unsup)/(?P<id>\d+)_\d+\.txt"
     rows = [
@@ -31,4 +37,7 @@ def load(data_dir: Path | None) -> Corpus:
     order = ["split", "label", "id"]
     df = pd.DataFrame(rows, columns=[*order, "text"]).sort_values(order, ignore_index=True)
     df.loc[df["label"] == "unsup", ["split", "label"]] = ["unlabelled", ""]
-    return Corpus("imdb", hold_out(df))
+    if sample < 1:
+        parts = [stratified(part, round(sample * len(part))) for _, part in df.groupby("split")]
+        df = df.loc[sorted(chain(*parts))]
+    return Corpus("imdb" if sample == 1 else f"imdb-sample{sample:g}", hold_out(df))
