@@ -30,6 +30,7 @@ from .recipe import LM_HEAD, LMRecipe, Recipe, Training, fastai_config
 
 # The paper's Adam: beta1 0.7, beta2 0.99 (section 4.1).
 OPTIMIZER = partial(FusedAdam, mom=0.7, sqr_mom=0.99)
+NO_DROPOUT = 1e-9  # at 0 fastai's WeightDropout breaks: F.dropout then returns the parameter itself, not a copy
 
 
 def lm_learner(dls: TextDataLoaders, recipe: LMRecipe, precision: str, path: Path) -> LMLearner:
@@ -38,7 +39,7 @@ def lm_learner(dls: TextDataLoaders, recipe: LMRecipe, precision: str, path: Pat
         dls,
         AWD_LSTM,
         config={**fastai_config(recipe.model), **LM_HEAD},
-        drop_mult=recipe.lm.drop_mult,
+        drop_mult=recipe.lm.drop_mult or NO_DROPOUT,
         pretrained=False,
         **_common(recipe.lm, precision, path),
     )
@@ -56,7 +57,7 @@ def clas_learner(dls: TextDataLoaders, n_out: int, recipe: Recipe, precision: st
         seq_len=recipe.seq_len,
         max_len=recipe.max_len,
         config=fastai_config(recipe.model),
-        drop_mult=recipe.clas.drop_mult,
+        drop_mult=recipe.clas.drop_mult or NO_DROPOUT,
         n_out=n_out,
         pretrained=False,
         loss_func=CrossEntropyLossFlat(),

@@ -7,7 +7,9 @@ import re
 import subprocess
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from multiprocessing import parent_process
 from pathlib import Path
+from threading import Thread
 
 import psutil
 import torch
@@ -23,6 +25,16 @@ def keep_memory() -> None:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(mmap_max, 0)
         libc.mallopt(trim_threshold, 2**31 - 1)
+
+
+def end_with_parent() -> None:
+    """A pool's process whose parent was killed would wait for work for ever."""
+
+    def wait():
+        parent_process().join()
+        os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
 
 
 class Autocast(Callback):

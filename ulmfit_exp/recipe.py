@@ -112,6 +112,17 @@ class Recipe(LMRecipe):
     """The classifier pools over at most so many of a text's last tokens."""
 
 
+def recipe_from(record: dict) -> LMRecipe:
+    """The recipe that a record's settings hold; a field that it lacks has its default, an unknown one is an error."""
+    trained = {
+        task: Training(**{**record[task], "phases": tuple(Phase(**phase) for phase in record[task]["phases"])})
+        for task in ("lm", "clas")
+        if task in record
+    }
+    fields = {**record, **trained, "model": Model(**record["model"])}
+    return (Recipe if "clas" in record else LMRecipe)(**fields)
+
+
 def gradual(groups: int, epochs: int = 1, last: int = 1, **settings) -> tuple[Phase, ...]:
     """Gradual unfreezing: one more of `groups` layer groups each `epochs`, at the end `last` epochs of all of them."""
     frozen = tuple(Phase(freeze_to=-i, epochs=epochs, **settings) for i in range(1, groups))

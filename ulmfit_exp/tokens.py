@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from itertools import chain, islice
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
-from threading import Thread
 
 import numpy as np
 import torch
@@ -31,6 +30,7 @@ from fastai.text.all import (
 )
 
 from .corpora.corpus import SPLITS, Corpus
+from .machine import end_with_parent
 
 LONGEST_WORD = 100
 """Characters: a longer word is cut into several. spaCy takes time quadratic in a word's length."""
@@ -121,7 +121,7 @@ def _parallel(chunks: Iterator, processes: int) -> Iterator:
         yield from ((*_numbered(texts), splits) for texts, splits in chain(first, chunks))
         return
     spawn = get_context("spawn")  # a fork may inherit a lock that is held
-    with ProcessPoolExecutor(processes, spawn, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(processes, spawn, initializer=end_with_parent) as pool:
         waiting = deque()
         for texts, splits in chain(first, chunks):
             waiting.append((pool.submit(_numbered, texts), splits))
@@ -130,16 +130,6 @@ def _parallel(chunks: Iterator, processes: int) -> Iterator:
                 yield *future.result(), done
         for future, done in waiting:
             yield *future.result(), done
-
-
-def _end_with_parent() -> None:
-    """A pool's process whose parent was killed would wait for work for ever."""
-
-    def wait():
-        parent_process().join()
-        os._exit(1)
-
-    Thread(target=wait, daemon=True).start()
 
 
 def _processes() -> int:

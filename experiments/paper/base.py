@@ -1,0 +1,69 @@
+"""The runs that the tables vary: each data set's own, and what the variants are made with."""
+
+from dataclasses import fields, replace
+
+from experiments.dbpedia import Dbpedia
+from experiments.imdb import Imdb
+from experiments.sfu import Sfu
+from experiments.squad import Squad
+from experiments.trec import Trec
+from ulmfit_exp.experiment import Experiment
+from ulmfit_exp.recipe import Phase
+
+DATA = {
+    "imdb": Imdb(sample=0.2),  # 5,000 training, 10,000 unlabelled and 5,000 test reviews: for two cores
+    "trec": Trec(),
+    "sfu": Sfu(),
+    "dbpedia": Dbpedia(),
+    "squad": Squad(),
+}
+FOLDS = 5
+PATIENCE = 5
+"""Epochs without a better one after which early stopping ends training."""
+
+
+def replicates(data: str, seeds: int) -> list[Experiment]:
+    """A data set's run for each of so many seeds; for 3 or more, of SFU each of its five folds, all with seed 0."""
+    base = replace(DATA[data], recipe=DATA[data].recipes["small"])
+    if "fold" in {f.name for f in fields(base)}:
+        return [replace(base, fold=fold) for fold in range(seeds if seeds < 3 else FOLDS)]
+    return [replace(base, seed=seed) for seed in range(seeds)]
+
+
+def miniature_of(base: Experiment) -> Experiment:
+    """The same on the bundled texts, by a recipe of as few epochs as have all phases."""
+    tiny = base.recipes["tiny"]
+    shorter = [replace(t, phases=changed(t.phases, epochs=1)) for t in (tiny.lm, tiny.clas)]
+    return replace(base, miniature=True, recipe_name="tiny", recipe=replace(tiny, lm=shorter[0], clas=shorter[1]))
+
+
+def with_recipe(base: Experiment, **changes) -> Experiment:
+    """`base` with these fields of its recipe."""
+    return replace(base, recipe=replace(base.recipe, **changes))
+
+
+def with_lm(base: Experiment, **changes) -> Experiment:
+    """`base` with these settings of the language model's fine-tuning."""
+    return with_recipe(base, lm=replace(base.recipe.lm, **changes))
+
+
+def with_clas(base: Experiment, **changes) -> Experiment:
+    """`base` with these settings of the classifier's fine-tuning."""
+    return with_recipe(base, clas=replace(base.recipe.clas, **changes))
+
+
+def forward(base: Experiment) -> Experiment:
+    """One direction: the paper's protocol for its analyses."""
+    return with_recipe(base, direction="forward")
+
+
+def changed(phases: tuple[Phase, ...], **changes) -> tuple[Phase, ...]:
+    """Every phase with these fields."""
+    return tuple(replace(p, **changes) for p in phases)
+
+
+def full(base: Experiment, **changes) -> tuple[Phase, ...]:
+    """The classifier's epochs in one phase of all layers, at its last phase's rate, kept constant."""
+    phases = base.recipe.clas.phases
+    plain = replace(phases[-1], epochs=sum(p.epochs for p in phases), freeze_to=0, decay=1.0, schedule="const")
+    return (replace(plain, **changes),)

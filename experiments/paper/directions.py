@@ -1,0 +1,17 @@
+"""Forward, backward, and the mean of both (paper, section 5.2, "impact of bidirectionality"): test error.
+
+The runs are those of tables 2 and 3.
+"""
+
+from experiments.paper.table2 import REFERENCE, variants
+from ulmfit_exp.figures import ablation, test_errors
+
+__all__ = ["variants"]
+TITLE = "Forward, backward, both"
+DATA = ("imdb", "trec", "sfu", "squad", "dbpedia")
+PAPER = {"imdb": {REFERENCE: 4.58, "forward alone": 5.30}}
+
+
+def render(results):
+    found = test_errors(results)
+    return ablation(found[found["row"].isin([REFERENCE, "forward alone", "backward alone"])], PAPER, REFERENCE, "test")

@@ -1,0 +1,22 @@
+"""Validation error by epoch of the classifier (paper, figure 4): full fine-tuning against ULMFiT.
+
+Full: all layers at once, at ULMFiT's last rate, without discriminative or slanted triangular rates, as in table 7 but
+run to its end.
+"""
+
+from experiments.paper.base import forward, full, with_clas
+from ulmfit_exp.experiment import Experiment
+from ulmfit_exp.figures import by_epoch
+
+TITLE = "Figure 4: validation error by epoch"
+DATA = ("imdb", "trec", "sfu")
+
+
+def variants(base: Experiment) -> dict[str, Experiment]:
+    """The two lines."""
+    base = forward(base)
+    return {"full": with_clas(base, phases=full(base)), "ULMFiT": base}
+
+
+def render(results):
+    return by_epoch(results)

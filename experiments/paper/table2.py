@@ -1,0 +1,25 @@
+"""Test error on small tasks (paper, table 2), both directions, beside the plain baseline and the published figures.
+
+Differs from the paper: SFU and SQuAD are ours; 10% of the training texts are held out; a small pretrained model; IMDb
+is a fifth of its reviews.
+"""
+
+from ulmfit_exp.experiment import Experiment
+from ulmfit_exp.figures import ablation, test_errors
+
+TITLE = "Table 2: test error, small tasks"
+DATA = ("imdb", "trec", "sfu", "squad")
+REFERENCE = "ULMFiT"
+PAPER = {
+    "imdb": {REFERENCE: 4.6, "forward alone": 5.30, "CoVe": 8.2, "oh-LSTM": 5.9, "Virtual": 5.9},
+    "trec": {REFERENCE: 3.6, "CoVe": 4.2, "TBCNN": 4.0, "LSTM-CNN": 3.9},
+}
+
+
+def variants(base: Experiment) -> dict[str, Experiment]:
+    """The data set's own run."""
+    return {REFERENCE: base}
+
+
+def render(results):
+    return ablation(test_errors(results), PAPER, REFERENCE, "test")

@@ -1,0 +1,27 @@
+"""A vanilla language model against AWD-LSTM (paper, table 5): validation error, one direction.
+
+Vanilla is without any dropout, as in the paper. Differs from it: the language model is pretrained once, with a dropout
+of 0.05; the row says what its fine-tuning does without.
+"""
+
+from experiments.paper.base import forward, with_lm
+from ulmfit_exp.experiment import Experiment
+from ulmfit_exp.figures import ablation, errors
+
+TITLE = "Table 5: quality of the language model"
+DATA = ("imdb", "trec", "sfu")
+REFERENCE = "AWD-LSTM LM"
+PAPER = {
+    "imdb": {"vanilla LM": 5.98, REFERENCE: 5.00},
+    "trec": {"vanilla LM": 7.41, REFERENCE: 5.69},
+}
+
+
+def variants(base: Experiment) -> dict[str, Experiment]:
+    """The two rows."""
+    base = forward(base)
+    return {"vanilla LM": with_lm(base, drop_mult=0.0), REFERENCE: base}
+
+
+def render(results):
+    return ablation(errors(results, "valid"), PAPER, REFERENCE)

@@ -1,0 +1,33 @@
+"""Language-model fine-tuning (paper, table 6): none, full, discriminative rates, slanted triangular rates.
+
+Validation error, one direction; the classifier is trained as by ULMFiT's recipe. The rows without slanted triangular
+rates fine-tune at the same highest rate, kept constant, and keep the epoch of the lowest validation loss.
+"""
+
+from experiments.paper.base import PATIENCE, changed, forward, with_lm
+from ulmfit_exp.experiment import Experiment
+from ulmfit_exp.figures import ablation, errors
+
+TITLE = "Table 6: language-model fine-tuning"
+DATA = ("imdb", "trec", "sfu")
+REFERENCE = "full + discr + stlr"
+PAPER = {
+    "imdb": {"none": 6.99, "full": 5.86, "full + discr": 5.55, REFERENCE: 5.00},
+    "trec": {"none": 6.38, "full": 6.54, "full + discr": 6.36, REFERENCE: 5.69},
+}
+
+
+def variants(base: Experiment) -> dict[str, Experiment]:
+    """The four rows."""
+    base = forward(base)
+    constant = changed(base.recipe.lm.phases, schedule="const")
+    return {
+        "none": with_lm(base, phases=()),
+        "full": with_lm(base, phases=changed(constant, decay=1.0), patience=PATIENCE),
+        "full + discr": with_lm(base, phases=constant, patience=PATIENCE),
+        REFERENCE: base,
+    }
+
+
+def render(results):
+    return ablation(errors(results, "valid"), PAPER, REFERENCE)

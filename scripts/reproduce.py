@@ -1,0 +1,103 @@
+"""Run a committed record again, from the record alone, and compare.
+
+python scripts/reproduce.py experiments/results/NAME.json
+
+Says of each figure whether it came out equal, within the spread of the same settings' other seeds or folds among the
+records, or different; and what differs in versions and machine. Exit code 1 if a figure is different.
+"""
+
+import json
+import sys
+from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
+from statistics import stdev
+from typing import Literal
+
+import tyro
+
+from ulmfit_exp.experiment import Command, run
+from ulmfit_exp.recipe import recipe_from
+
+RESULTS = Path(__file__).parents[1] / "experiments" / "results"
+ABOUT = ("commit", "versions", "machine")
+
+
+def settings_of(record: dict, **where) -> Command:
+    """The settings that a record was made with."""
+    module = import_module(f"experiments.{record['experiment']}")
+    command = next(c for c in vars(module).values() if getattr(c, "name", None) == record["experiment"])
+    known = {f.name for f in fields(command)}
+    if unknown := set(record["settings"]) - known:
+        sys.exit(f"error: the record has settings that this commit does not know: {', '.join(sorted(unknown))}")
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in record["settings"].items()}
+    return command(**{**values, "recipe": recipe_from(values["recipe"]), **where})
+
+
+def figures(record: dict) -> dict[str, float]:
+    """Error and loss of valid and test, of all directions and each; or perplexities."""
+    parts = {"": record, **{f"{d} ": f for d, f in record.get("directions", {}).items()}}
+    found = {
+        f"{d}{s} {k}": p[s][k] for d, p in parts.items() for s in ("valid", "test") if s in p for k in ("error", "loss")
+    }
+    return found | {f"perplexity {k}": f["perplexity"] for k, f in record.get("perplexity", {}).items()}
+
+
+def spreads(record: dict, others: list[dict]) -> dict[str, float]:
+    """Standard deviation of each figure over the records that differ in seed or fold alone."""
+    alike = [figures(r) for r in [record, *others] if _variant(r) == _variant(record)]
+    return {k: stdev(f[k] for f in alike) for k in figures(record)} if len(alike) > 1 else {}
+
+
+def _variant(record: dict) -> str:
+    settings = {k: v for k, v in record["settings"].items() if k not in ("seed", "fold", "precision")}
+    return json.dumps([record["experiment"], settings], sort_keys=True)
+
+
+def verdict(old: float, new: float, spread: float | None) -> str:
+    """equal, within the spread (two standard deviations of other seeds), or different."""
+    if old == new:
+        return "equal"
+    return "within the spread" if spread is not None and abs(old - new) <= 2 * spread else "different"
+
+
+def main(
+    record: tyro.conf.Positional[Path],
+    home: Path = Path("runs"),
+    data_dir: Path | None = None,
+    wandb: Literal["auto", "online", "offline", "disabled"] = "disabled",
+) -> None:
+    """Run a record again and compare.
+
+    Args:
+        record: A result.json, or one of experiments/results/.
+        home: Where stages go. Those that are finished there are not computed again: choose a new folder for a new run.
+        data_dir: As of the experiments.
+        wandb: As of the experiments.
+    """
+    old = json.loads(record.read_text(encoding="utf-8"))
+    new = json.loads(run(settings_of(old, home=home, data_dir=data_dir, wandb=wandb)).read_text(encoding="utf-8"))
+    others = [
+        json.loads(p.read_text(encoding="utf-8")) for p in RESULTS.glob("*.json") if p.resolve() != record.resolve()
+    ]
+    spread, found = spreads(old, others), figures(new)
+    print(f"\n{'':<28}{'record':>12}{'now':>12}")
+    verdicts = {k: verdict(value, found[k], spread.get(k)) for k, value in figures(old).items()}
+    for k, value in figures(old).items():
+        print(f"{k:<28}{value:>12.5f}{found[k]:>12.5f}  {verdicts[k]}")
+    for about in ABOUT:
+        if old[about] != new[about]:
+            print(f"{about} was {_changed(old[about], new[about])}, is {_changed(new[about], old[about])}")
+    if old["corpus"]["digest"] != new["corpus"]["digest"]:
+        print("the texts are others than the record's")
+    sys.exit("different" in verdicts.values())
+
+
+def _changed(this, other) -> str:
+    if not isinstance(this, dict):
+        return str(this)
+    return ", ".join(f"{k} {v}" for k, v in this.items() if v != other.get(k))
+
+
+if __name__ == "__main__":
+    tyro.cli(main, description=__doc__)

@@ -1,0 +1,162 @@
+"""The paper's tables: every module in miniature, its rows, what a grid survives, and what is drawn from records."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import QUICK
+
+from experiments.paper import __main__ as paper
+from experiments.paper import base, figure3, table6, table7
+from ulmfit_exp import figures, grid
+from ulmfit_exp.recipe import Phase
+
+ROOT = Path(__file__).parents[1]
+QUIET = {"wandb": "disabled"}
+
+
+def quick(settings):
+    """In miniature, with a model of a few numbers."""
+    return replace(settings, miniature=True, recipe_name="tiny", recipe=QUICK, precision="fp32")
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(paper, "miniature_of", quick)
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("grids")
+
+
+@pytest.mark.parametrize("table", paper.NAMES)
+def test_every_table_and_figure_runs_in_miniature(table, small, home, capsys):
+    with pytest.raises(SystemExit) as end:
+        paper.main(table, miniature=True, home=home, jobs=2, **QUIET)
+    assert end.value.code == 0
+    shown = capsys.readouterr().out
+    assert "stages:" in shown or "finished" in shown
+    text, plot = (home / "paper" / f"{table}.{kind}" for kind in ("md", "svg"))
+    assert text.read_text() in shown and "SFU sentiment" in text.read_text() and "of every run" not in shown
+    assert plot.read_text().startswith("<?xml")
+    paper_rows = set(paper.cells(table, ("sfu",), 1, True)[i].row for i in range(1))
+    assert all(row in text.read_text() for row in paper_rows)
+
+
+def test_table_7_has_the_papers_rows_on_one_fine_tuned_language_model(tmp_path):
+    sfu = replace(quick(base.DATA["sfu"]), home=tmp_path)
+    rows = table7.variants(sfu)
+    assert list(rows) == list(table7.PAPER["trec"])
+    planned, failed = grid.plan([grid.Cell(row, "sfu", 0, s) for row, s in rows.items()])
+    assert not failed
+    models = {p.cell.row: {path for path in p.stages if path.name.startswith("lm-")} for p in planned}
+    assert models.pop("from scratch") not in models.values()
+    assert len({frozenset(m) for m in models.values()}) == 1
+    assert len({frozenset(p.stages) for p in planned}) == 10
+    epochs = {row: sum(p.epochs for p in s.recipe.clas.phases) for row, s in rows.items()}
+    assert set(epochs.values()) - {epochs["chain-thaw"]} == {3}
+    assert [row for row, s in rows.items() if s.recipe.clas.patience is None] == [table7.REFERENCE]
+    assert rows["full"].recipe.clas.phases[0].decay == 1 and rows["freez"].recipe.clas.phases[0].freeze_to == -1
+
+
+def test_chain_thaw_trains_each_layer_alone_and_then_all():
+    phases = table7.chain_thaw(replace(base.DATA["trec"], recipe=base.DATA["trec"].recipes["small"]))
+    assert [p.freeze_to for p in phases] == [-1, -5, -4, -3, -2, -1, 0]
+    assert [p.alone for p in phases] == [True] * 6 + [False]
+
+
+def test_table_6_varies_the_language_model_alone():
+    rows = table6.variants(replace(base.DATA["trec"], recipe=QUICK))
+    assert len({s.recipe.clas for s in rows.values()}) == 1 and len({s.recipe.lm for s in rows.values()}) == 4
+    assert rows["none"].recipe.lm.phases == ()
+
+
+def test_figure_3_sees_the_unlabelled_texts_only_where_it_should():
+    rows = figure3.variants(replace(base.DATA["dbpedia"], recipe=QUICK))
+    assert {row: s.labelled_only for row, s in rows.items()} == {
+        "from scratch": True, "supervised": True, "semi-supervised": False,
+    }  # fmt: skip
+
+
+def test_one_cell_with_a_broken_setting_fails_alone(small, home, monkeypatch, capsys):
+    def with_broken(*args, **kwargs):
+        (cell, *_) = cells(*args, **kwargs)
+        impossible = replace(cell, row="too many", settings=replace(cell.settings, train_size=10**6))
+        lm = replace(QUICK.lm, phases=(Phase(schedule="none such"),))
+        broken = replace(cell.settings, recipe=replace(QUICK, lm=lm))
+        return [impossible, replace(cell, row="no schedule", settings=broken), cell]
+
+    cells = paper.cells
+    monkeypatch.setattr(paper, "cells", with_broken)
+    with pytest.raises(SystemExit) as end:
+        paper.main("table4", miniature=True, home=home, **QUIET)
+    assert end.value.code == 1
+    shown = capsys.readouterr()
+    assert "failed: sfu 0: too many" in shown.err and "--train-size 1000000" in shown.err
+    assert "failed: sfu 0: no schedule" in shown.err and str(home / "logs") in shown.err
+    assert "without pretraining" in shown.out
+
+
+def test_a_grid_killed_twice_ends_with_the_same_table(tmp_path):
+    code = (
+        "import sys; sys.path.insert(0, 'tests'); from test_paper import paper, quick; paper.miniature_of = quick\n"
+        "if __name__ == '__main__':\n"
+        "    paper.main('table6', miniature=True, home=paper.Path(sys.argv[1]), wandb='disabled')"
+    )
+    (tmp_path / "grid.py").write_text(code)
+
+    def start(home):
+        command = [sys.executable, tmp_path / "grid.py", tmp_path / home]
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True)
+
+    undisturbed = start("a").communicate()[0]
+    for kill_at in (1, 3):  # finished stages of classifiers
+        process = start("b")
+        while len(list((tmp_path / "b" / "stages").glob("clas-*"))) < kill_at and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    killed = start("b").communicate()[0]
+    assert figures_of(killed) == figures_of(undisturbed) and "finished" in killed
+
+
+def figures_of(shown: str) -> list[str]:
+    rows = [line for line in shown.splitlines() if line.startswith("|")]
+    assert len(rows) == 6
+    return rows
+
+
+def test_tables_are_drawn_from_records_of_the_same_settings(small, home, tmp_path, capsys):
+    paper_cells = paper.cells("table4", ("sfu",), 1, True)
+    with pytest.raises(SystemExit):
+        paper.main("table4", miniature=True, home=home, **QUIET)
+    for path in (home / "runs").glob("*/result.json"):
+        record = json.loads(path.read_text())
+        record["settings"]["precision"] = "bf16"  # another machine's
+        (tmp_path / f"{path.parent.name}.json").write_text(json.dumps(record))
+    found = paper.recorded(paper_cells, tmp_path)
+    assert [cell.row for cell, _ in found] == ["without pretraining", "with pretraining"]
+    other = [replace(c, settings=replace(c.settings, seed=7)) for c in paper_cells]
+    assert paper.recorded(other, tmp_path) == []
+
+
+def test_a_difference_is_marked_only_where_a_paired_test_supports_it():
+    found = {"ours": [5.0, 6.0, 7.0, 8.0, 9.0], "same": [5.1, 5.9, 7.1, 7.9, 9.0], "worse": [6.0, 7.1, 7.9, 9.0, 10.1]}
+    rows = [(row, "sfu", i, e) for row, errors in found.items() for i, e in enumerate(errors)]
+    text, _ = figures.ablation(pd.DataFrame(rows, columns=figures.COLUMNS), {}, "ours")
+    assert "| worse | 8.02 ± 1.60\\* |" in text and "| same | 7.00 ± 1.55 |" in text and "(n = 5)" in text
+
+
+def test_shared_stages_count_once():
+    record = {"stages": [{"path": "stages/lm", "seconds": 60}, {"path": "clas", "seconds": 40}]}
+    other = {"stages": [record["stages"][0], {"path": "clas2", "seconds": 40}]}
+    assert grid.cost([record, other]) == (140, 200)

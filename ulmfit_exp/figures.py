@@ -1,0 +1,165 @@
+"""Records of a grid -> Markdown tables and plots."""
+
+from itertools import chain
+from pathlib import Path
+
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from scipy.stats import ttest_rel
+
+from .grid import Cell, cost, duration
+
+Results = list[tuple[Cell, dict]]
+"""The finished cells with their records."""
+NAMES = {"imdb": "IMDb", "trec": "TREC-6", "sfu": "SFU sentiment", "dbpedia": "DBpedia", "squad": "SQuAD topic"}
+COLUMNS = ["row", "data", "replicate", "error"]
+P = 0.05
+SIGNIFICANCE = (
+    "\\* differs from the row in bold: paired t-test over the same seeds or folds, two-sided, p < 0.05, "
+    "not corrected for the number of rows."
+)
+OURS, THEIRS = "#1f77b4", "#d62728"
+
+
+def errors(results: Results, split: str) -> pd.DataFrame:
+    """Error in % of each cell: columns row, data, replicate, error."""
+    rows = [(c.row, c.data, c.replicate, 100 * r[split]["error"]) for c, r in results]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def test_errors(results: Results) -> pd.DataFrame:
+    """Test error in % of each run of both directions, of either alone and of the plain baseline."""
+    rows = []
+    for cell, r in results:
+        alone = {f"{d} alone": figures["test"]["error"] for d, figures in r["directions"].items()}
+        found = {cell.row: r["test"]["error"], **alone, r["baseline"]["method"]: r["baseline"]["error"]}
+        rows += [(row, cell.data, cell.replicate, 100 * error) for row, error in found.items()]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def ablation(found: pd.DataFrame, paper: dict, reference: str, what: str = "validation") -> tuple[str, Figure]:
+    """Rows against data sets: mean, deviation and n of ours, the paper's figure beside it, and what differs for sure.
+
+    `found` is as `errors` makes it; `paper` is data -> row -> error in %; `reference` is the row that the others are
+    compared with.
+    """
+    order, columns = list(dict.fromkeys([*found["row"], *chain(*paper.values())])), found["data"].unique()
+    table = {"": [f"**{row}**" if row == reference else row for row in order]}
+    for data in columns:
+        part = found[found["data"] == data].pivot(index="replicate", columns="row", values="error")
+        table[f"{NAMES[data]} (n = {len(part)})"] = [_cell(part, row, reference) for row in order]
+        if theirs := paper.get(data):
+            table[f"{NAMES[data]}, the paper"] = [f"{theirs[row]:.2f}" if row in theirs else "" for row in order]
+    text = f"{what.capitalize()} error in %, mean ± standard deviation over seeds or folds.\n\n"
+    text += f"{markdown(pd.DataFrame(table))}\n\n{SIGNIFICANCE}\n"
+    return text, _dots(found, paper, order, columns, what)
+
+
+def _cell(part: pd.DataFrame, row: str, reference: str) -> str:
+    """Mean ± deviation of a row's column, with its mark."""
+    if row not in part:
+        return ""
+    mark = ""
+    if reference in part and row != reference:
+        both = part[[row, reference]].dropna()
+        differs = len(both) > 1 and (both[row] - both[reference]).std() > 0
+        mark = "\\*" if differs and ttest_rel(both[row], both[reference]).pvalue < P else ""
+    return spread(part[row].dropna()) + mark
+
+
+def spread(values: pd.Series) -> str:
+    """Mean ± standard deviation (n - 1) where there are several."""
+    return f"{values.mean():.2f} ± {values.std():.2f}" if len(values) > 1 else f"{values.mean():.2f}"
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A Markdown table."""
+    lines = [list(table), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _dots(found: pd.DataFrame, paper: dict, order, columns, what: str) -> Figure:
+    """A panel a data set: each run, the mean with its deviation, and the paper's figure."""
+    figure = Figure(figsize=(1.8 + 3 * len(columns), 0.8 + 0.32 * len(order)), layout="constrained")
+    panels = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
+    place = {row: -i for i, row in enumerate(order)}
+    for panel, data in zip(panels, columns):
+        part = found[found["data"] == data]
+        panel.plot(part["error"], part["row"].map(place), ".", color=OURS, alpha=0.35)
+        stats = part.groupby("row")["error"].agg(["mean", "std"]).fillna(0)
+        panel.errorbar(stats["mean"], stats.index.map(place), xerr=stats["std"], fmt="o", color=OURS, label="ours")
+        if theirs := {r: e for r, e in paper.get(data, {}).items() if r in place}:
+            panel.plot(
+                list(theirs.values()), [place[r] for r in theirs], "D", mfc="none", color=THEIRS, label="the paper"
+            )
+        panel.set(title=NAMES[data], xlabel=f"{what} error, %")
+        panel.grid(axis="x", alpha=0.3)
+    panels[0].set_yticks(list(place.values()), list(place))
+    panels[0].legend(fontsize="small")
+    return figure
+
+
+def by_labels(results: Results, split: str = "test") -> tuple[str, Figure]:
+    """Error against the number of labelled texts, a line a row of the grid, a panel a data set (paper, figure 3)."""
+    rows = [
+        (c.row, c.data, r["corpus"]["rows"]["train"], 100 * r[split]["error"], 100 * r["baseline"]["error"])
+        for c, r in results
+    ]
+    found = pd.DataFrame(rows, columns=["row", "data", "labels", "error", "baseline"])
+    columns = found["data"].unique()
+    figure = Figure(figsize=(1 + 3.4 * len(columns), 3.4), layout="constrained")
+    text = f"{split.capitalize()} error in % by number of labelled texts, mean ± standard deviation over seeds.\n"
+    for panel, data in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns):
+        part = found[found["data"] == data]
+        baseline = part.drop_duplicates("labels").set_index("labels")["baseline"].sort_index()
+        lines = {"TF-IDF + LR": baseline.map("{:.2f}".format)}
+        panel.plot(baseline.index, baseline, "--", color="gray", label="TF-IDF + LR")
+        for row, line in part.groupby("row", sort=False):
+            stats = line.groupby("labels")["error"].agg(["mean", "std"]).fillna(0)
+            panel.errorbar(stats.index, stats["mean"], yerr=stats["std"], fmt=".-", label=row)
+            lines[row] = line.groupby("labels")["error"].agg(spread)
+        panel.set(title=NAMES[data], xscale="log", xlabel="labelled texts", ylabel=f"{split} error, %")
+        panel.grid(alpha=0.3)
+        panel.legend(fontsize="small")
+        table = pd.DataFrame(lines).sort_index().fillna("")
+        text += f"\n{NAMES[data]}\n\n{markdown(table.rename_axis('labels').reset_index())}\n"
+    return text, figure
+
+
+def by_epoch(results: Results) -> tuple[str, Figure]:
+    """Validation error after each epoch of the classifier, a line a row, a panel a data set (paper, figure 4)."""
+    columns = list(dict.fromkeys(c.data for c, _ in results))
+    figure = Figure(figsize=(1 + 3.4 * len(columns), 3.4), layout="constrained")
+    table = []
+    for panel, data in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns):
+        for row in dict.fromkeys(c.row for c, _ in results):
+            runs = [r["history"]["clas forward"] for c, r in results if (c.data, c.row) == (data, row)]
+            if not runs:
+                continue
+            curves = 100 * pd.DataFrame([[e["valid_error_rate"] for e in run] for run in runs]).T
+            line = panel.errorbar(curves.index + 1, curves.mean(axis=1), yerr=curves.std(axis=1), label=row, capsize=2)
+            panel.plot(curves.index + 1, curves, color=line[0].get_color(), alpha=0.25, lw=0.7)
+            best, last = curves.min(), curves.iloc[-1]
+            table.append([NAMES[data], row, len(runs), spread(best), spread(last), spread(last - best)])
+        panel.set(title=NAMES[data], xlabel="epoch", ylabel="valid error, %")
+        panel.grid(alpha=0.3)
+        panel.legend(fontsize="small")
+    names = ["data", "", "n", "best epoch", "last epoch", "lost since the best"]
+    head = "Validation error in % of the classifier by epoch, mean ± standard deviation over seeds or folds.\n\n"
+    return f"{head}{markdown(pd.DataFrame(table, columns=names))}\n", figure
+
+
+def cost_line(results: Results) -> str:
+    """What the runs took, and would have taken without shared stages."""
+    shared, alone = cost([r for _, r in results])
+    return (
+        f"{len(results)} runs. Their stages took {duration(shared)}, each computed once, and would have taken "
+        f"{duration(alone)} had every run computed its own ({shared / alone:.0%})."
+    )
+
+
+def save(figure: Figure, path: Path) -> None:
+    """As SVG, the same bytes for the same figure."""
+    with rc_context({"svg.hashsalt": path.stem}):
+        figure.savefig(path, metadata={"Date": None})
