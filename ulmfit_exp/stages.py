@@ -14,7 +14,7 @@ from fastai.text.all import Callback, set_seed
 from sklearn.metrics import log_loss
 
 from . import learners, machine, store
-from .baselines import tfidf
+from .baselines import CHOICES, tfidf
 from .corpora.corpus import Corpus, DataError
 from .corpora.documents import Documents, open_documents
 from .pretrained import Pretrained
@@ -57,7 +57,7 @@ class Run:
         """Every stage of the run in its order: name -> (kind, everything that goes into it). Nothing is computed."""
         plan = {}
         if isinstance(self.corpus, Corpus):
-            plan["baseline"] = ("baseline", {"corpus": self.corpus.digest})
+            plan["baseline"] = ("baseline", {"corpus": self.corpus.digest, "choices": CHOICES})
         plan["tokens"] = ("tokens", self._into_tokens())
         tokens = store.name(*plan["tokens"])
         for d in self.directions:
