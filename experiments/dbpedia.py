@@ -25,11 +25,17 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from ulmfit_exp.experiment import Experiment, main
+from ulmfit_exp.recipe import RECIPES, Recipe, with_clas, with_epochs
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dbpedia(Experiment):
     name: ClassVar[str] = "dbpedia"
+    # 10,000 texts and more: fewer passes do, of larger batches
+    recipes: ClassVar[dict[str, Recipe]] = RECIPES | {
+        "small": with_clas(with_epochs(RECIPES["small"], lm=3, clas=4), bs=32),
+        "scratch": with_clas(with_epochs(RECIPES["scratch"], lm=6, clas=4), bs=32, drop_mult=1.0),
+    }
 
     level: Literal["ontology", "l1", "l2", "l3", "dump"] = "ontology"
     """ontology: the paper's 14 classes. l1-l3: the long abstracts' 9, 70 or 219. dump: from DBpedia's own release."""

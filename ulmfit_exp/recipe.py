@@ -3,7 +3,7 @@
 An ablation of the paper is `dataclasses.replace` of a recipe; an unknown field is an error.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Literal
 
 import tyro
@@ -127,6 +127,20 @@ def gradual(groups: int, epochs: int = 1, last: int = 1, **settings) -> tuple[Ph
     """Gradual unfreezing: one more of `groups` layer groups each `epochs`, at the end `last` epochs of all of them."""
     frozen = tuple(Phase(freeze_to=-i, epochs=epochs, **settings) for i in range(1, groups))
     return (*frozen, Phase(freeze_to=0, epochs=last, **settings))
+
+
+def with_clas(recipe: Recipe, **changes) -> Recipe:
+    """`recipe` with these settings of the classifier's training."""
+    return replace(recipe, clas=replace(recipe.clas, **changes))
+
+
+def with_epochs(recipe: Recipe, lm: int, clas: int) -> Recipe:
+    """`recipe` with so many epochs in the last phase of the language model and of the classifier."""
+    parts = {"lm": (recipe.lm, lm), "clas": (recipe.clas, clas)}
+    return replace(
+        recipe,
+        **{k: replace(t, phases=(*t.phases[:-1], replace(t.phases[-1], epochs=n))) for k, (t, n) in parts.items()},
+    )
 
 
 RECIPES = {
