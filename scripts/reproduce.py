@@ -2,12 +2,14 @@
 
 python scripts/reproduce.py experiments/results/NAME.json
 
-Says of each figure whether it came out equal, within the spread of the same settings' other seeds or folds among the
-records, or different; and what differs in versions and machine. Exit code 1 if a figure is different.
+Says of each figure whether it came out equal, within the spread of the same settings' other seeds among the records, or
+different; and what differs in versions and machine. Exit code 1 if a figure is different.
 """
 
 import json
+import os
 import sys
+import tempfile
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Literal
 
 import tyro
 
+from ulmfit_exp.corpora.corpus import DataError
 from ulmfit_exp.experiment import Command, run
 from ulmfit_exp.recipe import recipe_from
 
@@ -44,18 +47,22 @@ def figures(record: dict) -> dict[str, float]:
 
 
 def spreads(record: dict, others: list[dict]) -> dict[str, float]:
-    """Standard deviation of each figure over the records that differ in seed or fold alone."""
-    alike = [figures(r) for r in [record, *others] if _variant(r) == _variant(record)]
-    return {k: stdev(f[k] for f in alike) for k in figures(record)} if len(alike) > 1 else {}
+    """Standard deviation of each figure over the records that differ in the seed alone."""
+    seeds = {r["seed"]: figures(r) for r in [*others, record] if _variant(r) == _variant(record)}
+    if len(seeds) < 2:
+        return {}
+    return {k: stdev(f[k] for f in seeds.values()) for k in figures(record) if all(k in f for f in seeds.values())}
 
 
 def _variant(record: dict) -> str:
-    settings = {k: v for k, v in record["settings"].items() if k not in ("seed", "fold", "precision")}
+    settings = {k: v for k, v in record["settings"].items() if k not in ("seed", "precision")}
     return json.dumps([record["experiment"], settings], sort_keys=True)
 
 
-def verdict(old: float, new: float, spread: float | None) -> str:
+def verdict(old: float, new: float | None, spread: float | None) -> str:
     """equal, within the spread (two standard deviations of other seeds), or different."""
+    if new is None:
+        return "not measured now: WikiText-2 is not in the data directory"
     if old == new:
         return "equal"
     return "within the spread" if spread is not None and abs(old - new) <= 2 * spread else "different"
@@ -63,7 +70,7 @@ def verdict(old: float, new: float, spread: float | None) -> str:
 
 def main(
     record: tyro.conf.Positional[Path],
-    home: Path = Path("runs"),
+    home: Path | None = None,
     data_dir: Path | None = None,
     wandb: Literal["auto", "online", "offline", "disabled"] = "disabled",
 ) -> None:
@@ -71,20 +78,25 @@ def main(
 
     Args:
         record: A result.json, or one of experiments/results/.
-        home: Where stages go. Those that are finished there are not computed again: choose a new folder for a new run.
+        home: Where stages go; what is finished there is not computed again (default: a new temporary folder).
         data_dir: As of the experiments.
         wandb: As of the experiments.
     """
     old = json.loads(record.read_text(encoding="utf-8"))
-    new = json.loads(run(settings_of(old, home=home, data_dir=data_dir, wandb=wandb)).read_text(encoding="utf-8"))
-    others = [
-        json.loads(p.read_text(encoding="utf-8")) for p in RESULTS.glob("*.json") if p.resolve() != record.resolve()
-    ]
+    os.environ["OMP_NUM_THREADS"] = str(old["machine"]["threads"])  # figures hang on it; torch is not imported yet
+    home = home or Path(tempfile.mkdtemp(prefix="reproduce-"))
+    try:
+        new = json.loads(run(settings_of(old, home=home, data_dir=data_dir, wandb=wandb)).read_text(encoding="utf-8"))
+    except (DataError, OSError) as e:
+        sys.exit(f"error: {e}")
+    others = [json.loads(p.read_text(encoding="utf-8")) for p in RESULTS.glob("*.json")]
     spread, found = spreads(old, others), figures(new)
+    verdicts = {k: verdict(value, found.get(k), spread.get(k)) for k, value in figures(old).items()}
     print(f"\n{'':<28}{'record':>12}{'now':>12}")
-    verdicts = {k: verdict(value, found[k], spread.get(k)) for k, value in figures(old).items()}
     for k, value in figures(old).items():
-        print(f"{k:<28}{value:>12.5f}{found[k]:>12.5f}  {verdicts[k]}")
+        print(f"{k:<28}{value:>12.5f}{found.get(k, float('nan')):>12.5f}  {verdicts[k]}")
+    if reused := [s["name"] for s in new["stages"] if s["reused"]]:
+        print(f"not computed again, but found in {home}: {', '.join(reused)}")
     for about in ABOUT:
         if old[about] != new[about]:
             print(f"{about} was {_changed(old[about], new[about])}, is {_changed(new[about], old[about])}")

@@ -9,51 +9,50 @@ A run's record comes there by hand: cp runs/runs/NAME/result.json experiments/re
 import json
 import sys
 import tempfile
+from filecmp import cmp
 from pathlib import Path
 
 import tyro
 
-from experiments.paper.__main__ import NAMES, cells, recorded, write
-from experiments.paper.base import DATA
+from experiments.paper.__main__ import NAMES, RECORDS, recorded, write
 from ulmfit_exp.report import summary
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-RESULTS = ROOT / "experiments" / "results"
 START, END = "<!-- results: made by scripts/results.py -->\n", "<!-- end of results -->"
-MOST_SEEDS = 10
-OWN_RUNS = ("table2", "table3", "directions")  # tables of the data sets' own runs, which the summary has too
 
 
 def rebuilt(readme: str, folder: Path) -> str:
     """`readme` with the tables of the records between its two marks; the paper's tables and plots go to `folder`."""
     before, _, rest = readme.partition(START)
     _, _, after = rest.partition(END)
-    texts, varied = [], set()
+    texts, varied = [], []
     for name in NAMES:
-        results = recorded(cells(name, tuple(DATA), MOST_SEEDS), RESULTS)
-        if results:
+        if results := recorded(name):
             plot = f"![{name}](experiments/results/paper/{name}.svg)"
             texts.append(f"##{write(name, results, folder)}\n{plot}\n\n`python -m experiments.paper {name}`\n")
-            if name not in OWN_RUNS:
-                varied |= {json.dumps(r) for _, r in results}
-    records = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(RESULTS.glob("*.json"))]
-    own = [r for r in records if json.dumps(r) not in varied or r["settings"]["recipe"]["direction"] == "both"]
-    return before + START + "\n\n".join([summary(own), *texts]) + "\n" + END + after
+            varied += [record for cell, record in results if cell.settings.recipe.direction != "both"]
+    records = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(RECORDS.glob("*.json"))]
+    own = summary([r for r in records if r not in varied])
+    return before + START + "\n\n".join([own, *texts]) + "\n" + END + after
 
 
 def main(check: bool = False) -> None:
-    """Rebuild the README's results table.
+    """Rebuild the README's results.
 
     Args:
-        check: Only say whether the README is as the records make it.
+        check: Only say whether the README, and the paper's tables and plots, are as the records make them.
     """
-    readme = README.read_text(encoding="utf-8")
+    readme, folder = README.read_text(encoding="utf-8"), RECORDS / "paper"
+    if not check:
+        README.write_text(rebuilt(readme, folder), encoding="utf-8")
+        return
     with tempfile.TemporaryDirectory() as elsewhere:
-        new = rebuilt(readme, Path(elsewhere) if check else RESULTS / "paper")
-    if check and new != readme:
-        sys.exit("README.md differs from the records: run python scripts/results.py")
-    README.write_text(new, encoding="utf-8")
+        if rebuilt(readme, Path(elsewhere)) != readme:
+            sys.exit("README.md differs from the records: run python scripts/results.py")
+        for made in Path(elsewhere).glob("*.md"):
+            if not (folder / made.name).is_file() or not cmp(made, folder / made.name, shallow=False):
+                sys.exit(f"{folder / made.name} differs from the records: run python scripts/results.py")
 
 
 if __name__ == "__main__":

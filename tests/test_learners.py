@@ -55,6 +55,27 @@ def test_only_the_last_tokens_of_a_long_text_are_pooled(model, texts):
     assert (~mask).sum(dim=1).tolist() == [3 * SEQ_LEN, 3]
 
 
+def test_the_gradient_is_that_of_the_pooled_chunks(model, texts):
+    """Chunks that nothing pools run without gradient; those that count lose none of it."""
+    batch = padded([texts[6], texts[5]])
+
+    def gradient(everywhere):
+        model.zero_grad()
+        out, mask = model[0](batch) if not everywhere else whole(batch)
+        concat_pool(out, mask).pow(2).sum().backward()
+        return [p.grad.clone() for p in model[0].parameters() if p.grad is not None]
+
+    def whole(batch):  # every chunk with its gradient, the pooled ones picked afterwards
+        picked, longest = model[0](batch)[1], model[0].max_len
+        model[0].max_len = 10_000
+        out, _ = model[0](batch)
+        model[0].max_len = longest
+        return out, picked
+
+    for lean, full in zip(gradient(False), gradient(True), strict=True):
+        assert full.abs().sum() > 0 and torch.allclose(lean, full, atol=1e-6)
+
+
 def test_a_batch_has_one_dropout_of_words_and_weights(one_learner):
     model = one_learner().model.train()
     encoder = model[0]

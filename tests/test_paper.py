@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from conftest import QUICK
 from experiments.paper import __main__ as paper
 from experiments.paper import base, figure3, table6, table7
 from ulmfit_exp import figures, grid
+from ulmfit_exp.experiment import run
 from ulmfit_exp.recipe import Phase
 
 ROOT = Path(__file__).parents[1]
@@ -43,12 +45,21 @@ def test_every_table_and_figure_runs_in_miniature(table, small, home, capsys):
         paper.main(table, miniature=True, home=home, jobs=2, **QUIET)
     assert end.value.code == 0
     shown = capsys.readouterr().out
-    assert "stages:" in shown or "finished" in shown
     text, plot = (home / "paper" / f"{table}.{kind}" for kind in ("md", "svg"))
-    assert text.read_text() in shown and "SFU sentiment" in text.read_text() and "of every run" not in shown
+    assert text.read_text() in shown and "SFU sentiment" in text.read_text()
     assert plot.read_text().startswith("<?xml")
-    paper_rows = set(paper.cells(table, ("sfu",), 1, True)[i].row for i in range(1))
-    assert all(row in text.read_text() for row in paper_rows)
+    rows = {cell.row for cell in paper.cells(table, ("sfu",), 1, True)}
+    assert all(row in text.read_text() for row in rows)
+    with pytest.raises(SystemExit):
+        paper.main(table, miniature=True, home=home, jobs=2, **QUIET)
+    cells = len(paper.cells(table, ("sfu",), 1, True))
+    assert f"cells:   {cells}, of which {cells} are finished" in capsys.readouterr().out
+
+
+def test_the_miniature_is_the_tiny_recipe_on_the_shipped_model():
+    settings = {cell.row: cell.settings for cell in paper.cells("table4", ("sfu",), 1, True)}
+    assert {s.recipe.pretrained for s in settings.values()} == {"none", "wikipedia-small"}
+    assert all(s.miniature and sum(p.epochs for p in s.recipe.clas.phases) == 5 for s in settings.values())
 
 
 def test_table_7_has_the_papers_rows_on_one_fine_tuned_language_model(tmp_path):
@@ -124,29 +135,84 @@ def test_a_grid_killed_twice_ends_with_the_same_table(tmp_path):
         while len(list((tmp_path / "b" / "stages").glob("clas-*"))) < kill_at and process.poll() is None:
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        assert process.wait() == -signal.SIGKILL
     killed = start("b").communicate()[0]
-    assert figures_of(killed) == figures_of(undisturbed) and "finished" in killed
+    assert "of which 0 are" in undisturbed and re.search("of which [123] are finished", killed)
+    assert figures_of(killed) == figures_of(undisturbed)
 
 
 def figures_of(shown: str) -> list[str]:
     rows = [line for line in shown.splitlines() if line.startswith("|")]
-    assert len(rows) == 6
+    assert len(rows) == 12  # valid and test
     return rows
 
 
-def test_tables_are_drawn_from_records_of_the_same_settings(small, home, tmp_path, capsys):
-    paper_cells = paper.cells("table4", ("sfu",), 1, True)
+@pytest.fixture
+def records(small, home, tmp_path, monkeypatch):
+    """Records of table 5 in miniature, as they would be committed, made on another machine."""
     with pytest.raises(SystemExit):
-        paper.main("table4", miniature=True, home=home, **QUIET)
+        paper.main("table5", miniature=True, home=home, **QUIET)
     for path in (home / "runs").glob("*/result.json"):
         record = json.loads(path.read_text())
-        record["settings"]["precision"] = "bf16"  # another machine's
+        record["settings"]["precision"] = "bf16"
         (tmp_path / f"{path.parent.name}.json").write_text(json.dumps(record))
-    found = paper.recorded(paper_cells, tmp_path)
-    assert [cell.row for cell, _ in found] == ["without pretraining", "with pretraining"]
-    other = [replace(c, settings=replace(c.settings, seed=7)) for c in paper_cells]
-    assert paper.recorded(other, tmp_path) == []
+    cells = paper.cells
+    monkeypatch.setattr(paper, "cells", lambda name, data, seeds, **_: cells(name, ("sfu",), seeds, True))
+    return tmp_path
+
+
+def test_tables_are_drawn_from_records_of_the_same_settings(records, tmp_path, monkeypatch, capsys):
+    assert [cell.row for cell, _ in paper.recorded("table5", records)] == ["vanilla LM", "AWD-LSTM LM"]
+    monkeypatch.setattr(paper, "RECORDS", records)
+    with pytest.raises(SystemExit) as end:
+        paper.main("table5", render=True, home=tmp_path / "drawn")
+    assert end.value.code == 0 and "| vanilla LM |" in capsys.readouterr().out
+    other = {**json.loads(next(records.glob("*.json")).read_text()), "settings": {"seed": 7}}
+    for path in records.glob("*.json"):
+        path.write_text(json.dumps(other))
+    assert paper.recorded("table5", records) == []
+
+
+def test_a_worker_that_dies_fails_its_cell_alone_and_is_replaced(small, tmp_path, monkeypatch):
+    def give(worker, planned):
+        original(worker, planned)
+        if planned.cell.row == "vanilla LM":
+            worker.process.kill()
+
+    original = grid.Worker.give
+    monkeypatch.setattr(grid.Worker, "give", give)
+    planned, _ = grid.plan(paper.cells("table5", ("sfu",), 1, True, home=tmp_path, **QUIET))
+    failed = grid.run_grid(planned, jobs=1)
+    assert [cell.row for cell in failed] == ["vanilla LM"] and "exit code -9" in next(iter(failed.values()))
+    assert [p.cell.row for p in planned if p.finished] == ["AWD-LSTM LM"]
+
+
+def test_a_record_is_reproduced_from_itself_alone(sfu, tmp_path):
+    record = run(sfu)
+    command = [sys.executable, ROOT / "scripts" / "reproduce.py", record, "--home", tmp_path / "again"]
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    verdicts = [line.split()[-1] for line in again.stdout.splitlines() if line.startswith(("valid", "test", "forward"))]
+    assert len(verdicts) >= 8 and set(verdicts) == {"equal"}
+    assert "not computed again" not in again.stdout
+    changed = json.loads(record.read_text())
+    changed["test"]["error"] += 0.1
+    record.write_text(json.dumps(changed))
+    again = subprocess.run([*command[:-1], tmp_path / "again"], capture_output=True, text=True)
+    assert again.returncode == 1 and "different" in again.stdout and "not computed again" in again.stdout
+
+
+def test_figure_3_gives_few_labels_more_epochs_and_averages_the_baseline_over_folds():
+    sfu = replace(base.DATA["sfu"], recipe=base.DATA["sfu"].recipes["small"])
+    epochs = [s.recipe.clas.phases[-1].epochs for s in figure3.sized(sfu, "sfu")]
+    assert epochs == [80, 40, 8]
+    results = []
+    for fold, wrong in enumerate((0.1, 0.5)):
+        record = {"test": {"error": 0.2}, "baseline": {"method": "TF-IDF", "error": wrong}}
+        record["corpus"] = {"rows": {"train": 40}}
+        results.append((grid.Cell("supervised", "sfu", fold, sfu), record))
+    text, _ = figures.by_labels(results)
+    assert "SFU sentiment (n = 2)" in text and "| 40 | 20.00 ± 0.00 | 30.00 ± 28.28 |" in text
 
 
 def test_a_difference_is_marked_only_where_a_paired_test_supports_it():
@@ -154,6 +220,12 @@ def test_a_difference_is_marked_only_where_a_paired_test_supports_it():
     rows = [(row, "sfu", i, e) for row, errors in found.items() for i, e in enumerate(errors)]
     text, _ = figures.ablation(pd.DataFrame(rows, columns=figures.COLUMNS), {}, "ours")
     assert "| worse | 8.02 ± 1.60\\* |" in text and "| same | 7.00 ± 1.55 |" in text and "(n = 5)" in text
+    fewer, _ = figures.ablation(pd.DataFrame(rows[:-2], columns=figures.COLUMNS), {}, "ours")
+    assert re.search(r"7.00 ± 0.95\S* \(n = 3\)", fewer)
+    shifted = [("ours", "sfu", i, e) for i, e in enumerate((5.5, 5.7, 6.1))]
+    shifted += [("always a text more", "sfu", i, e + 1 / 3) for _, _, i, e in shifted]
+    text, _ = figures.ablation(pd.DataFrame(shifted, columns=figures.COLUMNS), {}, "ours")
+    assert "| always a text more | 6.10 ± 0.31 |" in text  # no spread of the difference, so no test
 
 
 def test_shared_stages_count_once():

@@ -193,13 +193,16 @@ def run(settings: Command) -> Path:
     return path
 
 
-def prepare(settings: Command) -> "tuple[Command, Run]":
-    """The settings with the precision that this machine takes, and the run: read and checked, nothing computed."""
+def prepare(settings: Command, texts: "Corpus | Documents | None" = None) -> "tuple[Command, Run]":
+    """The settings with the precision that this machine takes, and the run: read and checked, nothing computed.
+
+    `texts` are the settings' own, where they have been read before.
+    """
     # OpenMP's threads wait by spinning, 300,000 times: two runs on the same two cores then reach a twentieth of the
     # speed of one. With 1,000 they share it evenly, and one alone has 0.91 of it. Must precede torch's import.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     data_dir = settings.data_dir or data_directory()
-    texts = settings.texts(data_dir)
+    texts = texts or settings.texts(data_dir)
 
     from . import machine, pretrained, stages  # these import torch: what is wrong with the data is said before
 
@@ -223,11 +226,10 @@ def prepare(settings: Command) -> "tuple[Command, Run]":
 
 
 def result(settings: Command, run: "Run") -> Path:
-    """Where the record of a prepared run is when it is finished."""
-    from .store import digest
+    """Where the record of a prepared run is when it is finished; named by its settings and all of its stages."""
+    from .store import digest, name
 
-    starts = {d: p.digest for d, p in run.pretrained.items()}
-    what = digest({"settings": run.settings, "corpus": run.corpus.digest, "pretrained": starts})
+    what = digest({"settings": run.settings, "stages": {k: name(*stage) for k, stage in run.plan.items()}})
     return (
         settings.home / "runs" / f"{run.corpus.name}-{settings.recipe_name}-seed{settings.seed}-{what}" / "result.json"
     )

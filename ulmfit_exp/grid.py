@@ -5,10 +5,11 @@ A cell is finished when its record is there; a stage that cells share is compute
 
 import json
 import os
+import signal
 import time
 import traceback
 from collections import Counter
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -17,14 +18,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from .corpora.corpus import DataError
-from .experiment import Experiment, prepare, result, run
-from .machine import end_with_parent
+from .corpora.corpus import SPLITS, DataError
+from .experiment import Experiment, data_directory, prepare, result, run
+from .machine import cores, end_with_parent
 from .stages import Run
 
 SPAWN = get_context("spawn")
 GUESS = 4_000
 """Tokens a second of one thread, where the home has no finished stage to go by."""
+CHARACTERS = 4.3
+"""Of a token, spaces and marks counted in."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +67,17 @@ class Planned:
 
 def plan(cells: list[Cell]) -> tuple[list[Planned], dict[Cell, str]]:
     """The cells with what they need; and those that cannot be run, with the reason. Computes nothing."""
-    planned, failed = [], {}
+    planned, failed, texts, rates = [], {}, {}, None
     for cell in cells:
         try:
-            settings, this = prepare(cell.settings)
-        except (DataError, OSError) as e:
-            failed[cell] = str(e)
+            same = replace(cell.settings, recipe_name="small", recipe=None, seed=0)  # these change no text
+            if same not in texts:
+                texts[same] = cell.settings.texts(cell.settings.data_dir or data_directory())
+            settings, this = prepare(cell.settings, texts[same])
+        except Exception as e:
+            failed[cell] = _reason(e)
             continue
-        rates = _rates(settings.home)
+        rates = rates or _rates(settings.home)
         stages = {this.path(name): _seconds(this, name, rates) for name in this.plan}
         planned.append(Planned(replace(cell, settings=settings), result(settings, this), stages))
     return planned, failed
@@ -96,30 +102,32 @@ def describe(planned: list[Planned], jobs: int) -> str:
 def run_grid(planned: list[Planned], jobs: int) -> dict[Cell, str]:
     """Run the cells that are not finished, `jobs` at once; says why of those that fail. The others still run."""
     waiting, failed = [p for p in planned if not p.finished], {}
-    console = Console()
-    workers = [Worker(jobs) for _ in range(min(jobs, len(waiting)))]
-    with Progress(TextColumn("{task.description}"), BarColumn(), console=console, transient=True) as progress:
-        view = View(progress, planned, jobs, len(waiting))
+    workers: list[Worker] = []
+    progress = Progress(TextColumn("{task.description}", markup=False), BarColumn(), console=Console(), transient=True)
+    view = View(progress, waiting, jobs)
+    with progress:
         try:
+            workers += [Worker(jobs) for _ in range(min(jobs, len(waiting)))]
             while waiting or any(w.at for w in workers):
-                for w in workers:
-                    busy = {path for other in workers if other.at for path in other.at.to_do()}
-                    if not w.at and (following := next((p for p in waiting if not busy & p.to_do().keys()), None)):
-                        waiting.remove(following)
-                        w.give(following)
                 for i, w in enumerate(workers):
                     if w.at and w.ready():
                         at, error = w.at, w.answer()
                         if error:
                             failed[at.cell] = error
-                        if not w.process.is_alive():
-                            workers[i] = Worker(jobs)
                         view.ended(at, error)
+                    if not w.process.is_alive():
+                        workers[i] = Worker(jobs)
+                for w in workers:
+                    busy = {path for other in workers if other.at for path in other.at.to_do()}
+                    if not w.at and (following := next((p for p in waiting if not busy & p.to_do().keys()), None)):
+                        waiting.remove(following)
+                        w.give(following)
                 view.now([w.at for w in workers if w.at], failed)
                 wait([w.connection for w in workers], timeout=1)
         finally:
             for w in workers:
-                w.end()
+                w.process.kill()  # a cell under way goes on from its checkpoint next time
+                w.process.join()
     return failed
 
 
@@ -127,36 +135,35 @@ class Worker:
     """A process that runs one cell after the other, with its share of the threads."""
 
     def __init__(self, jobs: int):
-        os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))  # its torch reads it
+        threads = str(max(1, cores() // jobs))
         self.connection, theirs = SPAWN.Pipe()
         self.process = SPAWN.Process(target=_work, args=(theirs,))
-        self.process.start()
+        before = os.environ.get("OMP_NUM_THREADS")
+        os.environ["OMP_NUM_THREADS"] = before or threads  # the new process's torch reads it
+        try:
+            self.process.start()
+        finally:
+            if before is None:
+                del os.environ["OMP_NUM_THREADS"]
         theirs.close()
         self.at: Planned | None = None
 
     def give(self, planned: Planned) -> None:
         self.at = planned
-        self.connection.send((planned.cell.settings, log(planned)))
+        with suppress(OSError):  # it died; `answer` will say so
+            self.connection.send((planned.cell.settings, log(planned)))
 
     def ready(self) -> bool:
-        return self.connection.poll()
+        return self.connection.poll() or not self.process.is_alive()
 
     def answer(self) -> str | None:
         """What went wrong with the cell that was given; None if nothing."""
         self.at = None
         try:
             return self.connection.recv()
-        except EOFError:
+        except (EOFError, OSError):
             self.process.join()
             return f"its process ended with exit code {self.process.exitcode}; was it killed, or is memory short?"
-
-    def end(self) -> None:
-        """At once; a cell under way goes on from its checkpoint next time."""
-        if self.at:
-            self.process.kill()
-        else:
-            self.connection.send(None)
-        self.process.join()
 
 
 def log(planned: Planned) -> Path:
@@ -166,46 +173,58 @@ def log(planned: Planned) -> Path:
 
 def _work(connection: Connection) -> None:
     end_with_parent()
-    while work := connection.recv():
-        connection.send(_logged(*work))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of the terminal; ours ends its workers
+    while True:
+        settings, path = connection.recv()
+        try:
+            _logged(settings, path)
+            error = None
+        except Exception as e:
+            error = _reason(e) + ("" if isinstance(e, DataError) else f"; see {path}")
+        connection.send(error)
 
 
-def _logged(settings: Experiment, path: Path) -> str | None:
+def _logged(settings: Experiment, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a", buffering=1) as out, redirect_stdout(out), redirect_stderr(out):
         try:
             run(settings)
-        except (DataError, OSError) as e:
-            return str(e)
-        except Exception as e:
+        except Exception:
             traceback.print_exc()
-            return f"{type(e).__name__}: {e}; see {path}"
-    return None
+            raise
+
+
+def _reason(e: Exception) -> str:
+    return str(e) if isinstance(e, (DataError, OSError)) and str(e) else repr(e)
 
 
 class View:
     """What the grid is doing: a bar and the running cells' last words on a terminal, a line a cell anywhere."""
 
-    def __init__(self, progress: Progress, planned: list[Planned], jobs: int, cells: int):
-        self.progress, self.planned, self.jobs, self.cells = progress, planned, jobs, cells
-        self.start, self.ends, self.tasks = time.monotonic(), 0, {}
+    def __init__(self, progress: Progress, waiting: list[Planned], jobs: int):
+        self.progress, self.left, self.jobs, self.cells = progress, list(waiting), jobs, len(waiting)
+        self.start, self.tasks = time.monotonic(), {}
         self.whole = self._to_do()
-        self.bar = progress.add_task("", total=cells)
+        self.bar = progress.add_task("", total=len(waiting))
 
     def _to_do(self) -> float:
-        return sum({path: s for p in self.planned for path, s in p.to_do().items()}.values())
+        return sum({path: s for p in self.left for path, s in p.to_do().items()}.values())
 
     def ended(self, planned: Planned, error: str | None) -> None:
-        self.ends += 1
-        self.progress.remove_task(self.tasks.pop(planned.path))
+        self.left.remove(planned)
+        if planned.path in self.tasks:
+            self.progress.remove_task(self.tasks.pop(planned.path))
         how = f"failed: {error}" if error else _outcome(planned.path)
-        self.progress.console.print(f"{self.ends}/{self.cells}  {planned.cell}  {how}", markup=False, highlight=False)
+        at = f"{self.cells - len(self.left)}/{self.cells}"
+        self.progress.console.print(f"{at}  {planned.cell}  {how}", markup=False, highlight=False, soft_wrap=True)
 
     def now(self, running: list[Planned], failed: dict) -> None:
         spent, to_do = time.monotonic() - self.start, self._to_do()
-        left = spent * to_do / (self.whole - to_do) if self.whole - to_do > 1 else to_do / self.jobs
-        text = f"{self.ends} done, {len(running)} running, {len(failed)} failed, {duration(left)} left"
-        self.progress.update(self.bar, description=text, completed=self.ends)
+        done = self.whole - to_do
+        left = spent * to_do / done if done > 0.05 * self.whole else to_do / self.jobs
+        ends = self.cells - len(self.left)
+        text = f"{ends} ended, {len(running)} running, {len(failed)} failed, {duration(left)} left"
+        self.progress.update(self.bar, description=text, completed=ends)
         for p in running:
             if p.path not in self.tasks:
                 self.tasks[p.path] = self.progress.add_task("", total=None)
@@ -229,13 +248,16 @@ def cost(records: list[dict]) -> tuple[float, float]:
 def _seconds(run: Run, name: str, rates: dict[str, float]) -> float:
     """An estimate of what a stage takes."""
     kind, recipe, df = name.split()[0], run.recipe, run.corpus.df
-    size = df["text"].str.len() / 4.3  # characters a token
-    texts = {"lm": ("train", "unlabelled"), "clas": ("train",), "eval": ("valid", "test")}.get(kind, ())
-    tokens = size[df["split"].isin(texts)].sum()
+    texts, passes = {
+        "baseline": (("train", "valid", "test"), 0.1),
+        "tokens": (SPLITS, 0.1),
+        "lm": (("train", "unlabelled"), sum(p.epochs for p in recipe.lm.phases)),
+        "clas": (("train",), sum(p.epochs for p in recipe.clas.phases)),
+        "eval": (("valid", "test"), 0.3 * len(run.directions)),
+    }[kind]
+    tokens = df["text"].str.len()[df["split"].isin(texts)].sum() / CHARACTERS
     if kind == "lm":
         tokens = min(tokens, recipe.max_tokens or tokens)
-    epochs = {"lm": recipe.lm, "clas": recipe.clas}.get(kind)
-    passes = sum(p.epochs for p in epochs.phases) if epochs else 0.3 * len(run.directions)
     return 1 + tokens * passes / rates.get(kind, GUESS)
 
 

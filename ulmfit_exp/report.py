@@ -44,6 +44,7 @@ def record(settings, run, stages: dict[str, Stage], figures: dict) -> dict:
                 "seconds": s.info["seconds"],
                 "reused": s.reused,
                 "commit": s.info["by"]["commit"],
+                "threads": s.info["by"]["machine"]["threads"],
                 "wandb": s.info.get("wandb"),
             }
             for name, s in stages.items()

@@ -1,7 +1,6 @@
 """Texts -> token ids, once, on disk -> fastai TextDataLoaders."""
 
 import json
-import os
 import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
@@ -30,12 +29,13 @@ from fastai.text.all import (
 )
 
 from .corpora.corpus import SPLITS, Corpus
-from .machine import end_with_parent
+from .machine import cores, end_with_parent
 
 LONGEST_WORD = 100
 """Characters: a longer word is cut into several. spaCy takes time quadratic in a word's length."""
 PIECE = 100_000
 """Characters: a longer text is tokenised in pieces, cut between words. spaCy refuses a million."""
+MOST_PROCESSES = min(4, cores())  # each takes some 0.4 GB
 CHUNK = 500_000
 """Characters of the texts that a process tokenises at once."""
 RULES = [rule.__name__ for rule in defaults.text_proc_rules + defaults.text_postproc_rules]
@@ -132,12 +132,6 @@ def _parallel(chunks: Iterator, processes: int) -> Iterator:
             yield *future.result(), done
 
 
-def _processes() -> int:
-    """Cores that we may use, up to four: each process takes some 0.4 GB."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(4, usable)
-
-
 def write_tokens(
     documents: Iterable[tuple[str, str]], folder: Path, max_vocab: int, min_freq: int, processes: int | None = None
 ) -> dict:
@@ -151,7 +145,7 @@ def write_tokens(
     counted = [SPLITS.index("train"), SPLITS.index("unlabelled")]
     raw_path = folder / "raw.bin"
     with open(raw_path, "wb") as raw:
-        for found, ids, sizes, where in _parallel(_chunks(documents), processes or _processes()):
+        for found, ids, sizes, where in _parallel(_chunks(documents), processes or MOST_PROCESSES):
             place = np.array([number.setdefault(w, len(number)) for w in found], dtype=np.uint32)
             place[ids].tofile(raw)
             if len(number) > len(times):

@@ -20,26 +20,34 @@ from experiments.paper.base import DATA, miniature_of, replicates
 
 NAMES = ("table2", "table3", "table4", "table5", "table6", "table7", "figure3", "figure4", "directions")
 RECORDS = Path(__file__).parents[1] / "results"
+MOST_SEEDS = 10
 
 
-def cells(name: str, data: tuple[str, ...], seeds: int, miniature: bool = False, **where) -> list:
+def module(name: str):
+    """The module of a table or figure."""
+    return import_module(f"experiments.paper.{name}")
+
+
+def cells(
+    name: str, data: tuple[str, ...], seeds: int, miniature: bool = False, recipe: str = "small", **where
+) -> list:
     """Every run of a table or figure."""
     from ulmfit_exp.grid import Cell
 
-    module = import_module(f"experiments.paper.{name}")
     found = []
     for d in data:
-        for i, base in enumerate(replicates(d, seeds)):
+        for i, base in enumerate(replicates(d, seeds, recipe)):
             base = replace(miniature_of(base) if miniature else base, **where)
-            for row, settings in module.variants(base).items():
-                sizes = module.sizes(settings, d) if hasattr(module, "sizes") else (None,)
-                found += [Cell(row, d, i, replace(settings, train_size=n)) for n in sizes]
+            for row, settings in module(name).variants(base).items():
+                sized = module(name).sized(settings, d) if hasattr(module(name), "sized") else [settings]
+                found += [Cell(row, d, i, each) for each in sized]
     return found
 
 
-def recorded(found: list, folder: Path) -> list[tuple]:
-    """The cells that have a record in `folder`, with it: one of the same settings, whatever its precision."""
+def recorded(name: str, folder: Path = RECORDS, data: tuple[str, ...] = (), recipe: str = "small") -> list[tuple]:
+    """The cells of a table or figure with a record of the same settings, in any precision; and that."""
     records = {_key(r["experiment"], r["settings"]): r for r in map(_read, sorted(folder.glob("*.json")))}
+    found = cells(name, data or module(name).DATA, MOST_SEEDS, recipe=recipe)
     keys = [(cell, _key(cell.settings.name, cell.settings.settings())) for cell in found]
     return [(cell, records[key]) for cell, key in keys if key in records]
 
@@ -57,9 +65,9 @@ def write(name: str, results: list[tuple], folder: Path) -> str:
     """NAME.md and NAME.svg of these (cell, record) pairs; returns the Markdown."""
     from ulmfit_exp.figures import cost_line, save
 
-    module = import_module(f"experiments.paper.{name}")
-    text, figure = module.render(results)
-    text = f"## {module.TITLE}\n\n{text}\n{cost_line(results)}\n"
+    text, figure = module(name).render(results)
+    about = module(name).__doc__.strip()
+    text = f"## {module(name).TITLE}\n\n{about}\n\n{text}\n{cost_line(results)}\n"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.md").write_text(text, encoding="utf-8")
     save(figure, folder / f"{name}.svg")
@@ -71,6 +79,7 @@ def main(
     data: tuple[Literal[tuple(DATA)], ...] = (),
     seeds: int = 3,
     jobs: int = 1,
+    recipe: Literal["small", "paper"] = "small",
     render: bool = False,
     miniature: bool = False,
     home: Path = Path("runs"),
@@ -81,28 +90,25 @@ def main(
 
     Args:
         name: Which.
-        data: Data sets (default: those of the table).
+        data: Data sets (default: those of the table). imdb is a fifth of the reviews, imdb-full all.
         seeds: Runs of each variant; of SFU, for 3 or more, its five folds.
-        jobs: Runs at once; the processor's threads are shared out between them.
-        render: Only draw from the committed records in experiments/results/.
+        jobs: Runs at once; the processor's threads are shared out between them, unless OMP_NUM_THREADS says how many.
+        recipe: paper has the paper's sizes and epochs, for a GPU.
+        render: Only draw from the committed records in experiments/results/, of all seeds that are there.
         miniature: On the bundled hand-written texts, in a minute or two; of SFU, DBpedia and SQuAD.
         home: Where stages and records go.
         data_dir: As of the experiments.
         wandb: As of the experiments.
     """
-    module = import_module(f"experiments.paper.{name}")
-    data = data or (("sfu",) if miniature else module.DATA)
-    seeds = 1 if miniature else seeds
-    found = cells(name, data, seeds, miniature, home=home, data_dir=data_dir, wandb=wandb)
-    failed = {}
     if render:
-        results = recorded(found, RECORDS)
+        results, failed = recorded(name, RECORDS, data, recipe), {}
     else:
-        results, failed = compute(found, jobs)
+        chosen = data or (("sfu",) if miniature else module(name).DATA)
+        where = {"home": home, "data_dir": data_dir, "wandb": wandb}
+        results, failed = compute(cells(name, chosen, 1 if miniature else seeds, miniature, recipe, **where), jobs)
     if results:
-        folder = home / "paper"
-        print("\n" + write(name, results, folder))
-        print(folder / f"{name}.svg")
+        print("\n" + write(name, results, home / "paper"))
+        print(home / "paper" / f"{name}.svg")
     else:
         print(f"no run of {name} is there yet")
     for cell, error in failed.items():
@@ -117,7 +123,10 @@ def compute(found: list, jobs: int) -> tuple[list[tuple], dict]:
     print(f"reading the data of {len(found)} runs", flush=True)
     planned, failed = grid.plan(found)
     print(grid.describe(planned, jobs), flush=True)
-    failed |= grid.run_grid(planned, jobs)
+    try:
+        failed |= grid.run_grid(planned, jobs)
+    except KeyboardInterrupt:
+        sys.exit("\ninterrupted; the same command goes on from the last checkpoints")
     return [(p.cell, _read(p.path)) for p in planned if p.finished], failed
 
 

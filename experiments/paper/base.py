@@ -8,10 +8,11 @@ from experiments.sfu import Sfu
 from experiments.squad import Squad
 from experiments.trec import Trec
 from ulmfit_exp.experiment import Experiment
-from ulmfit_exp.recipe import Phase
+from ulmfit_exp.recipe import Phase, Recipe
 
 DATA = {
     "imdb": Imdb(sample=0.2),  # 5,000 training, 10,000 unlabelled and 5,000 test reviews: for two cores
+    "imdb-full": Imdb(),
     "trec": Trec(),
     "sfu": Sfu(),
     "dbpedia": Dbpedia(),
@@ -22,19 +23,25 @@ PATIENCE = 5
 """Epochs without a better one after which early stopping ends training."""
 
 
-def replicates(data: str, seeds: int) -> list[Experiment]:
+def replicates(data: str, seeds: int, recipe: str = "small") -> list[Experiment]:
     """A data set's run for each of so many seeds; for 3 or more, of SFU each of its five folds, all with seed 0."""
-    base = replace(DATA[data], recipe=DATA[data].recipes["small"])
+    base = replace(DATA[data], recipe_name=recipe, recipe=DATA[data].recipes[recipe])
     if "fold" in {f.name for f in fields(base)}:
         return [replace(base, fold=fold) for fold in range(seeds if seeds < 3 else FOLDS)]
     return [replace(base, seed=seed) for seed in range(seeds)]
 
 
 def miniature_of(base: Experiment) -> Experiment:
-    """The same on the bundled texts, by a recipe of as few epochs as have all phases."""
-    tiny = base.recipes["tiny"]
-    shorter = [replace(t, phases=changed(t.phases, epochs=1)) for t in (tiny.lm, tiny.clas)]
-    return replace(base, miniature=True, recipe_name="tiny", recipe=replace(tiny, lm=shorter[0], clas=shorter[1]))
+    """The same on the bundled texts."""
+    return replace(base, miniature=True, recipe_name="tiny", recipe=shorter(base.recipes["tiny"]))
+
+
+def shorter(recipe: Recipe) -> Recipe:
+    """`recipe` with one epoch a phase."""
+    parts = {
+        k: replace(t, phases=changed(t.phases, epochs=1)) for k, t in {"lm": recipe.lm, "clas": recipe.clas}.items()
+    }
+    return replace(recipe, **parts)
 
 
 def with_recipe(base: Experiment, **changes) -> Experiment:

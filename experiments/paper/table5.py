@@ -6,7 +6,7 @@ of 0.05; the row says what its fine-tuning does without.
 
 from experiments.paper.base import forward, with_lm
 from ulmfit_exp.experiment import Experiment
-from ulmfit_exp.figures import ablation, errors
+from ulmfit_exp.figures import both_errors
 
 TITLE = "Table 5: quality of the language model"
 DATA = ("imdb", "trec", "sfu")
@@ -24,4 +24,4 @@ def variants(base: Experiment) -> dict[str, Experiment]:
 
 
 def render(results):
-    return ablation(errors(results, "valid"), PAPER, REFERENCE)
+    return both_errors(results, PAPER, REFERENCE)

@@ -6,7 +6,7 @@ rates fine-tune at the same highest rate, kept constant, and keep the epoch of t
 
 from experiments.paper.base import PATIENCE, changed, forward, with_lm
 from ulmfit_exp.experiment import Experiment
-from ulmfit_exp.figures import ablation, errors
+from ulmfit_exp.figures import both_errors
 
 TITLE = "Table 6: language-model fine-tuning"
 DATA = ("imdb", "trec", "sfu")
@@ -30,4 +30,4 @@ def variants(base: Experiment) -> dict[str, Experiment]:
 
 
 def render(results):
-    return ablation(errors(results, "valid"), PAPER, REFERENCE)
+    return both_errors(results, PAPER, REFERENCE)

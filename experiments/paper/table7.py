@@ -9,7 +9,7 @@ all layers at once, and "from scratch", do so at ULMFiT's last rate. "last" and 
 
 from experiments.paper.base import PATIENCE, changed, forward, full, with_clas, with_lm, with_recipe
 from ulmfit_exp.experiment import Experiment
-from ulmfit_exp.figures import ablation, errors
+from ulmfit_exp.figures import both_errors
 from ulmfit_exp.recipe import Phase
 
 TITLE = "Table 7: classifier fine-tuning"
@@ -58,4 +58,4 @@ def chain_thaw(base: Experiment) -> tuple[Phase, ...]:
 
 
 def render(results):
-    return ablation(errors(results, "valid"), PAPER, REFERENCE)
+    return both_errors(results, PAPER, REFERENCE)
