@@ -20,7 +20,7 @@ Lab record, 2026-11-23, one thread of an Intel Xeon with AVX-512, another run on
 Differs from the paper: a language model from scratch on the task's own texts; 10% of train held out for validation.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -34,6 +34,7 @@ class Dbpedia(Experiment):
     # 10,000 texts and more: fewer passes do, of larger batches
     recipes: ClassVar[dict[str, Recipe]] = RECIPES | {
         "small": with_clas(with_epochs(RECIPES["small"], lm=3, clas=4), bs=32),
+        "few": replace(RECIPES["few"], lm=with_epochs(RECIPES["few"], lm=3, clas=0).lm),
         "scratch": with_clas(with_epochs(RECIPES["scratch"], lm=6, clas=4), bs=32, drop_mult=1.0),
     }
 

@@ -173,6 +173,9 @@ RECIPES = {
     ),
 }
 
+# A hundred labels: an epoch is a few steps, and there are more of them.
+RECIPES["few"] = with_clas(RECIPES["small"], phases=(*gradual(groups=5, epochs=5)[:-1], Phase(epochs=20, lr=4e-3)))
+
 # The general-domain language model (paper, section 3.1).
 PRETRAINING = {
     "paper": LMRecipe(lm=Training((Phase(epochs=10, lr=4e-3, decay=1.0, schedule="one_cycle"),))),
