@@ -20,7 +20,7 @@ from experiments.trec import Trec
 from ulmfit_exp.experiment import parse, run
 
 ROOT = Path(__file__).parents[1]
-MODULES = ("sfu", "dbpedia", "squad", "trec", "imdb", "pretrain")
+MODULES = ("sfu", "dbpedia", "squad", "trec", "imdb", "own_csv", "pretrain")
 
 
 def record(settings) -> dict:

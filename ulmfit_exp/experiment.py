@@ -74,11 +74,11 @@ class Command(ABC):
         """What the figures hang on, as JSON. Of a folder or file elsewhere on this machine, only its name."""
         settings = {k: v for k, v in asdict(self).items() if k not in WHERE}
         settings["recipe"]["pretrained"] = ",".join(map(_here, self.recipe.pretrained.split(",")))
-        return settings | ({"corpus": _here(settings["corpus"])} if "corpus" in settings else {})
+        return settings | {k: _here(settings[k]) for k in ("corpus", "csv", "unlabelled") if settings.get(k)}
 
 
-def _here(path: str) -> str:
-    return Path(path).name if Path(path).is_absolute() or ".." in Path(path).parts else path
+def _here(path: str | Path) -> str:
+    return Path(path).name if Path(path).is_absolute() or ".." in Path(path).parts else str(path)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
+from pathlib import Path
 
 import pandas as pd
 from tqdm.auto import tqdm
@@ -56,6 +57,16 @@ class Corpus:
         seen = set(labelled.loc[labelled["split"] == "train", "label"])
         if unseen := sorted(set(labelled["label"]) - seen):
             raise DataError(f"{self.name}: class {unseen[0]!r} has no training example")
+
+    @classmethod
+    def from_csv(cls, path: str | Path, text_col: str | tuple[str, ...] = (), label_col: str | None = None, **options):
+        """Your own table or folder of texts, with a note of what was found; options as of `table.load`."""
+        from .table import load
+
+        text_cols = (text_col,) if isinstance(text_col, str) else text_col
+        corpus, notes = load(Path(path), text_cols, label_col, **options)
+        print("\n".join(notes))
+        return corpus
 
     @cached_property
     def classes(self) -> list[str]:

@@ -1,0 +1,54 @@
+"""Your own labelled texts: a table in CSV, TSV, JSON lines or Parquet, also compressed, or a folder of texts by class.
+
+    python -m experiments.own_csv --csv reviews.csv --text-col body --label-col stars
+
+Columns that are not named are guessed, and what was found is said first: encoding, delimiter, classes, lengths, copies,
+texts that stand on both sides of a split. The default recipe fits some thousand texts; --recipe few fits a hundred.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from ulmfit_exp.experiment import Experiment, main
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnCsv(Experiment):
+    name: ClassVar[str] = "own_csv"
+
+    csv: Path | None = None
+    """The table, or a folder of CLASS/NAME.txt or SPLIT/CLASS/NAME.txt."""
+    text_col: tuple[str, ...] = ()
+    """Column of the text; several are joined. Default: the one with the longest values."""
+    label_col: str | None = None
+    """Column of the class. Default: one with a name such as label, or the one with the fewest different values."""
+    split_col: str | None = None
+    """Column that says train, valid, test or unlabelled. Default: rows are held out as below."""
+    valid_pct: float = 0.1
+    """Share of the training rows to hold out for validation."""
+    test_pct: float = 0.2
+    """Share of the rows to hold out for the test."""
+    unlabelled: Path | None = None
+    """Another table, of texts for the language model alone."""
+
+    @property
+    def variant(self) -> str:
+        return f"own_csv-{self.csv.name.split('.')[0]}" if self.csv else "own_csv"
+
+    def load(self, data_dir: Path | None):
+        from ulmfit_exp.corpora import table
+        from ulmfit_exp.corpora.corpus import DataError
+        from ulmfit_exp.corpora.files import MINIATURE
+
+        path = MINIATURE / "dbpedia_csv" / "train.csv" if data_dir == MINIATURE else self.csv
+        if path is None:
+            raise DataError("name your table with --csv, or try the bundled one with --miniature")
+        columns = (self.text_col, self.label_col, self.split_col)
+        corpus, notes = table.load(path, *columns, self.valid_pct, self.test_pct, self.unlabelled)
+        print("\n".join(notes), flush=True)
+        return corpus
+
+
+if __name__ == "__main__":
+    main(OwnCsv)

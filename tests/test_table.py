@@ -1,0 +1,144 @@
+"""A user's own table: whatever its format, it is read, told about and split."""
+
+import bz2
+import gzip
+import json
+import lzma
+import zipfile
+from dataclasses import replace
+
+import pytest
+from conftest import FORWARD, QUIET
+
+from experiments.own_csv import OwnCsv
+from ulmfit_exp.corpora.corpus import Corpus, DataError
+from ulmfit_exp.corpora.table import load
+from ulmfit_exp.experiment import run
+
+ROWS = [
+    (f"The {thing} number {i} is naïve, {verb} it said.", label, str(i))
+    for i in range(20)
+    for thing, verb, label in (("phone", "love", "good"), ("kettle", "hate", "bad"))
+]
+HEAD = ("body", "stars", "id")
+
+
+def delimited(rows=ROWS, by=",", head=HEAD) -> str:
+    quoted = [[f'"{cell}"' for cell in row] for row in ([head] if head else []) + rows]
+    return "\n".join(by.join(row) for row in quoted)
+
+
+def zipped(path, data):
+    with zipfile.ZipFile(path, "w") as z:
+        z.writestr("inside.csv", data)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.csv", delimited().encode()),
+        ("a.csv", delimited(by=";").encode("utf-8-sig")),
+        ("a.tsv", delimited(by="\t").encode("cp1252")),
+        ("a.txt", delimited(by="|").encode("utf-16")),
+        ("a.csv.gz", gzip.compress(delimited().encode())),
+        ("a.csv.bz2", bz2.compress(delimited().encode())),
+        ("a.csv.xz", lzma.compress(delimited().encode())),
+        ("a.jsonl", "\n".join(json.dumps(dict(zip(HEAD, row))) for row in ROWS).encode()),
+    ],
+)
+def test_every_format_gives_the_same_corpus(name, data, tmp_path):
+    (tmp_path / name).write_bytes(data)
+    corpus, notes = load(tmp_path / name)
+    assert sorted(corpus.df["text"]) == sorted(text for text, *_ in ROWS)
+    assert corpus.classes == ["bad", "good"] and corpus.name == "a"
+    assert corpus.counts() == {"train": 29, "valid": 3, "test": 8, "unlabelled": 0}
+    assert any("'stars', by its name" in n for n in notes) and any("'body', which has the longest" in n for n in notes)
+
+
+def test_a_zip_and_folders_of_a_class_each(tmp_path):
+    zipped(tmp_path / "a.zip", delimited())
+    assert load(tmp_path / "a.zip")[0].counts()["train"] == 29
+    for text, label, i in ROWS:
+        path = tmp_path / "reviews" / ("test" if int(i) > 15 else "train") / label / f"{i}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    corpus, _ = load(tmp_path / "reviews", split_col="split")
+    assert corpus.counts() == {"train": 29, "valid": 3, "test": 8, "unlabelled": 0} and corpus.classes == [
+        "bad",
+        "good",
+    ]
+
+
+def test_without_a_header_columns_are_counted(tmp_path):
+    (tmp_path / "a.csv").write_text(delimited(head=None))
+    corpus, notes = load(tmp_path / "a.csv")
+    assert corpus.classes == ["bad", "good"] and "no header line" in notes[0]
+
+
+def test_copies_stay_on_one_side_and_are_reported(tmp_path):
+    copies = ROWS + ROWS[:10] + [(ROWS[0][0], "bad", "7")]
+    (tmp_path / "a.csv").write_text(delimited(copies))
+    corpus, notes = load(tmp_path / "a.csv")
+    sides = corpus.df.groupby("text")["split"].nunique()
+    assert (sides == 1).all()
+    assert any("21 rows are copies of another's text, 1 texts with several labels" in n for n in notes)
+    named = [(*row, "test" if i < 5 else "train") for i, row in enumerate(copies)]
+    (tmp_path / "b.csv").write_text(delimited(named, head=(*HEAD, "part")))
+    _, notes = load(tmp_path / "b.csv", split_col="part")
+    assert any("5 test texts stand in train as well, 1 of them with another label" in n for n in notes)
+
+
+def test_rows_that_cannot_be_used_are_left_out_and_told(tmp_path):
+    rows = [*ROWS, ("", "good", "1"), (" ", "bad", "2"), ("alone of its kind", "odd", "3"), ("no label", "", "4")]
+    (tmp_path / "a.csv").write_text(delimited(rows))
+    corpus, notes = load(tmp_path / "a.csv")
+    assert corpus.counts()["unlabelled"] == 2 and corpus.classes == ["bad", "good"]
+    assert any("rows without a text: 2" in n for n in notes) and any("'odd' (1 rows)" in n for n in notes)
+
+
+def test_several_text_columns_and_a_table_without_labels(tmp_path):
+    (tmp_path / "a.csv").write_text(delimited())
+    (tmp_path / "more.csv").write_text(delimited([(f"unseen {i}", "", "") for i in range(9)]))
+    corpus, _ = load(tmp_path / "a.csv", ("body", "id"), "stars", unlabelled=tmp_path / "more.csv")
+    assert corpus.counts()["unlabelled"] == 9 and corpus.df["text"][0].endswith("said.\n0")
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "says"),
+    [
+        ("", {}, "empty"),
+        ('"text","label"\n"a, b","x"\n"c"\n', {}, "line 3: 1 columns, but the first line has 2"),
+        (delimited(), {"label_col": "nothing"}, "no column 'nothing'; it has 'body', 'stars', 'id'"),
+        (delimited(), {"split_col": "id"}, "unknown split '0'"),
+        (delimited(), {"test_pct": 1.5}, "1.5 is no share"),
+        (delimited([(t, "one", i) for t, _, i in ROWS]), {"label_col": "stars"}, "fewer than two classes"),
+        (delimited([(t, t, t) for t, _, _ in ROWS], head=("a", "b", "c")), {}, "--label-col"),
+    ],
+)
+def test_bad_tables_get_one_clear_error(content, options, says, tmp_path):
+    (tmp_path / "a.csv").write_text(content)
+    with pytest.raises(DataError, match=says):
+        load(tmp_path / "a.csv", **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"), [("a.csv.gz", b"no gzip"), ("a.zip", b"no zip"), ("a.jsonl", b'{"a": 1}\nno')]
+)
+def test_damaged_files_get_one_clear_error(name, data, tmp_path):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(DataError, match=name):
+        load(tmp_path / name)
+    with pytest.raises(DataError, match="there is no file"):
+        load(tmp_path / "absent.csv")
+
+
+def test_from_csv_to_a_record(tmp_path, capsys):
+    (tmp_path / "mine.csv").write_text(delimited())
+    corpus = Corpus.from_csv(tmp_path / "mine.csv", text_col="body", label_col="stars")
+    assert corpus.counts()["train"] == 29 and "classes: 2" in capsys.readouterr().out
+    settings = OwnCsv(csv=tmp_path / "mine.csv", recipe=FORWARD, home=tmp_path / "home", **QUIET)
+    record = json.loads(run(settings).read_text())
+    assert record["settings"]["csv"] == "mine.csv" and str(tmp_path) not in json.dumps(record)
+    assert record["corpus"]["name"] == "mine" and record["test"]["n"] == 8
+    mini = replace(settings, csv=None, miniature=True)
+    assert len(json.loads(run(mini).read_text())["corpus"]["classes"]) == 14
