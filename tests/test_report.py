@@ -22,6 +22,8 @@ def record(fold=0, seed=0, error=0.1, **settings) -> dict:
         "test": part,
         "directions": {d: {"valid": part, "test": part} for d in ("forward", "backward")},
         "baseline": {"method": "TF-IDF + logistic regression", "valid_error": 0.2, "error": 0.25},
+        "interval": [0.04, 0.2],
+        "calibration": {"temperature": 1.5, "test ece": {"before": 0.1, "after": 0.03}},
         "paper": 3.6,
     }
 
@@ -35,7 +37,18 @@ def test_folds_and_seeds_are_one_row_with_mean_and_deviation_and_other_settings_
 
 def test_the_table_of_a_run_sets_ours_beside_the_baseline_and_the_paper():
     shown = table(record(error=0.125))
-    for part in ("12.50", "forward alone", "TF-IDF", "25.00", "the paper", "3.60", "80 test texts"):
+    for part in (
+        "12.50",
+        "forward alone",
+        "TF-IDF",
+        "25.00",
+        "the paper",
+        "3.60",
+        "80 test texts",
+        "between 4.0 and 20.0",
+        "too few",
+        "1.50",
+    ):
         assert part in shown
 
 

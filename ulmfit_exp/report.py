@@ -9,6 +9,9 @@ import pandas as pd
 
 from .store import Stage
 
+TOO_FAR = 2
+"""Points of error; a test set that tells only greater differences apart is called small."""
+
 
 def stage_line(stage: Stage) -> None:
     """Say that a stage is there."""
@@ -58,11 +61,22 @@ def record(settings, run, stages: dict[str, Stage], figures: dict) -> dict:
 
 def classified(run, stages: dict[str, Stage]) -> dict:
     """The figures of an experiment: its corpus, and errors and losses of ours and of the baseline."""
-    figures = stages["eval"].info["figures"]
+    done = stages["eval"].info
+    figures, calibrated = done["figures"], done["calibrated"]
     return {
         "corpus": {"rows": run.corpus.counts(), "classes": run.corpus.classes},
         "valid": {k: figures["mean"]["valid"][k] for k in ("error", "loss")},
         "test": figures["mean"]["test"],
+        "interval": done["interval"],
+        "per_class": done["per_class"],
+        "calibration": {
+            "temperature": done["temperature"],
+            **{
+                f"{split} {k}": {"before": figures["mean"][split][k], "after": calibrated[split][k]}
+                for split in ("valid", "test")
+                for k in ("loss", "ece")
+            },
+        },
         "directions": {d: f for d, f in figures.items() if d != "mean"},
         "baseline": {k: v for k, v in stages["baseline"].info.items() if k not in ("seconds", "by")},
     }
@@ -80,7 +94,20 @@ def table(record: dict) -> str:
     if record["paper"] is not None:
         lines.append(["the paper (full size, pretrained)", "", f"{record['paper']:.2f}"])
     title = f"{record['corpus']['name']}: error in %, {record['test']['n']:,} test texts"
-    return f"\n{title}\n" + pd.DataFrame(lines, columns=["", "valid", "test"]).to_string(index=False)
+    shown = f"\n{title}\n" + pd.DataFrame(lines, columns=["", "valid", "test"]).to_string(index=False)
+    return f"{shown}\n\n{certainty(record)}"
+
+
+def certainty(record: dict) -> str:
+    """How sure the test error and the probabilities are, in words."""
+    (low, high), n, c = record["interval"], record["test"]["n"], record["calibration"]
+    apart = 100 * 1.96 * (2 * (low + high) / 2 * (1 - (low + high) / 2) / n) ** 0.5
+    text = f"test error between {100 * low:.1f} and {100 * high:.1f} (95 % interval)"
+    if apart > TOO_FAR:
+        text += f"; {n:,} test texts are too few to tell recipes apart that differ by less than {apart:.0f} points"
+    before, after = (100 * c["test ece"][k] for k in ("before", "after"))
+    text += f"\nconfidence is off by {before:.1f} points on test, and by {after:.1f} at a temperature of "
+    return f"{text}{c['temperature']:.2f}, fitted on valid"
 
 
 def perplexity_table(record: dict) -> str:

@@ -11,7 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from fastai.text.all import Callback, set_seed
-from sklearn.metrics import log_loss
+from scipy.optimize import minimize_scalar
+from scipy.special import softmax
+from scipy.stats import binomtest
+from sklearn.metrics import log_loss, precision_recall_fscore_support
 
 from . import learners, machine, store
 from .baselines import CHOICES, tfidf
@@ -24,6 +27,8 @@ from .tokens import TOKENIZER, Tokens, clas_dl, dls_clas, dls_lm, encode, lm_dl,
 from .tracking import Mode, Tracker
 from .training import Progress, quiet, train
 
+FIGURES = 2
+"""What an evaluation holds; raise it when that changes."""
 COUNTED = (
     "a token is a word or a mark (xxbos, xxmaj, ...) of fastai's rules and spaCy; a word out of the vocabulary is the "
     "token xxunk, predicted like the others. Not comparable with figures by another count"
@@ -68,7 +73,8 @@ class Run:
             else:
                 plan["perplexity"] = ("perplexity", {"lm": lm, "wikitext-2": self.wikitext and self.wikitext.digest})
         if isinstance(self.corpus, Corpus):
-            plan["eval"] = ("eval", {"classifiers": {d: store.name(*plan[f"clas {d}"]) for d in self.directions}})
+            classifiers = {d: store.name(*plan[f"clas {d}"]) for d in self.directions}
+            plan["eval"] = ("eval", {"classifiers": classifiers, "figures": FIGURES})
         return plan
 
     def _into_tokens(self) -> dict:
@@ -249,6 +255,8 @@ def evaluate(run: Run) -> Stage:
         probs["mean"] = sum(probs.values()) / len(probs)
         where = {s: (rows["split"] == s).to_numpy() for s in ("valid", "test")}
         figures = {d: {s: _figures(p[at], truth[at]) for s, at in where.items()} for d, p in probs.items()}
+        temperature = fitted_temperature(probs["mean"][where["valid"]], truth[where["valid"]])
+        cooled = tempered(probs["mean"], temperature)
         table = pd.DataFrame(probs["mean"], index=rows.index, columns=[f"p {c}" for c in run.corpus.classes])
         predicted = probs["mean"].argmax(axis=1)
         table.insert(0, "split", rows["split"])
@@ -265,9 +273,39 @@ def evaluate(run: Run) -> Stage:
             run.corpus.classes,
         )
         track.finish({f"{s}/{k}": v for s, f in figures["mean"].items() for k, v in f.items()})
-        return {"figures": figures, "wandb": track.path}
+        return {
+            "figures": figures,
+            "temperature": temperature,
+            "calibrated": {s: _figures(cooled[at], truth[at]) for s, at in where.items()},
+            "interval": binomtest(int((predicted != truth)[test].sum()), int(test.sum())).proportion_ci(
+                method="wilson"
+            ),
+            "per_class": _per_class(predicted[test], truth[test], run.corpus.classes),
+            "wandb": track.path,
+        }
 
     return run.stage("eval", work)
+
+
+def fitted_temperature(probs: np.ndarray, truth: np.ndarray) -> float:
+    """The temperature at which probabilities `n x classes` have the lowest loss (Guo et al. 2017)."""
+
+    def loss(log_t: float) -> float:
+        return log_loss(truth, tempered(probs, np.exp(log_t)), labels=range(probs.shape[1]))
+
+    return round(float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x)), 4)
+
+
+def tempered(probs: np.ndarray, temperature: float) -> np.ndarray:
+    """Probabilities `n x classes` at another temperature: above 1 less sure, below 1 more."""
+    return softmax(np.log(np.maximum(probs, 1e-30)) / temperature, axis=1)
+
+
+def _per_class(predicted: np.ndarray, truth: np.ndarray, classes: list[str]) -> dict[str, dict]:
+    scores = precision_recall_fscore_support(truth, predicted, labels=range(len(classes)), zero_division=0)
+    return {
+        c: {"precision": round(p, 4), "recall": round(r, 4), "n": int(n)} for c, p, r, _, n in zip(classes, *scores)
+    }
 
 
 def _predict(run: Run, direction: str, folder: Path) -> np.ndarray:
@@ -286,7 +324,22 @@ def _predict(run: Run, direction: str, folder: Path) -> np.ndarray:
 def _figures(probs: np.ndarray, truth: np.ndarray) -> dict:
     right = int((probs.argmax(axis=1) == truth).sum())
     loss = log_loss(truth, probs / probs.sum(axis=1, keepdims=True), labels=range(probs.shape[1]))
-    return {"error": 1 - right / len(truth), "accuracy": right / len(truth), "loss": float(loss), "n": len(truth)}
+    error = 1 - right / len(truth)
+    return {
+        "error": error,
+        "accuracy": right / len(truth),
+        "loss": float(loss),
+        "ece": _ece(probs, truth),
+        "n": len(truth),
+    }
+
+
+def _ece(probs: np.ndarray, truth: np.ndarray, bins: int = 10) -> float:
+    """Expected calibration error: how far confidence is from accuracy, over ten bins of confidence."""
+    sure, right = probs.max(axis=1), probs.argmax(axis=1) == truth
+    place = np.minimum((sure * bins).astype(int), bins - 1)
+    gaps = [abs((sure - right)[place == b].sum()) for b in range(bins)]
+    return float(sum(gaps) / len(truth))
 
 
 def baseline(run: Run) -> Stage:
