@@ -180,7 +180,7 @@ def run(settings: Command) -> Path:
     """Run every stage, reusing what is finished; write and show the record. Returns the path of `result.json`."""
     settings, this = prepare(settings)
 
-    from . import report, stages
+    from . import predict, report, stages
     from .store import writable, write_json
 
     done = stages.run_all(this, report.stage_line)
@@ -188,6 +188,7 @@ def run(settings: Command) -> Path:
     path = result(settings, this)
     with writable(settings.home):
         path.parent.mkdir(parents=True, exist_ok=True)
+        predict.keep(this, path.parent)
         write_json(path, record)
     print(settings.table(record))
     print(report.how_to_look(record, settings.home))

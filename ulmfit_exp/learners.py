@@ -12,11 +12,13 @@ from fastai.text.all import (
     LMLearner,
     Module,
     SentenceEncoder,
+    SequentialRNN,
     TextDataLoaders,
     TextLearner,
     dropout_mask,
     error_rate,
     get_language_model,
+    get_text_classifier,
     language_model_learner,
     noop,
     text_classifier_learner,
@@ -64,11 +66,22 @@ def clas_learner(dls: TextDataLoaders, n_out: int, recipe: Recipe, precision: st
         metrics=error_rate,
         **_common(recipe.clas, precision, path),
     )
-    encoder, head = learn.model
-    learn.model[0] = BatchFreeEncoder(encoder.bptt, encoder.module, encoder.pad_idx, encoder.max_len)
-    learn.model[1] = ConcatPoolClassifier(head.layers)
-    learn.model.to(dls.device)
+    _batch_free(learn.model).to(dls.device)
     return learn
+
+
+def classifier(vocab_sz: int, n_out: int, recipe: Recipe) -> SequentialRNN:
+    """A classifier without a learner, to predict with."""
+    config = fastai_config(recipe.model)
+    sizes = {"seq_len": recipe.seq_len, "max_len": recipe.max_len}
+    return _batch_free(get_text_classifier(AWD_LSTM, vocab_sz, n_out, config=config, **sizes))
+
+
+def _batch_free(model: SequentialRNN) -> SequentialRNN:
+    encoder, head = model
+    model[0] = BatchFreeEncoder(encoder.bptt, encoder.module, encoder.pad_idx, encoder.max_len)
+    model[1] = ConcatPoolClassifier(head.layers)
+    return model
 
 
 def _common(training: Training, precision: str, path: Path) -> dict:

@@ -104,7 +104,7 @@ class Documents:
             suffix = path.with_suffix("").suffix if path.suffix in OPENERS else path.suffix
             table = suffix in (".csv", ".tsv")
             lines = io.TextIOWrapper(unpacked, encoding="utf-8-sig", newline="" if table else None)
-            texts = _csv(lines, path, self.text_col, suffix) if table else self._lines(lines, path, suffix)
+            texts = csv_texts(lines, path, self.text_col, suffix) if table else self._lines(lines, path, suffix)
             before = 0
             for text in texts:
                 yield text, _split(path.name)
@@ -116,7 +116,7 @@ class Documents:
         first = next(lines, "")
         lines = chain([first], lines)
         if suffix in (".jsonl", ".json", ".ndjson") or (not suffix and first.startswith("{")):
-            return _json(lines, path, self.text_col)
+            return json_texts(lines, path, self.text_col)
         if first.startswith("<doc "):
             return _wikiextractor(lines)
         return _wikitext("".join(lines)) if suffix == ".tokens" else _plain(lines)
@@ -128,7 +128,7 @@ def _split(name: str) -> str | None:
     return found and found[1]
 
 
-def _json(lines: Iterable[str], path: Path, field: str) -> Iterator[str]:
+def json_texts(lines: Iterable[str], path: Path, field: str) -> Iterator[str]:
     for n, line in enumerate(lines, 1):
         try:
             text = json.loads(line)[field] if line.strip() else ""
@@ -139,7 +139,7 @@ def _json(lines: Iterable[str], path: Path, field: str) -> Iterator[str]:
         yield text
 
 
-def _csv(lines: Iterable[str], path: Path, column: str, suffix: str) -> Iterator[str]:
+def csv_texts(lines: Iterable[str], path: Path, column: str, suffix: str) -> Iterator[str]:
     csv.field_size_limit(sys.maxsize)
     rows = csv.reader(lines, delimiter="\t" if suffix == ".tsv" else ",")
     if column.isdecimal():

@@ -1,0 +1,87 @@
+"""A finished run predicts: what its evaluation said, in any batch, after a move, from any kind of file."""
+
+import gzip
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import QUICK
+
+from ulmfit_exp import predict
+from ulmfit_exp.corpora.corpus import DataError
+from ulmfit_exp.experiment import prepare, run
+from ulmfit_exp.stages import tempered
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def finished(sfu):
+    settings = replace(sfu, recipe=QUICK)  # both directions
+    return settings, run(settings).parent
+
+
+def test_it_says_what_the_evaluation_said_wherever_the_folder_lies(finished, tmp_path):
+    settings, folder = finished
+    record = json.loads((folder / "result.json").read_text())
+    evaluated = pd.read_csv(settings.home / record["stages"][-1]["path"] / "predictions.csv", index_col="row")
+    _, this = prepare(settings)
+    shutil.copytree(folder, tmp_path / "moved")
+    shutil.rmtree(settings.home)
+    predictor = predict.load(tmp_path / "moved")
+    said = predictor.predict(this.corpus.df.loc[evaluated.index, "text"])
+    expected = tempered(evaluated[["p no", "p yes"]].to_numpy(), record["calibration"]["temperature"])
+    assert np.allclose(said[["p no", "p yes"]], expected, atol=1e-5)
+    assert (said["class"] == evaluated["predicted"].to_numpy()).all()
+    assert (said["confidence"] == said[["p no", "p yes"]].max(axis=1)).all()
+
+
+def test_a_text_has_the_same_probabilities_alone_and_in_any_batch(finished, monkeypatch):
+    predictor = predict.load(finished[1])
+    texts = ["Fine.", "A kettle that boils, and boils, and boils. " * 30, "", "naïve 🙂 ‏שלום", "bad " * 200, "x" * 5000]
+    together = predictor.probabilities(texts)
+    assert np.allclose(together.sum(axis=1), 1)
+    assert np.allclose(together, np.vstack([predictor.probabilities([t]) for t in texts]), atol=1e-6)
+    monkeypatch.setattr(predict, "TOKENS", 300)
+    assert np.allclose(together[::-1], predictor.probabilities(texts[::-1]), atol=1e-6)
+
+
+def cli(*args, **kwargs):
+    command = [sys.executable, "-m", "ulmfit_exp.predict", *args]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, **kwargs)
+
+
+def test_the_command_reads_files_and_standard_input(finished, tmp_path):
+    folder, texts = finished[1], ["A fine, fine book.", 'It "broke", twice', "=1+1"]
+    pd.DataFrame({"id": range(3), "body": texts}).to_csv(tmp_path / "texts.csv", index=False)
+    with gzip.open(tmp_path / "texts.jsonl.gz", "wt") as f:
+        f.writelines(json.dumps({"body": t}) + "\n" for t in texts)
+    tables = []
+    for name in ("texts.csv", "texts.jsonl.gz"):
+        done = cli(folder, tmp_path / name, "--text-col", "body", "--out", tmp_path / "out.csv")
+        assert done.returncode == 0, done.stderr
+        tables.append((tmp_path / "out.csv").read_text())
+    piped = cli(folder, "-", input="\n".join(texts) + "\n")
+    assert piped.returncode == 0, piped.stderr
+    assert tables[0] == tables[1] == piped.stdout
+    assert len(tables[0].splitlines()) == 4 and tables[0].startswith("class,confidence,p no,p yes\n")
+
+
+def test_what_cannot_predict_says_so(finished, tmp_path):
+    with pytest.raises(DataError, match=r"no result.json"):
+        predict.load(tmp_path)
+    done = cli(finished[1], tmp_path / "absent.csv")
+    assert done.returncode == 1 and done.stderr.startswith("error: there is no file")
+    (finished[1] / "classifier" / "backward" / "vocab.json").unlink()
+    with pytest.raises(DataError, match=r"vocab.json"):
+        predict.load(finished[1])
+
+
+def test_a_label_that_a_spreadsheet_would_run_is_quoted():
+    assert [predict.harmless(c) for c in ("=cmd()", "+1", "@x", "good", "-")] == ["'=cmd()", "'+1", "'@x", "good", "'-"]

@@ -1,0 +1,190 @@
+"""A finished run's classifier on new texts.
+
+python -m ulmfit_exp.predict runs/runs/NAME texts.csv --text-col body --out predictions.csv
+echo "A fine book." | python -m ulmfit_exp.predict runs/runs/NAME -
+
+CSV, TSV, JSON lines, or plain text with a text a line; also .gz .bz2 .xz. A row for each text in its order: class,
+confidence, the probability of each class. The run's folder may have been moved or copied from another machine.
+"""
+
+import csv
+import io
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+import tyro
+from tqdm.auto import tqdm
+
+from . import learners
+from .corpora.corpus import DataError
+from .corpora.documents import OPENERS, csv_texts, json_texts
+from .corpora.files import readable
+from .recipe import DIRECTIONS, Model, Recipe, recipe_from
+from .stages import tempered
+from .tokens import words
+from .training import PAD
+
+if TYPE_CHECKING:
+    from .stages import Run
+
+FILES = ("model.safetensors", "vocab.json")
+AT_ONCE = 2_000
+"""Texts read before they are sorted by length."""
+TOKENS = 16_000
+"""Of a batch, padding counted in."""
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Classifiers of one or both directions, with their temperature."""
+
+    classes: list[str]
+    parts: dict[str, tuple[torch.nn.Module, dict[str, int]]]
+    """Model and word -> id, for each direction."""
+    temperature: float
+
+    def probabilities(self, texts: list[str]) -> np.ndarray:
+        """`texts x classes`, float64: the mean of the directions at the temperature, whatever the batch."""
+        split = [words(text) for text in texts]
+        means = [_probabilities(*part, split, direction == "backward") for direction, part in self.parts.items()]
+        return tempered(sum(means) / len(means), self.temperature)
+
+    def predict(self, texts: Iterable[str]) -> pd.DataFrame:
+        """A row a text: `class`, `confidence`, and `p CLASS` for each class."""
+        probs = self.probabilities(list(texts))
+        table = pd.DataFrame(probs, columns=[f"p {c}" for c in self.classes])
+        table.insert(0, "class", [self.classes[i] for i in probs.argmax(axis=1)])
+        table.insert(1, "confidence", probs.max(axis=1))
+        return table
+
+
+def keep(run: "Run", folder: Path) -> None:
+    """Put a finished run's classifiers beside its record, so that the folder alone can predict."""
+    for stage in (name for name in run.plan if name.startswith("clas ")):
+        target = folder / "classifier" / stage.removeprefix("clas ")
+        target.mkdir(parents=True, exist_ok=True)
+        for name in FILES:
+            source = run.path(stage) / name
+            (target / name).unlink(missing_ok=True)
+            try:
+                os.link(source, target / name)  # costs no room
+            except OSError:
+                shutil.copy2(source, target / name)
+
+
+def load(folder: Path) -> Predictor:
+    """The predictor of a finished run. Raises `DataError`."""
+    folder = Path(folder)
+    folder = folder.parent if folder.name == "result.json" else folder
+    if not (folder / "result.json").is_file():
+        raise DataError(f"{folder} is not the folder of a finished run: it has no result.json")
+    record = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    if "calibration" not in record:
+        raise DataError(f"{folder} is no run of a classifier, or one of an older version: run it again")
+    recipe = replace(recipe_from(record["settings"]["recipe"]), model=Model(**record["model"]))
+    classes = record["corpus"]["classes"]
+    parts = {d: _load(folder / "classifier" / d, len(classes), recipe) for d in DIRECTIONS[recipe.direction]}
+    return Predictor(classes, parts, record["calibration"]["temperature"])
+
+
+def _load(folder: Path, n_out: int, recipe: Recipe) -> tuple[torch.nn.Module, dict[str, int]]:
+    for name in FILES:
+        if not (folder / name).is_file():
+            raise DataError(f"there is no {folder / name}")
+    vocab = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+    model = learners.classifier(len(vocab), n_out, recipe)
+    learners.load_model(model, str(folder / "model.safetensors"))
+    return model.eval(), {word: i for i, word in enumerate(vocab)}
+
+
+@torch.no_grad()
+def _probabilities(model, ids_of: dict[str, int], texts: list[list[str]], backwards: bool) -> np.ndarray:
+    """`texts x classes` of one direction, in float32's arithmetic: bf16's would hang on the batch."""
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    found: dict[int, np.ndarray] = {}
+    while order:
+        size = max(1, TOKENS // max(1, len(texts[order[-1]])))
+        batch, order = order[-size:], order[:-size]
+        ids = torch.full((len(batch), len(texts[batch[-1]])), PAD)
+        for row, i in enumerate(batch):
+            text = texts[i][::-1] if backwards else texts[i]
+            ids[row, : len(text)] = torch.tensor([ids_of.get(word, 0) for word in text])
+        found |= dict(zip(batch, model(ids)[0].double().softmax(dim=1).numpy()))
+    return np.stack([found[i] for i in range(len(texts))])
+
+
+def main(
+    run: tyro.conf.Positional[Path],
+    texts: tyro.conf.Positional[str],
+    out: Path | None = None,
+    text_col: str = "text",
+) -> None:
+    """Predict the classes of texts.
+
+    Args:
+        run: Folder of a finished run, or its result.json.
+        texts: A file, or - for standard input, a text a line.
+        out: Where to write; default: standard output.
+        text_col: Column or field of the text; a number counts the columns, from 0, of a CSV without header.
+    """
+    try:
+        predictor = load(run)
+        with open(out, "w", newline="", encoding="utf-8") if out else open(1, "w", newline="", closefd=False) as target:
+            rows = csv.writer(target)
+            rows.writerow(["class", "confidence", *(harmless(f"p {c}") for c in predictor.classes)])
+            for table in _tables(predictor, texts, text_col):
+                table["class"] = table["class"].map(harmless)
+                rows.writerows([row[0], *(f"{p:.6g}" for p in row[1:])] for row in table.itertuples(index=False))
+                target.flush()
+    except BrokenPipeError:
+        sys.exit(1)
+    except (DataError, OSError) as e:
+        sys.exit(f"error: {e}")
+
+
+def harmless(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+
+
+def _tables(predictor: Predictor, texts: str, text_col: str) -> Iterator[pd.DataFrame]:
+    if texts == "-":
+        for line in sys.stdin:
+            yield predictor.predict([line.rstrip("\n")])
+        return
+    path = Path(texts)
+    if not path.is_file():
+        raise DataError(f"there is no file {path}")
+    size = path.stat().st_size
+    with readable(path), open(path, "rb") as raw, tqdm(total=size, unit="B", unit_scale=True, disable=None) as bar:
+        rows = _texts(raw, path, text_col)
+        while chunk := list(islice(rows, AT_ONCE)):
+            yield predictor.predict(chunk)
+            bar.update((size if raw.closed else raw.tell()) - bar.n)  # at the end the reader has closed it
+
+
+def _texts(raw, path: Path, text_col: str) -> Iterator[str]:
+    """The texts of an open file, one after the other."""
+    unpacked = OPENERS[path.suffix](raw) if path.suffix in OPENERS else raw
+    suffix = path.with_suffix("").suffix if path.suffix in OPENERS else path.suffix
+    table = suffix in (".csv", ".tsv")
+    lines = io.TextIOWrapper(unpacked, encoding="utf-8-sig", newline="" if table else None)
+    if table:
+        return csv_texts(lines, path, text_col, suffix)
+    return (
+        json_texts(lines, path, text_col) if suffix in (".jsonl", ".ndjson") else (line.rstrip("\n") for line in lines)
+    )
+
+
+if __name__ == "__main__":
+    tyro.cli(main, description=__doc__)
