@@ -10,8 +10,6 @@ import json
 import os
 import sys
 import tempfile
-from dataclasses import fields
-from importlib import import_module
 from pathlib import Path
 from statistics import stdev
 from typing import Literal
@@ -19,22 +17,10 @@ from typing import Literal
 import tyro
 
 from ulmfit_exp.corpora.corpus import DataError
-from ulmfit_exp.experiment import Command, run
-from ulmfit_exp.recipe import recipe_from
+from ulmfit_exp.experiment import run, settings_of
 
 RESULTS = Path(__file__).parents[1] / "experiments" / "results"
 ABOUT = ("commit", "versions", "machine")
-
-
-def settings_of(record: dict, **where) -> Command:
-    """The settings that a record was made with."""
-    module = import_module(f"experiments.{record['experiment']}")
-    command = next(c for c in vars(module).values() if getattr(c, "name", None) == record["experiment"])
-    known = {f.name for f in fields(command)}
-    if unknown := set(record["settings"]) - known:
-        sys.exit(f"error: the record has settings that this commit does not know: {', '.join(sorted(unknown))}")
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in record["settings"].items()}
-    return command(**{**values, "recipe": recipe_from(values["recipe"]), **where})
 
 
 def figures(record: dict) -> dict[str, float]:

@@ -7,6 +7,7 @@ import os
 import sys
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, fields, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -167,6 +168,20 @@ def parse(command: type[Command], args: list[str]) -> Command:
         description=module.__doc__,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
+
+
+def settings_of(record: dict, **where) -> Command:
+    """The settings that a record was made with; `where` has those that say where. Raises `DataError`."""
+    from .corpora.corpus import DataError
+    from .recipe import recipe_from
+
+    module = import_module(f"experiments.{record['experiment']}")
+    command = next(c for c in vars(module).values() if getattr(c, "name", None) == record["experiment"])
+    if unknown := set(record["settings"]) - {f.name for f in fields(command)}:
+        raise DataError(f"the record has settings that this commit does not know: {', '.join(sorted(unknown))}")
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in record["settings"].items()}
+    paths = {k: Path(values[k]) for k in ("csv", "unlabelled") if values.get(k)}
+    return command(**{**values, **paths, "recipe": recipe_from(values["recipe"]), **where})
 
 
 def data_directory() -> Path | None:

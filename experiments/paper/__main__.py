@@ -17,6 +17,7 @@ from typing import Literal
 import tyro
 
 from experiments.paper.base import DATA, miniature_of, replicates
+from ulmfit_exp.experiment import settings_of
 
 NAMES = ("table2", "table3", "table4", "table5", "table6", "table7", "figure3", "figure4", "directions")
 RECORDS = Path(__file__).parents[1] / "results"
@@ -46,19 +47,14 @@ def cells(
 
 def recorded(name: str, folder: Path = RECORDS, data: tuple[str, ...] = (), recipe: str = "small") -> list[tuple]:
     """The cells of a table or figure with a record of the same settings, in any precision; and that."""
-    records = {_key(r["experiment"], r["settings"]): r for r in map(_read, sorted(folder.glob("*.json")))}
+    records = [_read(path) for path in sorted(folder.glob("*.json"))]
+    by_settings = {settings_of(r, precision="auto"): r for r in records}
     found = cells(name, data or module(name).DATA, MOST_SEEDS, recipe=recipe)
-    keys = [(cell, _key(cell.settings.name, cell.settings.settings())) for cell in found]
-    return [(cell, records[key]) for cell, key in keys if key in records]
+    return [(cell, by_settings[cell.settings]) for cell in found if cell.settings in by_settings]
 
 
 def _read(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _key(experiment: str, settings: dict) -> str:
-    what = {k: v for k, v in settings.items() if k != "precision"}
-    return json.dumps([experiment, what], sort_keys=True)
 
 
 def write(name: str, results: list[tuple], folder: Path) -> str:
