@@ -34,7 +34,7 @@ class Dbpedia(Experiment):
     # 10,000 texts and more: fewer passes do, of larger batches
     recipes: ClassVar[dict[str, Recipe]] = RECIPES | {
         "small": with_clas(with_epochs(RECIPES["small"], lm=3, clas=4), bs=32),
-        "few": replace(RECIPES["few"], lm=with_epochs(RECIPES["few"], lm=3, clas=0).lm),
+        **{k: replace(RECIPES[k], lm=with_epochs(RECIPES[k], lm=3, clas=0).lm) for k in ("few", "features")},
         "scratch": with_clas(with_epochs(RECIPES["scratch"], lm=6, clas=4), bs=32, drop_mult=1.0),
     }
 

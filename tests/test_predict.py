@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from conftest import QUICK
 
-from ulmfit_exp import predict
+from ulmfit_exp import features, predict
 from ulmfit_exp.corpora.corpus import DataError
 from ulmfit_exp.experiment import prepare, run
 from ulmfit_exp.stages import tempered
@@ -48,7 +48,7 @@ def test_a_text_has_the_same_probabilities_alone_and_in_any_batch(finished, monk
     together = predictor.probabilities(texts)
     assert np.allclose(together.sum(axis=1), 1)
     assert np.allclose(together, np.vstack([predictor.probabilities([t]) for t in texts]), atol=1e-6)
-    monkeypatch.setattr(predict, "TOKENS", 300)
+    monkeypatch.setattr(features, "TOKENS", 300)
     assert np.allclose(together[::-1], predictor.probabilities(texts[::-1]), atol=1e-6)
 
 

@@ -90,9 +90,11 @@ class Experiment(Command):
     paper: ClassVar[float | None] = None
     """The paper's test error in % on this data, where it has one."""
 
-    recipe_name: Annotated[Literal["paper", "small", "few", "scratch", "tiny"], tyro.conf.arg(name="recipe")] = "small"
-    """Recipe to start from (with --miniature: tiny); few is for a hundred labels. Its fields are the --recipe.… options
-    below."""
+    recipe_name: Annotated[
+        Literal["paper", "small", "few", "features", "scratch", "tiny"], tyro.conf.arg(name="recipe")
+    ] = "small"
+    """Recipe to start from (with --miniature: tiny); few is for a hundred labels; features trains no classifier. Its
+    fields are the --recipe.… options below."""
     recipe: Recipe = RECIPES["small"]
     miniature: bool = False
     """Run on the bundled hand-written texts: no data, no network, a minute."""

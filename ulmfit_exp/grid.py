@@ -253,6 +253,7 @@ def _seconds(run: Run, name: str, rates: dict[str, float]) -> float:
         "tokens": (SPLITS, 0.1),
         "lm": (("train", "unlabelled"), sum(p.epochs for p in recipe.lm.phases)),
         "clas": (("train",), sum(p.epochs for p in recipe.clas.phases)),
+        "features": (("train", "valid", "valid", "test"), 0.3),
         "eval": (("valid", "test"), 0.3 * len(run.directions)),
     }[kind]
     tokens = df["text"].str.len()[df["split"].isin(texts)].sum() / CHARACTERS

@@ -15,6 +15,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,10 +30,10 @@ from . import learners
 from .corpora.corpus import DataError
 from .corpora.documents import OPENERS, csv_texts, json_texts
 from .corpora.files import readable
+from .features import in_batches
 from .recipe import DIRECTIONS, Model, Recipe, recipe_from
 from .stages import tempered
 from .tokens import words
-from .training import PAD
 
 if TYPE_CHECKING:
     from .stages import Run
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 FILES = ("model.safetensors", "vocab.json")
 AT_ONCE = 2_000
 """Texts read before they are sorted by length."""
-TOKENS = 16_000
-"""Of a batch, padding counted in."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +54,11 @@ class Predictor:
 
     def probabilities(self, texts: list[str]) -> np.ndarray:
         """`texts x classes`, float64: the mean of the directions at the temperature, whatever the batch."""
-        split = [words(text) for text in texts]
-        means = [_probabilities(*part, split, direction == "backward") for direction, part in self.parts.items()]
-        return tempered(sum(means) / len(means), self.temperature)
+        split, total = [words(text) for text in texts], 0
+        for direction, (model, ids_of) in self.parts.items():  # in float32's arithmetic: bf16's would hang on the batch
+            of_batch = partial(lambda model, ids: model(ids)[0].double().softmax(dim=1), model)
+            total += np.stack(in_batches(split, ids_of, direction == "backward", of_batch))
+        return tempered(total / len(self.parts), self.temperature)
 
     def predict(self, texts: Iterable[str]) -> pd.DataFrame:
         """A row a text: `class`, `confidence`, and `p CLASS` for each class."""
@@ -92,6 +93,8 @@ def load(folder: Path) -> Predictor:
     if "calibration" not in record:
         raise DataError(f"{folder} is no run of a classifier, or one of an older version: run it again")
     recipe = replace(recipe_from(record["settings"]["recipe"]), model=Model(**record["model"]))
+    if recipe.head == "features":
+        raise DataError(f"{folder} is a run of --recipe features, which keeps no classifier to predict with")
     classes = record["corpus"]["classes"]
     parts = {d: _load(folder / "classifier" / d, len(classes), recipe) for d in DIRECTIONS[recipe.direction]}
     return Predictor(classes, parts, record["calibration"]["temperature"])
@@ -105,22 +108,6 @@ def _load(folder: Path, n_out: int, recipe: Recipe) -> tuple[torch.nn.Module, di
     model = learners.classifier(len(vocab), n_out, recipe)
     learners.load_model(model, str(folder / "model.safetensors"))
     return model.eval(), {word: i for i, word in enumerate(vocab)}
-
-
-@torch.no_grad()
-def _probabilities(model, ids_of: dict[str, int], texts: list[list[str]], backwards: bool) -> np.ndarray:
-    """`texts x classes` of one direction, in float32's arithmetic: bf16's would hang on the batch."""
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    found: dict[int, np.ndarray] = {}
-    while order:
-        size = max(1, TOKENS // max(1, len(texts[order[-1]])))
-        batch, order = order[-size:], order[:-size]
-        ids = torch.full((len(batch), len(texts[batch[-1]])), PAD)
-        for row, i in enumerate(batch):
-            text = texts[i][::-1] if backwards else texts[i]
-            ids[row, : len(text)] = torch.tensor([ids_of.get(word, 0) for word in text])
-        found |= dict(zip(batch, model(ids)[0].double().softmax(dim=1).numpy()))
-    return np.stack([found[i] for i in range(len(texts))])
 
 
 def main(

@@ -110,6 +110,8 @@ class Recipe(LMRecipe):
     """Which way texts are read; both is the mean of the two classifiers' probabilities."""
     max_len: int = 1400
     """The classifier pools over at most so many of a text's last tokens."""
+    head: Literal["clas", "features"] = "clas"
+    """clas: the classifier is fine-tuned. features: logistic regression on the language model's states as they are."""
 
 
 def recipe_from(record: dict) -> LMRecipe:
@@ -175,6 +177,9 @@ RECIPES = {
 
 # A hundred labels: an epoch is a few steps, and there are more of them.
 RECIPES["few"] = with_clas(RECIPES["small"], phases=(*gradual(groups=5, epochs=5)[:-1], Phase(epochs=20, lr=4e-3)))
+
+# No fine-tuning of a classifier: the language model as a feature extractor.
+RECIPES["features"] = replace(RECIPES["small"], head="features")
 
 # The general-domain language model (paper, section 3.1).
 PRETRAINING = {

@@ -14,12 +14,15 @@ from fastai.text.all import Callback, set_seed
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 from scipy.stats import binomtest
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, precision_recall_fscore_support
+from sklearn.preprocessing import StandardScaler
 
 from . import learners, machine, store
 from .baselines import CHOICES, tfidf
 from .corpora.corpus import Corpus, DataError
 from .corpora.documents import Documents, open_documents
+from .features import Encoder
 from .pretrained import Pretrained
 from .recipe import LMRecipe, Training
 from .store import Stage
@@ -29,6 +32,7 @@ from .training import Progress, quiet, train
 
 FIGURES = 2
 """What an evaluation holds; raise it when that changes."""
+FEATURE_STRENGTHS = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
 COUNTED = (
     "a token is a word or a mark (xxbos, xxmaj, ...) of fastai's rules and spaCy; a word out of the vocabulary is the "
     "token xxunk, predicted like the others. Not comparable with figures by another count"
@@ -69,11 +73,12 @@ class Run:
             plan[f"lm {d}"] = (f"lm-{d}", self._into_lm(tokens, d))
             lm = store.name(*plan[f"lm {d}"])
             if isinstance(self.corpus, Corpus):
-                plan[f"clas {d}"] = (f"clas-{d}", self._into_classifier(lm))
+                head = self.recipe.head
+                plan[f"{head} {d}"] = (f"{head}-{d}", self._into_classifier(lm))
             else:
                 plan["perplexity"] = ("perplexity", {"lm": lm, "wikitext-2": self.wikitext and self.wikitext.digest})
         if isinstance(self.corpus, Corpus):
-            classifiers = {d: store.name(*plan[f"clas {d}"]) for d in self.directions}
+            classifiers = {d: store.name(*plan[f"{self.recipe.head} {d}"]) for d in self.directions}
             plan["eval"] = ("eval", {"classifiers": classifiers, "figures": FIGURES})
         return plan
 
@@ -96,6 +101,8 @@ class Run:
         }
 
     def _into_classifier(self, lm: str) -> dict:
+        if self.recipe.head == "features":
+            return {"corpus": self.corpus.digest, "lm": lm, "max_len": self.recipe.max_len, "C": FEATURE_STRENGTHS}
         return {
             "corpus": self.corpus.digest,
             "lm": lm,
@@ -223,6 +230,26 @@ def train_classifier(run: Run, direction: str) -> Stage:
     return run.stage(f"clas {direction}", work)
 
 
+def classify_features(run: Run, direction: str) -> Stage:
+    """Logistic regression on the language model's features, its C chosen by the valid loss; valid and test rows."""
+
+    def work(folder: Path) -> dict:
+        print(f"\n{run.corpus.name}: features {direction}", flush=True)
+        encoder = Encoder.load(run.path(f"lm {direction}"), direction=direction, max_len=run.recipe.max_len)
+        train, valid = run.corpus.split("train"), run.corpus.split("valid")
+        scaler = StandardScaler()
+        x = scaler.fit_transform(encoder.transform(train["text"]))
+        x_valid = scaler.transform(encoder.transform(valid["text"]))
+        models = [LogisticRegression(C=c, max_iter=2000).fit(x, train["label"]) for c in FEATURE_STRENGTHS]
+        losses = [log_loss(valid["label"], m.predict_proba(x_valid), labels=run.corpus.classes) for m in models]
+        best = models[int(np.argmin(losses))]
+        rows = run.corpus.split("valid", "test")
+        np.save(folder / "probs.npy", best.predict_proba(scaler.transform(encoder.transform(rows["text"]))))
+        return {"C": best.C}
+
+    return run.stage(f"features {direction}", work)
+
+
 def _clas_learner(run: Run, direction: str, folder: Path):
     r = run.recipe
     dls = dls_clas(run.tokens, run.corpus, r.clas.bs, direction == "backward")
@@ -310,6 +337,8 @@ def _per_class(predicted: np.ndarray, truth: np.ndarray, classes: list[str]) -> 
 
 def _predict(run: Run, direction: str, folder: Path) -> np.ndarray:
     """Probabilities `rows x classes` of the valid and test texts, in the order of the corpus."""
+    if run.recipe.head == "features":
+        return np.load(run.path(f"features {direction}") / "probs.npy")
     recipe, tokens = run.recipe, run.tokens
     learn = quiet(_clas_learner(run, direction, folder))
     learners.load_weights(learn, run.path(f"clas {direction}") / "model.safetensors")
@@ -352,6 +381,7 @@ WORK = {
     "tokens": tokenize,
     "lm": finetune_lm,
     "clas": train_classifier,
+    "features": classify_features,
     "eval": evaluate,
     "perplexity": lambda run: perplexity(run, *run.directions),
 }

@@ -1,0 +1,60 @@
+"""The encoder as a feature extractor keeps scikit-learn's promises; as a recipe it leaves a record like any other."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import FORWARD, QUICK
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from ulmfit_exp import features, predict
+from ulmfit_exp.corpora.corpus import DataError
+from ulmfit_exp.experiment import run
+from ulmfit_exp.features import Encoder
+
+TEXTS = ["A fine book.", "The kettle broke. " * 40, "No.", "naïve 🙂", "I would buy it again, and again."]
+
+
+def test_a_text_has_the_same_features_in_any_batch_and_order(monkeypatch):
+    encoder = Encoder.load("wikipedia-small", max_len=100)
+    together = encoder.transform(TEXTS)
+    assert together.dtype == np.float32 and together.shape == (5, 3 * 192) and np.isfinite(together).all()
+    assert np.allclose(together, np.vstack([encoder.transform([t]) for t in TEXTS]), atol=1e-5)
+    monkeypatch.setattr(features, "TOKENS", 40)
+    assert np.allclose(together[::-1], encoder.transform(TEXTS[::-1]), atol=1e-5)
+    assert not np.allclose(together, Encoder.load("wikipedia-small", direction="backward").transform(TEXTS), atol=1e-2)
+
+
+def test_it_is_a_transformer_of_scikit_learn():
+    encoder = clone(Encoder("wikipedia-small", max_len=50))
+    assert encoder.get_params() == {
+        "folder": "wikipedia-small", "direction": "forward", "seq_len": 70, "max_len": 50,
+    }  # fmt: skip
+    assert np.array_equal(encoder.fit_transform(TEXTS), encoder.fit(TEXTS).transform(TEXTS))
+    names = encoder.get_feature_names_out()
+    assert len(names) == 576 and names[0] == "last_0" and names[-1] == "mean_191"
+    pipeline = make_pipeline(encoder, StandardScaler(), LogisticRegression())
+    assert len(cross_val_score(pipeline, TEXTS * 4, [0, 1, 0, 1, 0] * 4, cv=2)) == 2
+    with pytest.raises(DataError, match="no such folder"):
+        Encoder.load("nowhere")
+
+
+def test_recipe_features_leaves_a_record_and_shares_the_language_model(sfu):
+    fine_tuned = run(sfu)
+    recipe = replace(FORWARD, head="features")
+    path = run(replace(sfu, recipe=recipe))
+    record = json.loads(path.read_text())
+    names = [s["name"] for s in record["stages"]]
+    assert names == ["baseline", "tokens", "lm forward", "features forward", "eval"]
+    assert record["stages"][2]["path"] == json.loads(fine_tuned.read_text())["stages"][2]["path"]
+    assert record["test"]["n"] == 32 and record["calibration"]["temperature"] > 0
+    both = json.loads(run(replace(sfu, recipe=replace(QUICK, head="features"))).read_text())
+    assert set(both["directions"]) == {"forward", "backward"}
+    assert Encoder.load(path.parent).transform(TEXTS).shape == (5, 36)
+    with pytest.raises(DataError, match="--recipe features"):
+        predict.load(path.parent)

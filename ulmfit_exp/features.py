@@ -1,0 +1,76 @@
+"""The language model's encoder as a feature extractor, by scikit-learn's conventions.
+
+Encoder.load("runs/runs/NAME").transform(texts)                         # of the run's fine-tuned language model
+make_pipeline(Encoder("wikipedia-small"), StandardScaler(), LogisticRegression())
+"""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import torch
+from fastai.text.all import AWD_LSTM, get_language_model
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from .learners import BatchFreeEncoder, concat_pool
+from .pretrained import resolve
+from .recipe import LM_HEAD, Model, fastai_config
+from .tokens import words
+from .training import PAD
+
+TOKENS = 16_000
+"""Of a batch, padding counted in."""
+
+
+class Encoder(TransformerMixin, BaseEstimator):
+    """Texts -> float32 `texts x 3 emb_sz`: last, maximum and mean of the encoder's last states (paper, section 3.3).
+
+    `folder` is a shipped model's name, a folder of ours or a finished run, as of --pretrained. A text has the same
+    features in any batch. Raises `DataError`.
+    """
+
+    def __init__(
+        self, folder: str = "wikipedia-small", direction: str = "forward", seq_len: int = 70, max_len: int = 1400
+    ):
+        self.folder, self.direction, self.seq_len, self.max_len = folder, direction, seq_len, max_len
+
+    @classmethod
+    def load(cls, folder, **options) -> "Encoder":
+        """An encoder that can transform at once."""
+        return cls(str(folder), **options).fit()
+
+    def fit(self, X=None, y=None) -> "Encoder":
+        """Read the model; there is nothing to learn."""
+        model = resolve(str(self.folder), (self.direction,), None)[self.direction]
+        weights, vocab = model.content
+        lm = get_language_model(AWD_LSTM, len(vocab), config={**fastai_config(model.shape(Model())), **LM_HEAD})
+        lm.load_state_dict(weights)
+        self.encoder_ = BatchFreeEncoder(self.seq_len, lm[0], PAD, self.max_len).eval()
+        self.ids_ = {word: i for i, word in enumerate(vocab)}
+        self.width_ = lm[0].emb_sz
+        return self
+
+    def transform(self, X: Iterable[str]) -> np.ndarray:
+        """The features of some texts, in their order."""
+        texts = [words(text) for text in X]
+        rows = in_batches(texts, self.ids_, self.direction == "backward", lambda ids: concat_pool(*self.encoder_(ids)))
+        return np.asarray(rows, dtype=np.float32).reshape(len(texts), 3 * self.width_)
+
+    def get_feature_names_out(self, input_features=None) -> np.ndarray:
+        """last_0, ..., max_0, ..., mean_0, ..."""
+        return np.array([f"{part}_{i}" for part in ("last", "max", "mean") for i in range(self.width_)], dtype=object)
+
+
+@torch.no_grad()
+def in_batches(texts: list[list[str]], ids_of: dict[str, int], backwards: bool, apply: Callable) -> list[np.ndarray]:
+    """`apply` to batches of ids `bs x len` of tokenised texts of like length; a row for each text, in their order."""
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    found: dict[int, np.ndarray] = {}
+    while order:
+        size = max(1, TOKENS // max(1, len(texts[order[-1]])))
+        batch, order = order[-size:], order[:-size]
+        ids = torch.full((len(batch), len(texts[batch[-1]])), PAD)
+        for row, i in enumerate(batch):
+            text = texts[i][::-1] if backwards else texts[i]
+            ids[row, : len(text)] = torch.tensor([ids_of.get(word, 0) for word in text])
+        found |= dict(zip(batch, apply(ids).numpy()))
+    return [found[i] for i in range(len(texts))]
