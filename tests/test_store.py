@@ -28,6 +28,29 @@ def test_a_finished_stage_is_reused_and_other_inputs_are_another_stage(tmp_path)
     assert (again.path / "weights").read_text() == "w" and again.path.parent.name == "stages"
 
 
+@pytest.mark.parametrize("spoil", ["flip", "remove", "record"])
+def test_a_finished_stage_that_was_changed_is_noticed_said_and_made_again(spoil, tmp_path, capsys):
+    calls = []
+
+    def work(folder):
+        calls.append(folder)
+        (folder / "weights").write_bytes(b"weights")
+        return {}
+
+    first = stage(tmp_path, "lm", {}, work)
+    weights = first.path / "weights"
+    if spoil == "flip":
+        weights.write_bytes(b"weighds")
+    elif spoil == "remove":
+        weights.unlink()
+    else:
+        (first.path / "stage.json").write_text("{")
+    again = stage(tmp_path, "lm", {}, work)
+    assert not again.reused and len(calls) == 2 and weights.read_bytes() == b"weights"
+    assert "is not what it was" in capsys.readouterr().out
+    assert stage(tmp_path, "lm", {}, work).reused and capsys.readouterr().out == ""
+
+
 def test_a_failed_stage_leaves_its_checkpoint_alone(tmp_path):
     def work(folder):
         (folder / "half").write_text("h")

@@ -18,6 +18,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from .corpora.files import sha256
+
 CHECKPOINT = "checkpoint.pt"
 FORMAT = 4  # raise it when the same inputs would give another result: finished stages are then not reused
 
@@ -47,20 +49,24 @@ def stage(home: Path, kind: str, inputs: dict, work: Callable[[Path], dict]) -> 
     """
     final = path(home, kind, inputs)
     under_way = home / "unfinished" / final.name
-    if final.exists():
+    if final.exists() and not _changed(final):
         return _finished(final)
     with writable(home):
         for folder in (final.parent, under_way.parent, home / "locks"):
             folder.mkdir(parents=True, exist_ok=True)
         with _locked(home / "locks" / f"{final.name}.lock", final.name):
-            if final.exists():
+            if final.exists() and not (changed := _changed(final)):
                 return _finished(final)
+            if final.exists():
+                print(f"{final.name}: {changed} is not what it was when it was finished; it is made again", flush=True)
+                shutil.rmtree(final)
             under_way.mkdir(exist_ok=True)
             start = time.monotonic()
             try:
                 info = work(under_way)
                 info.setdefault("seconds", round(time.monotonic() - start, 1))
-                write_json(under_way / "stage.json", {"name": final.name, "inputs": inputs, "info": info})
+                made = {"name": final.name, "inputs": inputs, "info": info, "files": _digests(under_way)}
+                write_json(under_way / "stage.json", made)
             except BaseException:
                 _keep_checkpoint_alone(under_way)
                 raise
@@ -113,6 +119,20 @@ def _locked(path: Path, name: str):
     except Timeout:
         print(f"another process works on {name}; waiting for it", flush=True)
         return lock.acquire()
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file of a stage's work."""
+    return {p.name: sha256(p) for p in sorted(folder.iterdir()) if p.name not in (CHECKPOINT, "stage.json")}
+
+
+def _changed(path: Path) -> str | None:
+    """The first file of a finished stage that is not as it was: a flipped byte, a file gone."""
+    try:
+        wanted = json.loads((path / "stage.json").read_text()).get("files", {})
+    except (OSError, ValueError):
+        return "stage.json"
+    return next((f for f, digest in wanted.items() if not (path / f).is_file() or sha256(path / f) != digest), None)
 
 
 def _finished(path: Path) -> Stage:
