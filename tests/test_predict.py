@@ -85,3 +85,13 @@ def test_what_cannot_predict_says_so(finished, tmp_path):
 
 def test_a_label_that_a_spreadsheet_would_run_is_quoted():
     assert [predict.harmless(c) for c in ("=cmd()", "+1", "@x", "good", "-")] == ["'=cmd()", "'+1", "'@x", "good", "'-"]
+
+
+def test_three_lines_of_python(tmp_path, monkeypatch):
+    from ulmfit_exp import Corpus, recipe, ulmfit
+
+    monkeypatch.setitem(recipe.RECIPES, "small", QUICK)
+    corpus = Corpus.from_csv(ROOT / "ulmfit_exp" / "corpora" / "miniature" / "dbpedia_csv" / "train.csv")
+    run = ulmfit(corpus, home=tmp_path, wandb="disabled", precision="fp32")
+    said = run.predict(["A river in the north.", "A village."])
+    assert set(said["class"]) <= set(corpus.classes) and len(said) == 2

@@ -1,1 +1,13 @@
 """ULMFiT (Howard & Ruder 2018) on today's fastai: how experiments are run. What is run lives in `experiments/`."""
+
+from importlib import import_module
+
+FOUND_IN = {"Corpus": "corpora.corpus", "ulmfit": "own"}
+__all__ = list(FOUND_IN)
+
+
+def __getattr__(name: str):
+    """From ulmfit_exp import Corpus, ulmfit: these import pandas and torch, for which no --help is to wait."""
+    if name not in FOUND_IN:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{FOUND_IN[name]}", __name__), name)

@@ -193,9 +193,12 @@ def data_directory() -> Path | None:
     return Path(d) if (d := os.environ.get(DATA_VARIABLE)) else None
 
 
-def run(settings: Command) -> Path:
-    """Run every stage, reusing what is finished; write and show the record. Returns the path of `result.json`."""
-    settings, this = prepare(settings)
+def run(settings: Command, texts: "Corpus | Documents | None" = None) -> Path:
+    """Run every stage, reusing what is finished; write and show the record. Returns the path of `result.json`.
+
+    `texts` take the place of those that the settings would read.
+    """
+    settings, this = prepare(settings, texts)
 
     from . import predict, report, stages
     from .store import writable, write_json
@@ -215,7 +218,7 @@ def run(settings: Command) -> Path:
 def prepare(settings: Command, texts: "Corpus | Documents | None" = None) -> "tuple[Command, Run]":
     """The settings with the precision that this machine takes, and the run: read and checked, nothing computed.
 
-    `texts` are the settings' own, where they have been read before.
+    `texts` take the place of those that the settings would read.
     """
     # OpenMP's threads wait by spinning, 300,000 times: two runs on the same two cores then reach a twentieth of the
     # speed of one. With 1,000 they share it evenly, and one alone has 0.91 of it. Must precede torch's import.

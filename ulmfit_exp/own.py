@@ -1,0 +1,34 @@
+"""ULMFiT on a corpus of your own, from Python.
+
+corpus = Corpus.from_csv("reviews.csv", text_col="body", label_col="stars")
+run = ulmfit(corpus)
+run.predict(["A fine book."])
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from . import experiment, predict
+from .corpora.corpus import Corpus, DataError
+from .recipe import RECIPES
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfCorpus(experiment.Experiment):
+    name: ClassVar[str] = "own_csv"
+
+    def load(self, data_dir: Path | None) -> Corpus:
+        raise DataError("this run was made from Python, of a corpus that it alone had")
+
+
+def ulmfit(corpus: Corpus, recipe: str = "small", *, home: str | Path = "runs", **settings) -> predict.Predictor:
+    """Fine-tune on `corpus` and leave a record, as `experiments.own_csv` does; what is finished is reused.
+
+    `recipe` names one of `RECIPES`; `settings` are those of an experiment: seed, precision, wandb, train_size.
+    Raises `DataError`.
+    """
+    if size := settings.get("train_size"):
+        corpus = corpus.with_train_size(size)
+    of_corpus = OfCorpus(recipe_name=recipe, recipe=RECIPES[recipe], home=Path(home), **settings)
+    return predict.load(experiment.run(of_corpus, corpus))
