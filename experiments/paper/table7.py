@@ -39,7 +39,7 @@ def variants(base: Experiment) -> dict[str, Experiment]:
     return {
         "from scratch": with_clas(untrained, phases=full(base), patience=PATIENCE),
         "full": early(*full(base)),
-        "full + discr": early(*full(base, decay=2.6)),
+        "full + discr": early(*full(base, decay=gradual[-1].decay)),
         "last": early(*full(base, freeze_to=-1)),
         "chain-thaw": early(*chain_thaw(base)),
         "freez": early(*changed(gradual, decay=1.0, schedule="const")),
