@@ -34,12 +34,14 @@ def errors(results: Results, split: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def test_errors(results: Results) -> pd.DataFrame:
-    """Test error in % of each run of both directions, of either alone and of the plain baseline."""
+def test_errors(results: Results, reference: str) -> pd.DataFrame:
+    """Test error in % of each cell; of the row `reference` also that of either direction alone and of the baseline."""
     rows = []
     for cell, r in results:
-        alone = {f"{d} alone": figures["test"]["error"] for d, figures in r["directions"].items()}
-        found = {cell.row: r["test"]["error"], **alone, r["baseline"]["method"]: r["baseline"]["error"]}
+        found = {cell.row: r["test"]["error"]}
+        if cell.row == reference:
+            found |= {f"{d} alone": figures["test"]["error"] for d, figures in r["directions"].items()}
+            found |= {r["baseline"]["method"]: r["baseline"]["error"]}
         rows += [(row, cell.data, cell.replicate, 100 * error) for row, error in found.items()]
     return pd.DataFrame(rows, columns=COLUMNS)
 

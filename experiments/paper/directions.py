@@ -3,15 +3,20 @@
 The runs are those of tables 2 and 3.
 """
 
-from experiments.paper.table2 import REFERENCE, variants
+from experiments.paper.table2 import REFERENCE
+from ulmfit_exp.experiment import Experiment
 from ulmfit_exp.figures import ablation, test_errors
 
-__all__ = ["variants"]
 TITLE = "Forward, backward, both"
 DATA = ("imdb-full", "imdb", "trec", "sfu", "squad", "dbpedia")
 PAPER = {"imdb-full": {REFERENCE: 4.58, "forward alone": 5.30}}
 
 
+def variants(base: Experiment) -> dict[str, Experiment]:
+    """The data set's own run."""
+    return {REFERENCE: base}
+
+
 def render(results):
-    found = test_errors(results)
+    found = test_errors(results, REFERENCE)
     return ablation(found[found["row"].isin([REFERENCE, "forward alone", "backward alone"])], PAPER, REFERENCE, "test")

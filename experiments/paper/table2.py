@@ -1,9 +1,14 @@
 """Test error on small tasks (paper, table 2), both directions, beside the plain baseline and the published figures.
 
+features + LR: logistic regression on the pooled states of the fine-tuned language models, instead of a classifier.
+
 Differs from the paper: SFU and SQuAD are ours; 10% of the training texts are held out; a small pretrained model; IMDb
 is a fifth of its reviews.
 """
 
+from dataclasses import replace
+
+from experiments.paper.base import with_recipe
 from ulmfit_exp.experiment import Experiment
 from ulmfit_exp.figures import ablation, test_errors
 
@@ -17,9 +22,10 @@ PAPER = {
 
 
 def variants(base: Experiment) -> dict[str, Experiment]:
-    """The data set's own run."""
-    return {REFERENCE: base}
+    """The data set's own run, and logistic regression on the same language models' features."""
+    features = with_recipe(base, head="features")
+    return {REFERENCE: base, "features + LR": features if base.miniature else replace(features, recipe_name="features")}
 
 
 def render(results):
-    return ablation(test_errors(results), PAPER, REFERENCE, "test")
+    return ablation(test_errors(results, REFERENCE), PAPER, REFERENCE, "test")

@@ -14,4 +14,4 @@ PAPER = {"dbpedia": {REFERENCE: 0.80, "char-level CNN": 1.55, "CNN": 0.84, "DPCN
 
 
 def render(results):
-    return ablation(test_errors(results), PAPER, REFERENCE, "test")
+    return ablation(test_errors(results, REFERENCE), PAPER, REFERENCE, "test")
