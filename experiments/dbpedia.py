@@ -25,18 +25,36 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from ulmfit_exp.experiment import Experiment, main
-from ulmfit_exp.recipe import RECIPES, Recipe, with_clas, with_epochs
+from ulmfit_exp.recipe import RECIPES, Phase, Recipe, Training, changed, gradual
+
+
+def _tuned(name: str, **clas) -> Recipe:
+    """A recipe for 10,000 texts full of names, which a small pretrained model hardly knows.
+
+    Few passes over the texts; lower layers learn almost as fast as higher ones. Of the language model, forward and seed
+    0, that made the valid loss 3.02 instead of 3.16, and of the classifier the valid error 2.13 % instead of 4.13.
+    """
+    recipe = RECIPES[name]
+    lm = replace(recipe.lm, phases=changed(recipe.lm.phases, epochs=3, lr=8e-3, decay=1.3))
+    return replace(recipe, lm=lm, clas=replace(recipe.clas, **clas))
+
+
+OWN_RECIPES = RECIPES | {
+    "small": _tuned("small", phases=(*gradual(5, lr=0.01, decay=1.3)[:-1], Phase(epochs=4, lr=4e-3, decay=1.3)), bs=32),
+    "few": _tuned("few", phases=changed(RECIPES["few"].clas.phases, decay=1.3), drop_mult=2.0),
+    "features": _tuned("features"),
+    "scratch": replace(
+        RECIPES["scratch"],
+        lm=replace(RECIPES["scratch"].lm, phases=changed(RECIPES["scratch"].lm.phases, epochs=6)),
+        clas=Training((*gradual(5)[:-1], Phase(epochs=4, lr=4e-3, decay=1.0)), bs=32),
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dbpedia(Experiment):
     name: ClassVar[str] = "dbpedia"
-    # 10,000 texts and more: fewer passes do, of larger batches
-    recipes: ClassVar[dict[str, Recipe]] = RECIPES | {
-        "small": with_clas(with_epochs(RECIPES["small"], lm=3, clas=4), bs=32),
-        **{k: replace(RECIPES[k], lm=with_epochs(RECIPES[k], lm=3, clas=0).lm) for k in ("few", "features")},
-        "scratch": with_clas(with_epochs(RECIPES["scratch"], lm=6, clas=4), bs=32, drop_mult=1.0),
-    }
+    recipes: ClassVar[dict[str, Recipe]] = OWN_RECIPES
 
     level: Literal["ontology", "l1", "l2", "l3", "dump"] = "ontology"
     """ontology: the paper's 14 classes. l1-l3: the long abstracts' 9, 70 or 219. dump: from DBpedia's own release."""

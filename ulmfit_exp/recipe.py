@@ -131,18 +131,9 @@ def gradual(groups: int, epochs: int = 1, last: int = 1, **settings) -> tuple[Ph
     return (*frozen, Phase(freeze_to=0, epochs=last, **settings))
 
 
-def with_clas(recipe: Recipe, **changes) -> Recipe:
-    """`recipe` with these settings of the classifier's training."""
-    return replace(recipe, clas=replace(recipe.clas, **changes))
-
-
-def with_epochs(recipe: Recipe, lm: int, clas: int) -> Recipe:
-    """`recipe` with so many epochs in the last phase of the language model and of the classifier."""
-    parts = {"lm": (recipe.lm, lm), "clas": (recipe.clas, clas)}
-    return replace(
-        recipe,
-        **{k: replace(t, phases=(*t.phases[:-1], replace(t.phases[-1], epochs=n))) for k, (t, n) in parts.items()},
-    )
+def changed(phases: tuple[Phase, ...], **fields) -> tuple[Phase, ...]:
+    """Every phase with these fields."""
+    return tuple(replace(p, **fields) for p in phases)
 
 
 RECIPES = {
@@ -176,7 +167,9 @@ RECIPES = {
 }
 
 # A hundred labels: an epoch is a few steps, and there are more of them.
-RECIPES["few"] = with_clas(RECIPES["small"], phases=(*gradual(groups=5, epochs=5)[:-1], Phase(epochs=20, lr=4e-3)))
+RECIPES["few"] = replace(
+    RECIPES["small"], clas=Training((*gradual(groups=5, epochs=5)[:-1], Phase(epochs=20, lr=4e-3)), bs=16)
+)
 
 # No fine-tuning of a classifier: the language model as a feature extractor.
 RECIPES["features"] = replace(RECIPES["small"], head="features")

@@ -8,7 +8,7 @@ from experiments.sfu import Sfu
 from experiments.squad import Squad
 from experiments.trec import Trec
 from ulmfit_exp.experiment import Experiment
-from ulmfit_exp.recipe import Phase, Recipe
+from ulmfit_exp.recipe import Phase, Recipe, changed
 
 DATA = {
     "imdb": Imdb(sample=0.2),  # 5,000 training, 10,000 unlabelled and 5,000 test reviews: for two cores
@@ -62,11 +62,6 @@ def with_clas(base: Experiment, **changes) -> Experiment:
 def forward(base: Experiment) -> Experiment:
     """One direction: the paper's protocol for its analyses."""
     return with_recipe(base, direction="forward")
-
-
-def changed(phases: tuple[Phase, ...], **changes) -> tuple[Phase, ...]:
-    """Every phase with these fields."""
-    return tuple(replace(p, **changes) for p in phases)
 
 
 def full(base: Experiment, **changes) -> tuple[Phase, ...]:

@@ -4,9 +4,10 @@ Validation error, one direction; the classifier is trained as by ULMFiT's recipe
 rates fine-tune at the same highest rate, kept constant, and keep the epoch of the lowest validation loss.
 """
 
-from experiments.paper.base import PATIENCE, changed, forward, with_lm
+from experiments.paper.base import PATIENCE, forward, with_lm
 from ulmfit_exp.experiment import Experiment
 from ulmfit_exp.figures import both_errors
+from ulmfit_exp.recipe import changed
 
 TITLE = "Table 6: language-model fine-tuning"
 DATA = ("imdb", "trec", "sfu")

@@ -7,10 +7,10 @@ Differs from the paper: all rows have the epochs of ULMFiT's recipe, 12, where t
 all layers at once, and "from scratch", do so at ULMFiT's last rate. "last" and "chain-thaw" are at it as well.
 """
 
-from experiments.paper.base import PATIENCE, changed, forward, full, with_clas, with_lm, with_recipe
+from experiments.paper.base import PATIENCE, forward, full, with_clas, with_lm, with_recipe
 from ulmfit_exp.experiment import Experiment
 from ulmfit_exp.figures import both_errors
-from ulmfit_exp.recipe import Phase
+from ulmfit_exp.recipe import Phase, changed
 
 TITLE = "Table 7: classifier fine-tuning"
 DATA = ("imdb", "trec", "sfu")
