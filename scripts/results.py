@@ -3,7 +3,7 @@
 python scripts/results.py            rewrite what stands between README's two marks, and experiments/results/paper/
 python scripts/results.py --check    exit 1 if the README differs from the records
 
-A run's record comes there by hand: cp runs/runs/NAME/result.json experiments/results/NAME.json
+python scripts/results.py --add runs/runs/NAME ...    take in the records of runs before
 """
 
 import json
@@ -37,12 +37,15 @@ def rebuilt(readme: str, folder: Path) -> str:
     return before + START + "\n\n".join([own, *texts]) + "\n" + END + after
 
 
-def main(check: bool = False) -> None:
+def main(check: bool = False, add: tuple[Path, ...] = ()) -> None:
     """Rebuild the README's results.
 
     Args:
         check: Only say whether the README, and the paper's tables and plots, are as the records make them.
+        add: Folders of finished runs, whose records are to be committed.
     """
+    for run in add:
+        (RECORDS / f"{run.name}.json").write_bytes((run / "result.json").read_bytes())
     readme, folder = README.read_text(encoding="utf-8"), RECORDS / "paper"
     if not check:
         README.write_text(rebuilt(readme, folder), encoding="utf-8")

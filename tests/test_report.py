@@ -31,8 +31,8 @@ def record(fold=0, seed=0, error=0.1, **settings) -> dict:
 def test_folds_and_seeds_are_one_row_with_mean_and_deviation_and_other_settings_another():
     lines = summary([record(0, error=0.1), record(1, error=0.2), record(0, precision="bf16")]).splitlines()
     assert len(lines) == 4
-    assert lines[2].split(" | ")[:6] == ["| sfu-category", "none", "both", "2", "160", "15.00 ± 7.07"]
-    assert lines[3].split(" | ")[3:6] == ["1", "80", "10.00"]
+    assert lines[2].split(" | ")[:7] == ["| sfu-category", "small", "none", "both", "2", "160", "15.00 ± 7.07"]
+    assert lines[3].split(" | ")[4:7] == ["1", "80", "10.00"]
 
 
 def test_the_table_of_a_run_sets_ours_beside_the_baseline_and_the_paper():

@@ -149,6 +149,7 @@ def summary(records: list[dict]) -> str:
         rows.append(
             {
                 "experiment": first["corpus"]["name"].split("-fold")[0] + (f", {labels} labels" if labels else ""),
+                "recipe": first["settings"]["recipe_name"],
                 "pretrained": first["settings"]["recipe"].get("pretrained", "none"),
                 "direction": first["settings"]["recipe"]["direction"],
                 "runs": len(group),
@@ -160,7 +161,7 @@ def summary(records: list[dict]) -> str:
                 "the paper": "" if first["paper"] is None else f"{first['paper']:.2f}",
             }
         )
-    rows.sort(key=lambda row: (row["experiment"], row["pretrained"]))
+    rows.sort(key=lambda row: (row["experiment"], row["pretrained"], row["recipe"]))
     lines = [list(rows[0]), ["---"] * len(rows[0]), *([str(v) for v in row.values()] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
