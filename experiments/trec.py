@@ -1,7 +1,7 @@
 """TREC-6, question classification (Li & Roth 2002): 5,452 training and 500 test questions in six classes. The paper's.
 
-Lab record, 2026-11-23, commit eeddaeb53173, seeds 0, 1, 2, one thread each of an AMD EPYC with AVX-512 bf16, another run on its
-other core, 8 minutes a run:
+Lab record, 2026-11-23, commit eeddaeb53173, seeds 0, 1, 2, one thread each of an AMD EPYC with AVX-512 bf16, another
+run on its other core, 8 minutes a run:
 
     OMP_NUM_THREADS=1 python -m experiments.trec --seed 0
 
