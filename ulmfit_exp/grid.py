@@ -126,8 +126,7 @@ def run_grid(planned: list[Planned], jobs: int) -> dict[Cell, str]:
                 wait([w.connection for w in workers], timeout=1)
         finally:
             for w in workers:
-                w.process.kill()  # a cell under way goes on from its checkpoint next time
-                w.process.join()
+                w.end()
     return failed
 
 
@@ -165,6 +164,15 @@ class Worker:
             self.process.join()
             return f"its process ended with exit code {self.process.exitcode}; was it killed, or is memory short?"
 
+    def end(self) -> None:
+        """Soon if it is idle, else at once: a cell under way goes on from its checkpoint next time."""
+        if not self.at:
+            with suppress(OSError):
+                self.connection.send(None)
+            self.process.join(timeout=5)
+        self.process.kill()
+        self.process.join()
+
 
 def log(planned: Planned) -> Path:
     """Where a cell's output goes."""
@@ -174,10 +182,10 @@ def log(planned: Planned) -> Path:
 def _work(connection: Connection) -> None:
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of the terminal; ours ends its workers
-    while True:
-        settings, path = connection.recv()
+    while work := connection.recv():
+        path = work[1]
         try:
-            _logged(settings, path)
+            _logged(*work)
             error = None
         except Exception as e:
             error = _reason(e) + ("" if isinstance(e, DataError) else f"; see {path}")
