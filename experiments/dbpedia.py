@@ -1,18 +1,20 @@
 """DBpedia abstracts with their subject's class in the ontology: the paper's 14, or the 9, 70, 219 of long abstracts.
 
-Not measured with the pretrained model yet. What was then the default recipe is now --recipe scratch.
+With the pretrained model no record is committed yet. Tried on 2026-11-23 at commit 3e53842, both directions, seeds 0
+and 1, with the rates of recipe small as it is elsewhere: test errors 3.55 and 3.60 %, worse than from scratch. The
+recipe here has been changed since, and is not yet measured over seeds. With 100 labels, forward alone, seed 0: test
+error 20.4 %, --recipe features 18.7; TF-IDF + logistic regression 16.5.
 
 Lab record, 2026-11-23, one thread of an Intel Xeon with AVX-512, another run on its other core, one seed:
 
-    OMP_NUM_THREADS=1 python -m experiments.dbpedia --recipe scratch --recipe.lm.phases.0.epochs 6
-        --recipe.clas.phases.4.epochs 4 --recipe.clas.drop-mult 1
+    OMP_NUM_THREADS=1 python -m experiments.dbpedia --recipe scratch --recipe.clas.bs 16
 
     test error 2.75 %; forward alone 3.15, backward alone 3.10; TF-IDF + logistic regression 3.20; 32 minutes
     commit 0b87bd6e7f9c, on a sample of the published set: 8,000 training and 1,998 test texts
     the paper, pretrained, at full size, on 560,000 training texts: 0.80
 
     OMP_NUM_THREADS=1 python -m experiments.dbpedia --recipe scratch --level l1 --recipe.direction forward
-        --recipe.lm.phases.0.epochs 2 --recipe.clas.phases.4.epochs 1
+        --recipe.lm.phases.0.epochs 2 --recipe.clas.phases.4.epochs 1 --recipe.clas.bs 16 --recipe.clas.drop-mult 2
 
     test error 4.74 % (n = 2,890); TF-IDF + logistic regression 3.01; 22 minutes
     commit d0ee5d218895, on a sample of the published set: 10,114 training texts

@@ -27,6 +27,9 @@ A domain may stand between Wikipedia and the task:
     python -m experiments.pretrain --corpus imdb --pretrained wikipedia-small --backwards
     python -m experiments.sfu --pretrained runs/runs/IMDB-FORWARD,runs/runs/IMDB-BACKWARD
 
+Tried on 2026-11-23, commit bff6522, with --recipe.max-tokens 8000000 --recipe.lm.phases.0.lr 3e-3, one thread each for
+the two directions at once, 32 minutes: perplexity 65.8 and 66.3 on 100 held-out reviews.
+
 Differs from the paper: 20 million tokens instead of 103 million, 16,000 words, 6.3 million weights, light dropout.
 --size paper has the paper's shape.
 """

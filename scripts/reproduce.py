@@ -78,7 +78,7 @@ def main(
     others = [json.loads(p.read_text(encoding="utf-8")) for p in RESULTS.glob("*.json")]
     spread, found = spreads(old, others), figures(new)
     verdicts = {k: verdict(value, found.get(k), spread.get(k)) for k, value in figures(old).items()}
-    print(f"\n{'':<28}{'record':>12}{'now':>12}")
+    print(f"\nstages and record are in {home}\n\n{'':<28}{'record':>12}{'now':>12}")
     for k, value in figures(old).items():
         print(f"{k:<28}{value:>12.5f}{found.get(k, float('nan')):>12.5f}  {verdicts[k]}")
     if reused := [s["name"] for s in new["stages"] if s["reused"]]:

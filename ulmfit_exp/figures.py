@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from scipy.stats import ttest_1samp
 
 from .grid import Cell, cost, duration
+from .report import markdown, spread
 
 Results = list[tuple[Cell, dict]]
 """The finished cells with their records."""
@@ -83,17 +84,6 @@ def _cell(part: pd.DataFrame, row: str, reference: str) -> str:
         certain = len(differences) > 2 and differences.std() > 0 and ttest_1samp(differences, 0).pvalue < P
         mark = "\\*" if certain else ""
     return spread(errors) + mark + (f" (n = {len(errors)})" if len(errors) < len(part) else "")
-
-
-def spread(values: pd.Series) -> str:
-    """Mean ± standard deviation (n - 1) where there are several."""
-    return f"{values.mean():.2f} ± {values.std():.2f}" if len(values) > 1 else f"{values.mean():.2f}"
-
-
-def markdown(table: pd.DataFrame) -> str:
-    """A Markdown table."""
-    lines = [list(table), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _dots(found: pd.DataFrame, paper: dict, order, columns, what: str) -> Figure:

@@ -8,7 +8,6 @@ confidence, the probability of each class. The run's folder may have been moved 
 """
 
 import csv
-import io
 import json
 import os
 import shutil
@@ -28,7 +27,7 @@ from tqdm.auto import tqdm
 
 from . import learners
 from .corpora.corpus import DataError
-from .corpora.documents import OPENERS, csv_texts, json_texts
+from .corpora.documents import TABLES, csv_texts, json_texts, text_lines
 from .corpora.files import readable
 from .features import in_batches
 from .recipe import DIRECTIONS, Model, Recipe, recipe_from
@@ -162,15 +161,12 @@ def _tables(predictor: Predictor, texts: str, text_col: str) -> Iterator[pd.Data
 
 def _texts(raw, path: Path, text_col: str) -> Iterator[str]:
     """The texts of an open file, one after the other."""
-    unpacked = OPENERS[path.suffix](raw) if path.suffix in OPENERS else raw
-    suffix = path.with_suffix("").suffix if path.suffix in OPENERS else path.suffix
-    table = suffix in (".csv", ".tsv")
-    lines = io.TextIOWrapper(unpacked, encoding="utf-8-sig", newline="" if table else None)
-    if table:
+    lines, suffix = text_lines(raw, path)
+    if suffix in TABLES:
         return csv_texts(lines, path, text_col, suffix)
-    return (
-        json_texts(lines, path, text_col) if suffix in (".jsonl", ".ndjson") else (line.rstrip("\n") for line in lines)
-    )
+    if suffix in (".jsonl", ".ndjson"):
+        return json_texts(lines, path, text_col)
+    return (line.rstrip("\n") for line in lines)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from statistics import mean, stdev
 
 import pandas as pd
 
@@ -154,15 +153,20 @@ def summary(records: list[dict]) -> str:
                 "direction": first["settings"]["recipe"]["direction"],
                 "runs": len(group),
                 "test texts": sum(r["test"]["n"] for r in group),
-                "ULMFiT": _spread([r["test"]["error"] for r in group]),
-                "forward": _spread([r["directions"]["forward"]["test"]["error"] for r in group if _both(r)]),
-                "backward": _spread([r["directions"]["backward"]["test"]["error"] for r in group if _both(r)]),
-                "TF-IDF + LR": _spread([r["baseline"]["error"] for r in group]),
+                "ULMFiT": _percent([r["test"]["error"] for r in group]),
+                "forward": _percent([r["directions"]["forward"]["test"]["error"] for r in group if _both(r)]),
+                "backward": _percent([r["directions"]["backward"]["test"]["error"] for r in group if _both(r)]),
+                "TF-IDF + LR": _percent([r["baseline"]["error"] for r in group]),
                 "the paper": "" if first["paper"] is None else f"{first['paper']:.2f}",
             }
         )
     rows.sort(key=lambda row: (row["experiment"], row["pretrained"], row["recipe"]))
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *([str(v) for v in row.values()] for row in rows)]
+    return markdown(pd.DataFrame(rows))
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A Markdown table."""
+    lines = [list(table), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -170,9 +174,13 @@ def _both(record: dict) -> bool:
     return len(record["directions"]) > 1
 
 
-def _spread(errors: list[float]) -> str:
-    """Mean of some errors in %, and their standard deviation (n - 1) where there are several."""
-    percent = [100 * e for e in errors]
-    if len(percent) > 1:
-        return f"{mean(percent):.2f} ± {stdev(percent):.2f}"
-    return f"{percent[0]:.2f}" if percent else ""
+def spread(values: list[float]) -> str:
+    """Mean, and standard deviation (n - 1) where there are several; nothing of none."""
+    values = pd.Series(values, dtype=float)
+    if len(values) > 1:
+        return f"{values.mean():.2f} ± {values.std():.2f}"
+    return "".join(f"{v:.2f}" for v in values)
+
+
+def _percent(errors: list[float]) -> str:
+    return spread([100 * e for e in errors])

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
+from typing import BinaryIO
 
 from tqdm.auto import tqdm
 
@@ -26,6 +27,7 @@ HELD_OUT = 500
 PIECE = 20_000
 """Characters after which plain text is cut, at a line's end, into another document."""
 OPENERS = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
+TABLES = (".csv", ".tsv")
 MEMBER = r".*\.(txt|tokens)"
 WIKITEXT_2 = Source(
     "wikitext-2/wikitext-2-v1.zip",
@@ -100,10 +102,8 @@ class Documents:
             bar.update(path.stat().st_size)
             return
         with open(path, "rb") as raw:
-            unpacked = OPENERS[path.suffix](raw) if path.suffix in OPENERS else raw
-            suffix = path.with_suffix("").suffix if path.suffix in OPENERS else path.suffix
-            table = suffix in (".csv", ".tsv")
-            lines = io.TextIOWrapper(unpacked, encoding="utf-8-sig", newline="" if table else None)
+            lines, suffix = text_lines(raw, path)
+            table = suffix in TABLES
             texts = csv_texts(lines, path, self.text_col, suffix) if table else self._lines(lines, path, suffix)
             before = 0
             for text in texts:
@@ -120,6 +120,14 @@ class Documents:
         if first.startswith("<doc "):
             return _wikiextractor(lines)
         return _wikitext("".join(lines)) if suffix == ".tokens" else _plain(lines)
+
+
+def text_lines(raw: BinaryIO, path: Path) -> tuple[Iterable[str], str]:
+    """The lines of an open file, unpacked, and the suffix of what is in it."""
+    packed = path.suffix in OPENERS
+    suffix = path.with_suffix("").suffix if packed else path.suffix
+    unpacked = OPENERS[path.suffix](raw) if packed else raw
+    return io.TextIOWrapper(unpacked, encoding="utf-8-sig", newline="" if suffix in TABLES else None), suffix
 
 
 def _split(name: str) -> str | None:
