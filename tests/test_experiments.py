@@ -47,6 +47,9 @@ def test_each_experiment_runs_in_miniature(experiment, tmp_path):
     assert [s["name"] for s in r["stages"]] == ["baseline", "tokens", "lm forward", "clas forward", "eval"]
     assert all((tmp_path / s["path"]).is_dir() for s in r["stages"])
     assert r["test"]["n"] == r["corpus"]["rows"]["test"] and r["test"]["error"] == 1 - r["test"]["accuracy"]
+    taken_for = r["confusion"]
+    assert {c: sum(row.values()) for c, row in taken_for.items()} == {c: s["n"] for c, s in r["per_class"].items()}
+    assert sum(row.get(c, 0) for c, row in taken_for.items()) == round(r["test"]["accuracy"] * r["test"]["n"])
     assert {"error", "loss"} <= set(r["valid"]) and 0 <= r["baseline"]["error"] <= 1
     assert r["tokens_per_second"] > 0 and r["versions"]["fastai"] and r["machine"]["threads"]
     assert str(tmp_path) not in json.dumps(r)

@@ -68,6 +68,7 @@ def classified(run, stages: dict[str, Stage]) -> dict:
         "test": figures["mean"]["test"],
         "interval": done["interval"],
         "per_class": done["per_class"],
+        "confusion": done["confusion"],
         "calibration": {
             "temperature": done["temperature"],
             **{

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -30,7 +31,7 @@ from .tokens import TOKENIZER, Tokens, clas_dl, dls_clas, dls_lm, encode, lm_dl,
 from .tracking import Mode, Tracker
 from .training import Progress, quiet, train
 
-FIGURES = 2
+FIGURES = 3
 """What an evaluation holds; raise it when that changes."""
 FEATURE_STRENGTHS = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
 COUNTED = (
@@ -308,6 +309,7 @@ def evaluate(run: Run) -> Stage:
                 method="wilson"
             ),
             "per_class": _per_class(predicted[test], truth[test], run.corpus.classes),
+            "confusion": _confusion(predicted[test], truth[test], run.corpus.classes),
             "wandb": track.path,
         }
 
@@ -333,6 +335,12 @@ def _per_class(predicted: np.ndarray, truth: np.ndarray, classes: list[str]) -> 
     return {
         c: {"precision": round(p, 4), "recall": round(r, 4), "n": int(n)} for c, p, r, _, n in zip(classes, *scores)
     }
+
+
+def _confusion(predicted: np.ndarray, truth: np.ndarray, classes: list[str]) -> dict[str, dict[str, int]]:
+    """Class -> what its test texts were taken for -> how many; without the zeros."""
+    pairs = sorted(Counter(zip(truth.tolist(), predicted.tolist())).items())
+    return {c: {classes[p]: n for (t, p), n in pairs if t == i} for i, c in enumerate(classes)}
 
 
 def _predict(run: Run, direction: str, folder: Path) -> np.ndarray:
