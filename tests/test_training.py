@@ -48,6 +48,25 @@ def test_rates_in_training_follow_stlr_and_fall_by_the_decay_from_layer_to_layer
     assert np.allclose(rates[:, -1], [0.01 * stlr(t, len(rates)) for t in range(len(rates))])
 
 
+@pytest.mark.parametrize("schedule", ["stlr", "one_cycle", "cos", "const"])
+def test_the_rates_that_are_drawn_are_those_of_training(schedule, one_learner):
+    learn, seen = one_learner(), []
+    phase = Phase(epochs=2, freeze_to=-2, schedule=schedule)
+
+    class Look(training.Callback):
+        order = 61  # after ParamScheduler
+
+        def before_batch(self):
+            if self.training:
+                seen.append([h["lr"] for h in self.opt.hypers])
+
+    learn.create_opt()
+    training.freeze(learn, phase)
+    training.fit(learn, phase, 0, [Look()])
+    drawn = training.rates((phase,), 5, len(learn.dls.train)).to_numpy()
+    assert np.isnan(drawn[:, :3]).all() and np.allclose(drawn[:, 3:], np.array(seen)[:, 3:])
+
+
 def test_gradual_unfreezing_frees_one_more_group_each_phase_and_frozen_weights_stay(one_learner):
     phases = gradual(groups=5, epochs=1, last=3, lr=0.02)
     assert [p.freeze_to for p in phases] == [-1, -2, -3, -4, 0] and phases[-1].epochs == 3

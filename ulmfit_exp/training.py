@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from fastai.text.all import (
     AWD_LSTM,
@@ -16,6 +17,7 @@ from fastai.text.all import (
     Learner,
     ParamScheduler,
     ProgressCallback,
+    combined_cos,
     noop,
     set_seed,
 )
@@ -119,13 +121,36 @@ def fit(learn: Learner, phase: Phase, start_epoch: int, cbs: list[Callback]) -> 
     learn.opt.set_hyper("lr", rates)
     highest = np.array([h["lr"] for h in learn.opt.hypers])
     steps = phase.epochs * len(learn.dls.train)
-    share = {
-        "stlr": lambda pct: stlr(round(pct * steps), steps),
-        "cos": lambda pct: (1 + math.cos(math.pi * pct)) / 2,
-        "const": lambda pct: 1.0,
-    }[phase.schedule]
-    schedule = ParamScheduler({"lr": lambda pct: highest * share(pct)})
+    schedule = ParamScheduler({"lr": lambda pct: highest * share(phase.schedule, pct, steps)})
     learn.fit(phase.epochs, rates, cbs=[schedule, *cbs], start_epoch=start_epoch)
+
+
+def share(schedule: str, pct: float, steps: int) -> float:
+    """Share of the highest rate at a point `pct`, 0 to 1, of a phase of `steps` steps."""
+    return {
+        "stlr": lambda: stlr(round(pct * steps), steps),
+        "one_cycle": lambda: float(combined_cos(0.25, 1 / 25, 1, 1e-5)(pct)),  # as fit_one_cycle has it by default
+        "cos": lambda: (1 + math.cos(math.pi * pct)) / 2,
+        "const": lambda: 1.0,
+    }[schedule]()
+
+
+def rates(phases: tuple[Phase, ...], groups: int, steps: int = 100) -> pd.DataFrame:
+    """What `fit` makes of a recipe's phases: the rate of each of `groups` layer groups, NaN where it is frozen.
+
+    A row a step, of `steps` an epoch; the index is the epoch, the columns are the groups from the lowest.
+    """
+    rows, start = {}, 0
+    for phase in phases:
+        lowest = phase.freeze_to % groups
+        last = lowest if phase.alone else groups - 1
+        for t in range(total := phase.epochs * steps):
+            top = phase.lr * share(phase.schedule, t / total, total)
+            rows[start + t / steps] = [
+                top / phase.decay ** (groups - 1 - g) if lowest <= g <= last else math.nan for g in range(groups)
+            ]
+        start += phase.epochs
+    return pd.DataFrame.from_dict(rows, orient="index", columns=range(groups), dtype=float).rename_axis("epoch")
 
 
 class EpochSeed(Callback):
