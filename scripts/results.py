@@ -6,7 +6,6 @@ python scripts/results.py --check    exit 1 if the README differs from the recor
 python scripts/results.py --add runs/runs/NAME ...    take in the records of runs before
 """
 
-import json
 import sys
 import tempfile
 from filecmp import cmp
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import tyro
 
-from experiments.paper.__main__ import NAMES, RECORDS, recorded, write
+from experiments.paper.__main__ import NAMES, RECORDS, committed, recorded, write
 from ulmfit_exp.report import summary
 
 ROOT = Path(__file__).parents[1]
@@ -26,13 +25,12 @@ def rebuilt(readme: str, folder: Path) -> str:
     """`readme` with the tables of the records between its two marks; the paper's tables and plots go to `folder`."""
     before, _, rest = readme.partition(START)
     _, _, after = rest.partition(END)
-    texts, varied = [], []
+    texts, varied, records = [], [], committed(RECORDS)
     for name in NAMES:
-        if results := recorded(name):
+        if results := recorded(name, records):
             plot = f"![{name}](experiments/results/paper/{name}.svg)"
             texts.append(f"##{write(name, results, folder)}\n{plot}\n\n`python -m experiments.paper {name}`\n")
             varied += [record for cell, record in results if cell.settings.recipe.direction != "both"]
-    records = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(RECORDS.glob("*.json"))]
     own = summary([r for r in records if r not in varied])
     return before + START + "\n\n".join([own, *texts]) + "\n" + END + after
 

@@ -1,10 +1,12 @@
 """What the tests share: runs in miniature that take seconds, in a fresh home, without a network."""
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: figures must not hang on the machine's cores
 os.environ.setdefault("WANDB_MODE", "offline")
@@ -13,6 +15,7 @@ os.environ.pop("ULMFIT_EXP_DATA", None)
 from experiments.sfu import Sfu
 from ulmfit_exp.recipe import RECIPES, Phase
 
+LOCAL = ("file:", "blob:", "data:", "http://127.0.0.1", "ws://127.0.0.1")
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 TINY = RECIPES["tiny"]
 # Two phases for each task: enough for a kill between phases and within one.
@@ -72,3 +75,25 @@ def one_learner(quick_tokens, tmp_path):
         return quiet(learners.clas_learner(dls, len(corpus.classes), QUICK, "fp32", tmp_path))
 
     return make
+
+
+@pytest.fixture
+def browser():
+    """A function that opens an address in headless Chromium; afterwards nothing was complained of, and no other host
+    was asked."""
+    if not (chromium := shutil.which("chromium") or shutil.which("chromium-browser")):
+        pytest.skip("no Chromium on this machine")
+    with sync_playwright() as play:
+        opened, wrong = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"]), []
+
+        def view(address: str, scheme: str = "light"):
+            page = opened.new_page(color_scheme=scheme)
+            page.on("pageerror", lambda e: wrong.append(f"{e}"))
+            page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
+            page.on("request", lambda r: wrong.append(r.url) if not r.url.startswith(LOCAL) else None)
+            page.goto(address)
+            return page
+
+        yield view
+        opened.close()
+        assert wrong == []

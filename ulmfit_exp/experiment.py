@@ -172,13 +172,18 @@ def parse(command: type[Command], args: list[str]) -> Command:
     )
 
 
+def command_of(record: dict) -> type[Command]:
+    """The experiment that a record is of."""
+    module = import_module(f"experiments.{record['experiment']}")
+    return next(c for c in vars(module).values() if getattr(c, "name", None) == record["experiment"])
+
+
 def settings_of(record: dict, **where) -> Command:
     """The settings that a record was made with; `where` has those that say where. Raises `DataError`."""
     from .corpora.corpus import DataError
     from .recipe import recipe_from
 
-    module = import_module(f"experiments.{record['experiment']}")
-    command = next(c for c in vars(module).values() if getattr(c, "name", None) == record["experiment"])
+    command = command_of(record)
     if unknown := set(record["settings"]) - {f.name for f in fields(command)}:
         raise DataError(f"the record has settings that this commit does not know: {', '.join(sorted(unknown))}")
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in record["settings"].items()}

@@ -1,6 +1,6 @@
 """Records of a grid -> Markdown tables and plots."""
 
-from pathlib import Path
+import io
 
 import pandas as pd
 from matplotlib import rc_context
@@ -166,7 +166,9 @@ def cost_line(results: Results) -> str:
     )
 
 
-def save(figure: Figure, path: Path) -> None:
-    """As SVG, the same bytes for the same figure."""
-    with rc_context({"svg.hashsalt": path.stem}):
-        figure.savefig(path, metadata={"Date": None})
+def svg(figure: Figure, name: str) -> str:
+    """The figure as SVG, the same text for the same figure; `name` keeps the identifiers of several apart."""
+    text = io.StringIO()
+    with rc_context({"svg.hashsalt": name}):
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()

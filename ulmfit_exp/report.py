@@ -165,6 +165,14 @@ def summary(records: list[dict]) -> str:
     return markdown(pd.DataFrame(rows))
 
 
+def flat(settings, name: str = "") -> dict:
+    """Nested settings as one dict: `recipe.clas.phases.0.lr` -> value."""
+    if not isinstance(settings, dict | list):
+        return {name: settings}
+    parts = settings.items() if isinstance(settings, dict) else enumerate(settings)
+    return {k: v for key, part in parts for k, v in flat(part, f"{name}.{key}" if name else str(key)).items()}
+
+
 def markdown(table: pd.DataFrame) -> str:
     """A Markdown table."""
     lines = [list(table), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]

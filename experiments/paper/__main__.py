@@ -45,9 +45,13 @@ def cells(
     return found
 
 
-def recorded(name: str, folder: Path = RECORDS, data: tuple[str, ...] = (), recipe: str = "small") -> list[tuple]:
+def committed(folder: Path) -> list[dict]:
+    """The records of a folder."""
+    return [_read(path) for path in sorted(folder.glob("*.json"))]
+
+
+def recorded(name: str, records: list[dict], data: tuple[str, ...] = (), recipe: str = "small") -> list[tuple]:
     """The cells of a table or figure with a record of the same settings, in any precision; and that."""
-    records = [_read(path) for path in sorted(folder.glob("*.json"))]
     by_settings = {settings_of(r, precision="auto"): r for r in records}
     found = cells(name, data or module(name).DATA, MOST_SEEDS, recipe=recipe)
     return [(cell, by_settings[cell.settings]) for cell in found if cell.settings in by_settings]
@@ -57,16 +61,23 @@ def _read(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def write(name: str, results: list[tuple], folder: Path) -> str:
-    """NAME.md and NAME.svg of these (cell, record) pairs; returns the Markdown."""
-    from ulmfit_exp.figures import cost_line, save
+def rendered(name: str, results: list[tuple]) -> tuple:
+    """Markdown and plot of these (cell, record) pairs."""
+    from ulmfit_exp.figures import cost_line
 
     text, figure = module(name).render(results)
     about = module(name).__doc__.strip()
-    text = f"## {module(name).TITLE}\n\n{about}\n\n{text}\n{cost_line(results)}\n"
+    return f"## {module(name).TITLE}\n\n{about}\n\n{text}\n{cost_line(results)}\n", figure
+
+
+def write(name: str, results: list[tuple], folder: Path) -> str:
+    """NAME.md and NAME.svg of these (cell, record) pairs; returns the Markdown."""
+    from ulmfit_exp.figures import svg
+
+    text, figure = rendered(name, results)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.md").write_text(text, encoding="utf-8")
-    save(figure, folder / f"{name}.svg")
+    (folder / f"{name}.svg").write_text(svg(figure, name), encoding="utf-8")
     return text
 
 
@@ -97,7 +108,7 @@ def main(
         wandb: As of the experiments.
     """
     if render:
-        results, failed = recorded(name, RECORDS, data, recipe), {}
+        results, failed = recorded(name, committed(RECORDS), data, recipe), {}
     else:
         chosen = data or (("sfu",) if miniature else module(name).DATA)
         where = {"home": home, "data_dir": data_dir, "wandb": wandb}

@@ -1,0 +1,201 @@
+"""Records -> one HTML file in which they are looked at and compared: no network, nothing else to open it with.
+
+The table is DataTables' (as itables bundles it) and the plots are Plotly's; page.js puts the chosen runs into them.
+"""
+
+import json
+from dataclasses import dataclass
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+import plotly.io
+from markdown_it import MarkdownIt
+from plotly.offline import get_plotlyjs
+
+from ..experiment import command_of
+from ..recipe import recipe_from
+from ..report import flat
+from ..training import rates
+
+GROUPS = {"lm": 4, "clas": 5}
+"""Layer groups of fastai's learners."""
+WITH_MISTAKES = 50
+"""The newest so many runs come with their mistakes, which are most of the page's size."""
+COLUMNS = (
+    "texts",
+    "recipe",
+    "changed",
+    "pretrained",
+    "direction",
+    "labels",
+    "seed",
+    "valid error %",
+    "test error %",
+    "test texts",
+    "TF-IDF error %",
+    "perplexity",
+    "minutes",
+    "run",
+)
+FACETS = ("texts", "recipe", "pretrained", "direction")
+"""Columns that the runs can be narrowed down by."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table or figure of the paper."""
+
+    title: str
+    markdown: str
+    svg: str
+
+
+def read(folders: list[Path]) -> tuple[list[tuple[Path, dict]], list[str]]:
+    """The records in some folders, newest first: of runs in a home, else every JSON file that is one.
+
+    Also says which files were left out, and why.
+    """
+    found, skipped = [], []
+    for folder in folders:
+        paths = folder.glob("runs/*/result.json") if (folder / "runs").is_dir() else folder.glob("*.json")
+        for path in sorted(paths, key=lambda p: (-p.stat().st_mtime, p.name)):
+            try:
+                found.append((path, _checked(json.loads(path.read_text(encoding="utf-8")))))
+            except (OSError, ValueError, KeyError, TypeError) as e:
+                skipped.append(f"{path}: {type(e).__name__}: {e}")
+    return found, skipped
+
+
+def _checked(record: dict) -> dict:
+    """`record`, if it has what the page shows of it."""
+    _cells(record, "")
+    recipe_from(record["settings"]["recipe"])
+    return record
+
+
+def page(records: list[tuple[Path, dict]], sections: list[Section], title: str = "ULMFiT experiments") -> str:
+    """The file's content."""
+    plans: dict[str, dict] = {}
+    runs = [_run(path, record, plans, i < WITH_MISTAKES) for i, (path, record) in enumerate(records)]
+    data = {
+        "columns": [{"title": c, "visible": c != "run" and _told(runs, i)} for i, c in enumerate(COLUMNS)],
+        "facets": [COLUMNS.index(c) for c in FACETS],
+        "runs": runs,
+        "plans": plans,
+        "templates": {k: plotly.io.templates[f"plotly_{k}"].to_plotly_json() for k in ("white", "dark")},
+    }
+    here, bundle = files(__name__), files("itables") / "html"
+    return Template((here / "page.html").read_text()).substitute(
+        title=escape(title),
+        css=(bundle / "dt_bundle.css").read_text() + (here / "page.css").read_text(),
+        datatables=_in_script((bundle / "dt_bundle.js").read_text()),
+        plotly=_in_script(get_plotlyjs()),
+        data=json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
+        js=(here / "page.js").read_text(),
+        sections="\n".join(map(_html, sections)),
+    )
+
+
+def _told(runs: list[dict], column: int) -> bool:
+    return any(run["cells"][column] not in ("", None) for run in runs)
+
+
+def _in_script(code: str) -> str:
+    return code.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _html(section: Section) -> str:
+    text = MarkdownIt("js-default").render(section.markdown)  # escapes HTML
+    return (
+        f'<details open><summary>{escape(section.title)}</summary>{text}<div class="plot">{section.svg}</div></details>'
+    )
+
+
+def _run(path: Path, record: dict, plans: dict[str, dict], with_mistakes: bool) -> dict:
+    """What page.js knows of a run."""
+    name = path.parent.name if path.name == "result.json" else path.stem
+    return {
+        "name": name,
+        "made": f"commit {record['commit']}, {record['machine']['cpu']}, {record['settings']['precision']}",
+        "cells": _cells(record, name),
+        "settings": flat(record["settings"]),
+        "history": {stage: _columns(rows) for stage, rows in record["history"].items()},
+        "plan": _plan(record["settings"]["recipe"], plans),
+        "confusion": record.get("confusion"),
+        "mistakes": _mistakes(path, record) if with_mistakes else "",
+    }
+
+
+def _cells(record: dict, name: str) -> list:
+    """A row of the table, in the order of `COLUMNS`."""
+    settings, recipe = record["settings"], record["settings"]["recipe"]
+    percent = lambda figures, key="error": round(100 * figures[key], 2) if figures else None  # noqa: E731
+    perplexity = record.get("perplexity", {}).get("test", {}).get("perplexity")
+    return [
+        record["corpus"]["name"],
+        settings["recipe_name"],
+        changes(record),
+        recipe.get("pretrained", "none"),
+        recipe.get("direction", "backward" if settings.get("backwards") else "forward"),
+        settings.get("train_size"),
+        record["seed"],
+        percent(record.get("valid")),
+        percent(record.get("test")),
+        record.get("test", {}).get("n"),
+        percent(record.get("baseline")),
+        perplexity and round(perplexity, 1),
+        round(sum(s["seconds"] for s in record["stages"]) / 60, 1),
+        name,
+    ]
+
+
+def changes(record: dict) -> str:
+    """How a record's recipe differs from the one that it names: what tells the rows of an ablation apart."""
+    recipe, command = recipe_from(record["settings"]["recipe"]), command_of(record)
+    named = command and command.recipes.get(record["settings"]["recipe_name"])
+    if not named:
+        return ""
+    said = []
+    for task in (t for t in GROUPS if hasattr(recipe, t)):
+        ours, theirs = (vars(getattr(r, task)) for r in (recipe, named))
+        said += [f"{task} {k} {_short(v)}" for k, v in ours.items() if v != theirs[k]]
+    return "; ".join(said)
+
+
+def _short(value) -> str:
+    if not isinstance(value, tuple):
+        return f"{value}"
+    phases = [f"{'only ' * p.alone}{p.freeze_to}: {p.epochs} {p.schedule} {p.lr:g}/{p.decay:g}" for p in value]
+    return f"[{', '.join(phases)}]" if phases else "none"
+
+
+def _columns(rows: list[dict]) -> dict[str, list]:
+    """Metrics by epoch."""
+    names = [k for k in (rows[0] if rows else {}) if k.startswith(("train", "valid"))]
+    return {k: [round(row[k], 4) for row in rows] for k in names}
+
+
+def _plan(recipe: dict, plans: dict[str, dict]) -> str:
+    """The name, in `plans`, of a recipe's rates: epochs, and the rate of each layer group, by task."""
+    made = recipe_from(recipe)
+    tasks = {task: getattr(made, task).phases for task in GROUPS if hasattr(made, task)}
+    if (key := repr(tasks)) not in plans:
+        plans[key] = {"name": f"plan {len(plans)}"}
+        for task, phases in tasks.items():
+            table = rates(phases, GROUPS[task], steps=20)
+            groups = [[None if x != x else float(f"{x:.3g}") for x in table[g]] for g in table]
+            plans[key][task] = {"epoch": list(table.index), "groups": groups}
+    return key
+
+
+def _mistakes(path: Path, record: dict) -> str:
+    """The mistakes that the run's evaluation left in its stage's folder, as HTML; nothing where it is not there."""
+    kept = path.parents[2] / record["stages"][-1]["path"] / "mistakes.json" if path.name == "result.json" else None
+    if not kept or not kept.is_file():
+        return ""
+    return "".join(
+        f"<p>{escape(m['label'])}, taken for {escape(m['predicted'])} ({m['confidence']:.0%}): {escape(m['text'])}</p>"
+        for m in json.loads(kept.read_text(encoding="utf-8"))
+    )
