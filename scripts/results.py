@@ -13,7 +13,8 @@ from pathlib import Path
 
 import tyro
 
-from experiments.paper.__main__ import NAMES, RECORDS, committed, recorded, write
+from experiments.paper.__main__ import NAMES, RECORDS, committed, module, recorded, write
+from ulmfit_exp.figures import SIGNIFICANCE
 from ulmfit_exp.report import summary
 
 ROOT = Path(__file__).parents[1]
@@ -28,11 +29,27 @@ def rebuilt(readme: str, folder: Path) -> str:
     texts, varied, records = [], [], committed(RECORDS)
     for name in NAMES:
         if results := recorded(name, records):
-            plot = f"![{name}](experiments/results/paper/{name}.svg)"
-            texts.append(f"##{write(name, results, folder)}\n{plot}\n\n`python -m experiments.paper {name}`\n")
+            write(name, results, folder)
+            texts.append(brief(name, results))
             varied += [record for cell, record in results if cell.settings.recipe.direction != "both"]
     own = summary([r for r in records if r not in varied])
-    return before + START + "\n\n".join([own, *texts]) + "\n" + END + after
+    return (
+        before
+        + START
+        + "\n\n".join([own, f"#### The paper's tables and figures\n\n{SIGNIFICANCE}", *texts])
+        + END
+        + after
+    )
+
+
+def brief(name: str, results: list[tuple]) -> str:
+    """A table or figure in short: what it is, its first table, its plot, and where the rest stands."""
+    about, where = module(name).__doc__.strip().partition("\n\n")[0], f"experiments/results/paper/{name}"
+    table = module(name).render(results)[0].partition(SIGNIFICANCE)[0].strip()
+    return (
+        f"#### {module(name).TITLE}\n\n{about}\n\n{table}\n\n![{name}]({where}.svg)\n\n"
+        f"`python -m experiments.paper {name}`; what differs from the paper, and the cost: [{name}.md]({where}.md)\n"
+    )
 
 
 def main(check: bool = False, add: tuple[Path, ...] = ()) -> None:
