@@ -94,7 +94,7 @@ def page(records: list[tuple[Path, dict]], sections: list[Section], title: str =
         plotly=_in_script(get_plotlyjs()),
         data=json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
         js=(here / "page.js").read_text(),
-        sections="\n".join(map(_html, sections)),
+        sections="\n".join(map(_html, sections)) or "<p>None of these runs is a row of one.</p>",
     )
 
 

@@ -81,9 +81,9 @@ function matrices(chosen) {
     const share = counts.map((row) => row.map((n) => n / Math.max(1, row.reduce((a, b) => a + b))));
     const axis = { type: "category", automargin: true };
     plot(place.id, [{
-      type: "heatmap", x: classes, y: classes, z: share, customdata: counts, colorscale: "Blues", zmin: 0, zmax: 1,
-      showscale: false, texttemplate: classes.length < 20 ? "%{customdata}" : "",
-      hovertemplate: "%{y} taken for %{x}: %{customdata}<extra></extra>",
+      type: "heatmap", x: classes, y: classes, z: share, text: counts, colorscale: "Blues", reversescale: true, zmin: 0, zmax: 1,
+      showscale: false, texttemplate: classes.length < 20 ? "%{text}" : "",
+      hovertemplate: "%{y} taken for %{x}: %{text}<extra></extra>",
     }], "", "", {
       title: { text: run.name, font: { size: 11 } },
       margin: { l: 60, r: 10, t: 30, b: 40 },
