@@ -45,6 +45,11 @@ def cells(
     return found
 
 
+def told(name: str, cell):
+    """The cell as W&B is to call and tag it; a stage that rows share goes by the first."""
+    return replace(cell, settings=replace(cell.settings, label=f"{name} {cell.row}", tags=("paper", name)))
+
+
 def recorded(name: str, folder: Path = RECORDS, data: tuple[str, ...] = (), recipe: str = "small") -> list[tuple]:
     """The cells of a table or figure with a record of the same settings, in any precision; and that."""
     records = [_read(path) for path in sorted(folder.glob("*.json"))]
@@ -101,7 +106,8 @@ def main(
     else:
         chosen = data or (("sfu",) if miniature else module(name).DATA)
         where = {"home": home, "data_dir": data_dir, "wandb": wandb}
-        results, failed = compute(cells(name, chosen, 1 if miniature else seeds, miniature, recipe, **where), jobs)
+        found = cells(name, chosen, 1 if miniature else seeds, miniature, recipe, **where)
+        results, failed = compute([told(name, cell) for cell in found], jobs)
     if results:
         print("\n" + write(name, results, home / "paper"))
         print(home / "paper" / f"{name}.svg")
