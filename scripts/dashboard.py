@@ -40,19 +40,12 @@ def main(
             print(f"left out of {project}: {name}: {why}")
         print(f"{project}: {new} new of {len(store.get_run_records(project))}")
 
-    import trackio  # after open_trackio, which says where its data are
-
     try:
-        trackio.show(
-            RUNS if store.get_run_records(RUNS) else RECORDS,
-            open_browser=not no_browser,
-            host="127.0.0.1",
-            share=False,
-            server_port=port,
-            block_thread=True,
-        )
-    except OSError as e:
-        sys.exit(f"error: port {port} is taken" if port else f"error: {e}")
+        dashboard.show(port, browser=not no_browser)
+    except OSError:
+        sys.exit(f"error: port {port} is taken; name another with --port" if port else "error: no free port from 7860")
+    except KeyboardInterrupt:
+        print()
 
 
 if __name__ == "__main__":

@@ -8,13 +8,17 @@ go by stage, since a language model's loss is no classifier's:
     test/predictions, test/classes, test/confusion              tables
 """
 
+import io
 import json
 import os
 import subprocess
+import webbrowser
 from collections.abc import Iterable
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 
 from tqdm.auto import tqdm
 
@@ -23,8 +27,11 @@ from .corpora.files import sha256
 from .experiment import settings_of
 from .tracking import epoch_metrics
 
-RUNS, RECORDS = "runs", "records"
-"""trackio's projects."""
+RUNS, RECORDS = "my-runs", "records"
+"""trackio's projects; it opens the first of the alphabet."""
+ORDER = "final/test error,final/valid error,final/clas*,final/*,clas/valid_error_rate,clas/*,lm/*"
+LEFT_OUT = ("epoch", "seconds", "phase", "step", "n")
+"""What is no figure to compare."""
 TABLE_ROWS = 100
 
 
@@ -46,10 +53,26 @@ class Shown:
 def open_trackio(home: Path):
     """trackio's store below `home`; trackio is kept from the network. Must precede any other import of trackio."""
     os.environ["TRACKIO_DIR"] = str(home.resolve() / "trackio")
+    os.environ["TRACKIO_PLOT_ORDER"] = ORDER
     os.environ["HF_HUB_OFFLINE"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     from trackio.sqlite_storage import SQLiteStorage
 
     return SQLiteStorage
+
+
+def show(port: int | None, browser: bool) -> None:
+    """Serve trackio on 127.0.0.1 until interrupted. Raises `OSError` where the port is taken."""
+    import trackio  # after open_trackio, which says where its data are
+
+    with redirect_stdout(io.StringIO()):  # it would name an address with the right to rename and delete runs
+        _, url, *_ = trackio.show(
+            open_browser=False, host="127.0.0.1", share=False, server_port=port, block_thread=False
+        )
+    url += "?smoothing=0"
+    print(f"{url}   (Ctrl-C ends it)", flush=True)
+    if browser:
+        webbrowser.open(url)
+    Event().wait()
 
 
 def add_runs(store, home: Path) -> tuple[int, dict[str, str]]:
@@ -115,18 +138,22 @@ def read_wandb(file: Path) -> Shown:
             final |= record["summary"].get("update", {})
     if not rows and not final:
         raise Unreadable("it holds no figures")
-    job = run.get("job_type") or "run"
+    job, group = run.get("job_type") or "run", run.get("run_group") or ""
     seen = [_row(item, job, file.parent) for item in rows]
-    last = {"step": seen[-1]["step"], "time": seen[-1]["time"]} if seen else {"step": 0, "time": run["start_time"]}
-    group = run.get("run_group")
-    config = run["config"]["update"] | {"group": group, "stage": job, "tags": ", ".join(run.get("tags", []))}
-    created = run.get("start_time") or last["time"]
+    last = {k: seen[-1][k] for k in ("step", "time")} if seen else {"step": 0, "time": run["start_time"]}
+    about = {"stage": job, "group": group, "tags": ", ".join(run.get("tags", [])), "_Group": group}
+    config = {k: v for k, v in run.get("config", {}).get("update", {}).items() if k != "_wandb"}
     return Shown(
         run["run_id"],
-        f"{run.get('display_name', run['run_id'])} | {group}",
-        _unlisted({k: v for k, v in config.items() if k != "_wandb"}) | {"_Group": group, "_Created": created},
+        _name(run.get("display_name") or run["run_id"], group),
+        _unlisted({**config, **about, "_Created": run["start_time"]}),
         [*seen, {**_final(job, final), **last}],
     )
+
+
+def _name(title: str, group: str) -> str:
+    """A run's name with its variant, without the experiment that the title says."""
+    return f"{title} | {group.partition(' ')[2]}"
 
 
 def inspect(file: Path) -> Iterable[dict]:
@@ -149,15 +176,29 @@ def inspect(file: Path) -> Iterable[dict]:
 
 def _row(item: dict, job: str, folder: Path) -> dict:
     """A row of history: figures, and tables read from the files beside it."""
-    names = {k: v for k, v in item.items() if isinstance(v, (int, float)) and not k.startswith("_") and "._" not in k}
     tables = [k.removesuffix("._type") for k, v in item.items() if k.endswith("._type") and v == "table-file"]
-    sizes = tuple(f"{t}." for t in tables)
     return {
-        **{f"{job}/{k}": v for k, v in names.items() if k != "step" and not k.startswith(sizes)},
+        **_metrics(job, {k: v for k, v in item.items() if not k.startswith(tuple(f"{t}." for t in tables))}),
         **{t.removesuffix("_table"): _table(folder / "files" / item[f"{t}.path"]) for t in tables},
         "step": int(item.get("step", item["_step"])),
         "time": datetime.fromtimestamp(item["_timestamp"], UTC).isoformat(),
     }
+
+
+def _metrics(job: str, values: dict) -> dict:
+    """The figures among logged values, named by their stage."""
+    return {f"{job}/{k}": v for k, v in _numbers(values).items()}
+
+
+def _final(job: str, values: dict) -> dict:
+    """Final figures, named by their stage; an evaluation's say of what they are."""
+    stage = "" if job == "eval" else f"{job} "
+    return {f"final/{stage}{k.replace('/', ' ')}": v for k, v in _numbers(values).items()}
+
+
+def _numbers(values: dict) -> dict:
+    numbers = {k: v for k, v in values.items() if isinstance(v, (int, float)) and not k.startswith("_")}
+    return {k: v for k, v in numbers.items() if k.split("/")[-1] not in LEFT_OUT}
 
 
 def _table(path: Path) -> dict:
@@ -179,13 +220,6 @@ def trackio_table(rows: list[dict]) -> dict:
     """Rows as trackio stores a table."""
     shown = [{k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()} for row in rows[:TABLE_ROWS]]
     return {"_type": "trackio.table", "_value": shown}
-
-
-def _final(job: str, figures: dict) -> dict:
-    """Final figures under names that say of which stage; an evaluation's say so themselves."""
-    numbers = {k: v for k, v in figures.items() if isinstance(v, (int, float)) and not k.startswith("_")}
-    stage = "" if job == "eval" else f"{job} "
-    return {f"final/{stage}{k.replace('/', ' ')}": v for k, v in numbers.items()}
 
 
 def _unlisted(settings):
@@ -212,7 +246,7 @@ def read_record(path: Path) -> list[Shown]:
     return [
         Shown(
             f"{mark}-{stage.replace(' ', '-')}",
-            f"{title} {stage} | {group}",
+            _name(f"{stage} {title}", group),
             {**config, "stage": stage.split()[0]},
             [{**row, "time": time} for row in of_stage],
         )
@@ -236,6 +270,6 @@ def _figures(record: dict) -> dict:
     splits |= {"perplexity": {k: f["perplexity"] for k, f in record.get("perplexity", {}).items()}}
     if base := record.get("baseline"):
         splits["baseline"] = {"test error": base["error"], "valid error": base["valid_error"]}
-    figures = {f"{s} {k}": v for s, f in splits.items() for k, v in f.items()}
+    figures = {f"{s}/{k}": v for s, f in splits.items() for k, v in f.items()}
     classes = [{"class": c, **f} for c, f in record.get("per_class", {}).items()]
     return _final("eval", figures) | ({"test/classes": trackio_table(classes)} if classes else {})

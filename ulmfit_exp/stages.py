@@ -138,7 +138,7 @@ class Run:
         stage = {"stage": self.plan[name][1]} if name in self.plan else {}
         config = {**self.settings, **stage, "digest": self.corpus.digest, **self.by}
         tags = [self.corpus.name, f"seed {self.seed}", *self.tags, self.by["commit"]]
-        title = f"{self.corpus.name} seed{self.seed} {name}"
+        title = f"{name} {self.corpus.name} seed{self.seed}"
         return Tracker(self.wandb, self.home, self.group, name.split()[0], title, tags, config, self.log_artifacts)
 
 
