@@ -48,6 +48,7 @@ from ulmfit_exp.recipe import PRETRAINING, LMRecipe
 class Pretrain(Command):
     name: ClassVar[str] = "pretrain"
     recipes: ClassVar[dict[str, LMRecipe]] = PRETRAINING
+    also_variant: ClassVar[tuple[str, ...]] = ("backwards",)
 
     corpus: str = "wikipedia"
     """wikipedia, wikitext-2 or imdb (its unlabelled reviews) in the data directory; or a file or folder: JSON lines,

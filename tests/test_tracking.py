@@ -1,16 +1,21 @@
 """Weights & Biases mirrors a run, and nothing it does or fails to do changes one."""
 
 import json
+import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
+from conftest import FORWARD, QUIET, TINY
 
+from experiments.paper.__main__ import cells, told
+from experiments.paper.base import with_clas
+from experiments.sfu import Sfu
 from ulmfit_exp import machine
-from ulmfit_exp.experiment import run
+from ulmfit_exp.experiment import prepare, run
 from ulmfit_exp.tracking import Tracker
 
 
@@ -25,19 +30,133 @@ def leet(*args) -> str:
     ).stdout
 
 
-def test_offline_runs_show_the_phases_in_wandbs_own_tool(sfu):
-    r = record(replace(sfu, wandb="offline"))
-    runs = {s["name"]: sfu.home / s["wandb"] for s in r["stages"] if s["wandb"]}
-    assert set(runs) == {"lm forward", "clas forward", "eval"}
-    summary = leet("--summary", runs["clas forward"])
-    for key in ("phase 0/valid_loss", "phase 1/valid_error_rate", "lr/top", "lr/lowest"):
-        assert key in summary
-    assert "test/error" in leet("--summary", runs["eval"])
-    records = leet("--json", runs["clas forward"])
-    for part in ("sfu-sentiment tiny", '"clas"', r["corpus"]["digest"], "versions", "train_size", "max_vocab", "fold"):
-        assert part in records
-    evaluation = leet("--json", runs["eval"])
-    assert "confusion" in evaluation and "test/predictions" in evaluation
+@dataclass(frozen=True)
+class Seen:
+    """An offline run as W&B's own tool has it."""
+
+    run: dict
+    history: list[dict]
+    axes: dict[str, str]
+    """Metric -> the metric it is drawn over."""
+    artifacts: dict[str, set[str]]
+    """Name -> files."""
+    summary: dict
+    folder: Path
+
+    def table(self, name: str) -> list[dict]:
+        (path,) = (self.folder / "files/media/table/test").glob(f"{name}_*")
+        found = json.loads(path.read_text())
+        return [dict(zip(found["columns"], row)) for row in found["data"]]
+
+
+def see(folder: Path) -> Seen:
+    found = {}
+    for line in leet("--json", folder).splitlines():
+        r = json.loads(line)
+        found.setdefault(r["type"], []).append(r.get(r["type"]))
+    axes = {m.get("glob_name") or m["name"]: m.get("step_metric") for m in found["metric"]}
+    artifacts = {a["name"]: {f["path"] for f in a["manifest"]["contents"]} for a in found.get("artifact", [])}
+    history = [h["item"] for h in found.get("history", [])]
+    return Seen(
+        found["run"][0], history, axes, artifacts, json.loads(leet("--summary", "--json", folder))["summary"], folder
+    )
+
+
+@pytest.fixture(scope="module")
+def tracked(tmp_path_factory):
+    """A run of table 7, recorded offline: its record and its stages' W&B runs."""
+    settings = Sfu(recipe_name="tiny", recipe=FORWARD, miniature=True, home=tmp_path_factory.mktemp("home"), **QUIET)
+    r = record(replace(settings, wandb="offline", log_artifacts=True, label="table7 full", tags=("paper", "table7")))
+    return r, {s["name"]: see(settings.home / s["wandb"]) for s in r["stages"] if s["wandb"]}
+
+
+def test_runs_are_grouped_and_tagged(tracked):
+    r, runs = tracked
+    assert {name: s.run["job_type"] for name, s in runs.items()} == {
+        "lm forward": "lm",
+        "clas forward": "clas",
+        "eval": "eval",
+    }
+    for s in runs.values():
+        assert s.run["run_group"] == "sfu-sentiment tiny miniature table7 full"
+        assert {"paper", "table7", "miniature", "seed 0", r["commit"]} <= set(s.run["tags"])
+    config = runs["clas forward"].run["config"]["update"]
+    assert config["digest"] == r["corpus"]["digest"] and config["recipe"]["clas"]["phases"][1]["epochs"] == 2
+    assert config["stage"]["training"] and config["versions"]
+
+
+def test_each_layer_groups_rate_and_the_unfreezing_are_seen(tracked):
+    _, runs = tracked
+    steps = [h for h in runs["clas forward"].history if "train/loss" in h]
+    frozen = {0: 4, 1: 0}
+    for h in steps:
+        rates = [h[f"lr/group {i}"] for i in range(5)]
+        assert rates.count(0) == h["lr/frozen groups"] == frozen[h["phase"]]
+        assert rates == sorted(rates)
+    assert {h["phase"] for h in steps} == {0, 1}
+    assert [h["step"] for h in steps] == list(range(1, len(steps) + 1))
+
+
+def test_each_phase_has_its_own_axis(tracked):
+    r, runs = tracked
+    clas = runs["clas forward"]
+    assert clas.axes["phase 1/*"] == "phase 1/epoch" and clas.axes["train/*"] == clas.axes["valid_*"] == "step"
+    second = [h for h in clas.history if "phase 1/epoch" in h]
+    assert [h["phase 1/epoch"] for h in second] == [1, 2]
+    errors = [row["valid_error_rate"] for row in r["history"]["clas forward"]]
+    assert [h["valid_error_rate"] for h in clas.history if "valid_error_rate" in h] == pytest.approx(errors)
+    assert [h["phase 1/valid_error_rate"] for h in second] == pytest.approx(errors[1:])
+
+
+def test_an_evaluation_shows_its_surest_mistakes_first_and_each_class(tracked):
+    r, runs = tracked
+    rows = runs["eval"].table("predictions")
+    ranks = [(row["label"] == row["predicted"], -row["confidence"]) for row in rows]
+    assert len(rows) == r["test"]["n"] and ranks == sorted(ranks) and not ranks[0][0]
+    assert {row["class"]: row["recall"] for row in runs["eval"].table("classes")} == {
+        c: f["recall"] for c, f in r["per_class"].items()
+    }
+    assert sum(row["nPredictions"] for row in runs["eval"].table("confusion_table")) == r["test"]["n"]
+    assert runs["eval"].summary["test/error"] == pytest.approx(r["test"]["error"])
+
+
+def test_a_stages_folder_is_an_artifact_when_asked_for(tracked):
+    r, runs = tracked
+    (clas,) = (Path(s["path"]).name for s in r["stages"] if s["name"] == "clas forward")
+    assert runs["clas forward"].artifacts[clas] == {"model.safetensors", "vocab.json", "classes.json"}
+
+
+def test_what_is_shown_names_no_record_and_no_stage(sfu):
+    plain, shown = (prepare(s)[1] for s in (sfu, replace(sfu, log_artifacts=True, tags=("a",), label="b")))
+    assert plain.settings == shown.settings and plain.plan == shown.plan and shown.group != plain.group
+
+
+def test_a_variant_is_a_group_and_seeds_and_folds_are_its_members(sfu):
+    base = replace(sfu, recipe=TINY)
+    assert base.group == replace(base, seed=3, fold=2).group == "sfu-sentiment tiny miniature"
+    assert with_clas(base, wd=0.5).group == "sfu-sentiment tiny miniature clas.wd=0.5"
+    assert "train_size=40" in replace(base, train_size=40).group
+    cell = next(c for c in cells("table7", ("sfu",), 1, miniature=True) if c.row == "chain-thaw")
+    assert told("table7", cell).settings.group == "sfu-sentiment tiny miniature table7 chain-thaw"
+
+
+def test_a_sweeps_process_has_the_one_run_it_was_given(sfu):
+    env = os.environ | {"WANDB_SWEEP_ID": "s1", "WANDB_RUN_ID": "r1", "WANDB_MODE": "offline"}
+    small = [
+        "--pretrained=none",
+        "--recipe.direction=forward",
+        "--recipe.clas.phases.4.epochs=1",
+        "--recipe.lm.phases.0.epochs=1",
+    ]
+    command = [sys.executable, "-m", "experiments.sfu", "--miniature", f"--home={sfu.home}", *small]
+    subprocess.run(command, env=env, check=True, capture_output=True)
+    (folder,) = (sfu.home / "wandb").glob("offline-run-*")
+    seen = see(folder)
+    r = json.loads(next((sfu.home / "runs").glob("*/result.json")).read_text())
+    assert seen.run["run_id"] == "r1" and seen.run["sweep_id"] == "s1" and seen.run["job_type"] == "sweep"
+    assert seen.summary["valid/error"] == pytest.approx(r["valid"]["error"])
+    assert not [key for key in seen.summary if "test" in key]
+    assert len([h for h in seen.history if "clas forward/valid_error_rate" in h]) == len(r["history"]["clas forward"])
 
 
 def broken(*args, **kwargs):
@@ -84,6 +203,6 @@ def test_after_a_kill_the_epochs_before_it_keep_their_steps(tmp_path):
     track = Tracker("offline", tmp_path, "g", "lm", "n", [], {})
     for epoch in range(2):
         track.log_epoch({"phase": 0, "epoch": epoch, "step": 10 * (epoch + 1), "tokens": 5, "valid_loss": 1.0})
-    track.log_step(21, 0, 3.5, [0.1, 0.2], 0)
+    track.log_step(21, 0, 3.5, [0.1, 0.2], [False, True])
     assert track.step == 21
     track.finish({})

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from .stages import Run
     from .store import Stage
 
-WHERE = ("data_dir", "home", "wandb")  # settings that say where, not what: they change no figure and name no record
+# Settings that say where and how to show, not what: they change no figure and name no record.
+WHERE = ("data_dir", "home", "wandb", "log_artifacts", "tags", "label")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,8 @@ class Command(ABC):
 
     name: ClassVar[str]
     recipes: ClassVar[dict[str, LMRecipe]]
+    also_variant: ClassVar[tuple[str, ...]] = ()
+    """Settings that make another variant where they are set, though `variant` does not name them."""
 
     recipe_name: str
     recipe: LMRecipe
@@ -43,6 +46,12 @@ class Command(ABC):
     """Where stages, records and W&B runs go."""
     wandb: Literal["auto", "online", "offline", "disabled"] = "auto"
     """Weights & Biases: auto is online when logged in, else offline."""
+    log_artifacts: bool = False
+    """Keep each stage's folder (weights, vocabulary, predictions) as a W&B artifact."""
+    tags: tuple[str, ...] = ()
+    """Tags for W&B, besides data set, seed, commit and miniature."""
+    label: str = ""
+    """What to call this variant in W&B (default: the fields that differ from the recipe's own)."""
 
     @property
     @abstractmethod
@@ -55,9 +64,19 @@ class Command(ABC):
         """forward, backward or both."""
 
     @property
-    def tags(self) -> tuple[str, ...]:
-        """W&B tags."""
-        return ()
+    def group(self) -> str:
+        """Experiment and variant: the W&B group, whose members differ in seed and fold."""
+        also = {k: v for k in self.also_variant if (v := getattr(self, k))}
+        words = [k if v is True else f"{k}={v}" for k, v in also.items()]
+        return " ".join([self.variant, self.recipe_name, *words, self.label or self._changes()]).strip()[:128]
+
+    def _changes(self) -> str:
+        """The recipe's fields that are not as it has them, or a digest of them where that is long."""
+        from .store import digest
+
+        plain = flat(replace(self, recipe=self.recipes[self.recipe_name]).settings()["recipe"])
+        changes = [f"{k}={v}" for k, v in flat(self.settings()["recipe"]).items() if plain.get(k) != v]
+        return text if len(text := " ".join(changes)) <= 60 else digest(changes)
 
     @abstractmethod
     def texts(self, data_dir: Path | None) -> "Corpus | Documents":
@@ -78,6 +97,15 @@ class Command(ABC):
         return settings | {k: _here(settings[k]) for k in ("corpus", "csv", "unlabelled") if settings.get(k)}
 
 
+def flat(settings: dict, before: str = "") -> dict:
+    """Nested settings as one level: the option that sets each, such as `recipe.clas.phases.0.lr`, and its value."""
+    found = {}
+    for key, value in settings.items():
+        inner = dict(enumerate(value)) if isinstance(value, (list, tuple)) else value
+        found |= flat(inner, f"{before}{key}.") if isinstance(inner, dict) else {f"{before}{key}": value}
+    return found
+
+
 def _here(path: str | Path) -> str:
     return Path(path).name if Path(path).is_absolute() or ".." in Path(path).parts else str(path)
 
@@ -87,6 +115,7 @@ class Experiment(Command):
     """Settings of one run of ULMFiT. A data set's experiment adds its own and says how its corpus is loaded."""
 
     recipes: ClassVar[dict[str, Recipe]] = RECIPES
+    also_variant: ClassVar[tuple[str, ...]] = ("miniature", "train_size", "labelled_only")
     paper: ClassVar[float | None] = None
     """The paper's test error in % on this data, where it has one."""
 
@@ -115,10 +144,6 @@ class Experiment(Command):
     @property
     def directions(self) -> tuple[str, ...]:
         return DIRECTIONS[self.recipe.direction]
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        return ("miniature",) if self.miniature else ()
 
     def texts(self, data_dir: Path | None) -> "Corpus":
         from .corpora.files import MINIATURE
@@ -205,7 +230,7 @@ def run(settings: Command, texts: "Corpus | Documents | None" = None) -> Path:
     """
     settings, this = prepare(settings, texts)
 
-    from . import predict, report, stages
+    from . import predict, report, stages, tracking
     from .store import writable, write_json
 
     done = stages.run_all(this, report.stage_line)
@@ -215,6 +240,8 @@ def run(settings: Command, texts: "Corpus | Documents | None" = None) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         predict.keep(this, path.parent)
         write_json(path, record)
+    if tracking.in_sweep():
+        tracking.log_sweep(this.tracker("sweep"), record)
     print(settings.table(record))
     print(report.how_to_look(record, settings.home))
     return path
@@ -245,10 +272,11 @@ def prepare(settings: Command, texts: "Corpus | Documents | None" = None) -> "tu
         precision=settings.precision,
         home=settings.home,
         data_dir=data_dir,
-        group=f"{settings.variant} {settings.recipe_name}",
+        group=settings.group,
         settings=settings.settings(),
         wandb=settings.wandb,
-        tags=settings.tags,
+        tags=(*settings.tags, *(["miniature"] if getattr(settings, "miniature", False) else [])),
+        log_artifacts=settings.log_artifacts,
     )
 
 

@@ -59,6 +59,7 @@ class Run:
     """All settings of the experiment, for W&B's config."""
     wandb: Mode = "auto"
     tags: tuple[str, ...] = ()
+    log_artifacts: bool = False
     by: dict = field(default_factory=machine.description)
     """Versions, commit and machine as the run starts; each stage keeps those that made it."""
 
@@ -134,10 +135,12 @@ class Run:
         return store.stage(self.home, kind, inputs, lambda folder: {**work(folder), "by": self.by})
 
     def tracker(self, name: str) -> Tracker:
-        """A W&B run for one stage, with all settings and everything that went into it as its config."""
-        config = {**self.settings, "stage": self.plan[name][1], "digest": self.corpus.digest, **self.by}
-        tags = [self.corpus.name, f"seed {self.seed}", *self.tags]
-        return Tracker(self.wandb, self.home, self.group, name.split()[0], f"{self.corpus.name} {name}", tags, config)
+        """A W&B run for one stage, with all settings and everything that went into it as its config; or for `sweep`."""
+        stage = {"stage": self.plan[name][1]} if name in self.plan else {}
+        config = {**self.settings, **stage, "digest": self.corpus.digest, **self.by}
+        tags = [self.corpus.name, f"seed {self.seed}", *self.tags, self.by["commit"]]
+        title = f"{name} {self.corpus.name} seed{self.seed}"
+        return Tracker(self.wandb, self.home, self.group, name.split()[0], title, tags, config, self.log_artifacts)
 
 
 def fitted(recipe: LMRecipe, pretrained: dict[str, Pretrained]) -> LMRecipe:
@@ -262,10 +265,10 @@ def _train(run: Run, learn, training: Training, name: str, folder: Path) -> dict
     print(f"\n{run.corpus.name}: {name.replace('lm', 'language model').replace('clas', 'classifier')}", flush=True)
     track = run.tracker(name)
     info = train(quiet(learn), training, run.seed, folder, track)
-    kept = info["history"][info["kept_epoch"]] if info["history"] else {}
-    track.finish({k: v for k, v in kept.items() if k.startswith("valid")})
     learners.save_weights(learn, folder / "model.safetensors")
     (folder / "vocab.json").write_text(json.dumps(learn.dls.vocab, ensure_ascii=False), encoding="utf-8")
+    kept = info["history"][info["kept_epoch"]] if info["history"] else {}
+    track.finish({k: v for k, v in kept.items() if k.startswith("valid")}, folder)
     return {**info, "wandb": track.path}
 
 
@@ -293,14 +296,15 @@ def evaluate(run: Run) -> Stage:
         table.to_csv(folder / "predictions.csv", index_label="row", float_format="%.6g")
         track = run.tracker("eval")
         test = where["test"]
+        per_class = _per_class(predicted[test], truth[test], run.corpus.classes)
         track.log_test(
             rows["text"][test].tolist(),
             truth[test].tolist(),
             predicted[test].tolist(),
             probs["mean"][test].max(axis=1),
-            run.corpus.classes,
+            per_class,
         )
-        track.finish({f"{s}/{k}": v for s, f in figures["mean"].items() for k, v in f.items()})
+        track.finish({f"{s}/{k}": v for s, f in figures["mean"].items() for k, v in f.items()}, folder)
         return {
             "figures": figures,
             "temperature": temperature,
@@ -308,7 +312,7 @@ def evaluate(run: Run) -> Stage:
             "interval": binomtest(int((predicted != truth)[test].sum()), int(test.sum())).proportion_ci(
                 method="wilson"
             ),
-            "per_class": _per_class(predicted[test], truth[test], run.corpus.classes),
+            "per_class": per_class,
             "confusion": _confusion(predicted[test], truth[test], run.corpus.classes),
             "wandb": track.path,
         }

@@ -204,6 +204,7 @@ class EpochEnd(Callback):
         self.tokens = at["tokens"] if at else 0
         self.began = self.saved = time.monotonic()
         self.earlier = at["seconds"] if at else 0.0
+        self.trains = [any(p.requires_grad for p in group) for group in self.opt.param_lists]
 
     @property
     def seconds(self) -> float:
@@ -219,7 +220,7 @@ class EpochEnd(Callback):
         self.tokens += int((self.x != PAD).sum())
         self.losses.append(float(self.loss.detach()))
         rates = [h["lr"] for h in self.opt.hypers]
-        self.track.log_step(self.step, self.phase, self.losses[-1], rates, self.opt.frozen_idx)
+        self.track.log_step(self.step, self.phase, self.losses[-1], rates, self.trains)
         self.progress.tell(self.losses, self.tokens, self.seconds)
         if time.monotonic() - self.saved > SAVE_EVERY and self.iter + 1 < self.n_iter:
             within = {"losses": self.losses, "tokens": self.tokens, "seconds": self.seconds}

@@ -45,6 +45,11 @@ def cells(
     return found
 
 
+def told(name: str, cell):
+    """The cell as W&B is to call and tag it; a stage that rows share goes by the first."""
+    return replace(cell, settings=replace(cell.settings, label=f"{name} {cell.row}", tags=("paper", name)))
+
+
 def committed(folder: Path) -> list[dict]:
     """The records of a folder."""
     return [_read(path) for path in sorted(folder.glob("*.json"))]
@@ -112,7 +117,8 @@ def main(
     else:
         chosen = data or (("sfu",) if miniature else module(name).DATA)
         where = {"home": home, "data_dir": data_dir, "wandb": wandb}
-        results, failed = compute(cells(name, chosen, 1 if miniature else seeds, miniature, recipe, **where), jobs)
+        found = cells(name, chosen, 1 if miniature else seeds, miniature, recipe, **where)
+        results, failed = compute([told(name, cell) for cell in found], jobs)
     if results:
         print("\n" + write(name, results, home / "paper"))
         print(home / "paper" / f"{name}.svg")

@@ -1,0 +1,52 @@
+"""Runs and records in a dashboard on this machine: no account, no network.
+
+python scripts/dashboard.py                  the runs below runs/, and the committed records as a project of their own
+python scripts/dashboard.py --home elsewhere --no-browser --port 8000
+python scripts/dashboard.py --records elsewhere/runs      other records: a folder of NAME.json or NAME/result.json
+
+W&B's offline runs are read by `wandb leet inspect --json` into trackio, which keeps them in HOME/trackio. The next time
+takes in what is new. A run that is damaged or not finished is named and left out; it is tried again the next time.
+"""
+
+import sys
+from pathlib import Path
+
+import tyro
+
+from ulmfit_exp import dashboard
+from ulmfit_exp.dashboard import RECORDS, RUNS
+
+COMMITTED = Path(__file__).parents[1] / "experiments" / "results"
+
+
+def main(
+    home: Path = Path("runs"),
+    records: Path = COMMITTED,
+    no_browser: bool = False,
+    port: int | None = None,
+) -> None:
+    """Show runs and records.
+
+    Args:
+        home: Where runs were recorded.
+        records: A folder of records.
+        no_browser: Only say where the dashboard is.
+        port: Port on 127.0.0.1 (default: the first free one from 7860).
+    """
+    store = dashboard.open_trackio(home)
+    added = {RUNS: dashboard.add_runs(store, home), RECORDS: dashboard.add_records(store, records)}
+    for project, (new, left_out) in added.items():
+        for name, why in left_out.items():
+            print(f"left out of {project}: {name}: {why}")
+        print(f"{project}: {new} new of {len(store.get_run_records(project))}")
+
+    try:
+        dashboard.show(port, browser=not no_browser)
+    except OSError:
+        sys.exit(f"error: port {port} is taken; name another with --port" if port else "error: no free port from 7860")
+    except KeyboardInterrupt:
+        print()
+
+
+if __name__ == "__main__":
+    tyro.cli(main, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,))
