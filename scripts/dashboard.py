@@ -41,7 +41,7 @@ def main(
         print(f"{project}: {new} new of {len(store.get_run_records(project))}")
 
     try:
-        dashboard.show(port, browser=not no_browser)
+        dashboard.show(store, port, browser=not no_browser)
     except OSError:
         sys.exit(f"error: port {port} is taken; name another with --port" if port else "error: no free port from 7860")
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import FORWARD, QUIET, TINY
 
-from experiments.paper.__main__ import cells, told
+from experiments.paper.__main__ import NAMES, cells, told
 from experiments.paper.base import with_clas
 from experiments.sfu import Sfu
 from ulmfit_exp import machine
@@ -141,7 +142,7 @@ def test_a_variant_is_a_group_and_seeds_and_folds_are_its_members(sfu):
 
 
 def test_a_sweeps_process_has_the_one_run_it_was_given(sfu):
-    env = os.environ | {"WANDB_SWEEP_ID": "s1", "WANDB_RUN_ID": "r1", "WANDB_MODE": "offline"}
+    env = os.environ | {"WANDB_SWEEP_ID": "s1", "WANDB_MODE": "offline"}
     small = [
         "--pretrained=none",
         "--recipe.direction=forward",
@@ -149,9 +150,11 @@ def test_a_sweeps_process_has_the_one_run_it_was_given(sfu):
         "--recipe.lm.phases.0.epochs=1",
     ]
     command = [sys.executable, "-m", "experiments.sfu", "--miniature", f"--home={sfu.home}", *small]
-    subprocess.run(command, env=env, check=True, capture_output=True)
-    (folder,) = (sfu.home / "wandb").glob("offline-run-*")
-    seen = see(folder)
+    for id in ("r1", "r2"):  # the second finds every stage finished
+        subprocess.run(command, env=env | {"WANDB_RUN_ID": id}, check=True, capture_output=True)
+    folders = sorted((sfu.home / "wandb").glob("offline-run-*"))
+    seen, again = map(see, folders)
+    assert again.run["run_id"] == "r2" and again.summary["valid/error"] == seen.summary["valid/error"]
     r = json.loads(next((sfu.home / "runs").glob("*/result.json")).read_text())
     assert seen.run["run_id"] == "r1" and seen.run["sweep_id"] == "s1" and seen.run["job_type"] == "sweep"
     assert seen.summary["valid/error"] == pytest.approx(r["valid"]["error"])
@@ -206,3 +209,24 @@ def test_after_a_kill_the_epochs_before_it_keep_their_steps(tmp_path):
     track.log_step(21, 0, 3.5, [0.1, 0.2], [False, True])
     assert track.step == 21
     track.finish({})
+
+
+def test_the_workspace_draws_what_runs_log(tracked, tmp_path):
+    _, runs = tracked
+    logged = {key.split("._")[0] for s in runs.values() for key in [*s.summary, *(k for h in s.history for k in h)]}
+    made = json.loads(workspace("--out", tmp_path / "made.json").read_text())
+    text = json.dumps(made)
+    drawn = set(re.findall(r'"((?:train|valid|test|lr|phase [01])[/_][^"]*)"', text))
+    assert {"test/error", "valid/error", "valid_error_rate", "lr/group 0", "test/predictions"} <= drawn <= logged
+    assert all(f'"value": ["{table}"]' in text for table in NAMES)  # a runset by the tag that experiments.paper sets
+
+
+def workspace(*args) -> Path:
+    """Run scripts/workspace.py without a login; the file that it says it wrote."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")} | {"HOME": str(args[-1].parent)}
+    script = Path(__file__).parents[1] / "scripts" / "workspace.py"
+    done = subprocess.run(
+        [sys.executable, script, *map(str, args)], env=env, capture_output=True, text=True, check=True
+    )
+    assert "not logged in" in done.stdout and str(args[-1]) in done.stdout
+    return args[-1]

@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 from .corpora.corpus import DataError
 from .corpora.files import sha256
 from .experiment import settings_of
-from .tracking import epoch_metrics
+from .tracking import CLASSES, epoch_metrics
 
 RUNS, RECORDS = "my-runs", "records"
 """trackio's projects; it opens the first of the alphabet."""
@@ -33,6 +33,8 @@ ORDER = "final/test error,final/valid error,final/clas*,final/*,clas/valid_error
 LEFT_OUT = ("epoch", "seconds", "phase", "step", "n")
 """What is no figure to compare."""
 TABLE_ROWS = 100
+LATEST = 25
+"""How many runs are drawn at first; the others are chosen at the left."""
 
 
 class Unreadable(ValueError):
@@ -60,15 +62,18 @@ def open_trackio(home: Path):
     return SQLiteStorage
 
 
-def show(port: int | None, browser: bool) -> None:
-    """Serve trackio on 127.0.0.1 until interrupted. Raises `OSError` where the port is taken."""
+def show(store, port: int | None, browser: bool) -> None:
+    """Serve trackio on 127.0.0.1 until interrupted, at first with the latest runs alone: the browser takes half a
+    minute to draw a thousand. Raises `OSError` where the port is taken."""
     import trackio  # after open_trackio, which says where its data are
 
     with redirect_stdout(io.StringIO()):  # it would name an address with the right to rename and delete runs
         _, url, *_ = trackio.show(
             open_browser=False, host="127.0.0.1", share=False, server_port=port, block_thread=False
         )
-    url += "?smoothing=0"
+    ids = list(_ids(store, RUNS))
+    latest = f"&run_ids={','.join(ids[-LATEST:])}" if len(ids) > LATEST else ""
+    url = f"{url}?smoothing=0{latest}"
     print(f"{url}   (Ctrl-C ends it)", flush=True)
     if browser:
         webbrowser.open(url)
@@ -141,7 +146,7 @@ def read_wandb(file: Path) -> Shown:
     job, group = run.get("job_type") or "run", run.get("run_group") or ""
     seen = [_row(item, job, file.parent) for item in rows]
     last = {k: seen[-1][k] for k in ("step", "time")} if seen else {"step": 0, "time": run["start_time"]}
-    about = {"stage": job, "group": group, "tags": ", ".join(run.get("tags", [])), "_Group": group}
+    about = {"stage": job, "tags": ", ".join(run.get("tags", [])), "_Group": group}
     config = {k: v for k, v in run.get("config", {}).get("update", {}).items() if k != "_wandb"}
     return Shown(
         run["run_id"],
@@ -209,11 +214,17 @@ def _table(path: Path) -> dict:
         raise Unreadable(f"it is damaged: its table {path.name} cannot be read") from e
     rows = [dict(zip(saved["columns"], row)) for row in saved["data"]]
     if saved["columns"] == ["Actual", "Predicted", "nPredictions"]:
-        matrix = {}
+        counts = {}
         for row in rows:
-            matrix.setdefault(row["Actual"], {"label": row["Actual"]})[f"as {row['Predicted']}"] = row["nPredictions"]
-        rows = list(matrix.values())
+            counts.setdefault(row["Actual"], {})[row["Predicted"]] = row["nPredictions"]
+        return confusion_table(counts, list(counts))
     return trackio_table(rows)
+
+
+def confusion_table(counts: dict[str, dict[str, int]], classes: list[str]) -> dict:
+    """A row for each true class, with how many of its texts were taken for which."""
+    taken = {true: {f"as {c}": counts.get(true, {}).get(c, 0) for c in classes} for true in classes}
+    return trackio_table([{"label": true, **row} for true, row in taken.items()])
 
 
 def trackio_table(rows: list[dict]) -> dict:
@@ -242,7 +253,7 @@ def read_record(path: Path) -> list[Shown]:
         raise Unreadable(f"it is no record: {type(e).__name__}: {e}") from e
     mark = sha256(path)[:12]  # a record that changed is another
     time = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat()
-    config = _unlisted({**about.pop("settings"), **about, "group": group, "_Group": group, "_Created": time})
+    config = _unlisted({**about.pop("settings"), **about, "_Group": group, "_Created": time})
     return [
         Shown(
             f"{mark}-{stage.replace(' ', '-')}",
@@ -265,11 +276,14 @@ def _epochs(job: str, history: list[dict]) -> list[dict]:
 
 
 def _figures(record: dict) -> dict:
-    """The final figures of a record, and its table of classes."""
+    """The final figures of a record, and its tables."""
     splits = {s: record[s] for s in ("valid", "test") if s in record}
     splits |= {"perplexity": {k: f["perplexity"] for k, f in record.get("perplexity", {}).items()}}
     if base := record.get("baseline"):
         splits["baseline"] = {"test error": base["error"], "valid error": base["valid_error"]}
     figures = {f"{s}/{k}": v for s, f in splits.items() for k, v in f.items()}
     classes = [{"class": c, **f} for c, f in record.get("per_class", {}).items()]
-    return _final("eval", figures) | ({"test/classes": trackio_table(classes)} if classes else {})
+    tables = {"test/classes": trackio_table(classes)} if classes else {}
+    if (counts := record.get("confusion")) and len(classes) <= CLASSES:
+        tables["test/confusion"] = confusion_table(counts, record["corpus"]["classes"])
+    return _final("eval", figures) | tables
