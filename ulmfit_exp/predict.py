@@ -25,7 +25,7 @@ import torch
 import tyro
 from tqdm.auto import tqdm
 
-from . import learners
+from . import insight, learners
 from .corpora.corpus import DataError
 from .corpora.documents import TABLES, csv_texts, json_texts, text_lines
 from .corpora.files import readable
@@ -66,6 +66,16 @@ class Predictor:
         table.insert(0, "class", [self.classes[i] for i in probs.argmax(axis=1)])
         table.insert(1, "confidence", probs.max(axis=1))
         return table
+
+    def words(self, text: str, cls: str | None = None) -> insight.Words:
+        """Each word of a text and how far it moved the prediction towards a class, by default the predicted one.
+
+        `insight.word_weights` says what the weights are; `insight.html` shows them. Raises `DataError`.
+        """
+        if cls is not None and cls not in self.classes:
+            raise DataError(f"there is no class {cls!r}; the classes are {', '.join(self.classes)}")
+        place = self.probabilities([text])[0].argmax() if cls is None else self.classes.index(cls)
+        return insight.word_weights(self.parts, text, int(place))
 
 
 def keep(run: "Run", folder: Path) -> None:

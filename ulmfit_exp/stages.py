@@ -18,12 +18,14 @@ from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, precision_recall_fscore_support
 from sklearn.preprocessing import StandardScaler
+from tqdm.auto import tqdm
 
 from . import learners, machine, store
 from .baselines import CHOICES, tfidf
 from .corpora.corpus import Corpus, DataError
 from .corpora.documents import Documents, open_documents
 from .features import Encoder
+from .insight import word_weights
 from .pretrained import Pretrained
 from .recipe import LMRecipe, Training
 from .store import Stage
@@ -31,8 +33,10 @@ from .tokens import TOKENIZER, Tokens, clas_dl, dls_clas, dls_lm, encode, lm_dl,
 from .tracking import Mode, Tracker
 from .training import Progress, quiet, train
 
-FIGURES = 3
+FIGURES = 4
 """What an evaluation holds; raise it when that changes."""
+MISTAKES, MISTAKE = 20, 1000
+"""The most confident mistakes that an evaluation keeps, and the characters of each."""
 FEATURE_STRENGTHS = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
 COUNTED = (
     "a token is a word or a mark (xxbos, xxmaj, ...) of fastai's rules and spaCy; a word out of the vocabulary is the "
@@ -275,14 +279,16 @@ def _train(run: Run, learn, training: Training, name: str, folder: Path) -> dict
 def evaluate(run: Run) -> Stage:
     """Valid and test figures of each direction's classifier and of the mean of their probabilities.
 
-    Leaves `predictions.csv`: a row a valid or test text. Like the baseline's, its test figures choose nothing.
+    Leaves `predictions.csv`, a row a valid or test text, and `mistakes.json`, the most confident ones on test. Like the
+    baseline's, its test figures choose nothing.
     """
 
     def work(folder: Path) -> dict:
         print(f"\n{run.corpus.name}: evaluation", flush=True)
         rows = run.corpus.split("valid", "test")
         truth = rows["label"].map({c: i for i, c in enumerate(run.corpus.classes)}).to_numpy()
-        probs = {d: _predict(run, d, folder) for d in run.directions}
+        learns = {} if run.recipe.head == "features" else {d: _classifier(run, d, folder) for d in run.directions}
+        probs = {d: _predict(run, d, learns) for d in run.directions}
         probs["mean"] = sum(probs.values()) / len(probs)
         where = {s: (rows["split"] == s).to_numpy() for s in ("valid", "test")}
         figures = {d: {s: _figures(p[at], truth[at]) for s, at in where.items()} for d, p in probs.items()}
@@ -294,6 +300,7 @@ def evaluate(run: Run) -> Stage:
         table.insert(1, "label", rows["label"])
         table.insert(2, "predicted", [run.corpus.classes[i] for i in predicted])
         table.to_csv(folder / "predictions.csv", index_label="row", float_format="%.6g")
+        store.write_json(folder / "mistakes.json", _mistakes(run, rows, cooled, learns))
         track = run.tracker("eval")
         test = where["test"]
         per_class = _per_class(predicted[test], truth[test], run.corpus.classes)
@@ -347,19 +354,43 @@ def _confusion(predicted: np.ndarray, truth: np.ndarray, classes: list[str]) -> 
     return {c: {classes[p]: n for (t, p), n in pairs if t == i} for i, c in enumerate(classes)}
 
 
-def _predict(run: Run, direction: str, folder: Path) -> np.ndarray:
+def _classifier(run: Run, direction: str, folder: Path) -> learners.TextLearner:
+    learn = quiet(_clas_learner(run, direction, folder))
+    learners.load_weights(learn, run.path(f"clas {direction}") / "model.safetensors")
+    return learn
+
+
+def _predict(run: Run, direction: str, learns: dict[str, learners.TextLearner]) -> np.ndarray:
     """Probabilities `rows x classes` of the valid and test texts, in the order of the corpus."""
     if run.recipe.head == "features":
         return np.load(run.path(f"features {direction}") / "probs.npy")
-    recipe, tokens = run.recipe, run.tokens
-    learn = quiet(_clas_learner(run, direction, folder))
-    learners.load_weights(learn, run.path(f"clas {direction}") / "model.safetensors")
     parts = []
     for split in ("valid", "test"):
-        dl = clas_dl(tokens, run.corpus, split, recipe.clas.bs, direction == "backward")
-        probs, _ = learn.get_preds(dl=dl, cbs=Progress())
+        dl = clas_dl(run.tokens, run.corpus, split, run.recipe.clas.bs, direction == "backward")
+        probs, _ = learns[direction].get_preds(dl=dl, cbs=Progress())
         parts.append(pd.DataFrame(probs.double().numpy(), index=run.corpus.split(split).index))
     return pd.concat(parts).sort_index().to_numpy()
+
+
+def _mistakes(run: Run, rows: pd.DataFrame, probs: np.ndarray, learns: dict[str, learners.TextLearner]) -> list[dict]:
+    """The most confident mistakes on test; of a classifier, with the weights of the words for what it took them for."""
+    ids_of = {word: i for i, word in enumerate(run.tokens.vocab)}
+    parts = {d: (learn.model.cpu().eval(), ids_of) for d, learn in learns.items()}  # cuDNN has no gradient in eval
+    sure, predicted = probs.max(axis=1), probs.argmax(axis=1)
+    wrong = (rows["split"] == "test") & (rows["label"] != np.array(run.corpus.classes)[predicted])
+    places = np.flatnonzero(wrong)
+    places = places[np.argsort(-sure[places], kind="stable")][:MISTAKES]
+    return [
+        {
+            "row": int(rows.index[i]),
+            "text": (text := rows["text"].iloc[i])[:MISTAKE].encode("utf-8", "replace").decode(),
+            "label": rows["label"].iloc[i],
+            "predicted": run.corpus.classes[predicted[i]],
+            "confidence": round(float(sure[i]), 4),
+            **({"words": word_weights(parts, text, int(predicted[i]))} if parts else {}),
+        }
+        for i in tqdm(places, desc="mistakes", unit=" texts", leave=False, disable=None)
+    ]
 
 
 def _figures(probs: np.ndarray, truth: np.ndarray) -> dict:
