@@ -11,6 +11,7 @@ import hashlib
 import heapq
 import io
 import re
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -124,7 +125,9 @@ _NAMED = {"t": "\t", "n": "\n", "r": "\r", "b": "\b", "f": "\f"}
 def _unescape(literal: str) -> str:
     def char(m: re.Match) -> str:
         e = m[1]
-        return chr(int(e[1:], 16)) if e[0] in "uU" and len(e) > 1 else _NAMED.get(e, e)
+        if e[0] not in "uU" or len(e) == 1:
+            return _NAMED.get(e, e)
+        return chr(code) if (code := int(e[1:], 16)) <= sys.maxunicode else "\ufffd"
 
     return _ESCAPE.sub(char, literal)
 
@@ -148,7 +151,7 @@ def _dump(types: Path, abstracts: Path, classes: tuple[str, ...], rows: int) -> 
     for line in bz2_lines(abstracts):
         if (m := _ABSTRACT.match(line)) and m[1] in label and (text := _unescape(m[2]).strip()):
             found.append((text, label[m[1]], m[1]))
-    df = pd.DataFrame(found, columns=["text", "label", "resource"])
+    df = pd.DataFrame(found, columns=["text", "label", "resource"], dtype=object)
     if df.empty:
         raise DataError(f"{abstracts} holds no English abstract of the resources in {types}")
     df = df.drop_duplicates("resource")

@@ -1,12 +1,9 @@
 """`Documents`: texts for a language model alone, read as a stream, however many and however large."""
 
-import bz2
 import csv
-import gzip
 import hashlib
 import io
 import json
-import lzma
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -20,13 +17,13 @@ from tqdm.auto import tqdm
 
 from . import imdb
 from .corpus import DataError
-from .files import Source, find, members, readable
+from .files import Source, find, members, readable, unpacked
 
 HELD_OUT = 500
 """Of so many documents, the first is held out for validation and the second for test."""
 PIECE = 20_000
 """Characters after which plain text is cut, at a line's end, into another document."""
-OPENERS = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
+PACKED = (".xz", ".gz", ".bz2")
 TABLES = (".csv", ".tsv")
 MEMBER = r".*\.(txt|tokens)"
 WIKITEXT_2 = Source(
@@ -124,10 +121,9 @@ class Documents:
 
 def text_lines(raw: BinaryIO, path: Path) -> tuple[Iterable[str], str]:
     """The lines of an open file, unpacked, and the suffix of what is in it."""
-    packed = path.suffix in OPENERS
-    suffix = path.with_suffix("").suffix if packed else path.suffix
-    unpacked = OPENERS[path.suffix](raw) if packed else raw
-    return io.TextIOWrapper(unpacked, encoding="utf-8-sig", newline="" if suffix in TABLES else None), suffix
+    suffix = path.with_suffix("").suffix if path.suffix in PACKED else path.suffix
+    newline = "" if suffix in TABLES else None
+    return io.TextIOWrapper(unpacked(raw, path), encoding="utf-8-sig", newline=newline), suffix
 
 
 def _split(name: str) -> str | None:
@@ -140,7 +136,7 @@ def json_texts(lines: Iterable[str], path: Path, field: str) -> Iterator[str]:
     for n, line in enumerate(lines, 1):
         try:
             text = json.loads(line)[field] if line.strip() else ""
-        except (ValueError, KeyError, TypeError) as e:
+        except (ValueError, KeyError, TypeError, RecursionError) as e:
             raise DataError(f"{path}, line {n}: not a JSON object with a field {field!r}; see --text-col") from e
         if not isinstance(text, str):
             raise DataError(f"{path}, line {n}: field {field!r} is not a text")

@@ -2,7 +2,9 @@
 
 import bz2
 import csv
+import gzip
 import hashlib
+import io
 import lzma
 import os
 import re
@@ -15,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from tqdm.auto import tqdm
 
@@ -107,6 +110,50 @@ def _download(source: Source, cache: Path, data_dir: Path | None) -> Path:
     return final
 
 
+PACKED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+"""What opens a compressed file, by its first bytes."""
+MOST_UNPACKED = 100
+"""Times its size that a compressed file may unpack to, if it is more than `SMALL`; text has three to twenty times."""
+SMALL = 2**26
+
+
+class Allowance:
+    """The bytes that a compressed file may unpack to; more is a bomb, and a `DataError`."""
+
+    def __init__(self, path: Path):
+        self.path, self.left = path, max(SMALL, MOST_UNPACKED * path.stat().st_size)
+
+    def take(self, n: int) -> None:
+        """`n` bytes are unpacked."""
+        self.left -= n
+        if self.left < 0:
+            raise DataError(
+                f"{self.path} unpacks to more than {MOST_UNPACKED} times its size, as no text does; "
+                "if it is what it should be, unpack it first"
+            )
+
+
+class _Unpacked(io.RawIOBase):
+    def __init__(self, stream: BinaryIO, path: Path):
+        self.stream, self.allowance = stream, Allowance(path)
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        n = self.stream.readinto(buffer)
+        self.allowance.take(n)
+        return n
+
+
+def unpacked(raw: BinaryIO, path: Path) -> BinaryIO:
+    """What an open file holds, unpacked if it is gzip, bzip2 or xz, whatever its name; `DataError` if it is a bomb."""
+    head = raw.read(6)
+    raw.seek(0)
+    opener = next((opener for magic, opener in PACKED.items() if head.startswith(magic)), None)
+    return io.BufferedReader(_Unpacked(opener(raw), path), 2**16) if opener else raw
+
+
 # What the standard library raises for damaged files; RuntimeError for zips that claim encryption or an unknown method.
 DAMAGE = (
     zipfile.BadZipFile,
@@ -139,6 +186,7 @@ def members(path: Path, pattern: str) -> Iterator[tuple[re.Match, bytes]]:
     """
     wanted = re.compile(f"(?:^|/){pattern}$")
     with readable(path):
+        allowance = Allowance(path)
         if path.is_dir():
             for file in sorted(path.rglob("*")):
                 if (m := wanted.search(file.relative_to(path).as_posix())) and file.is_file():
@@ -147,19 +195,21 @@ def members(path: Path, pattern: str) -> Iterator[tuple[re.Match, bytes]]:
             with zipfile.ZipFile(path) as z:
                 for info in z.infolist():
                     if (m := wanted.search(info.filename)) and not info.is_dir():
+                        allowance.take(info.file_size)
                         yield m, z.read(info)
         else:
-            with tarfile.open(path) as t:
+            with open(path, "rb") as raw, tarfile.open(fileobj=unpacked(raw, path), mode="r|") as t:
                 for info in t:
                     if (m := wanted.search(info.name)) and info.isfile():
+                        allowance.take(info.size)  # a sparse member may hold nothing
                         yield m, t.extractfile(info).read()
 
 
 def bz2_lines(path: Path) -> Iterator[str]:
     """The lines of a bzip2 file, as a stream, with a progress bar over the compressed bytes."""
     bar = tqdm(total=path.stat().st_size, unit="B", unit_scale=True, desc=path.name, leave=False, disable=None)
-    with readable(path), bar, open(path, "rb") as raw, bz2.open(raw, "rt", encoding="utf-8") as lines:
-        for n, line in enumerate(lines):
+    with readable(path), bar, open(path, "rb") as raw:
+        for n, line in enumerate(io.TextIOWrapper(unpacked(raw, path), encoding="utf-8")):
             if n % 10_000 == 0:
                 bar.update(raw.tell() - bar.n)
             yield line

@@ -73,11 +73,11 @@ def _read(path: Path) -> pd.DataFrame:
             for paragraph in article["paragraphs"]
             for qa in paragraph["qas"]
         ]
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as e:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
         what = f"no field {e}" if isinstance(e, KeyError) else str(e)
         raise DataError(
             f"{path} is not SQuAD JSON ({what}); it needs data > paragraphs > context and qas > question"
         ) from e
     if not rows:
         raise DataError(f"{path} holds no questions")
-    return pd.DataFrame(rows, columns=["article", "paragraph", "question", "answerable"])
+    return pd.DataFrame(rows, columns=["article", "paragraph", "question", "answerable"], dtype=object)

@@ -3,12 +3,9 @@
 corpus, notes = load(Path("reviews.csv"))
 """
 
-import bz2
 import csv
-import gzip
 import io
 import json
-import lzma
 import sys
 import zipfile
 from collections import Counter
@@ -17,11 +14,12 @@ from pathlib import Path
 
 import pandas as pd
 from charset_normalizer import from_bytes
+from pyarrow import parquet
 
-from .corpus import Corpus, DataError, stratified
-from .files import readable
+from .corpus import Corpus, DataError, sound, stratified
+from .documents import PACKED
+from .files import Allowance, readable, unpacked
 
-OPENERS = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 ENCODINGS = ["utf_16", "cp1252", "cp1251", "cp1253", "cp1255", "cp1256", "shift_jis", "gb18030", "big5", "euc_kr"]
 """Of tables that are not UTF-8, one for each script: which of the Latin ones it is, a short text does not tell."""
@@ -67,7 +65,7 @@ def load(
             _hold_out(df, split, share)
             notes.append(f"{share:.0%} of the labelled rows are held out as the {split} split")
     notes += _report(df)
-    return Corpus(path.name.split(".")[0] or path.name, df), notes
+    return Corpus(path.name.split(".")[0] or path.name, df), [sound(note) for note in notes]
 
 
 def read(path: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -77,15 +75,27 @@ def read(path: Path) -> tuple[pd.DataFrame, list[str]]:
     if not path.is_file():
         raise DataError(f"there is no file or folder {path}")
     if path.suffix == ".parquet":
-        with readable(path):
-            table = pd.read_parquet(path)
-        return table.astype(object).where(table.notna(), "").astype(str), [f"{path.name}: Parquet"]
+        return _parquet(path), [f"{path.name}: Parquet"]
     with readable(path):
         name, data = _unpacked(path)
     text, encoding = _decoded(data)
     if Path(name).suffix in JSON_LINES:
         return _json_lines(text, path), [f"{path.name}: JSON lines, {encoding}"]
     return _delimited(text, path, encoding)
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    allowance, batches = Allowance(path), []
+    try:
+        for batch in parquet.ParquetFile(path).iter_batches(batch_size=1000):
+            allowance.take(batch.nbytes)
+            batches.append(batch.to_pandas().astype(object))
+    except DataError:
+        raise
+    except Exception as e:  # bytes of any kind fail in any way
+        raise DataError(f"{path} is damaged or not Parquet ({e}); make it again") from e
+    table = pd.concat(batches, ignore_index=True) if batches else pd.DataFrame()
+    return table.where(table.notna(), "").map(str)
 
 
 def _unpacked(path: Path) -> tuple[str, bytes]:
@@ -95,9 +105,10 @@ def _unpacked(path: Path) -> tuple[str, bytes]:
             files = [i for i in z.infolist() if not i.is_dir() and not i.filename.startswith("__MACOSX")]
             if len(files) != 1:
                 raise DataError(f"{path} holds {len(files)} files; it should hold the table alone")
+            Allowance(path).take(files[0].file_size)
             return files[0].filename, z.read(files[0])
-    data = path.read_bytes()
-    return (path.stem, OPENERS[path.suffix](data)) if path.suffix in OPENERS else (path.name, data)
+    with open(path, "rb") as raw:
+        return path.stem if path.suffix in PACKED else path.name, unpacked(raw, path).read()
 
 
 def _decoded(data: bytes) -> tuple[str, str]:
@@ -115,12 +126,12 @@ def _json_lines(text: str, path: Path) -> pd.DataFrame:
     for n, line in enumerate(text.splitlines(), 1):
         try:
             row = json.loads(line) if line.strip() else {}
-        except ValueError as e:
+        except (ValueError, RecursionError) as e:
             raise DataError(f"{path}, line {n}: not JSON ({e}); one object a line is wanted") from e
         if not isinstance(row, dict):
             raise DataError(f"{path}, line {n}: not a JSON object")
         rows += [{k: v if isinstance(v, str) else json.dumps(v) for k, v in row.items() if v is not None}] * bool(row)
-    return pd.DataFrame(rows).fillna("")
+    return pd.DataFrame(rows, dtype=object).fillna("")
 
 
 def _delimited(text: str, path: Path, encoding: str) -> tuple[pd.DataFrame, list[str]]:
@@ -163,7 +174,7 @@ def _folders(path: Path) -> tuple[pd.DataFrame, list[str]]:
     rows = list(_files(path))
     if not rows:
         raise DataError(f"{path} holds no CLASS/NAME.txt")
-    table = pd.DataFrame(rows, columns=["split", "label", "text"])
+    table = pd.DataFrame(rows, columns=["split", "label", "text"], dtype=object)
     return table, [f"{path.name}: a folder of {len(table):,} .txt files, a folder a class"]
 
 
