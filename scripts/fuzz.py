@@ -242,7 +242,7 @@ def inserted(data: bytes, rng: Random) -> bytes:
 def replaced(data: bytes, rng: Random) -> bytes:
     """All or one of some bytes that stand in the file by others."""
     a, b = (rng.choice([b",", b'"', b"\n", b" ", b";", b"\t", b":", b"{", b"text", b"label", b"1", b"a"]) for _ in "ab")
-    return data.replace(a, rng.choice([b, rng.choice(ODD)[:5000]]), rng.choice([-1, 1, 100]))[:20_000_000]
+    return data.replace(a, rng.choice([b, rng.choice(ODD)[:100]]), rng.choice([-1, 1, 100]))[:20_000_000]
 
 
 def relined(data: bytes, rng: Random) -> bytes:

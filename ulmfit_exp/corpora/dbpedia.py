@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .corpus import Corpus, DataError, hold_out, hold_out_groups
+from .corpus import Corpus, DataError, hold_out, hold_out_groups, sound
 from .files import Source, bz2_lines, find, members, readable
 
 ONTOLOGY = Source(
@@ -129,7 +129,7 @@ def _unescape(literal: str) -> str:
             return _NAMED.get(e, e)
         return chr(code) if (code := int(e[1:], 16)) <= sys.maxunicode else "\ufffd"
 
-    return _ESCAPE.sub(char, literal)
+    return sound(_ESCAPE.sub(char, literal))
 
 
 def _dump(types: Path, abstracts: Path, classes: tuple[str, ...], rows: int) -> pd.DataFrame:
@@ -151,7 +151,7 @@ def _dump(types: Path, abstracts: Path, classes: tuple[str, ...], rows: int) -> 
     for line in bz2_lines(abstracts):
         if (m := _ABSTRACT.match(line)) and m[1] in label and (text := _unescape(m[2]).strip()):
             found.append((text, label[m[1]], m[1]))
-    df = pd.DataFrame(found, columns=["text", "label", "resource"], dtype=object)
+    df = pd.DataFrame(found, columns=["text", "label", "resource"])
     if df.empty:
         raise DataError(f"{abstracts} holds no English abstract of the resources in {types}")
     df = df.drop_duplicates("resource")

@@ -17,14 +17,14 @@ from tqdm.auto import tqdm
 
 from . import imdb
 from .corpus import DataError
-from .files import Source, find, members, readable, unpacked
+from .files import Source, find, members, parquet_rows, readable, unpacked
 
 HELD_OUT = 500
 """Of so many documents, the first is held out for validation and the second for test."""
 PIECE = 20_000
 """Characters after which plain text is cut, at a line's end, into another document."""
-PACKED = (".xz", ".gz", ".bz2")
 TABLES = (".csv", ".tsv")
+JSON_LINES = (".jsonl", ".ndjson", ".json")
 MEMBER = r".*\.(txt|tokens)"
 WIKITEXT_2 = Source(
     "wikitext-2/wikitext-2-v1.zip",
@@ -43,7 +43,7 @@ class Documents:
     """Texts in files, in the files' order. How each is read hangs on its name:
 
     .jsonl .json    JSON lines with a text field (WikiExtractor --json writes such)
-    .csv .tsv       a column
+    .csv .tsv       a column; so .parquet
     .zip .tar.gz    members that match `member`, a document each
     .tokens         WikiText, cut at its articles' titles; wiki.valid.tokens and wiki.test.tokens are held out whole
     another         WikiExtractor's <doc> elements if it starts with one, JSON lines if with {, else plain text
@@ -98,6 +98,10 @@ class Documents:
                 yield from ((t, _split(m[0])) for t in (_wikitext(text) if m[0].endswith(".tokens") else [text]))
             bar.update(path.stat().st_size)
             return
+        if path.suffix == ".parquet":
+            yield from ((text, None) for text in parquet_texts(path, self.text_col))
+            bar.update(path.stat().st_size)
+            return
         with open(path, "rb") as raw:
             lines, suffix = text_lines(raw, path)
             table = suffix in TABLES
@@ -112,7 +116,7 @@ class Documents:
         lines = iter(lines)
         first = next(lines, "")
         lines = chain([first], lines)
-        if suffix in (".jsonl", ".json", ".ndjson") or (not suffix and first.startswith("{")):
+        if suffix in JSON_LINES or (not suffix and first.startswith("{")):
             return json_texts(lines, path, self.text_col)
         if first.startswith("<doc "):
             return _wikiextractor(lines)
@@ -121,9 +125,9 @@ class Documents:
 
 def text_lines(raw: BinaryIO, path: Path) -> tuple[Iterable[str], str]:
     """The lines of an open file, unpacked, and the suffix of what is in it."""
-    suffix = path.with_suffix("").suffix if path.suffix in PACKED else path.suffix
-    newline = "" if suffix in TABLES else None
-    return io.TextIOWrapper(unpacked(raw, path), encoding="utf-8-sig", newline=newline), suffix
+    content, name = unpacked(raw, path)
+    suffix = Path(name).suffix
+    return io.TextIOWrapper(content, encoding="utf-8-sig", newline="" if suffix in TABLES else None), suffix
 
 
 def _split(name: str) -> str | None:
@@ -159,6 +163,13 @@ def csv_texts(lines: Iterable[str], path: Path, column: str, suffix: str) -> Ite
         if row and place >= len(row):
             raise DataError(f"{path}, line {rows.line_num}: {len(row)} column(s), no column {place}")
         yield row[place] if row else ""
+
+
+def parquet_texts(path: Path, column: str) -> Iterator[str]:
+    for rows in parquet_rows(path):
+        if column not in rows:
+            raise DataError(f"{path} has no column {column!r}; it has {list(rows)}. Name one with --text-col")
+        yield from rows[column].where(rows[column].notna(), "").map(str)
 
 
 def _wikiextractor(lines: Iterable[str]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .corpus import Corpus, DataError, hold_out_groups
+from .corpus import Corpus, DataError, hold_out_groups, sound
 from .files import Source, find, readable
 
 _ADDRESS = "https://rajpurkar.github.io/SQuAD-explorer/dataset/"
@@ -64,9 +64,9 @@ def _read(path: Path) -> pd.DataFrame:
     try:
         rows = [
             (
-                article["title"].strip(),
-                paragraph["context"].strip(),
-                qa["question"].strip(),
+                sound(article["title"].strip()),
+                sound(paragraph["context"].strip()),
+                sound(qa["question"].strip()),
                 "no" if qa.get("is_impossible", False) else "yes",
             )
             for article in json.loads(content)["data"]
@@ -80,4 +80,4 @@ def _read(path: Path) -> pd.DataFrame:
         ) from e
     if not rows:
         raise DataError(f"{path} holds no questions")
-    return pd.DataFrame(rows, columns=["article", "paragraph", "question", "answerable"], dtype=object)
+    return pd.DataFrame(rows, columns=["article", "paragraph", "question", "answerable"])

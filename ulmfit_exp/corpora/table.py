@@ -7,20 +7,17 @@ import csv
 import io
 import json
 import sys
-import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 from charset_normalizer import from_bytes
-from pyarrow import parquet
 
 from .corpus import Corpus, DataError, sound, stratified
-from .documents import PACKED
-from .files import Allowance, readable, unpacked
+from .documents import JSON_LINES
+from .files import parquet_rows, readable, unpacked
 
-JSON_LINES = (".jsonl", ".ndjson", ".json")
 ENCODINGS = ["utf_16", "cp1252", "cp1251", "cp1253", "cp1255", "cp1256", "shift_jis", "gb18030", "big5", "euc_kr"]
 """Of tables that are not UTF-8, one for each script: which of the Latin ones it is, a short text does not tell."""
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
@@ -75,40 +72,14 @@ def read(path: Path) -> tuple[pd.DataFrame, list[str]]:
     if not path.is_file():
         raise DataError(f"there is no file or folder {path}")
     if path.suffix == ".parquet":
-        return _parquet(path), [f"{path.name}: Parquet"]
-    with readable(path):
-        name, data = _unpacked(path)
-    text, encoding = _decoded(data)
+        table = pd.concat([pd.DataFrame(), *parquet_rows(path)], ignore_index=True)
+        return table.where(table.notna(), "").map(str), [f"{path.name}: Parquet"]
+    with readable(path), open(path, "rb") as raw:
+        content, name = unpacked(raw, path)
+        text, encoding = _decoded(content.read())
     if Path(name).suffix in JSON_LINES:
         return _json_lines(text, path), [f"{path.name}: JSON lines, {encoding}"]
     return _delimited(text, path, encoding)
-
-
-def _parquet(path: Path) -> pd.DataFrame:
-    allowance, batches = Allowance(path), []
-    try:
-        for batch in parquet.ParquetFile(path).iter_batches(batch_size=1000):
-            allowance.take(batch.nbytes)
-            batches.append(batch.to_pandas().astype(object))
-    except DataError:
-        raise
-    except Exception as e:  # bytes of any kind fail in any way
-        raise DataError(f"{path} is damaged or not Parquet ({e}); make it again") from e
-    table = pd.concat(batches, ignore_index=True) if batches else pd.DataFrame()
-    return table.where(table.notna(), "").map(str)
-
-
-def _unpacked(path: Path) -> tuple[str, bytes]:
-    """Name and content of the file in a compressed one."""
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path) as z:
-            files = [i for i in z.infolist() if not i.is_dir() and not i.filename.startswith("__MACOSX")]
-            if len(files) != 1:
-                raise DataError(f"{path} holds {len(files)} files; it should hold the table alone")
-            Allowance(path).take(files[0].file_size)
-            return files[0].filename, z.read(files[0])
-    with open(path, "rb") as raw:
-        return path.stem if path.suffix in PACKED else path.name, unpacked(raw, path).read()
 
 
 def _decoded(data: bytes) -> tuple[str, str]:
@@ -130,8 +101,9 @@ def _json_lines(text: str, path: Path) -> pd.DataFrame:
             raise DataError(f"{path}, line {n}: not JSON ({e}); one object a line is wanted") from e
         if not isinstance(row, dict):
             raise DataError(f"{path}, line {n}: not a JSON object")
-        rows += [{k: v if isinstance(v, str) else json.dumps(v) for k, v in row.items() if v is not None}] * bool(row)
-    return pd.DataFrame(rows, dtype=object).fillna("")
+        texts = {sound(k): sound(v) if isinstance(v, str) else json.dumps(v) for k, v in row.items() if v is not None}
+        rows += [texts] * bool(row)
+    return pd.DataFrame(rows).fillna("")
 
 
 def _delimited(text: str, path: Path, encoding: str) -> tuple[pd.DataFrame, list[str]]:
@@ -174,13 +146,13 @@ def _folders(path: Path) -> tuple[pd.DataFrame, list[str]]:
     rows = list(_files(path))
     if not rows:
         raise DataError(f"{path} holds no CLASS/NAME.txt")
-    table = pd.DataFrame(rows, columns=["split", "label", "text"], dtype=object)
+    table = pd.DataFrame(rows, columns=["split", "label", "text"])
     return table, [f"{path.name}: a folder of {len(table):,} .txt files, a folder a class"]
 
 
 def _files(path: Path) -> Iterator[tuple[str, str, str]]:
     for file in sorted(path.rglob("*.txt")):
-        *above, label = file.relative_to(path).parts[:-1] or [""]
+        *above, label = map(sound, file.relative_to(path).parts[:-1] or [""])
         split = next((SPLIT_NAMES[p.lower()] for p in above if p.lower() in SPLIT_NAMES), "")
         if label:
             with readable(file):
