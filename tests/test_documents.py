@@ -85,7 +85,7 @@ def test_of_every_500_documents_one_is_valid_and_one_test(tmp_path):
         ("a.jsonl", JSONL.splitlines(keepends=True)[1], r"1 document\(s\) found"),
         ("a.txt", b"caf\xe9", "is not UTF-8 text"),
         ("a.jsonl.xz", lzma.compress(JSONL.encode())[:-20], "damaged"),
-        ("a.jsonl.gz", b"no gzip", "damaged"),
+        ("a.jsonl.gz", b"\x1f\x8bno gzip", "damaged"),
     ],
 )
 def test_a_bad_file_is_named_with_what_to_do(name, content, error, tmp_path):

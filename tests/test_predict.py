@@ -16,7 +16,7 @@ from conftest import QUICK
 from ulmfit_exp import features, predict
 from ulmfit_exp.corpora.corpus import DataError
 from ulmfit_exp.experiment import prepare, run
-from ulmfit_exp.stages import tempered
+from ulmfit_exp.stages import harmless, tempered
 
 ROOT = Path(__file__).parents[1]
 
@@ -84,7 +84,8 @@ def test_what_cannot_predict_says_so(finished, tmp_path):
 
 
 def test_a_label_that_a_spreadsheet_would_run_is_quoted():
-    assert [predict.harmless(c) for c in ("=cmd()", "+1", "@x", "good", "-")] == ["'=cmd()", "'+1", "'@x", "good", "'-"]
+    cells = ("=cmd()", "+1+A1", "@x", "\n=1", "-", "good", "-1", "+0.5")
+    assert [harmless(c) for c in cells] == ["'=cmd()", "'+1+A1", "'@x", "'\n=1", "'-", "good", "-1", "+0.5"]
 
 
 def test_three_lines_of_python(tmp_path, monkeypatch):

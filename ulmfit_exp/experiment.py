@@ -4,11 +4,13 @@ Nothing here imports torch before a run starts, so that `--help` answers at once
 """
 
 import os
+import signal
 import sys
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, fields, replace
 from importlib import import_module
 from pathlib import Path
+from threading import Timer
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
@@ -169,13 +171,30 @@ def main(command: type[Command], args: list[str] | None = None) -> None:
 
     from .corpora.corpus import DataError  # imports pandas, for which --help does not wait
 
+    interruptible()
     try:
         path = run(settings)
     except KeyboardInterrupt:
-        sys.exit("\ninterrupted; the same command goes on from the last checkpoint")
+        print("\ninterrupted; the same command goes on from the last checkpoint", file=sys.stderr, flush=True)
+        os._exit(130)  # what else would be waited for: a pool's processes, which end with this one
     except (DataError, OSError) as e:
         sys.exit(f"error: {e}")
     print(path)
+
+
+def interruptible() -> None:
+    """SIGTERM is like Ctrl-C, and either ends this process within two seconds, whatever it is about."""
+
+    def stop(*_):
+        timer = Timer(1.8, os._exit, (130,))
+        timer.daemon = True
+        timer.start()
+        for s in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(s, signal.SIG_IGN)  # what is being closed is closed
+        raise KeyboardInterrupt
+
+    for s in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(s, stop)
 
 
 def parse(command: type[Command], args: list[str]) -> Command:

@@ -3,8 +3,9 @@
 python -m ulmfit_exp.predict runs/runs/NAME texts.csv --text-col body --out predictions.csv
 echo "A fine book." | python -m ulmfit_exp.predict runs/runs/NAME -
 
-CSV, TSV, JSON lines, or plain text with a text a line; also .gz .bz2 .xz. A row for each text in its order: class,
-confidence, the probability of each class. The run's folder may have been moved or copied from another machine.
+CSV, TSV, JSON lines, Parquet, or plain text with a text a line; also packed by gzip, bzip2, xz or zip. A row for each
+text in its order: class, confidence, the probability of each class. The run's folder may have been moved or copied from
+another machine.
 """
 
 import csv
@@ -27,11 +28,11 @@ from tqdm.auto import tqdm
 
 from . import insight, learners
 from .corpora.corpus import DataError
-from .corpora.documents import TABLES, csv_texts, json_texts, text_lines
+from .corpora.documents import JSON_LINES, TABLES, csv_texts, json_texts, parquet_texts, text_lines
 from .corpora.files import readable
 from .features import in_batches
 from .recipe import DIRECTIONS, Model, Recipe, recipe_from
-from .stages import tempered
+from .stages import harmless, tempered
 from .tokens import words
 
 if TYPE_CHECKING:
@@ -148,11 +149,6 @@ def main(
         sys.exit(f"error: {e}")
 
 
-def harmless(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
-
-
 def _tables(predictor: Predictor, texts: str, text_col: str) -> Iterator[pd.DataFrame]:
     if texts == "-":
         for line in sys.stdin:
@@ -171,10 +167,12 @@ def _tables(predictor: Predictor, texts: str, text_col: str) -> Iterator[pd.Data
 
 def _texts(raw, path: Path, text_col: str) -> Iterator[str]:
     """The texts of an open file, one after the other."""
+    if path.suffix == ".parquet":
+        return parquet_texts(path, text_col)
     lines, suffix = text_lines(raw, path)
     if suffix in TABLES:
         return csv_texts(lines, path, text_col, suffix)
-    if suffix in (".jsonl", ".ndjson"):
+    if suffix in JSON_LINES:
         return json_texts(lines, path, text_col)
     return (line.rstrip("\n") for line in lines)
 

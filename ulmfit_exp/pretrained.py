@@ -157,7 +157,7 @@ def _downloaded(repo: str) -> Path:
 def _folder(weights: Path, words: Path) -> tuple[dict, list[str]]:
     try:
         vocab = json.loads(words.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as e:
+    except (ValueError, OSError, RecursionError) as e:
         raise DataError(f"{words} is not JSON ({e}); it should be a list of words") from e
     if not isinstance(vocab, list) or not all(isinstance(w, str) for w in vocab):
         raise DataError(f"{words} is not a list of words")

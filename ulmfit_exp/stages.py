@@ -267,12 +267,12 @@ def _clas_learner(run: Run, direction: str, folder: Path):
 def _train(run: Run, learn, training: Training, name: str, folder: Path) -> dict:
     """Train under a tracker; leave the weights, and the vocabulary beside them."""
     print(f"\n{run.corpus.name}: {name.replace('lm', 'language model').replace('clas', 'classifier')}", flush=True)
-    track = run.tracker(name)
-    info = train(quiet(learn), training, run.seed, folder, track)
-    learners.save_weights(learn, folder / "model.safetensors")
-    (folder / "vocab.json").write_text(json.dumps(learn.dls.vocab, ensure_ascii=False), encoding="utf-8")
-    kept = info["history"][info["kept_epoch"]] if info["history"] else {}
-    track.finish({k: v for k, v in kept.items() if k.startswith("valid")}, folder)
+    with run.tracker(name) as track:
+        info = train(quiet(learn), training, run.seed, folder, track)
+        learners.save_weights(learn, folder / "model.safetensors")
+        (folder / "vocab.json").write_text(json.dumps(learn.dls.vocab, ensure_ascii=False), encoding="utf-8")
+        kept = info["history"][info["kept_epoch"]] if info["history"] else {}
+        track.finish({k: v for k, v in kept.items() if k.startswith("valid")}, folder)
     return {**info, "wandb": track.path}
 
 
@@ -297,8 +297,8 @@ def evaluate(run: Run) -> Stage:
         table = pd.DataFrame(probs["mean"], index=rows.index, columns=[f"p {c}" for c in run.corpus.classes])
         predicted = probs["mean"].argmax(axis=1)
         table.insert(0, "split", rows["split"])
-        table.insert(1, "label", rows["label"])
-        table.insert(2, "predicted", [run.corpus.classes[i] for i in predicted])
+        table.insert(1, "label", rows["label"].map(harmless))
+        table.insert(2, "predicted", [harmless(run.corpus.classes[i]) for i in predicted])
         table.to_csv(folder / "predictions.csv", index_label="row", float_format="%.6g")
         store.write_json(folder / "mistakes.json", _mistakes(run, rows, cooled, learns))
         track = run.tracker("eval")
@@ -325,6 +325,14 @@ def evaluate(run: Run) -> Stage:
         }
 
     return run.stage("eval", work)
+
+
+def harmless(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula; a number is none."""
+    try:
+        return str(float(cell)) and cell
+    except ValueError:
+        return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")) else cell
 
 
 def fitted_temperature(probs: np.ndarray, truth: np.ndarray) -> float:

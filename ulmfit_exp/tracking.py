@@ -137,6 +137,14 @@ class Tracker:
             artifact.add_file(str(path))
         self.run.log_artifact(artifact)
 
+    def __enter__(self) -> "Tracker":
+        return self
+
+    def __exit__(self, kind, *_) -> None:
+        """Where the stage was broken off, close the run as failed."""
+        if self.run and kind:
+            self._safely(lambda: self.run.finish(exit_code=1))
+
     def _safely(self, call: Callable) -> None:
         try:
             call()

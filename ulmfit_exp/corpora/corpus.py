@@ -18,6 +18,14 @@ LABELLED = SPLITS[:3]
 class DataError(ValueError):
     """Data that cannot be used. The message says which file, row or field, what is wrong and what to do."""
 
+    def __init__(self, message: str):
+        super().__init__(message if len(message) <= 1000 else f"{message[:1000]} …")  # a cell may be of any length
+
+
+def sound(text: str) -> str:
+    """`text` with each lone surrogate, which JSON and file names may bring and no file can hold, as U+FFFD."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
 
 @dataclass(frozen=True)
 class Corpus:
@@ -34,7 +42,10 @@ class Corpus:
 
     def __post_init__(self):
         df = self.df[["text", "label", "split"]].reset_index(drop=True)
-        object.__setattr__(self, "df", df)
+        if df.isna().any(axis=None):
+            raise DataError(f"{self.name}: column {df.columns[df.isna().any()][0]!r} has missing values; say ''")
+        object.__setattr__(self, "df", df.map(lambda value: sound(str(value))).astype(str))
+        object.__setattr__(self, "name", sound(self.name))
         self._check()
 
     def _check(self):

@@ -11,11 +11,12 @@ import hashlib
 import heapq
 import io
 import re
+import sys
 from pathlib import Path
 
 import pandas as pd
 
-from .corpus import Corpus, DataError, hold_out, hold_out_groups
+from .corpus import Corpus, DataError, hold_out, hold_out_groups, sound
 from .files import Source, bz2_lines, find, members, readable
 
 ONTOLOGY = Source(
@@ -124,9 +125,11 @@ _NAMED = {"t": "\t", "n": "\n", "r": "\r", "b": "\b", "f": "\f"}
 def _unescape(literal: str) -> str:
     def char(m: re.Match) -> str:
         e = m[1]
-        return chr(int(e[1:], 16)) if e[0] in "uU" and len(e) > 1 else _NAMED.get(e, e)
+        if e[0] not in "uU" or len(e) == 1:
+            return _NAMED.get(e, e)
+        return chr(code) if (code := int(e[1:], 16)) <= sys.maxunicode else "\ufffd"
 
-    return _ESCAPE.sub(char, literal)
+    return sound(_ESCAPE.sub(char, literal))
 
 
 def _dump(types: Path, abstracts: Path, classes: tuple[str, ...], rows: int) -> pd.DataFrame:

@@ -1,12 +1,9 @@
 """`Documents`: texts for a language model alone, read as a stream, however many and however large."""
 
-import bz2
 import csv
-import gzip
 import hashlib
 import io
 import json
-import lzma
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -20,14 +17,14 @@ from tqdm.auto import tqdm
 
 from . import imdb
 from .corpus import DataError
-from .files import Source, find, members, readable
+from .files import Source, find, members, parquet_rows, readable, unpacked
 
 HELD_OUT = 500
 """Of so many documents, the first is held out for validation and the second for test."""
 PIECE = 20_000
 """Characters after which plain text is cut, at a line's end, into another document."""
-OPENERS = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
 TABLES = (".csv", ".tsv")
+JSON_LINES = (".jsonl", ".ndjson", ".json")
 MEMBER = r".*\.(txt|tokens)"
 WIKITEXT_2 = Source(
     "wikitext-2/wikitext-2-v1.zip",
@@ -46,7 +43,7 @@ class Documents:
     """Texts in files, in the files' order. How each is read hangs on its name:
 
     .jsonl .json    JSON lines with a text field (WikiExtractor --json writes such)
-    .csv .tsv       a column
+    .csv .tsv       a column; so .parquet
     .zip .tar.gz    members that match `member`, a document each
     .tokens         WikiText, cut at its articles' titles; wiki.valid.tokens and wiki.test.tokens are held out whole
     another         WikiExtractor's <doc> elements if it starts with one, JSON lines if with {, else plain text
@@ -101,6 +98,10 @@ class Documents:
                 yield from ((t, _split(m[0])) for t in (_wikitext(text) if m[0].endswith(".tokens") else [text]))
             bar.update(path.stat().st_size)
             return
+        if path.suffix == ".parquet":
+            yield from ((text, None) for text in parquet_texts(path, self.text_col))
+            bar.update(path.stat().st_size)
+            return
         with open(path, "rb") as raw:
             lines, suffix = text_lines(raw, path)
             table = suffix in TABLES
@@ -115,7 +116,7 @@ class Documents:
         lines = iter(lines)
         first = next(lines, "")
         lines = chain([first], lines)
-        if suffix in (".jsonl", ".json", ".ndjson") or (not suffix and first.startswith("{")):
+        if suffix in JSON_LINES or (not suffix and first.startswith("{")):
             return json_texts(lines, path, self.text_col)
         if first.startswith("<doc "):
             return _wikiextractor(lines)
@@ -124,10 +125,9 @@ class Documents:
 
 def text_lines(raw: BinaryIO, path: Path) -> tuple[Iterable[str], str]:
     """The lines of an open file, unpacked, and the suffix of what is in it."""
-    packed = path.suffix in OPENERS
-    suffix = path.with_suffix("").suffix if packed else path.suffix
-    unpacked = OPENERS[path.suffix](raw) if packed else raw
-    return io.TextIOWrapper(unpacked, encoding="utf-8-sig", newline="" if suffix in TABLES else None), suffix
+    content, name = unpacked(raw, path)
+    suffix = Path(name).suffix
+    return io.TextIOWrapper(content, encoding="utf-8-sig", newline="" if suffix in TABLES else None), suffix
 
 
 def _split(name: str) -> str | None:
@@ -140,7 +140,7 @@ def json_texts(lines: Iterable[str], path: Path, field: str) -> Iterator[str]:
     for n, line in enumerate(lines, 1):
         try:
             text = json.loads(line)[field] if line.strip() else ""
-        except (ValueError, KeyError, TypeError) as e:
+        except (ValueError, KeyError, TypeError, RecursionError) as e:
             raise DataError(f"{path}, line {n}: not a JSON object with a field {field!r}; see --text-col") from e
         if not isinstance(text, str):
             raise DataError(f"{path}, line {n}: field {field!r} is not a text")
@@ -163,6 +163,13 @@ def csv_texts(lines: Iterable[str], path: Path, column: str, suffix: str) -> Ite
         if row and place >= len(row):
             raise DataError(f"{path}, line {rows.line_num}: {len(row)} column(s), no column {place}")
         yield row[place] if row else ""
+
+
+def parquet_texts(path: Path, column: str) -> Iterator[str]:
+    for rows in parquet_rows(path):
+        if column not in rows:
+            raise DataError(f"{path} has no column {column!r}; it has {list(rows)}. Name one with --text-col")
+        yield from rows[column].where(rows[column].notna(), "").map(str)
 
 
 def _wikiextractor(lines: Iterable[str]) -> Iterator[str]:

@@ -2,7 +2,9 @@
 
 import bz2
 import csv
+import gzip
 import hashlib
+import io
 import lzma
 import os
 import re
@@ -15,7 +17,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
+import pandas as pd
+from pyarrow import parquet
 from tqdm.auto import tqdm
 
 from .corpus import DataError
@@ -107,6 +112,77 @@ def _download(source: Source, cache: Path, data_dir: Path | None) -> Path:
     return final
 
 
+PACKED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+"""What opens a compressed file, by its first bytes."""
+SUFFIXES = (".gz", ".bz2", ".xz")
+MOST_UNPACKED = 100
+"""Times its size that a compressed file may unpack to, if it is more than `SMALL`; text has three to twenty times."""
+SMALL = 2**26
+
+
+class Allowance:
+    """The bytes that a compressed file may unpack to; more is a bomb, and a `DataError`."""
+
+    def __init__(self, path: Path):
+        self.path, self.left = path, max(SMALL, MOST_UNPACKED * path.stat().st_size)
+
+    def take(self, n: int) -> None:
+        """`n` bytes are unpacked."""
+        self.left -= n
+        if self.left < 0:
+            raise DataError(
+                f"{self.path} unpacks to more than {MOST_UNPACKED} times its size, as no text does; "
+                "if it is what it should be, unpack it first"
+            )
+
+
+class _Unpacked(io.RawIOBase):
+    def __init__(self, stream: BinaryIO, path: Path):
+        self.stream, self.allowance = stream, Allowance(path)
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        n = self.stream.readinto(buffer)
+        self.allowance.take(n)
+        return n
+
+
+def unpacked(raw: BinaryIO, path: Path) -> tuple[BinaryIO, str]:
+    """What an open file holds, and its name: gzip, bzip2, xz or a zip of one file unpacked, anything else as it is.
+
+    Raises `DataError` where it is a bomb, when so much of it has been read.
+    """
+    head = raw.read(6)
+    raw.seek(0)
+    name = path.stem if path.suffix in SUFFIXES else path.name
+    if head.startswith(b"PK\3\4"):
+        inside = zipfile.ZipFile(raw)
+        files = [i for i in inside.infolist() if not i.is_dir() and not i.filename.startswith("__MACOSX")]
+        if len(files) != 1:
+            raise DataError(f"{path} holds {len(files)} files; it should hold the table alone")
+        stream, name = inside.open(files[0]), files[0].filename
+    elif opener := next((opener for magic, opener in PACKED.items() if head.startswith(magic)), None):
+        stream = opener(raw)
+    else:
+        return raw, name
+    return io.BufferedReader(_Unpacked(stream, path), 2**16), name
+
+
+def parquet_rows(path: Path) -> Iterator[pd.DataFrame]:
+    """The rows of a Parquet file, a thousand at a time. Raises `DataError`."""
+    allowance = Allowance(path)
+    try:
+        for batch in parquet.ParquetFile(path).iter_batches(batch_size=1000):
+            allowance.take(batch.nbytes)
+            yield batch.to_pandas().astype(object)
+    except DataError:
+        raise
+    except Exception as e:  # bytes of any kind fail in any way
+        raise DataError(f"{path} is damaged or not Parquet ({e}); make it again") from e
+
+
 # What the standard library raises for damaged files; RuntimeError for zips that claim encryption or an unknown method.
 DAMAGE = (
     zipfile.BadZipFile,
@@ -139,6 +215,7 @@ def members(path: Path, pattern: str) -> Iterator[tuple[re.Match, bytes]]:
     """
     wanted = re.compile(f"(?:^|/){pattern}$")
     with readable(path):
+        allowance = Allowance(path)
         if path.is_dir():
             for file in sorted(path.rglob("*")):
                 if (m := wanted.search(file.relative_to(path).as_posix())) and file.is_file():
@@ -147,19 +224,21 @@ def members(path: Path, pattern: str) -> Iterator[tuple[re.Match, bytes]]:
             with zipfile.ZipFile(path) as z:
                 for info in z.infolist():
                     if (m := wanted.search(info.filename)) and not info.is_dir():
+                        allowance.take(info.file_size)
                         yield m, z.read(info)
         else:
-            with tarfile.open(path) as t:
+            with open(path, "rb") as raw, tarfile.open(fileobj=unpacked(raw, path)[0], mode="r|") as t:
                 for info in t:
                     if (m := wanted.search(info.name)) and info.isfile():
+                        allowance.take(info.size)  # a sparse member may hold nothing
                         yield m, t.extractfile(info).read()
 
 
 def bz2_lines(path: Path) -> Iterator[str]:
     """The lines of a bzip2 file, as a stream, with a progress bar over the compressed bytes."""
     bar = tqdm(total=path.stat().st_size, unit="B", unit_scale=True, desc=path.name, leave=False, disable=None)
-    with readable(path), bar, open(path, "rb") as raw, bz2.open(raw, "rt", encoding="utf-8") as lines:
-        for n, line in enumerate(lines):
+    with readable(path), bar, open(path, "rb") as raw:
+        for n, line in enumerate(io.TextIOWrapper(unpacked(raw, path)[0], encoding="utf-8")):
             if n % 10_000 == 0:
                 bar.update(raw.tell() - bar.n)
             yield line

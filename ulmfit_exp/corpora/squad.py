@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .corpus import Corpus, DataError, hold_out_groups
+from .corpus import Corpus, DataError, hold_out_groups, sound
 from .files import Source, find, readable
 
 _ADDRESS = "https://rajpurkar.github.io/SQuAD-explorer/dataset/"
@@ -64,16 +64,16 @@ def _read(path: Path) -> pd.DataFrame:
     try:
         rows = [
             (
-                article["title"].strip(),
-                paragraph["context"].strip(),
-                qa["question"].strip(),
+                sound(article["title"].strip()),
+                sound(paragraph["context"].strip()),
+                sound(qa["question"].strip()),
                 "no" if qa.get("is_impossible", False) else "yes",
             )
             for article in json.loads(content)["data"]
             for paragraph in article["paragraphs"]
             for qa in paragraph["qas"]
         ]
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as e:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
         what = f"no field {e}" if isinstance(e, KeyError) else str(e)
         raise DataError(
             f"{path} is not SQuAD JSON ({what}); it needs data > paragraphs > context and qas > question"

@@ -3,14 +3,10 @@
 corpus, notes = load(Path("reviews.csv"))
 """
 
-import bz2
 import csv
-import gzip
 import io
 import json
-import lzma
 import sys
-import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,11 +14,10 @@ from pathlib import Path
 import pandas as pd
 from charset_normalizer import from_bytes
 
-from .corpus import Corpus, DataError, stratified
-from .files import readable
+from .corpus import Corpus, DataError, sound, stratified
+from .documents import JSON_LINES
+from .files import parquet_rows, readable, unpacked
 
-OPENERS = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}
-JSON_LINES = (".jsonl", ".ndjson", ".json")
 ENCODINGS = ["utf_16", "cp1252", "cp1251", "cp1253", "cp1255", "cp1256", "shift_jis", "gb18030", "big5", "euc_kr"]
 """Of tables that are not UTF-8, one for each script: which of the Latin ones it is, a short text does not tell."""
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
@@ -67,7 +62,7 @@ def load(
             _hold_out(df, split, share)
             notes.append(f"{share:.0%} of the labelled rows are held out as the {split} split")
     notes += _report(df)
-    return Corpus(path.name.split(".")[0] or path.name, df), notes
+    return Corpus(path.name.split(".")[0] or path.name, df), [sound(note) for note in notes]
 
 
 def read(path: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -77,27 +72,14 @@ def read(path: Path) -> tuple[pd.DataFrame, list[str]]:
     if not path.is_file():
         raise DataError(f"there is no file or folder {path}")
     if path.suffix == ".parquet":
-        with readable(path):
-            table = pd.read_parquet(path)
-        return table.astype(object).where(table.notna(), "").astype(str), [f"{path.name}: Parquet"]
-    with readable(path):
-        name, data = _unpacked(path)
-    text, encoding = _decoded(data)
+        table = pd.concat([pd.DataFrame(), *parquet_rows(path)], ignore_index=True)
+        return table.where(table.notna(), "").map(str), [f"{path.name}: Parquet"]
+    with readable(path), open(path, "rb") as raw:
+        content, name = unpacked(raw, path)
+        text, encoding = _decoded(content.read())
     if Path(name).suffix in JSON_LINES:
         return _json_lines(text, path), [f"{path.name}: JSON lines, {encoding}"]
     return _delimited(text, path, encoding)
-
-
-def _unpacked(path: Path) -> tuple[str, bytes]:
-    """Name and content of the file in a compressed one."""
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path) as z:
-            files = [i for i in z.infolist() if not i.is_dir() and not i.filename.startswith("__MACOSX")]
-            if len(files) != 1:
-                raise DataError(f"{path} holds {len(files)} files; it should hold the table alone")
-            return files[0].filename, z.read(files[0])
-    data = path.read_bytes()
-    return (path.stem, OPENERS[path.suffix](data)) if path.suffix in OPENERS else (path.name, data)
 
 
 def _decoded(data: bytes) -> tuple[str, str]:
@@ -115,11 +97,12 @@ def _json_lines(text: str, path: Path) -> pd.DataFrame:
     for n, line in enumerate(text.splitlines(), 1):
         try:
             row = json.loads(line) if line.strip() else {}
-        except ValueError as e:
+        except (ValueError, RecursionError) as e:
             raise DataError(f"{path}, line {n}: not JSON ({e}); one object a line is wanted") from e
         if not isinstance(row, dict):
             raise DataError(f"{path}, line {n}: not a JSON object")
-        rows += [{k: v if isinstance(v, str) else json.dumps(v) for k, v in row.items() if v is not None}] * bool(row)
+        texts = {sound(k): sound(v) if isinstance(v, str) else json.dumps(v) for k, v in row.items() if v is not None}
+        rows += [texts] * bool(row)
     return pd.DataFrame(rows).fillna("")
 
 
@@ -169,7 +152,7 @@ def _folders(path: Path) -> tuple[pd.DataFrame, list[str]]:
 
 def _files(path: Path) -> Iterator[tuple[str, str, str]]:
     for file in sorted(path.rglob("*.txt")):
-        *above, label = file.relative_to(path).parts[:-1] or [""]
+        *above, label = map(sound, file.relative_to(path).parts[:-1] or [""])
         split = next((SPLIT_NAMES[p.lower()] for p in above if p.lower() in SPLIT_NAMES), "")
         if label:
             with readable(file):

@@ -1,0 +1,319 @@
+"""What a run survives: each fault is made for real on the bundled texts, and a line says what happened.
+
+python scripts/faults.py kill --times 30     SIGKILL at random moments
+python scripts/faults.py all                 every fault below, three times what is random
+python scripts/faults.py stop|twice|full|read-only|flip|clock|wandb
+
+After each fault the same command is given again, undisturbed, and has to end with the figures of a run that was never
+disturbed. Disks that are full or read-only are small ones in memory, for which Linux's `unshare` is wanted.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from random import Random
+
+import psutil
+import tyro
+
+from ulmfit_exp.store import _changed
+
+ROOT = Path(__file__).parents[1]
+ARGS = "--miniature --precision fp32 --pretrained none --recipe.model.emb-sz 24 --recipe.model.n-hid 32".split() + (
+    "--recipe.lm.phases.0.epochs 3 --recipe.clas.phases.4.epochs 3 --recipe.direction forward".split()
+)
+RUN = [sys.executable, "-m", "experiments.sfu", *ARGS]
+# Each is run before the experiment in its process: ways in which W&B may be broken.
+BROKEN = {
+    "not installed": "import sys; sys.modules['wandb'] = None",
+    "init raises": "import wandb; wandb.init = None",
+    "init exits the process": "import wandb; wandb.init = lambda **k: sys.exit(3)",
+    "log raises": "import wandb; wandb.Run.log = None",
+    "finish raises": "import wandb; wandb.Run.finish = None",
+    "its process is killed": (
+        "import wandb, psutil; log = wandb.Run.log\n"
+        "def dies(*a, **k):\n"
+        "    [p.kill() for p in psutil.Process().children(True) if 'wandb' in p.name() or 'gpu' in p.name()]\n"
+        "    return log(*a, **k)\n"
+        "wandb.Run.log = dies"
+    ),
+    "no server": "os.environ.update(WANDB_MODE='online', WANDB_API_KEY='a' * 40, WANDB_BASE_URL='http://127.0.0.1:9')",
+    "a key of nonsense": "os.environ.update(WANDB_MODE='online', WANDB_API_KEY='no key')",
+    "a mode of nonsense": "os.environ.update(WANDB_MODE='sideways')",
+    "a folder that is a file": "Path(home).mkdir(parents=True); (Path(home) / 'wandb').write_text('')",
+    "no folder for its settings": "os.environ.update(WANDB_CONFIG_DIR='/dev/null', WANDB_CACHE_DIR='/dev/null')",
+}  # fmt: skip
+
+
+def start(home: Path, args: tuple = ("--wandb", "disabled"), before: str = "", **env) -> subprocess.Popen:
+    """The experiment in a process group of its own; `before` is Python that is run first in its process."""
+    command = [*RUN, "--home", str(home), *args]
+    if before:
+        code = f"import os, sys; from pathlib import Path; home = {str(home)!r}\n{before}\nimport runpy\n"
+        code += f"sys.argv = {command[2:]!r}\nrunpy.run_module('experiments.sfu', run_name='__main__', alter_sys=True)"
+        command = [sys.executable, "-c", code]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "errors": "replace"}
+    return subprocess.Popen(command, cwd=ROOT, env={**os.environ, **env}, start_new_session=True, **pipes)
+
+
+def finish(home: Path, **kwargs) -> tuple[dict, str]:
+    """Run to the end; (figures, output)."""
+    process = start(home, **kwargs)
+    out, err = process.communicate(timeout=900)
+    if process.returncode:
+        raise SystemExit(f"the run failed: {err[-2000:]}")
+    return figures(home), out + err
+
+
+def figures(home: Path) -> dict:
+    """What has to be the same of the same command."""
+    (path,) = home.glob("runs/*/result.json")
+    record = json.loads(path.read_text())
+    return {k: record[k] for k in ("valid", "test", "directions", "baseline", "calibration")}
+
+
+def under_way(home: Path) -> str:
+    """The stage that is being made, and how many are finished."""
+    names = [p.name.rsplit("-", 1)[0] for p in home.glob("unfinished/*")]
+    return f"{', '.join(names) or 'between stages'}, {len(list(home.glob('stages/*')))} finished"
+
+
+def broken(home: Path) -> list[str]:
+    """Finished stages with a file that is not whole."""
+    return [p.name for p in home.glob("stages/*") if _changed(p)]
+
+
+def moments(whole: Path, times: int, seed: int) -> list[float]:
+    """Random moments of a run's stages: seconds after the first begins."""
+    infos = [json.loads(p.read_text())["info"] for p in whole.glob("stages/*/stage.json")]
+    return [Random(seed + i).uniform(0, 1.3 * sum(i["seconds"] for i in infos)) for i in range(times)]
+
+
+def wait_for_stages(process: subprocess.Popen, home: Path, seconds: float) -> bool:
+    """Until so many seconds after the first stage began; was the run still going on?"""
+    while not (home / "unfinished").exists() and process.poll() is None:
+        time.sleep(0.01)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
+
+
+class Tries:
+    """Counts tries and those that ended well, and tells of each."""
+
+    def __init__(self, what: str):
+        self.what, self.good, self.all = what, 0, 0
+
+    def tell(self, good: bool, text: str) -> None:
+        self.all += 1
+        self.good += good
+        print(f"{self.what} {self.all}: {'well' if good else 'BADLY'}: {text}", flush=True)
+
+    def end(self) -> bool:
+        print(f"{self.what}: {self.good} of {self.all} ended well\n", flush=True)
+        return self.good == self.all > 0
+
+
+def kill(folder: Path, whole: dict, times: int, seed: int) -> bool:
+    """SIGKILL to the run and all its processes at random moments."""
+    tries, offset = Tries("kill"), 0
+    while tries.all < times:
+        for moment in moments(folder / "whole", times - tries.all, seed + offset):
+            home = folder / "killed"
+            process = start(home)
+            alive = wait_for_stages(process, home, moment)
+            os.killpg(process.pid, signal.SIGKILL) if alive else None
+            process.communicate()
+            if alive:
+                where, bad = under_way(home), broken(home)
+                again, _ = finish(home)
+                left = list(home.glob("unfinished/*"))
+                well = again == whole and not bad and not left
+                tries.tell(well, f"after {moment:.1f} s in {where}; broken stages {bad}, same figures {again == whole}")
+            shutil.rmtree(home)
+        offset += times
+    return tries.end()
+
+
+def stop(folder: Path, whole: dict, times: int, seed: int) -> bool:
+    """SIGTERM to the run, or Ctrl-C to its whole group: it ends within two seconds and its W&B run is closed."""
+    tries = Tries("stop")
+    for i, moment in enumerate(moments(folder / "whole", 10 * times, seed)):
+        if tries.all == times:
+            break
+        home, ctrl_c = folder / "stopped", i % 2
+        process = start(home, ("--wandb", "offline"))
+        if wait_for_stages(process, home, moment):
+            where, began = under_way(home), time.monotonic()
+            (os.killpg if ctrl_c else os.kill)(process.pid, signal.SIGINT if ctrl_c else signal.SIGTERM)
+            _, err = process.communicate()
+            seconds = time.monotonic() - began
+            left = [p for p in psutil.process_iter() if _in_group(p, process.pid)]
+            closed = [_closed(path) for path in home.glob("wandb/offline-run-*/*.wandb")]
+            again, _ = finish(home)
+            well = process.returncode == 130 and seconds < 2 and all(closed) and not left and again == whole
+            tries.tell(well and "Traceback" not in err,
+                f"{'Ctrl-C' if ctrl_c else 'SIGTERM'} in {where}: {seconds:.2f} s, exit code {process.returncode}, "
+                f"{sum(closed)} of {len(closed)} W&B runs closed, {len(left)} processes left; {err.strip()[-200:]!r}")  # fmt: skip
+        else:
+            process.communicate()
+        shutil.rmtree(home)
+    return tries.end()
+
+
+def _in_group(process: psutil.Process, group: int) -> bool:
+    try:
+        return os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE
+    except (OSError, psutil.Error):
+        return False
+
+
+def _closed(path: Path) -> bool:
+    """Has W&B written that the run ended?"""
+    wandb = Path(sys.executable).with_name("wandb")
+    shown = subprocess.run([wandb, "leet", "inspect", "--json", path.parent], capture_output=True, text=True).stdout
+    return '"exit"' in shown
+
+
+def twice(folder: Path, whole: dict, times: int, seed: int) -> bool:
+    """The same command twice at once: of each stage one works, one waits."""
+    tries = Tries("twice")
+    for _ in range(times):
+        home = folder / "twice"
+        both = [start(home) for _ in range(2)]
+        outs = ["".join(p.communicate()) for p in both]
+        reused = sum(out.count(" reused\n") for out in outs)
+        well = not any(p.returncode for p in both) and figures(home) == whole and not broken(home)
+        waited = sum(out.count("waiting for it") for out in outs)
+        tries.tell(well and reused == 5, f"waited {waited} times, {reused} of 2 x 5 stages reused")
+        shutil.rmtree(home)
+    return tries.end()
+
+
+def mount(folder: Path, options: str) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", folder], check=True)
+
+
+def full(folder: Path, whole: dict, times: int, seed: int) -> bool:
+    """A disk that is full in the middle of each stage, then has room again."""
+    tries, used = Tries("full"), 0
+    stages = sorted((folder / "whole" / "stages").iterdir(), key=lambda p: (p / "stage.json").stat().st_mtime)
+    for i, path in enumerate(stages):
+        size = sum(-(-f.stat().st_size // 4096) * 4096 for f in path.iterdir())
+        home = folder / "full"
+        home.mkdir()
+        mount(home, f"size={used + size // 8192 * 4096 + 4096}")
+        for finished in stages[:i]:
+            shutil.copytree(finished, home / "stages" / finished.name)
+        used += size
+        process = start(home)
+        _, err = process.communicate()
+        bad, there = broken(home), len(list(home.glob("stages/*")))
+        mount(home, "remount,size=1g")
+        again, _ = finish(home)
+        told = err.startswith("error: the disk of") and len(err.splitlines()) == 1
+        well = told and process.returncode == 1 and there == i and again == whole and not bad
+        tries.tell(well, f"{path.name.rsplit('-', 1)[0]} : {err.strip()[-300:]!r}; same figures {again == whole}")
+        subprocess.run(["umount", home], check=True)
+        home.rmdir()
+    return tries.end()
+
+
+def read_only(folder: Path, whole: dict, times: int, seed: int) -> bool:
+    """A --home that may not be written is one line; a user's home that may not be written changes nothing."""
+    tries = Tries("read-only")
+    home, user = folder / "read-only", folder / "user"
+    for f in (home, user):
+        f.mkdir()
+        mount(f, "ro")
+    process = start(home)
+    _, err = process.communicate()
+    tries.tell(process.returncode == 1 and err.startswith("error:") and len(err.splitlines()) == 1, err.strip())
+    elsewhere = {f"XDG_{k}_HOME": str(user) for k in ("CACHE", "CONFIG", "DATA", "STATE")} | {"HOME": str(user)}
+    again, out = finish(folder / "writable", args=("--wandb", "offline"), **elsewhere)
+    tries.tell(again == whole, f"HOME may not be written, W&B offline: same figures {again == whole}")
+    for f in (home, user):
+        subprocess.run(["umount", f], check=True)
+    shutil.rmtree(folder / "writable")
+    return tries.end()
+
+
+def flip(folder: Path, whole: dict, times: int, seed: int) -> bool:
+    """A flipped byte in each file of a finished stage is noticed, said and made good."""
+    tries, rng = Tries("flip"), Random(seed)
+    for path in sorted((folder / "whole").glob("stages/*/*")):
+        home = folder / "flipped"
+        shutil.copytree(folder / "whole", home)
+        file = home / path.relative_to(folder / "whole")
+        data = bytearray(file.read_bytes())
+        at = rng.randrange(len(data))
+        data[at] ^= 1 << rng.randrange(8)
+        file.write_bytes(data)
+        again, out = finish(home)
+        said = next((line for line in out.splitlines() if "is not what it was" in line), "nothing")
+        tries.tell(again == whole and said != "nothing" and not broken(home), f"byte {at:,} of {path.name}: {said}")
+        shutil.rmtree(home)
+    return tries.end()
+
+
+def clock(folder: Path, whole: dict, times: int, seed: int) -> bool:
+    """Clocks that jump, by years, forward and back, at every look."""
+    tries = Tries("clock")
+    jumps = "import time, random; real = time.time; time.time = lambda: real() + random.choice([-2e8, -5, 0, 5, 2e8])"
+    for _ in range(times):
+        again, _ = finish(folder / "clock", args=("--wandb", "offline"), before=jumps)
+        infos = [json.loads(p.read_text())["info"]["seconds"] for p in folder.glob("clock/stages/*/stage.json")]
+        tries.tell(
+            again == whole and all(0 <= s < 600 for s in infos), f"same figures {again == whole}, seconds {infos}"
+        )
+        shutil.rmtree(folder / "clock")
+    return tries.end()
+
+
+def wandb(folder: Path, whole: dict, times: int, seed: int) -> bool:
+    """Weights & Biases broken in many ways."""
+    tries = Tries("wandb")
+    for how, before in BROKEN.items():
+        home, began = folder / "wandb-run", time.monotonic()
+        args = ("--wandb", "auto") if "MODE" in before else ("--wandb", "offline")
+        again, out = finish(home, args=args, before=before)
+        warned = next(
+            (x.split("Warning: ")[1] for x in out.splitlines() if "Warning: " in x and "W" in x), "no warning"
+        )
+        tries.tell(again == whole, f"{how}: {time.monotonic() - began:.0f} s; {warned[:150]}")
+        shutil.rmtree(home)
+    return tries.end()
+
+
+FAULTS = {f.__name__.replace("_", "-"): f for f in (kill, stop, twice, full, read_only, flip, clock, wandb)}
+
+
+def main(faults: tyro.conf.Positional[tuple[str, ...]], times: int = 3, seed: int = 0) -> None:
+    """Make faults.
+
+    Args:
+        faults: kill, stop, twice, full, read-only, flip, clock, wandb; or all.
+        times: How often, where moments are random.
+        seed: Of the random moments.
+    """
+    names = tuple(FAULTS) if faults == ("all",) else faults
+    if unknown := set(names) - set(FAULTS):
+        sys.exit(f"error: there is no fault {sorted(unknown)[0]!r}; there are {', '.join(FAULTS)}, and all")
+    if {"full", "read-only"} & set(names) and "OWN_MOUNTS" not in os.environ:
+        os.execvpe("unshare", ["unshare", "-rm", sys.executable, *sys.argv], {**os.environ, "OWN_MOUNTS": "1"})
+    with tempfile.TemporaryDirectory() as folder:
+        whole, _ = finish(Path(folder) / "whole")
+        ended = [FAULTS[name](Path(folder), whole, times, seed) for name in names]
+    sys.exit(not all(ended))
+
+
+if __name__ == "__main__":
+    tyro.cli(main, description=__doc__)

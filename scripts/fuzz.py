@@ -1,0 +1,426 @@
+"""Every loader on damaged and hostile files: it gives a corpus or one clear error, soon and in bounded memory.
+
+python scripts/fuzz.py sfu                  a minute of inputs made from the bundled texts
+python scripts/fuzz.py all --minutes 30     each loader in its turn
+python scripts/fuzz.py table --only 1234    one input again, with its traceback
+
+Input N of a loader is the same on any machine for a seed: the publisher's layout with bytes flipped, pieces cut, moved
+and repeated, fields swapped, other encodings, names and JSON values, packed in the archives that the loader reads. A
+finding is an error other than DataError or OSError, one without a message or of more than 2,000 characters, --hang
+seconds of processor time, or --memory more megabytes than before. Exits with 1 where there was one.
+"""
+
+import bz2
+import faulthandler
+import gzip
+import io
+import json
+import lzma
+import pickle
+import resource
+import signal
+import sys
+import tarfile
+import tempfile
+import time
+import traceback
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from random import Random
+
+import pandas as pd
+import tyro
+
+from ulmfit_exp.corpora import dbpedia, imdb, sfu, squad, table, trec
+from ulmfit_exp.corpora.corpus import Corpus, DataError
+from ulmfit_exp.corpora.documents import open_documents
+from ulmfit_exp.corpora.files import MINIATURE
+
+Files = dict[str, bytes]
+"""Name -> content, below a folder."""
+ODD = [
+    b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\r", b"\n", b"\r\n", b'"', b'""', b"'", b",", b";", b"\t",
+    b"|", b"\\", b"{", b"}", b"[", b"]", b"null", b"NaN", b"1e999", b"9" * 5000, b"\\ud800", b"\\u0000", b"[" * 100_000,
+    b'{"a":' * 50_000, b"<doc id=", b"</doc>", b"=1+cmd|' /C calc'!A0", b"<script>alert(1)</script>", b"\x1a", b"\x0c",
+    b"\xc2\x85", b"\xe2\x80\xa8", " ".encode("utf-16"), "\u202eשלום".encode(), "🙂".encode(), b"x" * 1_000_000,
+    b" " * 100_000,    b"\n" * 100_000, b'"\n' * 50_000, b"\\U0011FFFF", b"\\uD83D", b"@en", b" = = \n",
+]  # fmt: skip
+CODECS = ["utf-16", "utf-8-sig", "latin-1", "cp1251", "shift_jis", "utf-32", "utf-7", "cp037"]
+NAMES = ["../../escape", "/etc/escape", "a\nb.txt", "", ".", "x" * 300, "\udcff.txt", "con", "a/../../b"]
+PARTS = ["\udcff", "a\nb", "🙂", "\u202e", "-rf", "=1+1", "<b>", "'", "a" * 200, " ", "train", "no1"]
+"""Of a path on the disk."""
+VALUES = [None, True, 0, -1, 1e308, "", "x" * 100_000, [], {}, [[]], {"a": None}, "\ud800", "\0", 10**400]
+
+
+@dataclass(frozen=True)
+class Loader:
+    """A way to make good files, and what reads them."""
+
+    files: Callable[[Random], Files]
+    load: Callable[[Path, Random], object]
+    archive: tuple[str, ...] = ()
+    """Places where the files may also lie packed; their names' suffixes say how."""
+
+
+def miniature(name: str) -> Files:
+    folder = MINIATURE / name
+    return {f"{name}/{p.relative_to(folder).as_posix()}": p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def trec_files(rng: Random) -> Files:
+    text = [f"{'NUM:date' if i % 2 else 'HUM:ind'} What is caf\xe9 {i} ?\n" for i in range(40)]
+    return {"trec/train_5500.label": "".join(text).encode("latin-1"), "trec/TREC_10.label": text[0].encode("latin-1")}
+
+
+def imdb_files(rng: Random) -> Files:
+    places = [(split, label, i) for split in ("train", "test") for label in ("pos", "neg", "unsup") for i in range(4)]
+    return {f"imdb/aclImdb/{s}/{c}/{i}_7.txt": f"A {c} film<br />number {i} of {s}.".encode() for s, c, i in places}
+
+
+def dump_files(rng: Random) -> Files:
+    base, types, abstracts = "http://dbpedia.org/resource/", ["# started\n"], []
+    for i in range(30):
+        types.append(f"<{base}R{i}> <x#type> <http://dbpedia.org/ontology/{('Film', 'Album')[i % 2]}> .\n")
+        abstracts.append(f'<{base}R{i}> <x> "R{i} \\"is\\" a \\u00e9\\nof \\\\ kind."@en .\n')
+    return {dbpedia.TYPES.path: "".join(types).encode(), dbpedia.ABSTRACTS.path: "".join(abstracts).encode()}
+
+
+def own_rows(rng: Random) -> pd.DataFrame:
+    rows = [(f"The kettle {i}, naïve; it “said”.", ("good", "bad")[i % 2], str(i)) for i in range(24)]
+    return pd.DataFrame(rows, columns=["body", "stars", "id"])
+
+
+def table_files(rng: Random) -> Files:
+    rows, kind = own_rows(rng), rng.choice(["csv", "tsv", "txt", "jsonl", "parquet", "folder"])
+    if kind == "folder":
+        return {f"a/{part}/{c}/{i}.txt": t.encode() for part in ("train", "test") for t, c, i in rows.to_numpy()}
+    if kind == "parquet":
+        return {"a.parquet": rows.to_parquet(index=False)}
+    if kind == "jsonl":
+        return {"a.jsonl": rows.to_json(orient="records", lines=True, force_ascii=rng.random() < 0.5).encode()}
+    by = {"csv": rng.choice(",;"), "tsv": "\t", "txt": "|"}[kind]
+    data = rows.to_csv(index=False, sep=by, header=rng.random() < 0.8, quoting=rng.choice([0, 1])).encode()
+    how, pack = rng.choice([("", bytes), (".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)])
+    return {f"a.{kind}{how}": pack(data)}
+
+
+def documents_files(rng: Random) -> Files:
+    texts = own_rows(rng)["body"].tolist()
+    kinds = {
+        "a.jsonl": "".join(json.dumps({"text": t}) + "\n" for t in texts),
+        "a.csv": "text,other\n" + "".join(f'"{t}",1\n' for t in texts),
+        "a.tsv": "text\tother\n" + "".join(f"{t}\t1\n" for t in texts),
+        "a.txt": "\n".join(texts) * 60,
+        "wiki": "".join(f'<doc id="{i}">\n{t}\n</doc>\n' for i, t in enumerate(texts)),
+        "wiki.train.tokens": "".join(f" = Title {i} = \n {t} @-@ <unk> \n" for i, t in enumerate(texts)),
+    }
+    name = rng.choice(list(kinds))
+    how, pack = rng.choice([("", bytes), (".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)])
+    return {f"d/{name}{how}": pack(kinds[name].encode())}
+
+
+def load_table(folder: Path, rng: Random):
+    path = min(folder.iterdir(), default=folder / "absent")
+    columns = [{"split_col": "split"}] if path.is_dir() else [{"text_cols": ("body",)}, {"label_col": "stars"}]
+    corpus, notes = table.load(path, **rng.choice([{}, *columns]))
+    "\n".join(notes).encode()
+    return corpus
+
+
+def load_documents(folder: Path, rng: Random):
+    list(open_documents(str(min(folder.iterdir(), default=folder / "absent")), None).documents())
+
+
+def load_csv(folder: Path, rng: Random):
+    return dbpedia.load(folder)
+
+
+@cache
+def tiny_model() -> dict:
+    import torch
+    from fastai.text.all import AWD_LSTM, get_language_model
+
+    from ulmfit_exp.recipe import LM_HEAD, Model, fastai_config
+
+    torch.manual_seed(0)
+    config = {**fastai_config(Model(emb_sz=4, n_hid=6)), **LM_HEAD}
+    return get_language_model(AWD_LSTM, 8, config=config).state_dict()
+
+
+def pretrained_files(rng: Random) -> Files:
+    """A folder of ours, or fastai's archive."""
+    import torch
+    from safetensors.torch import save
+
+    vocab, weights = [f"w{i}" for i in range(8)], tiny_model()
+    if rng.random() < 0.5:
+        whole = {k: w.clone() for k, w in weights.items()}
+        return {"m/forward/model.safetensors": save(whole), "m/forward/vocab.json": json.dumps(vocab).encode()}
+    torch.save(weights, pth := io.BytesIO())
+    members = {
+        "wt103/lstm_wt103.pth": pth.getvalue(),
+        "wt103/itos_wt103.pkl": pickle.dumps(vocab, rng.choice([0, 2, 4])),
+    }
+    if rng.random() < 0.8:
+        name = rng.choice(list(members))
+        members[name] = mutate(members[name], rng)
+    return {"wt103/wt103-fwd.tgz": packed(members, "wt103-fwd.tar.gz", rng)}
+
+
+def load_pretrained(folder: Path, rng: Random):
+    from ulmfit_exp.pretrained import resolve
+
+    what = "wt103-fwd" if (folder / "wt103").exists() else str(folder / "m")
+    weights, vocab = resolve(what, ("forward",), folder)["forward"].content
+    assert len(vocab) == len(weights["0.encoder.weight"])
+
+
+LOADERS = {
+    "sfu": Loader(
+        lambda rng: miniature("sfu"),
+        lambda folder, rng: sfu.load(folder, rng.choice(["sentiment", "category"]), rng.randrange(5)),
+        ("sfu/SFU_Review_Corpus_Raw.zip",),
+    ),
+    "dbpedia-csv": Loader(
+        lambda rng: {f"dbpedia_csv/{k}": v for k, v in miniature("dbpedia_csv").items()},
+        load_csv,
+        ("dbpedia_csv/dbpedia_csv.tar.gz",),
+    ),
+    "dbpedia-classes": Loader(
+        lambda rng: miniature("dbpedia_classes"),
+        lambda folder, rng: dbpedia.load(folder, rng.choice(["l1", "l2", "l3"])),
+    ),
+    "dbpedia-dump": Loader(
+        lambda rng: {k: bz2.compress(v) for k, v in dump_files(rng).items()},
+        lambda folder, rng: dbpedia.load(folder, "dump", ("Film", "Album"), 12),
+    ),
+    "squad": Loader(
+        lambda rng: miniature("squad"), lambda folder, rng: squad.load(folder, rng.choice(["topic", "answerable"]))
+    ),
+    "trec": Loader(trec_files, lambda folder, rng: trec.load(folder)),
+    "imdb": Loader(imdb_files, lambda folder, rng: imdb.load(folder), ("imdb/aclImdb_v1.tar.gz",)),
+    "table": Loader(table_files, load_table, ("a.csv.zip", "a.zip")),
+    "pretrained": Loader(pretrained_files, load_pretrained),
+    "documents": Loader(documents_files, load_documents, ("d.zip", "d.tar.gz", "d.tar.xz")),
+}  # fmt: skip
+
+
+def mutate(data: bytes, rng: Random) -> bytes:
+    """One change of a file's bytes, which are unpacked for it where they are packed."""
+    for pack, unpack, magic in ((gzip.compress, gzip.decompress, b"\x1f\x8b"), (bz2.compress, bz2.decompress, b"BZh"),
+                                (lzma.compress, lzma.decompress, b"\xfd7zXZ")):  # fmt: skip
+        if data.startswith(magic) and rng.random() < 0.7:
+            try:
+                return pack(mutate(unpack(data), rng))
+            except (OSError, EOFError, lzma.LZMAError, zlib.error, ValueError):
+                break
+    return rng.choice(CHANGES)(data[:5_000_000], rng)
+
+
+def flipped(data: bytes, rng: Random) -> bytes:
+    data = bytearray(data)
+    for _ in range(rng.choice([1, 1, 2, 10, 1000]) if data else 0):
+        data[rng.randrange(len(data))] = rng.randrange(256)
+    return bytes(data)
+
+
+def cut(data: bytes, rng: Random) -> bytes:
+    a, b = sorted(rng.randrange(len(data) + 1) for _ in range(2))
+    return rng.choice([data[:a], data[a:], data[:a] + data[b:], data[a:b] + data[:a], b"", data[:b] + data[a:]])
+
+
+def inserted(data: bytes, rng: Random) -> bytes:
+    at = rng.randrange(len(data) + 1)
+    return data[:at] + rng.choice(ODD) * rng.choice([1, 1, 1, 3]) + data[at:]
+
+
+def replaced(data: bytes, rng: Random) -> bytes:
+    """All or one of some bytes that stand in the file by others."""
+    a, b = (rng.choice([b",", b'"', b"\n", b" ", b";", b"\t", b":", b"{", b"text", b"label", b"1", b"a"]) for _ in "ab")
+    return data.replace(a, rng.choice([b, rng.choice(ODD)[:100]]), rng.choice([-1, 1, 100]))[:20_000_000]
+
+
+def relined(data: bytes, rng: Random) -> bytes:
+    """Lines swapped, dropped, repeated, joined; or two fields of one swapped."""
+    lines = data.split(b"\n")
+    i, j = rng.randrange(len(lines)), rng.randrange(len(lines))
+    kind = rng.randrange(5)
+    if kind == 0:
+        lines[i], lines[j] = lines[j], lines[i]
+    elif kind == 1:
+        del lines[i : i + rng.choice([1, 10, len(lines)])]
+    elif kind == 2:
+        lines[i:i] = [lines[i][:200]] * rng.choice([1, 100, 100_000])
+    elif kind == 3:
+        rng.shuffle(lines)
+    else:
+        by = rng.choice([b",", b"\t", b" ", b'"'])
+        fields = lines[i].split(by)
+        rng.shuffle(fields)
+        lines[i] = by.join(fields)
+    return b"\n".join(lines)
+
+
+def recoded(data: bytes, rng: Random) -> bytes:
+    return data.decode("utf-8", "replace").encode(rng.choice(CODECS), "replace")
+
+
+def rejsoned(data: bytes, rng: Random) -> bytes:
+    """A value somewhere in a JSON file, or in a line of it, by one of another kind."""
+    lines = [data] if data[:2] == b"{\n" else data.split(b"\n")
+    i = rng.randrange(len(lines))
+    try:
+        root = place = {"": json.loads(lines[i])}
+        while True:
+            key = rng.choice(list(place) if isinstance(place, dict) else range(len(place)))
+            if not isinstance(place[key], dict | list) or not place[key] or rng.random() < 0.15:
+                break
+            place = place[key]
+        place[key] = rng.choice(VALUES)
+        lines[i] = json.dumps(root[""]).encode()
+    except (ValueError, RecursionError):
+        return flipped(data, rng)
+    return b"\n".join(lines)
+
+
+CHANGES = [flipped, cut, inserted, inserted, replaced, relined, recoded, rejsoned]
+
+
+def packed(files: Files, name: str, rng: Random) -> bytes:
+    """An archive of these files with, now and then, a member that no one should follow."""
+    hostile = [(rng.choice(NAMES), b"escape")] if rng.random() < 0.3 else []
+    out, members = io.BytesIO(), [*files.items(), *hostile]
+    rng.shuffle(members)
+    if name.endswith(".zip"):
+        with zipfile.ZipFile(out, "w", rng.choice([0, 8, 12, 14])) as z:
+            for n, data in members:
+                z.writestr(n.encode("utf-8", "replace").decode() or "-", data)
+        return out.getvalue()
+    with tarfile.open(fileobj=out, mode="w:" + name.rpartition(".")[2], errors="surrogateescape") as t:
+        for n, data in members:
+            info = tarfile.TarInfo(n)
+            if hostile and n == hostile[0][0]:
+                info.type = rng.choice([tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+                info.linkname = rng.choice(["/etc/passwd", "../..", n, ""])
+            info.size = len(data) if info.type == tarfile.REGTYPE else 0
+            t.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+def make(loader: Loader, rng: Random, n: int) -> Files:
+    """Input `n`: 0 is the good files; then up to four changes of up to three files, and perhaps an archive of them."""
+    files = loader.files(rng)
+    for _ in range(rng.choice([1, 1, 2, 4]) if n else 0):
+        name = rng.choice(list(files))
+        kind = rng.random()
+        if kind < 0.04 and len(files) > 1:
+            del files[name]
+        elif kind < 0.12:
+            parts, i = name.split("/"), rng.randrange(name.count("/") + 1)
+            parts[i] = rng.choice(PARTS) + rng.choice(["", Path(parts[i]).suffix])
+            files["/".join(parts)] = files.pop(name) if rng.random() < 0.5 else files[name]
+        else:
+            files[name] = mutate(files[name], rng)
+    if n and loader.archive and rng.random() < 0.5:
+        name = rng.choice(loader.archive)
+        data = packed(files, name, rng)
+        files = {name: flipped(data, rng) if rng.random() < 0.3 else data}
+    return files
+
+
+class Hang(BaseException):
+    """Too much processor time."""
+
+
+def attempt(loader: Loader, name: str, seed: int, n: int, hang: float) -> BaseException | None:
+    """What input `n` raised."""
+
+    def stop(*_):
+        raise Hang
+
+    rng = Random(f"{name} {seed} {n}")
+    with tempfile.TemporaryDirectory() as folder:
+        for path, data in make(loader, rng, n).items():
+            target = Path(folder) / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+        signal.signal(signal.SIGPROF, stop)
+        signal.setitimer(signal.ITIMER_PROF, hang)
+        try:
+            found = loader.load(Path(folder), rng)
+            if isinstance(found, Corpus):
+                assert len(found.digest) == 64
+        except BaseException as e:
+            if isinstance(e, KeyboardInterrupt):
+                raise
+            return e
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+    return None
+
+
+def clear(error: BaseException | None) -> bool:
+    return error is None or (isinstance(error, DataError | OSError) and 0 < len(str(error)) <= 2000)
+
+
+def fuzz(name: str, minutes: float, seed: int, hang: float) -> int:
+    """Run one loader; returns the number of findings, each told once."""
+    loader, counts, n = LOADERS[name], Counter(), 0
+    said, end, told = set(), time.monotonic() + 60 * minutes, time.monotonic()
+    while time.monotonic() < end:
+        error = attempt(loader, name, seed, n, hang)
+        counts["read" if error is None else "refused" if clear(error) else "findings"] += 1
+        if not clear(error):
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            if (what := (type(error), where.name)) not in said:
+                said.add(what)
+                print(f"{name} --seed {seed} --only {n}: {type(error).__name__} in {where.name}: {str(error)[:200]!r}",
+                      flush=True)  # fmt: skip
+        n += 1
+        if time.monotonic() > told + 60:
+            told = time.monotonic()
+            print(f"  {name}: {n:,} inputs", file=sys.stderr, flush=True)
+    print(f"{name}: seed {seed}, {n:,} inputs in {minutes:g} min: " + ", ".join(
+        f"{counts[k]:,} {k}" for k in ("read", "refused", "findings")), flush=True)  # fmt: skip
+    return counts["findings"] or not counts["read"]
+
+
+def main(
+    loader: tyro.conf.Positional[str],
+    minutes: float = 1,
+    seed: int = 0,
+    only: int | None = None,
+    hang: float = 10,
+    memory: int = 1500,
+) -> None:
+    """Fuzz loaders.
+
+    Args:
+        loader: sfu, dbpedia-csv, dbpedia-classes, dbpedia-dump, squad, trec, imdb, table, documents, pretrained; all.
+        minutes: Time for each.
+        seed: Another seed, other inputs.
+        only: Try this input alone and show its traceback.
+        hang: Seconds of processor time that an input may take.
+        memory: Megabytes that the process may grow by.
+    """
+    if loader != "all" and loader not in LOADERS:
+        sys.exit(f"error: there is no loader {loader!r}; there are {', '.join(LOADERS)}, and all")
+    faulthandler.enable()
+    if loader in ("pretrained", "all"):
+        tiny_model()  # torch's own memory does not count
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + memory * 2**20,) * 2)
+    if only is not None:
+        error = attempt(LOADERS[loader], loader, seed, only, hang)
+        traceback.print_exception(error) if error else print("read")
+        sys.exit(not clear(error))
+    sys.exit(any([fuzz(name, minutes, seed, hang) for name in (LOADERS if loader == "all" else [loader])]))
+
+
+if __name__ == "__main__":
+    tyro.cli(main, description=__doc__)
