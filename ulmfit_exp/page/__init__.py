@@ -15,6 +15,7 @@ from markdown_it import MarkdownIt
 from plotly.offline import get_plotlyjs
 
 from ..experiment import command_of
+from ..insight import html
 from ..recipe import recipe_from
 from ..report import flat
 from ..training import rates
@@ -195,7 +196,9 @@ def _mistakes(path: Path, record: dict) -> str:
     kept = path.parents[2] / record["stages"][-1]["path"] / "mistakes.json" if path.name == "result.json" else None
     if not kept or not kept.is_file():
         return ""
-    return "".join(
-        f"<p>{escape(m['label'])}, taken for {escape(m['predicted'])} ({m['confidence']:.0%}): {escape(m['text'])}</p>"
+    rows = [
+        f"<tr><td>{escape(m['label'])}</td><td>{escape(m['predicted'])}</td><td>{m['confidence']:.0%}</td>"
+        f"<td>{html(m['words']) if 'words' in m else escape(m['text'])}</td></tr>"
         for m in json.loads(kept.read_text(encoding="utf-8"))
-    )
+    ]
+    return f"<table><tr><th>class</th><th>taken for</th><th>sure</th><th>text</th></tr>{''.join(rows)}</table>"

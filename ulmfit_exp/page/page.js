@@ -72,15 +72,15 @@ function differences(chosen) {
 }
 
 function matrices(chosen) {
+  const shown = chosen.filter(({ run }) => run.confusion).slice(0, MOST_MATRICES);
   $("matrices").replaceChildren();
-  for (const { run } of chosen.filter(({ run }) => run.confusion).slice(0, MOST_MATRICES)) {
-    const place = element("div", "", $("matrices"));
-    place.id = `matrix of ${run.name}`;
+  const places = shown.map(() => element("div", "", $("matrices"))); // all, before one is as wide as there is room
+  for (const [i, { run }] of shown.entries()) {
     const classes = Object.keys(run.confusion);
     const counts = classes.map((c) => classes.map((other) => run.confusion[c][other] ?? 0));
     const share = counts.map((row) => row.map((n) => n / Math.max(1, row.reduce((a, b) => a + b))));
     const axis = { type: "category", automargin: true };
-    plot(place.id, [{
+    plot(places[i], [{
       type: "heatmap", x: classes, y: classes, z: share, text: counts, colorscale: "Blues", reversescale: true, zmin: 0, zmax: 1,
       showscale: false, texttemplate: classes.length < 20 ? "%{text}" : "",
       hovertemplate: "%{y} taken for %{x}: %{text}<extra></extra>",
@@ -91,7 +91,7 @@ function matrices(chosen) {
       yaxis: { ...axis, autorange: "reversed" },
     });
   }
-  if (!$("matrices").children.length) element("p", "None of the chosen runs has one.", $("matrices"));
+  if (!shown.length) element("p", "None of the chosen runs has one.", $("matrices"));
 }
 
 function mistakes(chosen) {
