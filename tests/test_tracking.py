@@ -17,7 +17,9 @@ from experiments.paper.base import with_clas
 from experiments.sfu import Sfu
 from ulmfit_exp import machine
 from ulmfit_exp.experiment import prepare, run
+from ulmfit_exp.recipe import Phase
 from ulmfit_exp.tracking import Tracker
+from ulmfit_exp.training import train
 
 
 def record(settings) -> dict:
@@ -98,6 +100,14 @@ def test_each_layer_groups_rate_and_the_unfreezing_are_seen(tracked):
     assert [h["step"] for h in steps] == list(range(1, len(steps) + 1))
 
 
+def test_a_group_that_trains_alone_is_the_only_one_with_a_rate(one_learner, tmp_path):
+    track, seen = Tracker("disabled", tmp_path, "g", "clas", "n", [], {}), set()
+    track.log_step = lambda step, phase, loss, rates, trains: seen.add((phase, *trains))
+    phases = (Phase(freeze_to=-5, alone=True), Phase(freeze_to=-1), Phase(freeze_to=0))
+    train(one_learner(), replace(FORWARD.clas, phases=phases), 0, tmp_path, track)
+    assert seen == {(0, *[True] + [False] * 4), (1, *[False] * 4 + [True]), (2, *[True] * 5)}
+
+
 def test_each_phase_has_its_own_axis(tracked):
     r, runs = tracked
     clas = runs["clas forward"]
@@ -142,19 +152,14 @@ def test_a_variant_is_a_group_and_seeds_and_folds_are_its_members(sfu):
 
 
 def test_a_sweeps_process_has_the_one_run_it_was_given(sfu):
-    env = os.environ | {"WANDB_SWEEP_ID": "s1", "WANDB_MODE": "offline"}
-    small = [
-        "--pretrained=none",
-        "--recipe.direction=forward",
-        "--recipe.clas.phases.4.epochs=1",
-        "--recipe.lm.phases.0.epochs=1",
-    ]
-    command = [sys.executable, "-m", "experiments.sfu", "--miniature", f"--home={sfu.home}", *small]
-    for id in ("r1", "r2"):  # the second finds every stage finished
-        subprocess.run(command, env=env | {"WANDB_RUN_ID": id}, check=True, capture_output=True)
-    folders = sorted((sfu.home / "wandb").glob("offline-run-*"))
-    seen, again = map(see, folders)
-    assert again.run["run_id"] == "r2" and again.summary["valid/error"] == seen.summary["valid/error"]
+    twice = "import sys; from experiments.sfu import Sfu, main; main(Sfu, sys.argv[1:]); main(Sfu, sys.argv[1:])"
+    env = os.environ | {"WANDB_SWEEP_ID": "s1", "WANDB_RUN_ID": "r1", "WANDB_MODE": "offline"}
+    short = [f"--recipe.{phase}.epochs=1" for phase in ("lm.phases.0", "clas.phases.4")]
+    small = ["--pretrained=none", "--recipe.direction=forward", *short]
+    command = [sys.executable, "-c", twice, "--miniature", f"--home={sfu.home}", *small]
+    subprocess.run(command, env=env, check=True, capture_output=True)
+    seen, again = map(see, sorted((sfu.home / "wandb").glob("offline-run-*")))
+    assert again.summary["valid/error"] == seen.summary["valid/error"]  # though every stage was finished
     r = json.loads(next((sfu.home / "runs").glob("*/result.json")).read_text())
     assert seen.run["run_id"] == "r1" and seen.run["sweep_id"] == "s1" and seen.run["job_type"] == "sweep"
     assert seen.summary["valid/error"] == pytest.approx(r["valid"]["error"])
