@@ -33,17 +33,19 @@ def main(
         no_browser: Only say where the dashboard is.
         port: Port on 127.0.0.1 (default: the first free one from 7860).
     """
-    store = dashboard.open_trackio(home)
-    added = {RUNS: dashboard.add_runs(store, home), RECORDS: dashboard.add_records(store, records)}
-    for project, (new, left_out) in added.items():
-        for name, why in left_out.items():
-            print(f"left out of {project}: {name}: {why}")
-        print(f"{project}: {new} new of {len(store.get_run_records(project))}")
-
+    if not records.is_dir():
+        sys.exit(f"error: there is no folder {records}")
     try:
+        store = dashboard.open_trackio(home)
+        added = {RUNS: dashboard.add_runs(store, home), RECORDS: dashboard.add_records(store, records)}
+        for project, (new, left_out) in added.items():
+            for name, why in left_out.items():
+                print(f"left out of {project}: {name}: {why}")
+            print(f"{project}: {new} new of {len(store.get_run_records(project))}")
         dashboard.show(store, port, browser=not no_browser)
-    except OSError:
-        sys.exit(f"error: port {port} is taken; name another with --port" if port else "error: no free port from 7860")
+    except OSError as e:
+        taken = "Cannot find empty port" in str(e)
+        sys.exit(f"error: port {port} is taken; name another with --port" if taken and port else f"error: {e}")
     except KeyboardInterrupt:
         print()
 

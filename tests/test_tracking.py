@@ -3,11 +3,13 @@
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import FORWARD, QUIET, TINY
@@ -20,6 +22,8 @@ from ulmfit_exp.experiment import prepare, run
 from ulmfit_exp.recipe import Phase
 from ulmfit_exp.tracking import Tracker
 from ulmfit_exp.training import train
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "workspace.py"
 
 
 def record(settings) -> dict:
@@ -235,3 +239,17 @@ def workspace(*args) -> Path:
     )
     assert "not logged in" in done.stdout and str(args[-1]) in done.stdout
     return args[-1]
+
+
+@pytest.mark.filterwarnings("ignore")  # W&B's package is older than what it uses
+def test_with_a_login_workspace_and_report_are_saved(monkeypatch, capsys):
+    import wandb
+    import wandb_workspaces.reports.v2 as wr
+    import wandb_workspaces.workspaces as ws
+
+    monkeypatch.setattr(wandb, "login", lambda **_: True)
+    monkeypatch.setattr(wandb, "Api", lambda: SimpleNamespace(default_entity="me"))
+    for kind in (ws.Workspace, wr.Report):
+        monkeypatch.setattr(kind, "save", lambda made: SimpleNamespace(url=f"{made.entity}/{made.project}"))
+    runpy.run_path(str(SCRIPT))["main"](project="p")
+    assert capsys.readouterr().out.split() == ["me/p", "me/p"]

@@ -13,7 +13,6 @@ import json
 import os
 import subprocess
 import webbrowser
-from collections.abc import Iterable
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -126,7 +125,8 @@ def _add(store, project: str, shown: Shown) -> None:
     """All of a run in one transaction: what is broken off leaves nothing."""
     metrics = [{k: v for k, v in row.items() if k not in ("step", "time")} for row in shown.rows]
     steps, times = ([row[k] for row in shown.rows] for k in ("step", "time"))
-    store.bulk_log(project, shown.name, metrics, steps, times, shown.config, run_id=shown.id)
+    marks = [f"{shown.id} {i}" for i in range(len(metrics))]  # a row is taken once, also from two dashboards at a time
+    store.bulk_log(project, shown.name, metrics, steps, times, shown.config, marks, run_id=shown.id)
 
 
 def read_wandb(file: Path) -> Shown:
@@ -161,7 +161,7 @@ def _name(title: str, group: str) -> str:
     return f"{title} | {group.partition(' ')[2]}"
 
 
-def inspect(file: Path) -> Iterable[dict]:
+def inspect(file: Path) -> list[dict]:
     """The records of a `.wandb` file, as `wandb leet inspect --json` prints them. Raises `Unreadable`.
 
     Calls the program that this command starts, as Python's own start would take ten times as long as the reading.
@@ -249,7 +249,7 @@ def read_record(path: Path) -> list[Shown]:
         rows = {stage: _epochs(stage.split()[0], history) for stage, history in record["history"].items() if history}
         rows["eval"] = [{**_figures(record), "step": 0}]
         about = {k: record[k] for k in ("experiment", "settings", "commit", "versions", "machine")}
-    except (ValueError, TypeError, KeyError, AttributeError, ImportError, StopIteration, DataError) as e:
+    except (ValueError, TypeError, KeyError, AttributeError, ImportError, StopIteration, OSError, DataError) as e:
         raise Unreadable(f"it is no record: {type(e).__name__}: {e}") from e
     mark = sha256(path)[:12]  # a record that changed is another
     time = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat()
@@ -267,10 +267,7 @@ def read_record(path: Path) -> list[Shown]:
 
 def _epochs(job: str, history: list[dict]) -> list[dict]:
     """Rows whose step is the epoch, counted over all phases: not every record has the training steps."""
-    rows = [
-        {**{f"{job}/{k}": v for k, v in epoch_metrics(row).items()}, "step": i}
-        for i, row in enumerate(history, start=1)
-    ]
+    rows = [_metrics(job, epoch_metrics(row)) | {"step": i} for i, row in enumerate(history, start=1)]
     last = {k: v for k, v in history[-1].items() if k.startswith("valid")}
     return [*rows, {**_final(job, last), "step": len(rows)}]
 

@@ -77,7 +77,12 @@ class Tracker:
             warnings.warn("W&B cannot be reached; the run is recorded offline: see wandb sync", stacklevel=4)
             self.run = wandb.init(mode="offline", **options)
         for key in ("train/*", "lr/*", "train_loss", "valid_*", "phase"):
-            self.run.define_metric(key, step_metric="step")
+            self.draw(key, over="step")
+
+    def draw(self, key: str, over: str) -> None:
+        """Give a metric, or all that begin so, its x axis."""
+        if self.run:
+            self._safely(lambda: self.run.define_metric(key, step_metric=over))
 
     @property
     def path(self) -> str | None:
@@ -94,9 +99,9 @@ class Tracker:
     def log_epoch(self, row: dict) -> None:
         """After an epoch: its metrics at the training step that it ended with, and under `phase N/` at its epoch."""
         self.step, phase = row["step"], f"phase {row['phase']}"
-        if self.run and phase not in self.phases:
+        if phase not in self.phases:
             self.phases.add(phase)
-            self._safely(lambda: self.run.define_metric(f"{phase}/*", step_metric=f"{phase}/epoch"))
+            self.draw(f"{phase}/*", over=f"{phase}/epoch")
         self._log(epoch_metrics(row))
 
     def _log(self, values: dict) -> None:
@@ -168,6 +173,7 @@ def in_sweep() -> bool:
 def log_sweep(track: Tracker, record: dict) -> None:
     """The run that a sweep ranks: each stage's epochs, and the valid figures alone, since they choose the settings."""
     for stage, history in record["history"].items():
+        track.draw(f"{stage}/*", over="step")
         for row in history:
             track.step = row["step"]
             track._log({f"{stage}/{k}": v for k, v in row.items() if k.startswith(("train", "valid"))})
