@@ -68,9 +68,8 @@ def report(entity: str, project: str) -> wr.Report:
     blocks = [wr.TableOfContents()]
     for name in NAMES:
         module = import_module(f"experiments.paper.{name}")
-        runs = wr.Runset(
-            name=name, filters=ws.And(ws.Tags().isin([name])), groupby=["Group"]
-        )  # of the report's own project
+        tagged = ws.And(ws.Tags().isin([name]))
+        runs = wr.Runset(name=name, filters=tagged, groupby=["Group"])  # without a project it is the report's own
         panels = [bars("test/error", "test error"), bars("valid/error", "valid error")]
         panels.append(curve("valid_error_rate", "valid error of the classifiers by training step"))
         command = wr.P(["Runs of ", wr.InlineCode(f"python -m experiments.paper {name} --wandb online")])

@@ -22,6 +22,7 @@ from ulmfit_exp.experiment import run
 from ulmfit_exp.tracking import Tracker
 
 ROOT = Path(__file__).parents[1]
+EPOCH = {"phase": 0, "epoch": 0, "step": 10, "valid_loss": 1.0}
 RECORDS = ROOT / "experiments" / "results"
 
 
@@ -83,7 +84,10 @@ def test_damaged_and_growing_runs_are_named_and_left_out(home, tmp_path):
     for path in (good, other):
         shutil.copytree(path.parent, tmp_path / "wandb" / path.parent.name)
     track = Tracker("offline", tmp_path, "g", "lm", "growing", [], {})
-    track.log_epoch({"phase": 0, "epoch": 0, "step": 10, "valid_loss": 1.0})
+    track.log_epoch(EPOCH)
+    with pytest.raises(KeyboardInterrupt), Tracker("offline", tmp_path, "g", "lm", "broken", [], {}) as broken:
+        broken.log_epoch(EPOCH)
+        raise KeyboardInterrupt
     for name, content in {
         "flipped": good.read_bytes(),
         "short": good.read_bytes()[:3000],
@@ -110,7 +114,8 @@ def test_damaged_and_growing_runs_are_named_and_left_out(home, tmp_path):
     reasons = {name.rpartition("-")[2]: text for name, text in why.items()}
     assert all("damaged" in reasons[name] for name in ("flipped", "text"))
     assert all("not finished" in reasons[name] for name in ("short", "nothing", track.path.rpartition("-")[2]))
-    assert "predictions" in reasons[other.stem.removeprefix("run-")] and len(why) == 6
+    assert "broken off" in reasons[broken.path.rpartition("-")[2]]
+    assert "predictions" in reasons[other.stem.removeprefix("run-")] and len(why) == 7
 
 
 def test_every_committed_record_is_shown():

@@ -176,6 +176,8 @@ def inspect(file: Path) -> list[dict]:
         raise Unreadable(f"it is damaged: {done.stderr.strip().splitlines()[-1] if done.stderr else 'no run in it'}")
     if "exit" not in kinds:
         raise Unreadable("it is not finished: still running, or killed")
+    if next(r["exit"] for r in records if r["type"] == "exit").get("exit_code"):
+        raise Unreadable("it was broken off; where the stage went on, another run has all of its epochs")
     return records
 
 
