@@ -21,6 +21,8 @@ GROUPS = {
 }
 """Layer groups of fastai's language model and classifier, from the lowest."""
 COLOURS = [colormaps["tab10"](i) for i in range(10)]
+DPI = 80
+"""Small files; and the widths of letters come out as whole pixels, on which `_texts` counts."""
 LINE = 96
 """Characters of a line of text in a picture."""
 LINES = 6
@@ -29,7 +31,7 @@ LINES = 6
 
 def schedules(names: tuple[str, ...] = ("stlr", "one_cycle", "cos", "const"), steps: int = 200) -> Figure:
     """Share of the highest rate over a phase of so many steps."""
-    figure = Figure(figsize=(6, 2.6), layout="constrained")
+    figure = Figure(figsize=(6, 2.6), dpi=DPI, layout="constrained")
     panel = figure.subplots()
     for schedule in names:
         panel.plot(range(steps), [share(schedule, t / steps, steps) for t in range(steps)], label=schedule)
@@ -42,7 +44,7 @@ def schedules(names: tuple[str, ...] = ("stlr", "one_cycle", "cos", "const"), st
 def rates(phases: tuple[Phase, ...], groups: int) -> Figure:
     """The rate of each layer group over the epochs of some phases, on a logarithmic axis; none where it is frozen."""
     table = rates_of(phases, groups)
-    figure = Figure(figsize=(6.5, 2.8), layout="constrained")
+    figure = Figure(figsize=(6.5, 2.8), dpi=DPI, layout="constrained")
     panel = figure.subplots()
     for g, layer in reversed(list(enumerate(GROUPS[groups]))):
         panel.plot(table.index, table[g], color=colormaps["viridis"](g / groups), label=layer)
@@ -54,7 +56,7 @@ def rates(phases: tuple[Phase, ...], groups: int) -> Figure:
 
 def pooling(tokens: list[str], states: torch.Tensor, pooled: torch.Tensor, units: int = 40) -> Figure:
     """States `len x emb_sz` of a text, and the `3 emb_sz` that are pooled of them; the first units."""
-    figure = Figure(figsize=(8, 4.6), layout="constrained")
+    figure = Figure(figsize=(8, 4.6), dpi=DPI, layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[len(tokens), 3])
     limit = {"cmap": "RdBu_r", "aspect": "auto", "vmin": -1, "vmax": 1}
     above.imshow(states[:, :units], **limit)
@@ -73,7 +75,7 @@ def curves(*records: dict) -> Figure:
 
     Solid lines read forward, dashed ones backward; faint is the loss on the training texts.
     """
-    figure = Figure(figsize=(9.5, 2.8 + 0.18 * len(records)), layout="constrained")
+    figure = Figure(figsize=(9.5, 2.8 + 0.18 * len(records)), dpi=DPI, layout="constrained")
     lm, clas, error = panels = figure.subplots(1, 3)
     for record, colour in zip(records, cycle(COLOURS)):
         for stage, rows in record["history"].items():
@@ -100,7 +102,7 @@ def confusion(record: dict) -> Figure:
         raise DataError(f"the record of {name(record)} is older than the confusion matrix; run it again")
     classes = list(record["confusion"])
     counts = np.array([[record["confusion"][c].get(other, 0) for other in classes] for c in classes])
-    figure = Figure(figsize=(2.5 + 0.3 * len(classes), 2 + 0.3 * len(classes)), layout="constrained")
+    figure = Figure(figsize=(2.5 + 0.3 * len(classes), 2 + 0.3 * len(classes)), dpi=DPI, layout="constrained")
     panel = figure.subplots()
     panel.imshow(counts / np.maximum(1, counts.sum(axis=1, keepdims=True)), cmap="Blues", vmin=0, vmax=1)
     for (row, column), n in np.ndenumerate(counts):
@@ -115,22 +117,38 @@ def confusion(record: dict) -> Figure:
     return figure
 
 
-def mistakes(found: list[dict], most: int = 4) -> Figure:
+def mistakes(found: list[dict], most: int = 3) -> Figure:
     """The first of an evaluation's mistakes, their words shaded: blue speaks for the class taken, orange against."""
-    found = found[:most]
-    laid = [_laid_out(insight.shades(m.get("words") or [(w, 0.0) for w in m["text"].split()])) for m in found]
-    height = sum(lines + 2.5 for _, lines in laid)
-    figure = Figure(figsize=(LINE * 0.0753, height * 0.19))
+    shown = [
+        (
+            f"{m['label']}, taken for {m['predicted']} ({m['confidence']:.0%})",
+            m.get("words") or [(word, 0.0) for word in m["text"].split()],
+        )
+        for m in found[:most]
+    ]
+    return _texts(shown)
+
+
+def words(weights: insight.Words, title: str) -> Figure:
+    """The words of a text, shaded: blue speaks for the class that the weights are of, orange against."""
+    return _texts([(title, weights)])
+
+
+def _texts(shown: list[tuple[str, insight.Words]]) -> Figure:
+    laid = [(title, *_laid_out(insight.shades(weights))) for title, weights in shown]
+    height = sum(lines + 2.5 for *_, lines in laid)
+    figure = Figure(figsize=(LINE * 0.0753, height * 0.19), dpi=DPI)
     panel = figure.add_axes((0, 0, 1, 1), xlim=(0, LINE), ylim=(height, 0))
     panel.axis("off")
     top = 0.8
-    for m, (words, lines) in zip(found, laid):
-        title = f"{m['label']}, taken for {m['predicted']} ({m['confidence']:.0%})"
-        panel.text(0.5, top, title, fontsize=9, fontweight="bold", va="center", parse_math=False)
-        for word, column, line, colour, opacity in words:
+    style = {"fontsize": 9, "va": "center", "parse_math": False}
+    for title, placed, lines in laid:
+        panel.text(0.5, top, title, fontweight="bold", **style)
+        for word, column, line, colour, opacity in placed:
             back = {"boxstyle": "square,pad=0.12", "ec": "none", "fc": (*(c / 255 for c in colour), opacity)}
-            style = {"fontfamily": "monospace", "fontsize": 9, "va": "center", "parse_math": False}
-            panel.text(column + 0.5, top + 1.2 + line, word, bbox=back if opacity else None, **style)
+            panel.text(
+                column + 0.5, top + 1.2 + line, word, family="monospace", bbox=back if opacity else None, **style
+            )
         top += lines + 2.5
     return figure
 

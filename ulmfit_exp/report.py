@@ -177,8 +177,8 @@ def flat(settings, name: str = "") -> dict:
 def name(record: dict) -> str:
     """A run in a few words."""
     settings = record["settings"]
-    start = settings["recipe"].get("pretrained", "none")
-    return f"{record['corpus']['name']}, {settings['recipe_name']}, from {start}, seed {record['seed']}"
+    start = settings["recipe"].get("pretrained", "none").replace("none", "random weights")
+    return f"{record['corpus']['name']}, {settings['recipe_name']} from {start}, seed {record['seed']}"
 
 
 def difference(*records: dict) -> pd.DataFrame:
