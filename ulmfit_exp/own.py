@@ -5,7 +5,7 @@ run = ulmfit(corpus)
 run.predict(["A fine book."])
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,13 +22,16 @@ class OfCorpus(experiment.Experiment):
         raise DataError("this run was made from Python, of a corpus that it alone had")
 
 
-def ulmfit(corpus: Corpus, recipe: str = "small", *, home: str | Path = "runs", **settings) -> predict.Predictor:
+def ulmfit(
+    corpus: Corpus, recipe: str = "small", *, home: str | Path = "runs", direction: str | None = None, **settings
+) -> predict.Predictor:
     """Fine-tune on `corpus` and leave a record, as `experiments.own_csv` does; what is finished is reused.
 
-    `recipe` names one of `RECIPES`; `settings` are those of an experiment: seed, precision, wandb, train_size.
-    Raises `DataError`.
+    `recipe` names one of `RECIPES`; `direction` is forward, backward or both, by default the recipe's; `settings` are
+    those of an experiment: seed, precision, wandb, train_size. Raises `DataError`.
     """
     if size := settings.get("train_size"):
         corpus = corpus.with_train_size(size)
-    of_corpus = OfCorpus(recipe_name=recipe, recipe=RECIPES[recipe], home=Path(home), **settings)
+    chosen = replace(RECIPES[recipe], direction=direction or RECIPES[recipe].direction)
+    of_corpus = OfCorpus(recipe_name=recipe, recipe=chosen, home=Path(home), **settings)
     return predict.load(experiment.run(of_corpus, corpus))

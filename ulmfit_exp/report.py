@@ -174,6 +174,26 @@ def flat(settings, name: str = "") -> dict:
     return {k: v for key, part in parts for k, v in flat(part, f"{name}.{key}" if name else str(key)).items()}
 
 
+def name(record: dict) -> str:
+    """A run in a few words."""
+    settings = record["settings"]
+    start = settings["recipe"].get("pretrained", "none").replace("none", "random weights")
+    return f"{record['corpus']['name']}, {settings['recipe_name']} from {start}, seed {record['seed']}"
+
+
+def difference(*records: dict) -> pd.DataFrame:
+    """The settings in which some records differ: a row a setting, a column a record."""
+    table = pd.DataFrame([flat(r["settings"]) for r in records], index=map(name, records), dtype=object).T
+    return table[[len({repr(v) for v in row}) > 1 for row in table.to_numpy()]]
+
+
+def mistakes(path: Path) -> list[dict]:
+    """The most confident mistakes on test that the evaluation of a run's `result.json` left; none of another record."""
+    last = json.loads(path.read_text(encoding="utf-8"))["stages"][-1]["path"]
+    kept = path.parents[2] / last / "mistakes.json"
+    return json.loads(kept.read_text(encoding="utf-8")) if path.name == "result.json" and kept.is_file() else []
+
+
 def markdown(table: pd.DataFrame) -> str:
     """A Markdown table."""
     lines = [list(table), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]

@@ -1,0 +1,73 @@
+"""Run every notebook from top to bottom and save it with what it shows.
+
+python scripts/notebooks.py                    all of them, two at a time; they share notebooks/runs
+python scripts/notebooks.py notebooks/2*.ipynb --check
+
+What hangs on the hour or the machine is not saved: timings, versions, and the output of cells tagged `progress`.
+"""
+
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+import nbformat
+import tyro
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+FOLDER = Path(__file__).parents[1] / "notebooks"
+KERNEL = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+def executed(path: Path, folder: Path) -> nbformat.NotebookNode:
+    """A notebook as its run from top to bottom in `folder` leaves it. Raises `CellExecutionError`."""
+    notebook = nbformat.read(path, as_version=4)
+    quiet = ["--IPKernelApp.log_level=ERROR"]
+    options = {"timeout": 600, "kernel_name": "python3", "record_timing": False, "extra_arguments": quiet}
+    NotebookClient(notebook, resources={"metadata": {"path": str(folder)}}, **options).execute()
+    notebook.metadata = KERNEL
+    for cell in notebook.cells:
+        if "progress" in cell.metadata.get("tags", ()):
+            cell.outputs = []
+    return notebook
+
+
+def pictures(notebook: nbformat.NotebookNode) -> int:
+    """How many pictures a notebook shows."""
+    return sum("image/png" in out.get("data", ()) for cell in notebook.cells for out in cell.get("outputs", ()))
+
+
+def main(paths: tyro.conf.Positional[tuple[Path, ...]] = (), check: bool = False, jobs: int = 2) -> None:
+    """Run notebooks and save them.
+
+    Args:
+        paths: Which (default: all).
+        check: Save nothing; exit code 1 where one fails or shows another number of pictures than it was saved with.
+        jobs: How many at once, a thread each.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # figures are the same for the same number of threads
+    wrong, start = 0, time.monotonic()
+    with ThreadPoolExecutor(jobs) as pool:
+        under_way = {pool.submit(executed, path, FOLDER): path for path in paths or sorted(FOLDER.glob("*.ipynb"))}
+        for i, done in enumerate(as_completed(under_way), 1):
+            path, said = under_way[done], ""
+            try:
+                notebook = done.result()
+                said = f"{pictures(notebook)} pictures"
+                if check and pictures(notebook) != (saved := pictures(nbformat.read(path, as_version=4))):
+                    said, wrong = f"{said}, {saved} saved", 1
+                if not check:
+                    nbformat.write(notebook, path)
+            except CellExecutionError as e:
+                said, wrong = f"failed\n{e}", 1
+            print(f"{i}/{len(under_way)}  {path.name}  {said}  {time.monotonic() - start:.0f} s", flush=True)
+    sys.exit(wrong)
+
+
+if __name__ == "__main__":
+    tyro.cli(main, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,))

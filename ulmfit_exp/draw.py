@@ -1,0 +1,167 @@
+"""Pictures of the method and of single runs, for notebooks; `figures` has those of the paper's grids."""
+
+import textwrap
+from itertools import cycle
+
+import numpy as np
+import torch
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+
+from . import insight
+from .corpora.corpus import DataError
+from .recipe import Phase
+from .report import name
+from .training import rates as rates_of
+from .training import share
+
+GROUPS = {
+    4: ["LSTM 1", "LSTM 2", "LSTM 3", "embedding, decoder"],
+    5: ["embedding", "LSTM 1", "LSTM 2", "LSTM 3", "head"],
+}
+"""Layer groups of fastai's language model and classifier, from the lowest."""
+COLOURS = [colormaps["tab10"](i) for i in range(10)]
+DPI = 80
+"""Small files; and the widths of letters come out as whole pixels, on which `_texts` counts."""
+LINE = 96
+"""Characters of a line of text in a picture."""
+LINES = 6
+"""Lines of a text in a picture; the rest of it is left out."""
+
+
+def schedules(names: tuple[str, ...] = ("stlr", "one_cycle", "cos", "const"), steps: int = 200) -> Figure:
+    """Share of the highest rate over a phase of so many steps."""
+    figure = Figure(figsize=(6, 2.6), dpi=DPI, layout="constrained")
+    panel = figure.subplots()
+    for schedule in names:
+        panel.plot(range(steps), [share(schedule, t / steps, steps) for t in range(steps)], label=schedule)
+    panel.set(xlabel="step", ylabel="share of the highest rate")
+    panel.grid(alpha=0.3)
+    panel.legend(fontsize="small")
+    return figure
+
+
+def rates(phases: tuple[Phase, ...], groups: int) -> Figure:
+    """The rate of each layer group over the epochs of some phases, on a logarithmic axis; none where it is frozen."""
+    table = rates_of(phases, groups)
+    figure = Figure(figsize=(6.5, 2.8), dpi=DPI, layout="constrained")
+    panel = figure.subplots()
+    for g, layer in reversed(list(enumerate(GROUPS[groups]))):
+        panel.plot(table.index, table[g], color=colormaps["viridis"](g / groups), label=layer)
+    panel.set(yscale="log", xlabel="epoch", ylabel="rate", xlim=(0, table.index[-1] + 0.5))
+    panel.grid(alpha=0.3)
+    figure.legend(fontsize="small", loc="outside right upper")
+    return figure
+
+
+def pooling(tokens: list[str], states: torch.Tensor, pooled: torch.Tensor, units: int = 40) -> Figure:
+    """States `len x emb_sz` of a text, and the `3 emb_sz` that are pooled of them; the first units."""
+    figure = Figure(figsize=(8, 4.6), dpi=DPI, layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[len(tokens), 3])
+    limit = {"cmap": "RdBu_r", "aspect": "auto", "vmin": -1, "vmax": 1}
+    above.imshow(states[:, :units], **limit)
+    above.set_yticks(range(len(tokens)), tokens, fontsize=7, parse_math=False)
+    above.set_title("a state a token", fontsize="medium")
+    image = below.imshow(pooled.reshape(3, -1)[:, :units], **limit)
+    below.set_yticks(range(3), ["last", "max", "mean"], fontsize=7)
+    below.set(xlabel=f"unit (the first {units} of {states.shape[1]})")
+    below.set_title("what the classifier's head reads", fontsize="medium")
+    figure.colorbar(image, ax=[above, below], label="activation", shrink=0.6)
+    return figure
+
+
+def curves(*records: dict) -> Figure:
+    """Losses of the language model and of the classifier by epoch, and its valid error; a colour a record.
+
+    Solid lines read forward, dashed ones backward; faint is the loss on the training texts.
+    """
+    figure = Figure(figsize=(9.5, 2.8 + 0.18 * len(records)), dpi=DPI, layout="constrained")
+    lm, clas, error = panels = figure.subplots(1, 3)
+    for record, colour in zip(records, cycle(COLOURS)):
+        for stage, rows in record["history"].items():
+            task, direction = stage.split()
+            style = {"color": colour, "ls": "--" if direction == "backward" else "-", "marker": ".", "ms": 4}
+            epochs, panel = range(1, len(rows) + 1), lm if task == "lm" else clas
+            panel.plot(epochs, [row["valid_loss"] for row in rows], **style)
+            panel.plot(epochs, [row["train_loss"] for row in rows], **style, alpha=0.3)
+            if task == "clas":
+                error.plot(epochs, [100 * row["valid_error_rate"] for row in rows], **style)
+        error.plot([], [], color=colour, label=name(record))
+    for panel, what in zip(panels, ("language model: loss", "classifier: loss", "classifier: valid error, %")):
+        panel.set(xlabel="epoch", title=what)
+        panel.title.set_fontsize("medium")
+        panel.xaxis.get_major_locator().set_params(integer=True)
+        panel.grid(alpha=0.3)
+    figure.legend(fontsize="small", loc="outside lower center")
+    return figure
+
+
+def confusion(record: dict) -> Figure:
+    """What the test texts of each class were taken for. Raises `DataError` of a record that does not say."""
+    if "confusion" not in record:
+        raise DataError(f"the record of {name(record)} is older than the confusion matrix; run it again")
+    classes = list(record["confusion"])
+    counts = np.array([[record["confusion"][c].get(other, 0) for other in classes] for c in classes])
+    figure = Figure(figsize=(2.5 + 0.3 * len(classes), 2 + 0.3 * len(classes)), dpi=DPI, layout="constrained")
+    panel = figure.subplots()
+    panel.imshow(counts / np.maximum(1, counts.sum(axis=1, keepdims=True)), cmap="Blues", vmin=0, vmax=1)
+    for (row, column), n in np.ndenumerate(counts):
+        if n:
+            panel.text(
+                column, row, n, ha="center", va="center", fontsize=7, color="0.1" if n < counts[row].sum() / 2 else "w"
+            )
+    shown = [textwrap.shorten(c, 24, placeholder="…") for c in classes]
+    panel.set_xticks(range(len(classes)), shown, rotation=90, fontsize=7, parse_math=False)
+    panel.set_yticks(range(len(classes)), shown, fontsize=7, parse_math=False)
+    panel.set(xlabel="taken for", ylabel="class")
+    return figure
+
+
+def mistakes(found: list[dict], most: int = 3) -> Figure:
+    """The first of an evaluation's mistakes, their words shaded: blue speaks for the class taken, orange against."""
+    shown = [
+        (
+            f"{m['label']}, taken for {m['predicted']} ({m['confidence']:.0%})",
+            m.get("words") or [(word, 0.0) for word in m["text"].split()],
+        )
+        for m in found[:most]
+    ]
+    return _texts(shown)
+
+
+def words(weights: insight.Words, title: str) -> Figure:
+    """The words of a text, shaded: blue speaks for the class that the weights are of, orange against."""
+    return _texts([(title, weights)])
+
+
+def _texts(shown: list[tuple[str, insight.Words]]) -> Figure:
+    laid = [(title, *_laid_out(insight.shades(weights))) for title, weights in shown]
+    height = sum(lines + 2.5 for *_, lines in laid)
+    figure = Figure(figsize=(LINE * 0.0753, height * 0.19), dpi=DPI)
+    panel = figure.add_axes((0, 0, 1, 1), xlim=(0, LINE), ylim=(height, 0))
+    panel.axis("off")
+    top = 0.8
+    style = {"fontsize": 9, "va": "center", "parse_math": False}
+    for title, placed, lines in laid:
+        panel.text(0.5, top, title, fontweight="bold", **style)
+        for word, column, line, colour, opacity in placed:
+            back = {"boxstyle": "square,pad=0.12", "ec": "none", "fc": (*(c / 255 for c in colour), opacity)}
+            panel.text(
+                column + 0.5, top + 1.2 + line, word, family="monospace", bbox=back if opacity else None, **style
+            )
+        top += lines + 2.5
+    return figure
+
+
+def _laid_out(shades: list[tuple]) -> tuple[list[tuple], int]:
+    """(word, column, line, colour, opacity) of the words on the first lines, and how many lines these are."""
+    placed, column, line = [], 0, 0
+    for word, colour, opacity in shades:
+        word = textwrap.shorten(word, LINE - 2, placeholder="…")
+        if column + len(word) > LINE - 1:
+            column, line = 0, line + 1
+        if line == LINES:
+            break
+        placed.append((word, column, line, colour, opacity))
+        column += len(word) + 1
+    return placed, min(line + 1, LINES)
