@@ -17,7 +17,7 @@ from plotly.offline import get_plotlyjs
 from ..experiment import command_of
 from ..insight import html
 from ..recipe import recipe_from
-from ..report import flat
+from ..report import flat, mistakes
 from ..training import rates
 
 GROUPS = {"lm": 4, "clas": 5}
@@ -125,7 +125,7 @@ def _run(path: Path, record: dict, plans: dict[str, dict], with_mistakes: bool) 
         "history": {stage: _columns(rows) for stage, rows in record["history"].items()},
         "plan": _plan(record["settings"]["recipe"], plans),
         "confusion": record.get("confusion"),
-        "mistakes": _mistakes(path, record) if with_mistakes else "",
+        "mistakes": _mistakes(path) if with_mistakes else "",
     }
 
 
@@ -191,14 +191,15 @@ def _plan(recipe: dict, plans: dict[str, dict]) -> str:
     return key
 
 
-def _mistakes(path: Path, record: dict) -> str:
+def _mistakes(path: Path) -> str:
     """The mistakes that the run's evaluation left in its stage's folder, as HTML; nothing where it is not there."""
-    kept = path.parents[2] / record["stages"][-1]["path"] / "mistakes.json" if path.name == "result.json" else None
-    if not kept or not kept.is_file():
-        return ""
     rows = [
         f"<tr><td>{escape(m['label'])}</td><td>{escape(m['predicted'])}</td><td>{m['confidence']:.0%}</td>"
         f"<td>{html(m['words']) if 'words' in m else escape(m['text'])}</td></tr>"
-        for m in json.loads(kept.read_text(encoding="utf-8"))
+        for m in mistakes(path)
     ]
-    return f"<table><tr><th>class</th><th>taken for</th><th>sure</th><th>text</th></tr>{''.join(rows)}</table>"
+    return (
+        ""
+        if not rows
+        else f"<table><tr><th>class</th><th>taken for</th><th>sure</th><th>text</th></tr>{''.join(rows)}</table>"
+    )
