@@ -6,6 +6,7 @@ python scripts/results.py --check    exit 1 if the README differs from the recor
 python scripts/results.py --add runs/runs/NAME ...    take in the records of runs before
 """
 
+import json
 import sys
 import tempfile
 from filecmp import cmp
@@ -52,6 +53,16 @@ def brief(name: str, results: list[tuple]) -> str:
     )
 
 
+def take_in(run: Path) -> None:
+    """Put a run's record among the committed ones, in the place of an older one of the same settings."""
+    new = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    for path in RECORDS.glob("*.json"):
+        old = json.loads(path.read_text(encoding="utf-8"))
+        if (old["experiment"], old["settings"]) == (new["experiment"], new["settings"]):
+            path.unlink()
+    (RECORDS / f"{run.name}.json").write_bytes((run / "result.json").read_bytes())
+
+
 def main(check: bool = False, add: tuple[Path, ...] = ()) -> None:
     """Rebuild the README's results.
 
@@ -60,7 +71,7 @@ def main(check: bool = False, add: tuple[Path, ...] = ()) -> None:
         add: Folders of finished runs, whose records are to be committed.
     """
     for run in add:
-        (RECORDS / f"{run.name}.json").write_bytes((run / "result.json").read_bytes())
+        take_in(run)
     readme, folder = README.read_text(encoding="utf-8"), RECORDS / "paper"
     if not check:
         README.write_text(rebuilt(readme, folder), encoding="utf-8")
