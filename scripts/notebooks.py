@@ -51,22 +51,30 @@ def main(paths: tyro.conf.Positional[tuple[Path, ...]] = (), check: bool = False
         jobs: How many at once, a thread each.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # figures are the same for the same number of threads
+    try:
+        sys.exit(run_all(paths or tuple(sorted(FOLDER.glob("*.ipynb"))), check, jobs))
+    except KeyboardInterrupt:
+        os._exit(130)  # threads wait for their kernels; without this process the kernels end
+
+
+def run_all(paths: tuple[Path, ...], check: bool, jobs: int) -> int:
+    """How many notebooks failed, or show another number of pictures than they were saved with."""
     wrong, start = 0, time.monotonic()
-    with ThreadPoolExecutor(jobs) as pool:
-        under_way = {pool.submit(executed, path, FOLDER): path for path in paths or sorted(FOLDER.glob("*.ipynb"))}
-        for i, done in enumerate(as_completed(under_way), 1):
-            path, said = under_way[done], ""
-            try:
-                notebook = done.result()
-                said = f"{pictures(notebook)} pictures"
-                if check and pictures(notebook) != (saved := pictures(nbformat.read(path, as_version=4))):
-                    said, wrong = f"{said}, {saved} saved", 1
-                if not check:
-                    nbformat.write(notebook, path)
-            except CellExecutionError as e:
-                said, wrong = f"failed\n{e}", 1
-            print(f"{i}/{len(under_way)}  {path.name}  {said}  {time.monotonic() - start:.0f} s", flush=True)
-    sys.exit(wrong)
+    pool = ThreadPoolExecutor(jobs)
+    under_way = {pool.submit(executed, path, FOLDER): path for path in paths}
+    for i, done in enumerate(as_completed(under_way), 1):
+        path = under_way[done]
+        try:
+            notebook, saved = done.result(), nbformat.read(path, as_version=4)
+            said = f"{pictures(notebook)} pictures"
+            if check and pictures(notebook) != pictures(saved):
+                said, wrong = f"{said}, {pictures(saved)} saved", wrong + 1
+            if not check:
+                nbformat.write(notebook, path)
+        except CellExecutionError as e:
+            said, wrong = f"failed\n{e}", wrong + 1
+        print(f"{i}/{len(paths)}  {path.name}  {said}  {time.monotonic() - start:.0f} s", flush=True)
+    return wrong
 
 
 if __name__ == "__main__":

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ulmfit_exp.report import summary, table
+from ulmfit_exp import draw
+from ulmfit_exp.corpora.corpus import DataError
+from ulmfit_exp.report import difference, mistakes, summary, table
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,6 +27,7 @@ def record(fold=0, seed=0, error=0.1, **settings) -> dict:
         "interval": [0.04, 0.2],
         "calibration": {"temperature": 1.5, "test ece": {"before": 0.1, "after": 0.03}},
         "paper": 3.6,
+        "seed": seed,
     }
 
 
@@ -50,6 +53,20 @@ def test_the_table_of_a_run_sets_ours_beside_the_baseline_and_the_paper():
         "1.50",
     ):
         assert part in shown
+
+
+def test_of_two_records_the_settings_that_differ_are_told_and_no_others():
+    told = difference(record(seed=0, train_size=100), record(seed=3))
+    assert list(told.index) == ["seed", "train_size"] and list(told.loc["seed"]) == [0, 3]
+    assert difference(record(), record()).empty
+
+
+def test_a_record_without_confusion_or_mistakes_says_so(tmp_path):
+    with pytest.raises(DataError, match="older than the confusion matrix"):
+        draw.confusion(record())
+    old = record() | {"stages": [{"path": "stages/eval-0"}]}
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    assert mistakes(tmp_path / "old.json") == []
 
 
 def test_the_readme_is_as_the_records_make_it():

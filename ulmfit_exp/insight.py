@@ -1,10 +1,11 @@
 """Which words moved a prediction, and how far.
 
 fastai 2 has no TextInterpretation any more, and its predecessor's intrinsic attention was the size of one gradient,
-without a sign. Gradient x input fails on a classifier that is sure of itself: its log-odds hardly change near the text.
-So these are integrated gradients (Sundararajan et al. 2017), from the same text with every word unknown. Leaving out
-the three weightiest words of a bundled text lowers the class's probability by 0.37, three random ones by 0.05 (mean of
-two data sets, 25 texts each); after gradient x input it is 0.19.
+without a sign. Gradient x input, tried first, is little use on a classifier that is sure of itself: near the text its
+log-odds hardly change. So these are integrated gradients (Sundararajan et al. 2017), from the same text with every word
+unknown, and they have twice the effect. Leaving out a text's three weightiest words lowers the class's probability by
+0.68 on TREC-6 (three random ones: 0.21), by 0.54 (0.08) on the bundled DBpedia texts and by 0.25 (0.05) on the bundled
+reviews; the mean of 25 test texts each.
 """
 
 from collections.abc import Iterable
@@ -18,8 +19,8 @@ from .tokens import words
 UNKNOWN, BEGIN = 0, 2
 """Ids that fastai gives xxunk and xxbos."""
 STEPS = 8
-"""Points between all words unknown and the text; 16 gave the same three words on most texts."""
-LONGEST = 400
+"""Points between all words unknown and the text; with 16 of them the effect is hardly greater."""
+LONGEST = 240
 """Tokens; of a longer text the first and the last are read, as if the others did not stand there."""
 SPELT = {"xxbos": str, "xxmaj": str.capitalize, "xxup": str.upper}
 """fastai's marks of the word that follows, which takes their weight too."""
