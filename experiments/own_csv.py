@@ -34,7 +34,9 @@ class OwnCsv(Experiment):
 
     @property
     def variant(self) -> str:
-        return f"own_csv-{self.csv.name.split('.')[0]}" if self.csv else "own_csv"
+        from ulmfit_exp.corpora.table import plain_name
+
+        return f"own_csv-{plain_name(self.csv)}" if self.csv else "own_csv"
 
     def load(self, data_dir: Path | None):
         from ulmfit_exp.corpora import table

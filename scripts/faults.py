@@ -25,9 +25,9 @@ import tyro
 from ulmfit_exp.store import _changed
 
 ROOT = Path(__file__).parents[1]
-ARGS = "--miniature --precision fp32 --pretrained none --recipe.model.emb-sz 24 --recipe.model.n-hid 32".split() + (
-    "--recipe.lm.phases.0.epochs 3 --recipe.clas.phases.4.epochs 3 --recipe.direction forward".split()
-)
+ARGS = ["--miniature", "--precision", "fp32", "--pretrained", "none", "--recipe.direction", "forward"]
+ARGS += ["--recipe.model.emb-sz", "24", "--recipe.model.n-hid", "32"]
+ARGS += ["--recipe.lm.phases.0.epochs", "3", "--recipe.clas.phases.4.epochs", "3"]
 RUN = [sys.executable, "-m", "experiments.sfu", *ARGS]
 # Each is run before the experiment in its process: ways in which W&B may be broken.
 BROKEN = {
@@ -160,9 +160,9 @@ def stop(folder: Path, whole: dict, times: int, seed: int) -> bool:
             closed = [_closed(path) for path in home.glob("wandb/offline-run-*/*.wandb")]
             again, _ = finish(home)
             well = process.returncode == 130 and seconds < 2 and all(closed) and not left and again == whole
-            tries.tell(well and "Traceback" not in err,
-                f"{'Ctrl-C' if ctrl_c else 'SIGTERM'} in {where}: {seconds:.2f} s, exit code {process.returncode}, "
-                f"{sum(closed)} of {len(closed)} W&B runs closed, {len(left)} processes left; {err.strip()[-200:]!r}")  # fmt: skip
+            how = f"{'Ctrl-C' if ctrl_c else 'SIGTERM'} in {where}: {seconds:.2f} s, exit code {process.returncode}"
+            left_over = f"{sum(closed)} of {len(closed)} W&B runs closed, {len(left)} processes left"
+            tries.tell(well and "Traceback" not in err, f"{how}, {left_over}; {err.strip()[-200:]!r}")
         else:
             process.communicate()
         shutil.rmtree(home)
@@ -238,7 +238,7 @@ def read_only(folder: Path, whole: dict, times: int, seed: int) -> bool:
     _, err = process.communicate()
     tries.tell(process.returncode == 1 and err.startswith("error:") and len(err.splitlines()) == 1, err.strip())
     elsewhere = {f"XDG_{k}_HOME": str(user) for k in ("CACHE", "CONFIG", "DATA", "STATE")} | {"HOME": str(user)}
-    again, out = finish(folder / "writable", args=("--wandb", "offline"), **elsewhere)
+    again, _ = finish(folder / "writable", args=("--wandb", "offline"), **elsewhere)
     tries.tell(again == whole, f"HOME may not be written, W&B offline: same figures {again == whole}")
     for f in (home, user):
         subprocess.run(["umount", f], check=True)

@@ -217,7 +217,7 @@ def mutate(data: bytes, rng: Random) -> bytes:
         if data.startswith(magic) and rng.random() < 0.7:
             try:
                 return pack(mutate(unpack(data), rng))
-            except (OSError, EOFError, lzma.LZMAError, zlib.error, ValueError):
+            except (OSError, EOFError, lzma.LZMAError, zlib.error, ValueError, MemoryError):
                 break
     return rng.choice(CHANGES)(data[:5_000_000], rng)
 

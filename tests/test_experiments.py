@@ -153,6 +153,22 @@ def test_killed_in_each_stage_the_same_command_ends_with_the_same_figures(tmp_pa
     assert not any((home / "unfinished").iterdir())
 
 
+def test_a_stopped_run_closes_its_wandb_run_and_goes_on(tmp_path):
+    args = [a for a in COMMAND if a not in ("--wandb", "disabled")] + ["--wandb", "offline", "--home", str(tmp_path)]
+    with subprocess.Popen([*args, *SMALL], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
+        while not list(tmp_path.glob("unfinished/lm-*/checkpoint.pt")):
+            assert p.poll() is None, "ended before there was a checkpoint"
+            time.sleep(0.01)
+        p.send_signal(signal.SIGTERM)
+        _, err = p.communicate()
+    assert p.returncode == 130 and "the same command goes on" in err and "Traceback" not in err
+    (log,) = tmp_path.glob("wandb/offline-run-*")
+    leet = [Path(sys.executable).with_name("wandb"), "leet", "inspect", "--json", log]
+    assert '"exit"' in subprocess.run(leet, capture_output=True, text=True).stdout
+    again = command("--home", str(tmp_path))
+    assert again.returncode == 0 and "going on after epoch" in again.stdout
+
+
 @pytest.mark.parametrize(
     "args, message",
     [

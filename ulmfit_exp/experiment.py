@@ -109,7 +109,9 @@ def flat(settings: dict, before: str = "") -> dict:
 
 
 def _here(path: str | Path) -> str:
-    return Path(path).name if Path(path).is_absolute() or ".." in Path(path).parts else str(path)
+    """A path as a record may hold it: of one elsewhere its name; what is no UTF-8, in the place of a letter."""
+    named = Path(path).name if Path(path).is_absolute() or ".." in Path(path).parts else str(path)
+    return os.fsencode(named).decode("utf-8", "replace")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -97,9 +97,7 @@ def load(folder: Path) -> Predictor:
     """The predictor of a finished run. Raises `DataError`."""
     folder = Path(folder)
     folder = folder.parent if folder.name == "result.json" else folder
-    if not (folder / "result.json").is_file():
-        raise DataError(f"{folder} is not the folder of a finished run: it has no result.json")
-    record = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    record = read_record(folder)
     if "calibration" not in record:
         raise DataError(f"{folder} is no run of a classifier, or one of an older version: run it again")
     recipe = replace(recipe_from(record["settings"]["recipe"]), model=Model(**record["model"]))
@@ -108,6 +106,16 @@ def load(folder: Path) -> Predictor:
     classes = record["corpus"]["classes"]
     parts = {d: _load(folder / "classifier" / d, len(classes), recipe) for d in DIRECTIONS[recipe.direction]}
     return Predictor(classes, parts, record["calibration"]["temperature"])
+
+
+def read_record(folder: Path) -> dict:
+    """The record of a finished run. Raises `DataError`."""
+    if not (folder / "result.json").is_file():
+        raise DataError(f"{folder} is not the folder of a finished run: it has no result.json")
+    try:
+        return json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as e:
+        raise DataError(f"{folder / 'result.json'} is damaged ({e}); run the experiment again") from e
 
 
 def _load(folder: Path, n_out: int, recipe: Recipe) -> tuple[torch.nn.Module, dict[str, int]]:

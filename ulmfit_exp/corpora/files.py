@@ -120,39 +120,35 @@ MOST_UNPACKED = 100
 SMALL = 2**26
 
 
-class Allowance:
-    """The bytes that a compressed file may unpack to; more is a bomb, and a `DataError`."""
-
-    def __init__(self, path: Path):
-        self.path, self.left = path, max(SMALL, MOST_UNPACKED * path.stat().st_size)
-
-    def take(self, n: int) -> None:
-        """`n` bytes are unpacked."""
-        self.left -= n
-        if self.left < 0:
-            raise DataError(
-                f"{self.path} unpacks to more than {MOST_UNPACKED} times its size, as no text does; "
-                "if it is what it should be, unpack it first"
-            )
+def no_bomb(path: Path, unpacked: int, packed: int) -> None:
+    """Raises `DataError` where so many bytes cannot be text packed into so few."""
+    if unpacked > max(SMALL, MOST_UNPACKED * packed):
+        raise DataError(
+            f"{path} unpacks to more than {MOST_UNPACKED} times its size, as no text does; "
+            "if it is what it should be, unpack it first"
+        )
 
 
 class _Unpacked(io.RawIOBase):
-    def __init__(self, stream: BinaryIO, path: Path):
-        self.stream, self.allowance = stream, Allowance(path)
+    """What a decompressor reads from `raw`, as long as it is no bomb."""
+
+    def __init__(self, stream: BinaryIO, raw: BinaryIO, path: Path):
+        self.stream, self.raw, self.path, self.size = stream, raw, path, 0
 
     def readable(self):
         return True
 
     def readinto(self, buffer):
         n = self.stream.readinto(buffer)
-        self.allowance.take(n)
+        self.size += n
+        no_bomb(self.path, self.size, self.raw.tell())
         return n
 
 
 def unpacked(raw: BinaryIO, path: Path) -> tuple[BinaryIO, str]:
     """What an open file holds, and its name: gzip, bzip2, xz or a zip of one file unpacked, anything else as it is.
 
-    Raises `DataError` where it is a bomb, when so much of it has been read.
+    Raises `DataError` where it is a bomb, once so much of it has been read.
     """
     head = raw.read(6)
     raw.seek(0)
@@ -167,20 +163,21 @@ def unpacked(raw: BinaryIO, path: Path) -> tuple[BinaryIO, str]:
         stream = opener(raw)
     else:
         return raw, name
-    return io.BufferedReader(_Unpacked(stream, path), 2**16), name
+    return io.BufferedReader(_Unpacked(stream, raw, path), 2**16), name
 
 
 def parquet_rows(path: Path) -> Iterator[pd.DataFrame]:
     """The rows of a Parquet file, a thousand at a time. Raises `DataError`."""
-    allowance = Allowance(path)
+    size = 0
     try:
         for batch in parquet.ParquetFile(path).iter_batches(batch_size=1000):
-            allowance.take(batch.nbytes)
+            size += batch.nbytes
+            no_bomb(path, size, path.stat().st_size)
             yield batch.to_pandas().astype(object)
     except DataError:
         raise
     except Exception as e:  # bytes of any kind fail in any way
-        raise DataError(f"{path} is damaged or not Parquet ({e}); make it again") from e
+        raise DataError(f"{path} is damaged or not Parquet ({e or type(e).__name__}); make it again") from e
 
 
 # What the standard library raises for damaged files; RuntimeError for zips that claim encryption or an unknown method.
@@ -194,6 +191,7 @@ DAMAGE = (
     OSError,
     UnicodeDecodeError,
     RuntimeError,
+    MemoryError,  # a size of nonsense
 )
 
 
@@ -205,7 +203,7 @@ def readable(path: Path):
     except UnicodeDecodeError as e:
         raise DataError(f"{path} is not UTF-8 text ({e}); convert it, with iconv for example") from e
     except DAMAGE as e:
-        raise DataError(f"{path} is damaged or not what it should be ({e}); fetch it again") from e
+        raise DataError(f"{path} is damaged or not what it should be ({e or type(e).__name__}); fetch it again") from e
 
 
 def members(path: Path, pattern: str) -> Iterator[tuple[re.Match, bytes]]:
@@ -213,9 +211,9 @@ def members(path: Path, pattern: str) -> Iterator[tuple[re.Match, bytes]]:
 
     Nothing is unpacked to disk, so a member's name (`../../x`, `/etc/x`, a link) can never become a path.
     """
-    wanted = re.compile(f"(?:^|/){pattern}$")
+    wanted = re.compile(f"(?s)(?:^|/){pattern}$")
+    size = 0
     with readable(path):
-        allowance = Allowance(path)
         if path.is_dir():
             for file in sorted(path.rglob("*")):
                 if (m := wanted.search(file.relative_to(path).as_posix())) and file.is_file():
@@ -224,13 +222,15 @@ def members(path: Path, pattern: str) -> Iterator[tuple[re.Match, bytes]]:
             with zipfile.ZipFile(path) as z:
                 for info in z.infolist():
                     if (m := wanted.search(info.filename)) and not info.is_dir():
-                        allowance.take(info.file_size)
+                        size += info.file_size
+                        no_bomb(path, size, path.stat().st_size)
                         yield m, z.read(info)
         else:
             with open(path, "rb") as raw, tarfile.open(fileobj=unpacked(raw, path)[0], mode="r|") as t:
                 for info in t:
                     if (m := wanted.search(info.name)) and info.isfile():
-                        allowance.take(info.size)  # a sparse member may hold nothing
+                        size += info.size  # of a sparse member, more than the archive holds
+                        no_bomb(path, size, path.stat().st_size)
                         yield m, t.extractfile(info).read()
 
 

@@ -6,6 +6,7 @@ corpus, notes = load(Path("reviews.csv"))
 import csv
 import io
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -62,7 +63,12 @@ def load(
             _hold_out(df, split, share)
             notes.append(f"{share:.0%} of the labelled rows are held out as the {split} split")
     notes += _report(df)
-    return Corpus(path.name.split(".")[0] or path.name, df), [sound(note) for note in notes]
+    return Corpus(plain_name(path), df), [sound(note) for note in notes]
+
+
+def plain_name(path: Path) -> str:
+    """A table's name in letters, digits and dashes."""
+    return re.sub(r"\W+", "-", sound(path.name.split(".")[0])).strip("-")[:60] or "table"
 
 
 def read(path: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -94,7 +100,7 @@ def _decoded(data: bytes) -> tuple[str, str]:
 
 def _json_lines(text: str, path: Path) -> pd.DataFrame:
     rows = []
-    for n, line in enumerate(text.splitlines(), 1):
+    for n, line in enumerate(text.split("\n"), 1):
         try:
             row = json.loads(line) if line.strip() else {}
         except (ValueError, RecursionError) as e:

@@ -34,7 +34,7 @@ def load(data_dir: Path | None) -> Corpus:
 
 def _read(path: Path, split: str) -> pd.DataFrame:
     with readable(path):
-        lines = path.read_text(encoding="latin-1").splitlines()
+        lines = path.read_text(encoding="latin-1").rstrip("\n").split("\n")
     rows = []
     for number, line in enumerate(lines, 1):
         label, _, question = line.partition(" ")

@@ -1,0 +1,71 @@
+"""What is handed on predicts what the run does, and holds what its record says."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import QUICK
+from fastai.text.all import load_learner
+
+from scripts import export as script
+from ulmfit_exp import export, predict
+from ulmfit_exp.corpora.corpus import DataError
+from ulmfit_exp.experiment import run
+from ulmfit_exp.pretrained import resolve
+
+TEXTS = ["Fine.", "A kettle that boils, and boils, and boils. " * 30, "naïve 🙂", "bad " * 200]
+
+
+@pytest.fixture
+def folder(sfu):
+    return run(replace(sfu, recipe=QUICK)).parent  # both directions
+
+
+@pytest.mark.filterwarnings("ignore:load_learner")
+def test_the_learner_predicts_what_the_run_does_alone_and_in_a_batch(folder, tmp_path):
+    expected = predict.load(folder)
+    script.write_learner(folder, tmp_path / "export.pkl")
+    learn = load_learner(tmp_path / "export.pkl")
+    with learn.no_bar():
+        together, _ = learn.get_preds(dl=learn.dls.test_dl(TEXTS))
+        alone = [learn.predict(text) for text in TEXTS]
+    assert np.allclose(together, expected.probabilities(TEXTS), atol=1e-5)
+    assert np.allclose(np.stack([p for *_, p in alone]), together, atol=1e-5)
+    assert [str(c) for c, *_ in alone] == expected.predict(TEXTS)["class"].tolist()
+
+
+def test_the_hubs_folder_predicts_and_is_a_pretrained_model(folder, tmp_path):
+    assert export.hub_folder(folder, tmp_path / "hub") == []
+    probs = predict.load(tmp_path / "hub").probabilities(TEXTS)
+    assert np.array_equal(probs, predict.load(folder).probabilities(TEXTS))
+    (folder.parents[1] / "stages").rename(tmp_path / "gone")
+    models = resolve(str(tmp_path / "hub"), ("forward", "backward"), None)
+    assert all(len(m.content[1]) == len(models["forward"].content[1]) for m in models.values())
+    assert len(export.hub_folder(folder, tmp_path / "again")) == 2  # a moved run has its classifiers alone
+    record = json.loads((folder / "result.json").read_text())
+    card = (tmp_path / "hub" / "README.md").read_text()
+    assert f"{100 * record['test']['error']:.2f} % on 32 texts" in card and "| yes |" in card
+    record["per_class"] = {"<script>|\n# x": {"precision": 1.0, "recall": 1.0, "n": 1}}
+    assert "<script>" not in export.card(record) and "\n# x" not in export.card(record)
+    with pytest.raises(DataError, match=r"no result\.json"):
+        export.hub_folder(tmp_path, tmp_path / "none")
+
+
+def test_nothing_is_sent_unless_asked_for(folder, tmp_path, monkeypatch, capsys):
+    import huggingface_hub
+
+    calls = []
+
+    class Api:
+        def __getattr__(self, name):
+            return lambda *args, **kwargs: calls.append((name, args, kwargs))
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+    script.main(folder, hub=tmp_path / "hub")
+    assert calls == []
+    script.main(folder / "result.json", hub=tmp_path / "hub", push="me/mine")
+    assert [name for name, *_ in calls] == ["create_repo", "upload_folder"] and calls[0][2]["private"]
+    for nothing in ({}, {"learner": tmp_path / "x.pkl", "push": "me/mine"}):
+        with pytest.raises(SystemExit, match="--push goes with --hub"):
+            script.main(folder, **nothing)
