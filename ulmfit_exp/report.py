@@ -127,7 +127,8 @@ def how_to_look(record: dict, home: Path) -> str:
     return "\n".join(
         [
             "",
-            f"in the browser:          python scripts/dashboard.py --home {home}",
+            f"runs beside each other:  python scripts/report.py {home}",
+            f"the same in a dashboard: python scripts/dashboard.py --home {home}",
             f"curves in the terminal:  wandb leet {home}/wandb",
             f"one run's figures:       wandb leet inspect --summary {runs[-1]}",
             f"to your W&B account:     wandb sync {' '.join(runs)}",
