@@ -3,8 +3,10 @@
 python scripts/benchmark.py lm            the language model: the same tokens, weights and rates for both
 python scripts/benchmark.py classifier    the classifier, on texts of the lengths of reviews
 python scripts/benchmark.py tokens        tokenising a corpus: tokens a second a core, memory of all processes
+python scripts/benchmark.py predict RUN   a finished run on short texts by the command line: texts a minute, memory
 
-Each trains in a process of its own, one after the other, stock first. The last line is one JSON object; --out keeps it.
+The first two train in processes of their own, one after the other, stock first. The last line is one JSON object, which
+--out keeps.
 """
 
 import json
@@ -98,6 +100,49 @@ def tokens(corpus: str = "wikipedia", max_vocab: int = 16_000, out: Path | None 
     result = {"corpus": corpus, **info, "seconds": round(seconds, 1), "tokens_per_second": round(rate)}
     result |= {"tokens_per_second_a_core": round(rate / (os.cpu_count() or 1)), "peak_memory_gb": round(peak / 1e9, 2)}
     finish("tokens", result, out)
+
+
+def predict(
+    run: tyro.conf.Positional[Path], sizes: tuple[int, ...] = (1, 100, 100_000), out: Path | None = None
+) -> None:
+    """`python -m ulmfit_exp.predict RUN texts.csv` with its start, on sentences of the bundled texts, each numbered.
+
+    Args:
+        run: Folder of a finished run.
+        sizes: How many texts, one measurement each.
+        out: Keep the JSON object here.
+    """
+    from ulmfit_exp.corpora import sfu
+    from ulmfit_exp.corpora.files import MINIATURE
+    from ulmfit_exp.predict import read_record
+
+    record, sentences = read_record(run), [s for t in sfu.load(MINIATURE).df["text"] for s in t.split(". ")]
+    result = {
+        "model": record["model"],
+        "directions": list(record["directions"]),
+        "sizes": {},
+        "load": os.getloadavg()[0],
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "texts.jsonl", Path(folder) / "predictions.csv"
+        for n in sizes:
+            texts = [f"{i}: {sentences[i % len(sentences)]}" for i in range(n)]
+            source.write_text("".join(json.dumps({"text": t}) + "\n" for t in texts))
+            command = [sys.executable, "-m", "ulmfit_exp.predict", str(run), str(source), "--out", str(target)]
+            start = time.perf_counter()
+            process = subprocess.Popen(command)
+            _, status, used = os.wait4(process.pid, 0)
+            seconds = time.perf_counter() - start
+            if status or len(target.read_text().splitlines()) != n + 1:
+                sys.exit("error: the prediction failed")
+            result["sizes"][n] = {
+                "seconds": round(seconds, 1),
+                "texts_per_minute": round(60 * n / seconds),
+                "peak_memory_mb": round(used.ru_maxrss / 1024),
+            }
+            print(f"{n:>9,} texts  {result['sizes'][n]}", flush=True)
+    result["words_a_text"] = round(sum(len(t.split()) for t in texts) / len(texts), 1)
+    finish("predict", result, out)
 
 
 def compare(task: str, steps: int, bs: int, corpus: str, out: Path | None) -> None:
@@ -279,5 +324,5 @@ def matrix_peak(dtype) -> float:
 
 
 if __name__ == "__main__":
-    commands = {"lm": lm, "classifier": classifier, "tokens": tokens, "side": side}
+    commands = {"lm": lm, "classifier": classifier, "tokens": tokens, "predict": predict, "side": side}
     tyro.extras.subcommand_cli_from_dict(commands, description=__doc__)

@@ -28,14 +28,14 @@ def test_a_finished_stage_is_reused_and_other_inputs_are_another_stage(tmp_path)
     assert (again.path / "weights").read_text() == "w" and again.path.parent.name == "stages"
 
 
-@pytest.mark.parametrize("spoil", ["flip", "remove", "record"])
+@pytest.mark.parametrize("spoil", ["flip", "remove", "record", "figure"])
 def test_a_finished_stage_that_was_changed_is_noticed_said_and_made_again(spoil, tmp_path, capsys):
     calls = []
 
     def work(folder):
         calls.append(folder)
         (folder / "weights").write_bytes(b"weights")
-        return {}
+        return {"error": 0.25}
 
     first = stage(tmp_path, "lm", {}, work)
     weights = first.path / "weights"
@@ -43,10 +43,12 @@ def test_a_finished_stage_that_was_changed_is_noticed_said_and_made_again(spoil,
         weights.write_bytes(b"weighds")
     elif spoil == "remove":
         weights.unlink()
+    elif spoil == "figure":
+        (first.path / "stage.json").write_text((first.path / "stage.json").read_text().replace("0.25", "0.05"))
     else:
         (first.path / "stage.json").write_text("{")
     again = stage(tmp_path, "lm", {}, work)
-    assert not again.reused and len(calls) == 2 and weights.read_bytes() == b"weights"
+    assert not again.reused and again.info["error"] == 0.25 and len(calls) == 2 and weights.read_bytes() == b"weights"
     assert "is not what it was" in capsys.readouterr().out
     assert stage(tmp_path, "lm", {}, work).reused and capsys.readouterr().out == ""
 

@@ -12,6 +12,7 @@ from conftest import FORWARD, QUIET
 
 from experiments.own_csv import OwnCsv
 from ulmfit_exp.corpora.corpus import Corpus, DataError
+from ulmfit_exp.corpora.files import MINIATURE
 from ulmfit_exp.corpora.table import load
 from ulmfit_exp.experiment import run
 
@@ -73,6 +74,21 @@ def test_without_a_header_columns_are_counted(tmp_path):
     (tmp_path / "a.csv").write_text(delimited(head=None))
     corpus, notes = load(tmp_path / "a.csv")
     assert corpus.classes == ["bad", "good"] and "no header line" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "columns", "classes", "says"),
+    [
+        ("ag_news.csv", {"text_cols": ("1", "2"), "label_col": "0"}, ["1", "2", "3", "4"], "no header line"),
+        ("sms_spam.tsv", {}, ["ham", "spam"], "separated by tabs, quotes are part of the text; no header line"),
+        ("yelp_reviews.json", {}, ["1.0", "2.0", "3.0", "4.0", "5.0"], "JSON lines"),
+    ],
+)
+def test_well_known_layouts_that_are_not_ours(name, columns, classes, says):
+    corpus, notes = load(MINIATURE / "own" / name, **columns)
+    assert corpus.classes == classes and says in notes[0] and len(corpus.df) == (25 if "yelp" in name else 24)
+    if name == "sms_spam.tsv":
+        assert {'"its raining cats here, again', "Running ten min late, order me the soup"} <= set(corpus.df["text"])
 
 
 def test_copies_stay_on_one_side_and_are_reported(tmp_path):

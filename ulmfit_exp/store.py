@@ -66,7 +66,7 @@ def stage(home: Path, kind: str, inputs: dict, work: Callable[[Path], dict]) -> 
                 info = work(under_way)
                 info.setdefault("seconds", round(time.monotonic() - start, 1))
                 made = {"name": final.name, "inputs": inputs, "info": info, "files": _digests(under_way)}
-                write_json(under_way / "stage.json", made)
+                write_json(under_way / "stage.json", {**made, "sha256": _own_digest(made)})
             except BaseException:
                 _keep_checkpoint_alone(under_way)
                 raise
@@ -129,14 +129,23 @@ def _digests(folder: Path) -> dict[str, str]:
 def _changed(path: Path) -> str | None:
     """The first file of a finished stage that is not as it was: a flipped byte, a file gone."""
     try:
-        wanted = json.loads((path / "stage.json").read_text()).get("files", {})
-    except (OSError, ValueError):
+        saved = json.loads((path / "stage.json").read_text(encoding="utf-8"))
+        own = saved.pop("sha256", None)  # an older stage has none
+    except (OSError, ValueError, AttributeError):
         return "stage.json"
+    if own and own != _own_digest(saved):
+        return "stage.json"
+    wanted = saved.get("files", {})
     return next((f for f, digest in wanted.items() if not (path / f).is_file() or sha256(path / f) != digest), None)
 
 
+def _own_digest(made: dict) -> str:
+    """SHA-256 of what stage.json says besides it."""
+    return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()
+
+
 def _finished(path: Path) -> Stage:
-    saved = json.loads((path / "stage.json").read_text())
+    saved = json.loads((path / "stage.json").read_text(encoding="utf-8"))
     return Stage(path.name, path, saved["info"], reused=True)
 
 

@@ -122,8 +122,13 @@ def _delimited(text: str, path: Path, encoding: str) -> tuple[pd.DataFrame, list
         raise DataError(f"{path}, line {rows.line_num}: {e}") from e
     if not found:
         raise DataError(f"{path} is empty")
-    head = found[0][1]
+    lines = enumerate(text.split("\n"), 1)
+    plain = [(n, line.rstrip("\r").split(delimiter)) for n, line in lines if line.strip()]
+    unquoted = len(plain) > len(found) and len({len(row) for _, row in plain}) == 1  # quotes are mere characters in it
+    found = plain if unquoted else found
+    head, below = found[0][1], [row for _, row in found[1:]]
     named = len(set(head)) == len(head) and all(0 < len(c) <= 40 and not c.replace(".", "").isdigit() for c in head)
+    named = named and not any(cell == row[i] for row in below for i, cell in enumerate(head[: len(row)]))
     columns = [c.strip() for c in head] if named else [str(i) for i in range(len(head))]
     for line, row in found:
         if len(row) != len(columns):
@@ -132,6 +137,7 @@ def _delimited(text: str, path: Path, encoding: str) -> tuple[pd.DataFrame, list
                 f"a text with a {DELIMITERS[delimiter]} or a line break in it must stand in double quotes"
             )
     how = f"{path.name}: {encoding}, columns separated by {DELIMITERS[delimiter]}s"
+    how += ", quotes are part of the text" if unquoted else ""
     how += "" if named else "; no header line, so the columns are named 0, 1, ..."
     return pd.DataFrame([row for _, row in found[named:]], columns=columns, dtype=object), [how]
 
