@@ -9,7 +9,6 @@ dump      the latest release of DBpedia itself: long-abstracts_lang=en.ttl.bz2 a
 
 import hashlib
 import heapq
-import io
 import re
 import sys
 from pathlib import Path
@@ -17,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from .corpus import Corpus, DataError, hold_out, hold_out_groups, sound
-from .files import Source, bz2_lines, find, members, readable
+from .files import Source, bz2_lines, csv_table, find, members, readable
 
 ONTOLOGY = Source(
     "dbpedia_csv/dbpedia_csv.tar.gz",
@@ -90,25 +89,19 @@ def _ontology(data_dir: Path | None) -> pd.DataFrame:
 
 
 def _zhang_csv(data: bytes, where: str, split: str) -> pd.DataFrame:
-    try:
-        df = pd.read_csv(io.BytesIO(data), header=None, dtype=str, keep_default_na=False, encoding="utf-8")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as e:
-        raise DataError(f"{where}: not a CSV of class, title, content ({e})") from e
-    if df.shape[1] != 3:
-        raise DataError(f"{where}: {df.shape[1]} columns where class, title and content are expected")
+    df = csv_table(data, where, ("class", "title", "content"))
     known = {str(i): c for i, c in enumerate(ONTOLOGY_CLASSES, 1)}
-    wrong = df.index[~df[0].isin(known)]
+    wrong = df.index[~df["class"].isin(known)]
     if len(wrong):
-        raise DataError(f"{where}, row {wrong[0] + 1}: class {df[0][wrong[0]]!r} is not one of 1 to {len(known)}")
-    return pd.DataFrame({"text": (df[1] + " " + df[2]).str.strip(), "label": df[0].map(known), "split": split})
+        row = wrong[0]
+        raise DataError(f"{where}, row {row + 1}: class {df['class'][row]!r} is not one of 1 to {len(known)}")
+    text = (df["title"] + " " + df["content"]).str.strip()
+    return pd.DataFrame({"text": text, "label": df["class"].map(known), "split": split})
 
 
 def _level(path: Path, split: str, level: str) -> pd.DataFrame:
     with readable(path):
-        try:
-            df = pd.read_csv(path, dtype=str, keep_default_na=False)
-        except (pd.errors.ParserError, pd.errors.EmptyDataError) as e:
-            raise DataError(f"{path} is not a CSV ({e})") from e
+        df = csv_table(path.read_bytes(), str(path))
     if missing := [c for c in ("text", level) if c not in df]:
         raise DataError(f"{path} has no column {missing[0]!r}; it has {', '.join(map(repr, df.columns))}")
     df = df[df[level] != ""]  # l3 is empty in two rows of three: they have no class at that level

@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -148,7 +147,6 @@ def json_texts(lines: Iterable[str], path: Path, field: str) -> Iterator[str]:
 
 
 def csv_texts(lines: Iterable[str], path: Path, column: str, suffix: str) -> Iterator[str]:
-    csv.field_size_limit(sys.maxsize)
     rows = csv.reader(lines, delimiter="\t" if suffix == ".tsv" else ",")
     if column.isdecimal():
         place = int(column)

@@ -8,6 +8,7 @@ import io
 import lzma
 import os
 import re
+import sys
 import tarfile
 import urllib.error
 import urllib.request
@@ -112,6 +113,8 @@ def _download(source: Source, cache: Path, data_dir: Path | None) -> Path:
     return final
 
 
+csv.field_size_limit(sys.maxsize)
+MOST_COLUMNS = 1000
 PACKED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 """What opens a compressed file, by its first bytes."""
 SUFFIXES = (".gz", ".bz2", ".xz")
@@ -164,6 +167,27 @@ def unpacked(raw: BinaryIO, path: Path) -> tuple[BinaryIO, str]:
     else:
         return raw, name
     return io.BufferedReader(_Unpacked(stream, raw, path), 2**16), name
+
+
+def csv_table(data: bytes, where: str, columns: tuple[str, ...] = ()) -> pd.DataFrame:
+    """A CSV in UTF-8 whose rows have these columns, or those that its first row names; all values are texts.
+
+    Raises `DataError`, soon even where a row has a million cells.
+    """
+    reader = csv.reader(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", newline=""), strict=True)
+    rows = []
+    try:
+        columns = columns or tuple(next(reader, ()))
+        for row in filter(None, reader):
+            if len(row) != len(columns):
+                expected = f"{', '.join(columns[:-1])} and {columns[-1]}" if columns else "a header"
+                raise DataError(f"{where}, line {reader.line_num}: {len(row)} columns where {expected} are expected")
+            rows.append(row)
+    except (csv.Error, UnicodeDecodeError) as e:
+        raise DataError(f"{where}, line {reader.line_num}: not a CSV in UTF-8 ({e})") from e
+    if len(columns) > MOST_COLUMNS or len(set(columns)) < len(columns) or not rows:
+        raise DataError(f"{where}: no rows, columns of the same name or too many of them")
+    return pd.DataFrame(rows, columns=list(columns))
 
 
 def parquet_rows(path: Path) -> Iterator[pd.DataFrame]:

@@ -7,7 +7,6 @@ import csv
 import io
 import json
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from charset_normalizer import from_bytes
 
 from .corpus import Corpus, DataError, sound, stratified
 from .documents import JSON_LINES
-from .files import parquet_rows, readable, unpacked
+from .files import MOST_COLUMNS, parquet_rows, readable, unpacked
 
 ENCODINGS = ["utf_16", "cp1252", "cp1251", "cp1253", "cp1255", "cp1256", "shift_jis", "gb18030", "big5", "euc_kr"]
 """Of tables that are not UTF-8, one for each script: which of the Latin ones it is, a short text does not tell."""
@@ -99,7 +98,7 @@ def _decoded(data: bytes) -> tuple[str, str]:
 
 
 def _json_lines(text: str, path: Path) -> pd.DataFrame:
-    rows = []
+    rows, names = [], set()
     for n, line in enumerate(text.split("\n"), 1):
         try:
             row = json.loads(line) if line.strip() else {}
@@ -109,11 +108,13 @@ def _json_lines(text: str, path: Path) -> pd.DataFrame:
             raise DataError(f"{path}, line {n}: not a JSON object")
         texts = {sound(k): sound(v) if isinstance(v, str) else json.dumps(v) for k, v in row.items() if v is not None}
         rows += [texts] * bool(row)
+        names.update(texts)
+        if len(names) > MOST_COLUMNS:
+            raise DataError(f"{path}, line {n}: more than {MOST_COLUMNS:,} different fields; is it a table of texts?")
     return pd.DataFrame(rows).fillna("")
 
 
 def _delimited(text: str, path: Path, encoding: str) -> tuple[pd.DataFrame, list[str]]:
-    csv.field_size_limit(sys.maxsize)
     delimiter = max(DELIMITERS, key=lambda d: _fit(text, d))
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
@@ -126,6 +127,8 @@ def _delimited(text: str, path: Path, encoding: str) -> tuple[pd.DataFrame, list
     plain = [(n, line.rstrip("\r").split(delimiter)) for n, line in lines if line.strip()]
     unquoted = len(plain) > len(found) and len({len(row) for _, row in plain}) == 1  # quotes are mere characters in it
     found = plain if unquoted else found
+    if len(found[0][1]) > MOST_COLUMNS:
+        raise DataError(f"{path} seems to have {len(found[0][1]):,} columns; is it a table of texts?")
     head, below = found[0][1], [row for _, row in found[1:]]
     named = len(set(head)) == len(head) and all(0 < len(c) <= 40 and not c.replace(".", "").isdigit() for c in head)
     named = named and not any(cell == row[i] for row in below for i, cell in enumerate(head[: len(row)]))
