@@ -7,11 +7,12 @@ import os
 import signal
 import sys
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from importlib import import_module
 from pathlib import Path
 from threading import Timer
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NoReturn
 
 import tyro
 
@@ -178,10 +179,17 @@ def main(command: type[Command], args: list[str] | None = None) -> None:
         path = run(settings)
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from the last checkpoint", file=sys.stderr, flush=True)
-        os._exit(130)  # what else would be waited for: a pool's processes, which end with this one
+        leave()
     except (DataError, OSError) as e:
         sys.exit(f"error: {e}")
     print(path)
+
+
+def leave() -> NoReturn:
+    """End this process at once with W&B's runs closed, one that is being opened too; its pools' processes follow."""
+    with suppress(Exception):  # W&B may be missing, or broken
+        sys.modules["wandb"].teardown(exit_code=130)
+    os._exit(130)
 
 
 def interruptible() -> None:
