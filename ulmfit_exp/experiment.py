@@ -281,9 +281,6 @@ def prepare(settings: Command, texts: "Corpus | Documents | None" = None) -> "tu
 
     `texts` take the place of those that the settings would read.
     """
-    # OpenMP's threads wait by spinning, 300,000 times: two runs on the same two cores then reach a twentieth of the
-    # speed of one. With 1,000 they share it evenly, and one alone has 0.91 of it. Must precede torch's import.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     data_dir = settings.data_dir or data_directory()
     texts = texts or settings.texts(data_dir)
 
