@@ -7,11 +7,12 @@ import os
 import signal
 import sys
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from importlib import import_module
 from pathlib import Path
 from threading import Timer
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NoReturn
 
 import tyro
 
@@ -178,10 +179,17 @@ def main(command: type[Command], args: list[str] | None = None) -> None:
         path = run(settings)
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from the last checkpoint", file=sys.stderr, flush=True)
-        os._exit(130)  # what else would be waited for: a pool's processes, which end with this one
+        leave()
     except (DataError, OSError) as e:
         sys.exit(f"error: {e}")
     print(path)
+
+
+def leave() -> NoReturn:
+    """End this process at once with W&B's runs closed, one that is being opened too; its pools' processes follow."""
+    with suppress(Exception):  # W&B may be missing, or broken
+        sys.modules["wandb"].teardown(exit_code=130)
+    os._exit(130)
 
 
 def interruptible() -> None:
@@ -273,9 +281,6 @@ def prepare(settings: Command, texts: "Corpus | Documents | None" = None) -> "tu
 
     `texts` take the place of those that the settings would read.
     """
-    # OpenMP's threads wait by spinning, 300,000 times: two runs on the same two cores then reach a twentieth of the
-    # speed of one. With 1,000 they share it evenly, and one alone has 0.91 of it. Must precede torch's import.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     data_dir = settings.data_dir or data_directory()
     texts = texts or settings.texts(data_dir)
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from .corpora.corpus import SPLITS, DataError
-from .experiment import Experiment, data_directory, prepare, result, run
+from .experiment import Experiment, data_directory, interruptible, leave, prepare, result, run
 from .machine import cores, end_with_parent
 from .stages import Run
 
@@ -126,6 +126,8 @@ def run_grid(planned: list[Planned], jobs: int) -> dict[Cell, str]:
                 wait([w.connection for w in workers], timeout=1)
         finally:
             for w in workers:
+                w.stop()
+            for w in workers:
                 w.end()
     return failed
 
@@ -164,12 +166,17 @@ class Worker:
             self.process.join()
             return f"its process ended with exit code {self.process.exitcode}; was it killed, or is memory short?"
 
-    def end(self) -> None:
-        """Soon if it is idle, else at once: a cell under way goes on from its checkpoint next time."""
-        if not self.at:
+    def stop(self) -> None:
+        """Ask it to end: a cell under way closes its W&B run, and goes on from its checkpoint next time."""
+        if self.at:
+            self.process.terminate()
+        else:
             with suppress(OSError):
                 self.connection.send(None)
-            self.process.join(timeout=5)
+
+    def end(self) -> None:
+        """Wait for it, not for long."""
+        self.process.join(timeout=1.5)
         self.process.kill()
         self.process.join()
 
@@ -181,7 +188,15 @@ def log(planned: Planned) -> Path:
 
 def _work(connection: Connection) -> None:
     end_with_parent()
+    interruptible()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of the terminal; ours ends its workers
+    try:
+        _work_through(connection)
+    except KeyboardInterrupt:
+        leave()
+
+
+def _work_through(connection: Connection) -> None:
     while work := connection.recv():
         path = work[1]
         try:

@@ -153,7 +153,7 @@ class Tracker:
     def _safely(self, call: Callable) -> None:
         try:
             call()
-        except Exception as e:  # whatever W&B raises, the run goes on
+        except (Exception, SystemExit) as e:  # whatever W&B raises, the run goes on
             self.run = None
             warnings.warn(f"Weights & Biases is left out of this run: {type(e).__name__}: {e}", stacklevel=3)
 

@@ -17,7 +17,7 @@ from typing import Literal
 import tyro
 
 from experiments.paper.base import DATA, miniature_of, replicates
-from ulmfit_exp.experiment import settings_of
+from ulmfit_exp.experiment import interruptible, leave, settings_of
 
 NAMES = ("table2", "table3", "table4", "table5", "table6", "table7", "figure3", "figure4", "directions")
 RECORDS = Path(__file__).parents[1] / "results"
@@ -136,10 +136,12 @@ def compute(found: list, jobs: int) -> tuple[list[tuple], dict]:
     print(f"reading the data of {len(found)} runs", flush=True)
     planned, failed = grid.plan(found)
     print(grid.describe(planned, jobs), flush=True)
+    interruptible()
     try:
         failed |= grid.run_grid(planned, jobs)
     except KeyboardInterrupt:
-        sys.exit("\ninterrupted; the same command goes on from the last checkpoints")
+        print("\ninterrupted; the same command goes on from the last checkpoints", file=sys.stderr, flush=True)
+        leave()
     return [(p.cell, _read(p.path)) for p in planned if p.finished], failed
 
 
