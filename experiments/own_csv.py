@@ -4,6 +4,11 @@
 
 Columns that are not named are guessed, and what was found is said first: encoding, delimiter, classes, lengths, copies,
 texts that stand on both sides of a split. The default recipe fits some thousand texts; --recipe few fits a hundred.
+
+Tried on a public set that was not made for it, the SpamAssassin mails, a folder a class: 6,046 mails of five folders
+are read, told about and split in 4 seconds. Of the first 120 mails each of spam-2 and easy-ham-2, both this and TF-IDF
+have all of 48 test mails right, since their headers tell them apart (2026-11-24, commit 63ce215, one seed, 6 minutes on
+a busy machine: --recipe features --recipe.direction forward --recipe.lm.phases.0.epochs 1).
 """
 
 from dataclasses import dataclass

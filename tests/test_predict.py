@@ -5,6 +5,8 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,6 +73,21 @@ def test_the_command_reads_files_and_standard_input(finished, tmp_path):
     assert piped.returncode == 0, piped.stderr
     assert tables[0] == tables[1] == piped.stdout
     assert len(tables[0].splitlines()) == 4 and tables[0].startswith("class,confidence,p no,p yes\n")
+
+
+def test_texts_are_the_same_in_every_format(tmp_path):
+    texts = ["A fine, fine book.", 'It "broke", twice', "naïve\nand long"]
+    df = pd.DataFrame({"id": range(3), "body": texts})
+    df.to_csv(tmp_path / "a.csv", index=False)
+    df.to_csv(tmp_path / "a.tsv.bz2", index=False, sep="\t")
+    df.to_json(tmp_path / "a.json", orient="records", lines=True)
+    df.to_parquet(tmp_path / "a.parquet")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as z:
+        z.write(tmp_path / "a.csv", "inside.csv")
+    for path in sorted(tmp_path.iterdir()):
+        for column, expected in (("body", texts), ("nothing", None)):
+            with open(path, "rb") as raw, nullcontext() if expected else pytest.raises(DataError, match="--text-col"):
+                assert list(predict._texts(raw, path, column)) == expected, path
 
 
 def test_what_cannot_predict_says_so(finished, tmp_path):

@@ -201,7 +201,7 @@ def parquet_rows(path: Path) -> Iterator[pd.DataFrame]:
     except DataError:
         raise
     except Exception as e:  # bytes of any kind fail in any way
-        raise DataError(f"{path} is damaged or not Parquet ({e or type(e).__name__}); make it again") from e
+        raise DataError(f"{path} is damaged or not Parquet ({str(e) or type(e).__name__}); make it again") from e
 
 
 # What the standard library raises for damaged files; RuntimeError for zips that claim encryption or an unknown method.
@@ -227,7 +227,7 @@ def readable(path: Path):
     except UnicodeDecodeError as e:
         raise DataError(f"{path} is not UTF-8 text ({e}); convert it, with iconv for example") from e
     except DAMAGE as e:
-        raise DataError(f"{path} is damaged or not what it should be ({e or type(e).__name__}); fetch it again") from e
+        raise DataError(f"{path} is damaged or not what it should be ({str(e) or type(e).__name__}); fetch it again") from e
 
 
 def members(path: Path, pattern: str) -> Iterator[tuple[re.Match, bytes]]:
