@@ -227,9 +227,8 @@ def readable(path: Path):
     except UnicodeDecodeError as e:
         raise DataError(f"{path} is not UTF-8 text ({e}); convert it, with iconv for example") from e
     except DAMAGE as e:
-        raise DataError(
-            f"{path} is damaged or not what it should be ({str(e) or type(e).__name__}); fetch it again"
-        ) from e
+        what = str(e) or type(e).__name__
+        raise DataError(f"{path} is damaged or not what it should be ({what}); fetch it again") from e
 
 
 def members(path: Path, pattern: str) -> Iterator[tuple[re.Match, bytes]]:
