@@ -39,7 +39,8 @@ def home(tmp_path_factory):
 
 def files(home: Path) -> dict[str, list[Path]]:
     found = {}
-    for path in sorted((home / "wandb").glob("offline-run-*/run-*.wandb")):
+    paths = (home / "wandb").glob("offline-run-*/run-*.wandb")
+    for path in sorted(paths, key=lambda p: p.stat().st_mtime_ns):  # two of a second have no order in their names
         found.setdefault(dashboard.read_wandb(path).config["stage"], []).append(path)
     return found
 

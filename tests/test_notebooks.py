@@ -18,7 +18,7 @@ PICTURES = {
     "2_sfu": 4,
     "3_dbpedia": 4,
     "4_squad": 4,
-    "5_ablations": 5,
+    "5_ablations": 7,
     "6_your_own_csv": 1,
     "7_comparing_runs": 2,
 }
