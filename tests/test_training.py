@@ -29,9 +29,9 @@ def test_stlr_of_a_few_steps_stays_between_its_bounds():
     assert all(1 / 32 <= stlr(t, steps) <= 1 for steps in range(1, 30) for t in range(steps))
 
 
-def test_rates_in_training_follow_stlr_and_fall_by_the_decay_from_layer_to_layer(one_learner):
-    learn, rates = one_learner(), []
-    phase = Phase(epochs=2, lr=0.01, decay=2.6)
+def rates_in_training(learn, phase: Phase) -> np.ndarray:
+    """The rate of each layer group at each step of a phase."""
+    rates = []
 
     class Look(training.Callback):
         order = 61  # after ParamScheduler
@@ -41,8 +41,14 @@ def test_rates_in_training_follow_stlr_and_fall_by_the_decay_from_layer_to_layer
                 rates.append([h["lr"] for h in self.opt.hypers])
 
     learn.create_opt()
+    training.freeze(learn, phase)
     training.fit(learn, phase, 0, [Look()])
-    rates = np.array(rates)
+    return np.array(rates)
+
+
+def test_rates_in_training_follow_stlr_and_fall_by_the_decay_from_layer_to_layer(one_learner):
+    learn = one_learner()
+    rates = rates_in_training(learn, Phase(epochs=2, lr=0.01, decay=2.6))
     assert len(rates) == 2 * len(learn.dls.train)
     assert np.allclose(rates[:, 1:] / rates[:, :-1], 2.6)
     assert np.allclose(rates[:, -1], [0.01 * stlr(t, len(rates)) for t in range(len(rates))])
@@ -50,21 +56,11 @@ def test_rates_in_training_follow_stlr_and_fall_by_the_decay_from_layer_to_layer
 
 @pytest.mark.parametrize("schedule", ["stlr", "one_cycle", "cos", "const"])
 def test_the_rates_that_are_drawn_are_those_of_training(schedule, one_learner):
-    learn, seen = one_learner(), []
+    learn = one_learner()
     phase = Phase(epochs=2, freeze_to=-2, schedule=schedule)
-
-    class Look(training.Callback):
-        order = 61  # after ParamScheduler
-
-        def before_batch(self):
-            if self.training:
-                seen.append([h["lr"] for h in self.opt.hypers])
-
-    learn.create_opt()
-    training.freeze(learn, phase)
-    training.fit(learn, phase, 0, [Look()])
+    seen = rates_in_training(learn, phase)
     drawn = training.rates((phase,), 5, len(learn.dls.train)).to_numpy()
-    assert np.isnan(drawn[:, :3]).all() and np.allclose(drawn[:, 3:], np.array(seen)[:, 3:])
+    assert np.isnan(drawn[:, :3]).all() and np.allclose(drawn[:, 3:], seen[:, 3:])
 
 
 def test_gradual_unfreezing_frees_one_more_group_each_phase_and_frozen_weights_stay(one_learner):
