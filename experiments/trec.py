@@ -9,7 +9,7 @@ run on its other core, 8 minutes a run:
     logistic regression on the same language models' features (--recipe features, commit 777ff38a9cc0): 9.60 ± 0.20
     TF-IDF + logistic regression 10.40; the paper, at full size, 3.6
 
-Lab record of figures 3 and 4 and tables 5 to 7, 2026-11-24, commit ff96f50bfcc1 (figure 3: 4d1b341778f7), seeds 0, 1, 2,
+Lab record of figures 3 and 4 and tables 5 to 7, 2026-11-24, commit ff96f50bfcc1 (figure 3: 4d1b341778f7), seeds 0 to 2,
 one thread each of an AMD EPYC with AVX-512 bf16, two runs at a time and other work beside them:
 
     OMP_NUM_THREADS=1 python -m experiments.paper table7 --data trec --seeds 3 --jobs 2
