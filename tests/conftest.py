@@ -89,7 +89,7 @@ def browser():
         def view(address: str, scheme: str = "light"):
             page = opened.new_page(color_scheme=scheme)
             page.on("pageerror", lambda e: wrong.append(f"{e}"))
-            page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
+            page.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None)
             page.on("request", lambda r: wrong.append(r.url) if not r.url.startswith(LOCAL) else None)
             page.goto(address)
             return page

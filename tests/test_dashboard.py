@@ -1,7 +1,6 @@
 """The dashboard: W&B's offline runs and records in trackio, each once, served to this machine alone."""
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import FORWARD, QUIET
+from playwright.sync_api import expect
 
 from experiments.sfu import Sfu
 from ulmfit_exp import dashboard
@@ -179,39 +179,27 @@ def test_it_listens_to_this_machine_alone(served):
     assert f"0100007F:{port:04X}" in listening and f"00000000:{port:04X}" not in listening
 
 
-def test_in_a_browser_runs_are_listed_and_compared(served):
-    if not (chromium := shutil.which("chromium")):
-        pytest.skip("no chromium here")
-    from playwright.sync_api import expect, sync_playwright
-
+def test_in_a_browser_runs_are_listed_and_compared(served, browser):
     _, _, address = served()
-    trouble, left = [], []
-    with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=chromium, args=["--no-sandbox"] * (os.geteuid() == 0))
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.on("console", lambda m: trouble.append(m.text) if m.type in ("error", "warning") else None)
-        page.on("pageerror", lambda e: trouble.append(str(e)))
-        page.on("request", lambda r: None if r.url.startswith((address, "data:", "blob:")) else left.append(r.url))
-        page.goto(f"{address}/?smoothing=0")
-        expect(page.get_by_text("Runs (5)")).to_be_visible(timeout=20_000)
-        for drop in (1, 2):
-            expect(
-                page.get_by_text(f"clas forward sfu-sentiment-fold0 seed0 | tiny miniature dropout {drop}").first
-            ).to_be_visible()
+    page = browser(f"{address}/?smoothing=0")
+    page.set_viewport_size({"width": 1400, "height": 1000})
+    expect(page.get_by_text("Runs (5)")).to_be_visible(timeout=20_000)
+    for drop in (1, 2):
+        expect(
+            page.get_by_text(f"clas forward sfu-sentiment-fold0 seed0 | tiny miniature dropout {drop}").first
+        ).to_be_visible()
 
-        plot = page.locator('[data-metric="clas/valid_loss"]')
-        plot.scroll_into_view_if_needed()
-        lines = plot.locator("svg path[stroke], canvas")
-        expect(lines.first).to_be_visible(timeout=20_000)
+    plot = page.locator('[data-metric="clas/valid_loss"]')
+    plot.scroll_into_view_if_needed()
+    lines = plot.locator("svg path[stroke], canvas")
+    expect(lines.first).to_be_visible(timeout=20_000)
 
-        page.get_by_placeholder("Type to filter...").fill("clas")
-        expect(page.get_by_text("Runs (2)")).to_be_visible()
-        page.get_by_text("Show run comparer").click()
-        page.get_by_text("Diff only").click()
-        expect(page.get_by_text("recipe.clas.drop_mult", exact=True)).to_be_visible()
-        expect(page.get_by_text("recipe.lm.wd", exact=True)).to_have_count(0)
+    page.get_by_placeholder("Type to filter...").fill("clas")
+    expect(page.get_by_text("Runs (2)")).to_be_visible()
+    page.get_by_text("Show run comparer").click()
+    page.get_by_text("Diff only").click()
+    expect(page.get_by_text("recipe.clas.drop_mult", exact=True)).to_be_visible()
+    expect(page.get_by_text("recipe.lm.wd", exact=True)).to_have_count(0)
 
-        page.goto(f"{address}/media?project=my-runs")
-        expect(page.get_by_text("test/predictions").first).to_be_visible(timeout=20_000)
-        browser.close()
-    assert not trouble and not left
+    page.goto(f"{address}/media?project=my-runs")
+    expect(page.get_by_text("test/predictions").first).to_be_visible(timeout=20_000)
