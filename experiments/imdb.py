@@ -9,17 +9,29 @@ over the 72,500 training and unlabelled reviews, some 20 million tokens, takes o
 Differs from the paper: the small pretrained language model; 10% of train held out for validation.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 from ulmfit_exp.experiment import Experiment, main
+from ulmfit_exp.recipe import RECIPES, Phase, Recipe, Training, gradual
+
+
+def _large(name: str) -> Recipe:
+    """A recipe for 20 million tokens on two cores: few passes, and few words, as the softmax costs most of the time."""
+    return replace(
+        RECIPES[name],
+        lm=Training((Phase(lr=5e-3, decay=1.3),), bs=32, drop_mult=0.3),
+        clas=Training((*gradual(3, lr=0.01)[:-1], Phase(epochs=2, lr=4e-3)), bs=64),
+        max_vocab=12_000,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Imdb(Experiment):
     name: ClassVar[str] = "imdb"
     paper: ClassVar[float] = 4.6
+    recipes: ClassVar[dict[str, Recipe]] = RECIPES | {name: _large(name) for name in ("small", "features")}
 
     sample: float = 1.0
     """Share of each split's reviews to use."""
