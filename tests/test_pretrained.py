@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import FORWARD
 from fastai.text.all import AWD_LSTM, get_language_model
-from safetensors.torch import save_file, save_model
+from safetensors.torch import load_file, save_file, save_model
 
 from ulmfit_exp.corpora.corpus import DataError
 from ulmfit_exp.experiment import run
@@ -187,3 +187,19 @@ def test_the_stages_of_a_run_start_from_a_model_and_the_next_run_from_theirs(sfu
     second = record(runs)
     assert second["pretrained"]["forward"]["words_found"] == second["pretrained"]["forward"]["words"]
     assert second["history"]["lm forward"][0]["train_loss"] < first["history"]["lm forward"][0]["train_loss"]
+
+
+def test_a_classifier_hands_on_its_encoder(sfu):
+    finished = run(replace(sfu, recipe=FORWARD)).parent
+    lm = resolve(str(finished), ("forward",), None)["forward"]
+    start = resolve(f"{finished}#clas", ("forward",), None)["forward"]
+    trained = load_file(start.files[2])
+    assert start.digest != lm.digest and start.content[1] == lm.content[1]
+    for name in (EMBEDDING, "0.rnns.1.weight_hh_l0_raw"):
+        assert torch.equal(start.content[0][name], trained[name.replace("0.", "0.module.", 1)])
+        assert not torch.equal(start.content[0][name], lm.content[0][name])
+    assert torch.equal(start.content[0]["1.decoder.bias"], lm.content[0]["1.decoder.bias"])
+    with pytest.raises(DataError, match="that run has no lm backward; it has"):
+        resolve(f"{finished}#clas", ("backward",), None)
+    with pytest.raises(DataError, match="#clas is for a finished run"):
+        resolve(f"{SHIPPED / 'wikipedia-small'}#clas", ("forward",), None)

@@ -63,7 +63,8 @@ def test_a_zip_and_folders_of_a_class_each(tmp_path):
         path = tmp_path / "reviews" / ("test" if int(i) > 15 else "train") / label / f"{i}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    corpus, _ = load(tmp_path / "reviews", split_col="split")
+    corpus, notes = load(tmp_path / "reviews")
+    assert any("split: column 'split', by its name and values" in n for n in notes)
     assert corpus.counts() == {"train": 29, "valid": 3, "test": 8, "unlabelled": 0} and corpus.classes == [
         "bad",
         "good",
@@ -77,18 +78,24 @@ def test_without_a_header_columns_are_counted(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "columns", "classes", "says"),
+    ("name", "columns", "classes", "rows", "says"),
     [
-        ("ag_news.csv", {"text_cols": ("1", "2"), "label_col": "0"}, ["1", "2", "3", "4"], "no header line"),
-        ("sms_spam.tsv", {}, ["ham", "spam"], "separated by tabs, quotes are part of the text; no header line"),
-        ("yelp_reviews.json", {}, ["1.0", "2.0", "3.0", "4.0", "5.0"], "JSON lines"),
+        ("newsgroups", {}, ["rec.cycling", "sci.astro"], 16, "a folder a class"),
+        ("reuters.tsv", {}, ["earn", "grain", "ship"], 18, "separated by tabs"),
+        ("tweets.csv", {"label_col": "Author"}, ["CityTrams", "CornerBakery"], 24, "separated by commas"),
+        ("ag_news.csv", {"text_cols": ("1", "2"), "label_col": "0"}, ["1", "2", "3", "4"], 24, "no header line"),
+        ("sms_spam.tsv", {}, ["ham", "spam"], 24, "separated by tabs, quotes are part of the text; no header line"),
+        ("yelp_reviews.json", {}, ["1.0", "2.0", "3.0", "4.0", "5.0"], 25, "JSON lines"),
     ],
 )
-def test_well_known_layouts_that_are_not_ours(name, columns, classes, says):
+def test_well_known_layouts_that_are_not_ours(name, columns, classes, rows, says):
     corpus, notes = load(MINIATURE / "own" / name, **columns)
-    assert corpus.classes == classes and says in notes[0] and len(corpus.df) == (25 if "yelp" in name else 24)
+    assert corpus.classes == classes and says in notes[0] and len(corpus.df) == rows
+    texts = set(corpus.df["text"])
     if name == "sms_spam.tsv":
-        assert {'"its raining cats here, again', "Running ten min late, order me the soup"} <= set(corpus.df["text"])
+        assert {'"its raining cats here, again', "Running ten min late, order me the soup"} <= texts
+    if name in ("newsgroups", "reuters.tsv"):  # the publisher's own split, found by itself
+        assert corpus.counts()["test"] == {"newsgroups": 4, "reuters.tsv": 3}[name]
 
 
 def test_copies_stay_on_one_side_and_are_reported(tmp_path):

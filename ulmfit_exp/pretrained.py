@@ -2,7 +2,8 @@
 
 A model's folder holds `model.safetensors` (fastai's parameter names, any floating type) and `vocab.json` (a list, row i
 of the embedding being word i). A model of both directions is a folder with such folders `forward` and `backward`. The
-finished run of an experiment is one too: it leads to the language models that it fine-tuned.
+finished run of an experiment is one too: it leads to the language models that it fine-tuned, and with #clas behind its
+name to the encoders of its classifiers, to go on from a related task with labels (Phang et al. 2018).
 """
 
 import io
@@ -30,6 +31,7 @@ WT103 = {
     "backward": Source("wt103/wt103-bwd.tgz", f"{MODELZOO}/wt103-bwd.tgz"),
 }
 ONE_WAY = {"wt103-fwd": "forward", "wt103-bwd": "backward"}
+CLASSIFIER = "#clas"
 EMBEDDING = "0.encoder.weight"
 TIED = ("0.encoder_dp.emb.weight", "1.decoder.weight")
 
@@ -39,7 +41,7 @@ class Pretrained:
     """One direction's language model, on disk."""
 
     files: tuple[Path, ...]
-    """Weights and vocabulary, or the one archive that holds both."""
+    """Weights and vocabulary, or the one archive that holds both; third, a classifier whose encoder is to be used."""
 
     @cached_property
     def digest(self) -> str:
@@ -49,7 +51,11 @@ class Pretrained:
     @cached_property
     def content(self) -> tuple[dict[str, torch.Tensor], list[str]]:
         """(weights in float32 by fastai's names, vocabulary). Raises `DataError`."""
-        weights, vocab = (_archive if len(self.files) == 1 else _folder)(*self.files)
+        weights, vocab = (_archive if len(self.files) == 1 else _folder)(*self.files[:2])
+        for classifier in self.files[2:]:
+            head = {k: w for k, w in weights.items() if k.startswith("1.") and k not in TIED}
+            encoder = {k: w for k, w in _weights(classifier).items() if k.startswith("0.module.")}
+            weights = head | {k.replace("module.", "", 1): w for k, w in encoder.items()}
         weights = {k: w.float() for k, w in clean_raw_keys(dict(weights)).items()}
         for tied in (EMBEDDING, *TIED):
             weights.setdefault(tied, next((weights[k] for k in (EMBEDDING, *TIED) if k in weights), None))
@@ -95,7 +101,7 @@ def resolve(what: str, directions: tuple[str, ...], data_dir: Path | None) -> di
     """The pretrained model of each direction; empty for none. Raises `DataError`.
 
     `what` is none, a shipped model's name, wt103 (wt103-fwd or -bwd for one direction), hf:OWNER/NAME, a folder, or
-    two folders FORWARD,BACKWARD.
+    two folders FORWARD,BACKWARD; a folder of a finished run may end in #clas.
     """
     if what == "none":
         return {}
@@ -107,13 +113,14 @@ def resolve(what: str, directions: tuple[str, ...], data_dir: Path | None) -> di
     if len(folders) > 1:
         if (len(folders), len(directions)) != (2, 2):
             raise DataError(f"--pretrained {what}: two folders are for a run of both directions, forward first")
-        return {d: _in_folder(what, folder, d) for d, folder in zip(("forward", "backward"), folders)}
+        named = zip(("forward", "backward"), what.split(","), folders)
+        return {d: _in_folder(name, folder, d) for d, name, folder in named}
     return {d: _in_folder(what, folders[0], d) for d in directions}
 
 
 def _local(name: str) -> Path:
     shipped = sorted(p.name for p in SHIPPED.glob("*"))
-    folder = SHIPPED / name if name in shipped else Path(name)
+    folder = SHIPPED / name if name in shipped else Path(name.removesuffix(CLASSIFIER))
     if folder.name == "result.json":
         folder = folder.parent
     if not folder.is_dir():
@@ -125,18 +132,22 @@ def _local(name: str) -> Path:
 
 def _in_folder(name: str, folder: Path, direction: str) -> Pretrained:
     """The model of one direction in a folder of any of the three kinds."""
+    classifier = []
     if (folder / direction).is_dir():
         folder = folder / direction
     elif (folder / "result.json").is_file() and folder.parent.name == "runs":
         stages = {s["name"]: s["path"] for s in json.loads((folder / "result.json").read_text("utf-8"))["stages"]}
-        if f"lm {direction}" not in stages:
-            raise DataError(f"--pretrained {name}: that run has no {direction} language model; it has {list(stages)}")
-        folder = folder.parents[1] / stages[f"lm {direction}"]
+        wanted = [f"lm {direction}", *([f"clas {direction}"] if name.endswith(CLASSIFIER) else [])]
+        if absent := [stage for stage in wanted if stage not in stages]:
+            raise DataError(f"--pretrained {name}: that run has no {absent[0]}; it has {', '.join(stages)}")
+        folder, *classifier = (folder.parents[1] / stages[stage] for stage in wanted)
+    if name.endswith(CLASSIFIER) and not classifier:
+        raise DataError(f"--pretrained {name}: {CLASSIFIER} is for a finished run, and {folder} is none")
     if (folder / "stage.json").is_file():
         reads = json.loads((folder / "stage.json").read_text("utf-8"))["inputs"].get("direction")
         if reads != direction:
             raise DataError(f"--pretrained {name}: {folder} is a {reads} language model, not a {direction} one")
-    files = (folder / "model.safetensors", folder / "vocab.json")
+    files = (folder / "model.safetensors", folder / "vocab.json", *(c / "model.safetensors" for c in classifier))
     for file in files:
         if not file.is_file():
             raise DataError(f"--pretrained {name}: there is no {file}, for the {direction} language model")
@@ -161,10 +172,14 @@ def _folder(weights: Path, words: Path) -> tuple[dict, list[str]]:
         raise DataError(f"{words} is not JSON ({e}); it should be a list of words") from e
     if not isinstance(vocab, list) or not all(isinstance(w, str) for w in vocab):
         raise DataError(f"{words} is not a list of words")
+    return _weights(weights), vocab
+
+
+def _weights(path: Path) -> dict[str, torch.Tensor]:
     try:
-        return load_file(weights), vocab
+        return load_file(path)
     except (SafetensorError, OSError) as e:
-        raise DataError(f"{weights} is not a safetensors file ({e})") from e
+        raise DataError(f"{path} is not a safetensors file ({e})") from e
 
 
 def _archive(path: Path) -> tuple[dict, list[str]]:

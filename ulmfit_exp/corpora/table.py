@@ -42,11 +42,12 @@ def load(
 ) -> tuple[Corpus, list[str]]:
     """The corpus of a table or folder, and notes for its owner: how it was read, what is odd in it, what was left out.
 
-    Columns that are not named are guessed. Without `split_col`, `test_pct` and `valid_pct` of the rows are held out,
+    Columns that are not named are guessed. Without a split column, `test_pct` and `valid_pct` of the rows are held out,
     stratified by class; equal texts stay on one side. `unlabelled` is a table of texts for the language model alone.
     Raises `DataError`.
     """
     table, notes = read(path)
+    split_col = split_col or _guessed_split(table, (*text_cols, label_col), notes)
     text_cols, label_col = _columns(table, text_cols, label_col, split_col, path, notes)
     df = pd.DataFrame({"text": _joined(table, text_cols), "label": table[label_col].str.strip()})
     df["split"] = _named_splits(table[split_col], path) if split_col else "train"
@@ -187,6 +188,16 @@ def _columns(table, text_cols, label_col, split_col, path, notes) -> tuple[list[
         text_cols = (_longest(table.drop(columns=[label_col, *filter(None, [split_col])])),)
         notes.append(f"text: column {text_cols[0]!r}, which has the longest values (--text-col names others)")
     return list(text_cols), label_col
+
+
+def _guessed_split(table: pd.DataFrame, taken: tuple[str | None, ...], notes: list[str]) -> str | None:
+    """A column named split all of whose values name one: that is how whoever made the table wants it to be used."""
+    for column in table.columns.difference(taken):
+        named = {SPLIT_NAMES.get(name) for name in table[column].str.strip().str.lower().unique()}
+        if column.lower() == "split" and None not in named and "train" in named:
+            notes.append(f"split: column {column!r}, by its name and values (--split-col names another)")
+            return column
+    return None
 
 
 def _guessed_label(table: pd.DataFrame, path: Path) -> tuple[str, str]:
