@@ -41,6 +41,10 @@ def test_long_texts_are_cut_between_words_and_endless_words_within(monkeypatch):
         assert words(part * 10_000)[0] == "xxbos"
 
 
+def test_a_texts_own_word_for_padding_does_not_end_it():
+    assert words("one xxpad two XXPAD") == ["xxbos", "one", "xxunk", "two", "xxup", "xxunk"]
+
+
 @pytest.mark.parametrize("vocab", [200, 300, 66_000])
 def test_ids_have_the_smallest_type(vocab, tmp_path):
     texts = [" ".join(f"w{i}" for i in range(start, start + 1000)) for start in range(0, vocab + 2_000, 1000)]

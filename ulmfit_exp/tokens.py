@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from fastai.text.all import (
+    PAD,
+    UNK,
     LMDataLoader,
     SortedDL,
     SpacyTokenizer,
@@ -76,10 +78,13 @@ class Tokens:
 
 @cache
 def _tokenizer():
-    """fastai's rules and spaCy's tokenizer as fastai makes it, without fastai's list of each token's attributes."""
+    """fastai's rules and spaCy's tokenizer as fastai makes it, without fastai's list of each token's attributes.
+
+    A text's own word xxpad is unknown: as padding it would end the text.
+    """
     spacy = SpacyTokenizer().pipe.__self__.tokenizer
     before, after = compose(*defaults.text_proc_rules), compose(*defaults.text_postproc_rules)
-    return lambda text: [after(token.text) for token in spacy(before(text))]
+    return lambda text: [UNK if token.text == PAD else after(token.text) for token in spacy(before(text))]
 
 
 def words(text: str) -> list[str]:
