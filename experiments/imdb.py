@@ -1,12 +1,20 @@
 """IMDb sentiment (Maas et al. 2011): 25,000 training, 25,000 test, 50,000 unlabelled reviews. The paper's.
 
-Lab record: not run yet. At the 4,500 tokens a second of one thread of an AMD EPYC, an epoch of the small language model
-over the 72,500 training and unlabelled reviews, some 20 million tokens, takes over an hour, and the recipe has six;
---sample 0.1 reads a tenth of each split. The paper's test error is 4.6 %.
+Lab record, 2026-11-24, commits d6bd8cf (training) and 0e9f333407f0 (evaluation), one thread each of two cores of an AMD
+EPYC with AVX-512 bf16 for the two directions at once, one seed, all reviews:
 
-    python -m experiments.imdb
+    OMP_NUM_THREADS=1 python -m experiments.imdb
 
-Differs from the paper: the small pretrained language model; 10% of train held out for validation.
+    test error 8.41 %, 8.07 to 8.76 (95 % interval, 25,000 reviews); forward alone 8.76, backward alone 9.78
+    TF-IDF + logistic regression 9.70; the paper 4.6, forward alone 5.30
+    a direction takes 44 minutes for the language model, one pass over 21.8 million tokens, 8,300 a second: perplexity
+    on the held-out reviews 49.7, unknown words 3.8 %; and 18 for the classifier, whose valid error still falls with each
+    epoch: 15.2, 12.8, 10.7, 9.6 (forward)
+
+The recipe is what time allowed; nothing in it was varied.
+
+Differs from the paper: the small pretrained language model, 12,000 words, one pass over the reviews instead of 15, three
+steps of unfreezing, 4 epochs of the classifier instead of 50; 10% of train held out for validation.
 """
 
 from dataclasses import dataclass, replace

@@ -35,16 +35,21 @@ The language model has seen the 288 training reviews alone, 0.25 million tokens.
 plain baseline is better on both targets.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from ulmfit_exp.experiment import Experiment, main
+from ulmfit_exp.recipe import RECIPES, Phase, Recipe, Training, gradual
+
+# For an encoder that knows of sentiment already: most of it is for the head to learn, and the rest moves slowly.
+FEW = Training((Phase(freeze_to=-1, epochs=10), *gradual(5, lr=2e-3)[1:-1], Phase(epochs=2, lr=1e-3)), bs=16)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sfu(Experiment):
     name: ClassVar[str] = "sfu"
+    recipes: ClassVar[dict[str, Recipe]] = RECIPES | {"few": replace(RECIPES["few"], clas=FEW)}
 
     target: Literal["sentiment", "category"] = "sentiment"
     """What to predict: is the product recommended, or which of the 8 categories is it from."""
