@@ -424,7 +424,12 @@ def _ece(probs: np.ndarray, truth: np.ndarray, bins: int = 10) -> float:
 
 def baseline(run: Run) -> Stage:
     """TF-IDF + logistic regression on the same splits."""
-    return run.stage("baseline", lambda _: tfidf(run.corpus))
+
+    def work(_: Path) -> dict:
+        print(f"\n{run.corpus.name}: TF-IDF + logistic regression", flush=True)
+        return tfidf(run.corpus)
+
+    return run.stage("baseline", work)
 
 
 WORK = {
