@@ -160,7 +160,7 @@ def served(home):
     yield start
     for process in started:
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         process.stdout.close()
 
 
@@ -183,7 +183,7 @@ def test_in_a_browser_runs_are_listed_and_compared(served, browser):
     _, _, address = served()
     page = browser(f"{address}/?smoothing=0")
     page.set_viewport_size({"width": 1400, "height": 1000})
-    expect(page.get_by_text("Runs (5)")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("Runs (5)")).to_be_visible(timeout=60_000)
     for drop in (1, 2):
         expect(
             page.get_by_text(f"clas forward sfu-sentiment-fold0 seed0 | tiny miniature dropout {drop}").first
@@ -192,7 +192,7 @@ def test_in_a_browser_runs_are_listed_and_compared(served, browser):
     plot = page.locator('[data-metric="clas/valid_loss"]')
     plot.scroll_into_view_if_needed()
     lines = plot.locator("svg path[stroke], canvas")
-    expect(lines.first).to_be_visible(timeout=20_000)
+    expect(lines.first).to_be_visible(timeout=60_000)
 
     page.get_by_placeholder("Type to filter...").fill("clas")
     expect(page.get_by_text("Runs (2)")).to_be_visible()
@@ -202,4 +202,4 @@ def test_in_a_browser_runs_are_listed_and_compared(served, browser):
     expect(page.get_by_text("recipe.lm.wd", exact=True)).to_have_count(0)
 
     page.goto(f"{address}/media?project=my-runs")
-    expect(page.get_by_text("test/predictions").first).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("test/predictions").first).to_be_visible(timeout=60_000)
