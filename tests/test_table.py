@@ -136,6 +136,13 @@ def test_several_text_columns_and_a_table_without_labels(tmp_path):
         (delimited(), {"test_pct": 1.5}, "1.5 is no share"),
         (delimited([(t, "one", i) for t, _, i in ROWS]), {"label_col": "stars"}, "fewer than two classes"),
         (delimited([(t, t, t) for t, _, _ in ROWS], head=("a", "b", "c")), {}, "--label-col"),
+        (
+            delimited(
+                [(t, s, "test" if i > 2 else "train") for i, (t, s, _) in enumerate(ROWS)], head=(*HEAD[:2], "split")
+            ),
+            {},
+            "3 different texts of 2 classes, too few to hold out 10%",
+        ),
     ],
 )
 def test_bad_tables_get_one_clear_error(content, options, says, tmp_path):

@@ -251,7 +251,13 @@ def _hold_out(df: pd.DataFrame, split: str, share: float) -> None:
     if not 0 < share < 1:
         raise DataError(f"{share} is no share of the rows to hold out: more than 0, less than 1")
     once = df[df["split"] == "train"].drop_duplicates("text")
-    size = min(max(once["label"].nunique(), round(share * len(once))), len(once) - once["label"].nunique())
+    classes = once["label"].nunique()
+    if len(once) < 2 * max(1, classes):
+        raise DataError(
+            f"the train split has {len(once)} different texts of {classes} classes, too few to hold out {share:.0%} of "
+            f"them as the {split} split; your own column of splits can name {split} rows"
+        )
+    size = min(max(classes, round(share * len(once))), len(once) - classes)
     chosen = once.loc[stratified(once, size), "text"]
     df.loc[df["text"].isin(chosen) & (df["split"] == "train"), "split"] = split
 
