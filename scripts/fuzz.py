@@ -12,6 +12,7 @@ seconds of processor time, or --memory more megabytes than before. Exits with 1 
 
 import bz2
 import faulthandler
+import gc
 import gzip
 import io
 import json
@@ -382,6 +383,9 @@ def fuzz(name: str, minutes: float, seed: int, hang: float) -> int:
                 print(f"{name} --seed {seed} --only {n}: {type(error).__name__} in {where.name}: {str(error)[:200]!r}",
                       flush=True)  # fmt: skip
         n += 1
+        del error
+        if n % 100 == 0:
+            gc.collect()  # a traceback's frames hold inputs of many megabytes, which gc does not count
         if time.monotonic() > told + 60:
             told = time.monotonic()
             print(f"  {name}: {n:,} inputs", file=sys.stderr, flush=True)
