@@ -19,16 +19,20 @@ one seed, on the dev set of SQuAD 2.0 alone (35 articles, 11,873 questions):
     decides is whether the question fits the paragraph, and neither method compares the two
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from ulmfit_exp.experiment import Experiment, main
+from ulmfit_exp.recipe import LM_OF_NAMES, RECIPES, Phase, Recipe, Training, gradual
+
+CLAS = Training((*gradual(5, lr=0.01, decay=1.3)[:-1], Phase(epochs=8, lr=4e-3, decay=1.3)), bs=32, drop_mult=2.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Squad(Experiment):
     name: ClassVar[str] = "squad"
+    recipes: ClassVar[dict[str, Recipe]] = RECIPES | {"small": replace(RECIPES["small"], lm=LM_OF_NAMES, clas=CLAS)}
 
     task: Literal["topic", "answerable"] = "topic"
     """topic: which article is a question about. answerable: can the paragraph answer the question."""

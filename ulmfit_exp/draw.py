@@ -73,8 +73,10 @@ def pooling(tokens: list[str], states: torch.Tensor, pooled: torch.Tensor, units
 def curves(*records: dict) -> Figure:
     """Losses of the language model and of the classifier by epoch, and its valid error; a colour a record.
 
-    Solid lines read forward, dashed ones backward; faint is the loss on the training texts.
+    Solid lines read forward, dashed ones backward; faint is the loss on the training texts. A record of which nothing
+    was trained has no colour.
     """
+    records = [r for r in records if any(r["history"].values())]
     figure = Figure(figsize=(9.5, 2.8 + 0.18 * len(records)), dpi=DPI, layout="constrained")
     lm, clas, error = panels = figure.subplots(1, 3)
     for record, colour in zip(records, cycle(COLOURS)):

@@ -175,6 +175,10 @@ RECIPES["few"] = replace(
 # No fine-tuning of a classifier: the language model as a feature extractor.
 RECIPES["features"] = replace(RECIPES["small"], head="features")
 
+# Texts full of names, which a small pretrained model hardly knows: lower layers learn almost as fast as higher ones. On
+# DBpedia, forward, seed 0 and 3 epochs, that made the valid loss 3.02 instead of 3.16; 8 epochs make it 2.92.
+LM_OF_NAMES = Training((Phase(epochs=8, lr=8e-3, decay=1.3),), bs=32)
+
 # The general-domain language model (paper, section 3.1).
 PRETRAINING = {
     "paper": LMRecipe(lm=Training((Phase(epochs=10, lr=4e-3, decay=1.0, schedule="one_cycle"),))),
