@@ -1,6 +1,7 @@
 """The encoder as a feature extractor keeps scikit-learn's promises; as a recipe it leaves a record like any other."""
 
 import json
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -10,12 +11,11 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from ulmfit_exp import features, predict
 from ulmfit_exp.corpora.corpus import DataError
 from ulmfit_exp.experiment import run
-from ulmfit_exp.features import Encoder
+from ulmfit_exp.features import Encoder, unit_parts
 
 TEXTS = ["A fine book.", "The kettle broke. " * 40, "No.", "naïve 🙂", "I would buy it again, and again."]
 
@@ -38,8 +38,10 @@ def test_it_is_a_transformer_of_scikit_learn():
     assert np.array_equal(encoder.fit_transform(TEXTS), encoder.fit(TEXTS).transform(TEXTS))
     names = encoder.get_feature_names_out()
     assert len(names) == 576 and names[0] == "last_0" and names[-1] == "mean_191"
-    pipeline = make_pipeline(encoder, StandardScaler(), LogisticRegression())
+    pipeline = make_pipeline(encoder, unit_parts(), LogisticRegression())
     assert len(cross_val_score(pipeline, TEXTS * 4, [0, 1, 0, 1, 0] * 4, cv=2)) == 2
+    parts = pickle.loads(pickle.dumps(pipeline[:2].fit(TEXTS))).transform(TEXTS).reshape(5, 3, 192)
+    assert np.allclose(np.linalg.norm(parts, axis=2), 1, atol=1e-5)
     with pytest.raises(DataError, match="no such folder"):
         Encoder.load("nowhere")
 

@@ -1,7 +1,7 @@
 """The language model's encoder as a feature extractor, by scikit-learn's conventions.
 
 Encoder.load("runs/runs/NAME").transform(texts)                         # of the run's fine-tuned language model
-make_pipeline(Encoder("wikipedia-small"), StandardScaler(), LogisticRegression())
+make_pipeline(Encoder("wikipedia-small"), unit_parts(), LogisticRegression())
 """
 
 from collections.abc import Callable, Iterable
@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from fastai.text.all import AWD_LSTM, get_language_model
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler, normalize
 
 from .learners import BatchFreeEncoder, concat_pool
 from .pretrained import resolve
@@ -58,6 +60,19 @@ class Encoder(TransformerMixin, BaseEstimator):
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
         """last_0, ..., max_0, ..., mean_0, ..."""
         return np.array([f"{part}_{i}" for part in ("last", "max", "mean") for i in range(self.width_)], dtype=object)
+
+
+def unit_parts() -> Pipeline:
+    """Centres the features, then makes a text's last state, maximum and mean each of length 1.
+
+    With 100 labels of DBpedia, 3 seeds and both directions, the valid error of logistic regression was 10.4 % so, and
+    11.8 where each feature was standardised. With all of TREC-6 it was 17.2 and 16.7, forward; on SFU equal.
+    """
+    return make_pipeline(StandardScaler(with_std=False), FunctionTransformer(_each_of_length_1))
+
+
+def _each_of_length_1(features: np.ndarray) -> np.ndarray:
+    return normalize(features.reshape(3 * len(features), -1)).reshape(features.shape)
 
 
 @torch.no_grad()

@@ -17,14 +17,13 @@ from scipy.special import softmax
 from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, precision_recall_fscore_support
-from sklearn.preprocessing import StandardScaler
 from tqdm.auto import tqdm
 
 from . import learners, machine, store
 from .baselines import CHOICES, tfidf
 from .corpora.corpus import Corpus, DataError
 from .corpora.documents import Documents, open_documents
-from .features import Encoder
+from .features import Encoder, unit_parts
 from .insight import word_weights
 from .pretrained import Pretrained
 from .recipe import LMRecipe, Training
@@ -37,7 +36,7 @@ FIGURES = 4
 """What an evaluation holds; raise it when that changes."""
 MISTAKES, MISTAKE = 20, 1000
 """The most confident mistakes that an evaluation keeps, and the characters of each."""
-FEATURE_STRENGTHS = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
+FEATURE_STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 COUNTED = (
     "a token is a word or a mark (xxbos, xxmaj, ...) of fastai's rules and spaCy; a word out of the vocabulary is the "
     "token xxunk, predicted like the others. Not comparable with figures by another count"
@@ -245,7 +244,7 @@ def classify_features(run: Run, direction: str) -> Stage:
         print(f"\n{run.corpus.name}: features {direction}", flush=True)
         encoder = Encoder.load(run.path(f"lm {direction}"), direction=direction, max_len=run.recipe.max_len)
         train, valid = run.corpus.split("train"), run.corpus.split("valid")
-        scaler = StandardScaler()
+        scaler = unit_parts()
         x = scaler.fit_transform(encoder.transform(train["text"]))
         x_valid = scaler.transform(encoder.transform(valid["text"]))
         models = [LogisticRegression(C=c, max_iter=2000).fit(x, train["label"]) for c in FEATURE_STRENGTHS]
