@@ -63,16 +63,17 @@ class Encoder(TransformerMixin, BaseEstimator):
 
 
 def unit_parts() -> Pipeline:
-    """Centres the features, then makes a text's last state, maximum and mean each of length 1.
+    """Centres the features, then makes a text's last state, maximum and mean each of root mean square 1.
 
     With 100 labels of DBpedia, 3 seeds and both directions, the valid error of logistic regression was 10.4 % so, and
     11.8 where each feature was standardised. With all of TREC-6 it was 17.2 and 16.7, forward; on SFU equal.
     """
-    return make_pipeline(StandardScaler(with_std=False), FunctionTransformer(_each_of_length_1))
+    return make_pipeline(StandardScaler(with_std=False), FunctionTransformer(_of_size_1))
 
 
-def _each_of_length_1(features: np.ndarray) -> np.ndarray:
-    return normalize(features.reshape(3 * len(features), -1)).reshape(features.shape)
+def _of_size_1(features: np.ndarray) -> np.ndarray:
+    parts = features.reshape(3 * len(features), -1)
+    return (parts.shape[1] ** 0.5 * normalize(parts)).reshape(features.shape)
 
 
 @torch.no_grad()

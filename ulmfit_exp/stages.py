@@ -17,6 +17,8 @@ from scipy.special import softmax
 from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, precision_recall_fscore_support
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from tqdm.auto import tqdm
 
 from . import learners, machine, store
@@ -36,7 +38,8 @@ FIGURES = 4
 """What an evaluation holds; raise it when that changes."""
 MISTAKES, MISTAKE = 20, 1000
 """The most confident mistakes that an evaluation keeps, and the characters of each."""
-FEATURE_STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+FEATURE_SCALINGS = {"features": StandardScaler, "parts": unit_parts}
+FEATURE_STRENGTHS = (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)
 COUNTED = (
     "a token is a word or a mark (xxbos, xxmaj, ...) of fastai's rules and spaCy; a word out of the vocabulary is the "
     "token xxunk, predicted like the others. Not comparable with figures by another count"
@@ -107,7 +110,8 @@ class Run:
 
     def _into_classifier(self, lm: str) -> dict:
         if self.recipe.head == "features":
-            return {"corpus": self.corpus.digest, "lm": lm, "max_len": self.recipe.max_len, "C": FEATURE_STRENGTHS}
+            choices = {"scaling": [*FEATURE_SCALINGS], "C": FEATURE_STRENGTHS}
+            return {"corpus": self.corpus.digest, "lm": lm, "max_len": self.recipe.max_len, **choices}
         return {
             "corpus": self.corpus.digest,
             "lm": lm,
@@ -238,21 +242,23 @@ def train_classifier(run: Run, direction: str) -> Stage:
 
 
 def classify_features(run: Run, direction: str) -> Stage:
-    """Logistic regression on the language model's features, its C chosen by the valid loss; valid and test rows."""
+    """Logistic regression on the language model's features; the valid loss chooses their scaling, and C."""
 
     def work(folder: Path) -> dict:
         print(f"\n{run.corpus.name}: features {direction}", flush=True)
         encoder = Encoder.load(run.path(f"lm {direction}"), direction=direction, max_len=run.recipe.max_len)
         train, valid = run.corpus.split("train"), run.corpus.split("valid")
-        scaler = unit_parts()
-        x = scaler.fit_transform(encoder.transform(train["text"]))
-        x_valid = scaler.transform(encoder.transform(valid["text"]))
-        models = [LogisticRegression(C=c, max_iter=2000).fit(x, train["label"]) for c in FEATURE_STRENGTHS]
-        losses = [log_loss(valid["label"], m.predict_proba(x_valid), labels=run.corpus.classes) for m in models]
-        best = models[int(np.argmin(losses))]
+        x, x_valid = encoder.transform(train["text"]), encoder.transform(valid["text"])
+        models = {
+            (scaling, c): make_pipeline(scaler(), LogisticRegression(C=c, max_iter=2000)).fit(x, train["label"])
+            for scaling, scaler in FEATURE_SCALINGS.items()
+            for c in FEATURE_STRENGTHS
+        }
+        classes = run.corpus.classes
+        best = min(models, key=lambda k: log_loss(valid["label"], models[k].predict_proba(x_valid), labels=classes))
         rows = run.corpus.split("valid", "test")
-        np.save(folder / "probs.npy", best.predict_proba(scaler.transform(encoder.transform(rows["text"]))))
-        return {"C": best.C}
+        np.save(folder / "probs.npy", models[best].predict_proba(encoder.transform(rows["text"])))
+        return dict(zip(("scaling", "C"), best))
 
     return run.stage(f"features {direction}", work)
 
