@@ -18,7 +18,8 @@ from conftest import QUICK
 from ulmfit_exp import features, predict
 from ulmfit_exp.corpora.corpus import DataError
 from ulmfit_exp.experiment import prepare, run
-from ulmfit_exp.stages import harmless, tempered
+from ulmfit_exp.scores import tempered
+from ulmfit_exp.stages import harmless
 
 ROOT = Path(__file__).parents[1]
 

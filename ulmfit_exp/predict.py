@@ -32,7 +32,8 @@ from .corpora.documents import JSON_LINES, TABLES, csv_texts, json_texts, parque
 from .corpora.files import readable
 from .features import in_batches
 from .recipe import DIRECTIONS, Model, Recipe, recipe_from
-from .stages import harmless, tempered
+from .scores import tempered
+from .stages import harmless
 from .tokens import words
 
 if TYPE_CHECKING:

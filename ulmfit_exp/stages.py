@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -12,16 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from fastai.text.all import Callback, set_seed
-from scipy.optimize import minimize_scalar
-from scipy.special import softmax
 from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss, precision_recall_fscore_support
+from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm.auto import tqdm
 
-from . import learners, machine, store
+from . import learners, machine, scores, store
 from .baselines import CHOICES, tfidf
 from .corpora.corpus import Corpus, DataError
 from .corpora.documents import Documents, open_documents
@@ -296,9 +293,9 @@ def evaluate(run: Run) -> Stage:
         probs = {d: _predict(run, d, learns) for d in run.directions}
         probs["mean"] = sum(probs.values()) / len(probs)
         where = {s: (rows["split"] == s).to_numpy() for s in ("valid", "test")}
-        figures = {d: {s: _figures(p[at], truth[at]) for s, at in where.items()} for d, p in probs.items()}
-        temperature = fitted_temperature(probs["mean"][where["valid"]], truth[where["valid"]])
-        cooled = tempered(probs["mean"], temperature)
+        figures = {d: {s: scores.figures(p[at], truth[at]) for s, at in where.items()} for d, p in probs.items()}
+        temperature = scores.fitted_temperature(probs["mean"][where["valid"]], truth[where["valid"]])
+        cooled = scores.tempered(probs["mean"], temperature)
         table = pd.DataFrame(probs["mean"], index=rows.index, columns=[f"p {c}" for c in run.corpus.classes])
         predicted = probs["mean"].argmax(axis=1)
         table.insert(0, "split", rows["split"])
@@ -308,7 +305,7 @@ def evaluate(run: Run) -> Stage:
         store.write_json(folder / "mistakes.json", _mistakes(run, rows, cooled, learns))
         track = run.tracker("eval")
         test = where["test"]
-        per_class = _per_class(predicted[test], truth[test], run.corpus.classes)
+        per_class = scores.per_class(predicted[test], truth[test], run.corpus.classes)
         track.log_test(
             rows["text"][test].tolist(),
             truth[test].tolist(),
@@ -320,12 +317,12 @@ def evaluate(run: Run) -> Stage:
         return {
             "figures": figures,
             "temperature": temperature,
-            "calibrated": {s: _figures(cooled[at], truth[at]) for s, at in where.items()},
+            "calibrated": {s: scores.figures(cooled[at], truth[at]) for s, at in where.items()},
             "interval": binomtest(int((predicted != truth)[test].sum()), int(test.sum())).proportion_ci(
                 method="wilson"
             ),
             "per_class": per_class,
-            "confusion": _confusion(predicted[test], truth[test], run.corpus.classes),
+            "confusion": scores.confusion(predicted[test], truth[test], run.corpus.classes),
             "wandb": track.path,
         }
 
@@ -338,33 +335,6 @@ def harmless(cell: str) -> str:
         return str(float(cell)) and cell
     except ValueError:
         return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")) else cell
-
-
-def fitted_temperature(probs: np.ndarray, truth: np.ndarray) -> float:
-    """The temperature at which probabilities `n x classes` have the lowest loss (Guo et al. 2017)."""
-
-    def loss(log_t: float) -> float:
-        return log_loss(truth, tempered(probs, np.exp(log_t)), labels=range(probs.shape[1]))
-
-    return round(float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x)), 4)
-
-
-def tempered(probs: np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities `n x classes` at another temperature: above 1 less sure, below 1 more."""
-    return softmax(np.log(np.maximum(probs, 1e-30)) / temperature, axis=1)
-
-
-def _per_class(predicted: np.ndarray, truth: np.ndarray, classes: list[str]) -> dict[str, dict]:
-    scores = precision_recall_fscore_support(truth, predicted, labels=range(len(classes)), zero_division=0)
-    return {
-        c: {"precision": round(p, 4), "recall": round(r, 4), "n": int(n)} for c, p, r, _, n in zip(classes, *scores)
-    }
-
-
-def _confusion(predicted: np.ndarray, truth: np.ndarray, classes: list[str]) -> dict[str, dict[str, int]]:
-    """Class -> what its test texts were taken for -> how many; without the zeros."""
-    pairs = sorted(Counter(zip(truth.tolist(), predicted.tolist())).items())
-    return {c: {classes[p]: n for (t, p), n in pairs if t == i} for i, c in enumerate(classes)}
 
 
 def _classifier(run: Run, direction: str, folder: Path) -> learners.TextLearner:
@@ -404,27 +374,6 @@ def _mistakes(run: Run, rows: pd.DataFrame, probs: np.ndarray, learns: dict[str,
         }
         for i in tqdm(places, desc="mistakes", unit=" texts", leave=False, disable=None)
     ]
-
-
-def _figures(probs: np.ndarray, truth: np.ndarray) -> dict:
-    right = int((probs.argmax(axis=1) == truth).sum())
-    loss = log_loss(truth, probs / probs.sum(axis=1, keepdims=True), labels=range(probs.shape[1]))
-    error = 1 - right / len(truth)
-    return {
-        "error": error,
-        "accuracy": right / len(truth),
-        "loss": float(loss),
-        "ece": _ece(probs, truth),
-        "n": len(truth),
-    }
-
-
-def _ece(probs: np.ndarray, truth: np.ndarray, bins: int = 10) -> float:
-    """Expected calibration error: how far confidence is from accuracy, over ten bins of confidence."""
-    sure, right = probs.max(axis=1), probs.argmax(axis=1) == truth
-    place = np.minimum((sure * bins).astype(int), bins - 1)
-    gaps = [abs((sure - right)[place == b].sum()) for b in range(bins)]
-    return float(sum(gaps) / len(truth))
 
 
 def baseline(run: Run) -> Stage:

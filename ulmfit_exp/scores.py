@@ -1,0 +1,61 @@
+"""Figures of predictions: error, loss, calibration; by class.
+
+Probabilities are `n x classes`, the truth `n` class numbers.
+"""
+
+from collections import Counter
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import softmax
+from sklearn.metrics import log_loss, precision_recall_fscore_support
+
+
+def figures(probs: np.ndarray, truth: np.ndarray) -> dict:
+    """Error, accuracy, mean loss, and expected calibration error."""
+    right = int((probs.argmax(axis=1) == truth).sum())
+    loss = log_loss(truth, probs / probs.sum(axis=1, keepdims=True), labels=range(probs.shape[1]))
+    error = 1 - right / len(truth)
+    return {
+        "error": error,
+        "accuracy": right / len(truth),
+        "loss": float(loss),
+        "ece": _ece(probs, truth),
+        "n": len(truth),
+    }
+
+
+def _ece(probs: np.ndarray, truth: np.ndarray, bins: int = 10) -> float:
+    """Expected calibration error: how far confidence is from accuracy, over ten bins of confidence."""
+    sure, right = probs.max(axis=1), probs.argmax(axis=1) == truth
+    place = np.minimum((sure * bins).astype(int), bins - 1)
+    gaps = [abs((sure - right)[place == b].sum()) for b in range(bins)]
+    return float(sum(gaps) / len(truth))
+
+
+def fitted_temperature(probs: np.ndarray, truth: np.ndarray) -> float:
+    """The temperature at which probabilities have the lowest loss (Guo et al. 2017)."""
+
+    def loss(log_t: float) -> float:
+        return log_loss(truth, tempered(probs, np.exp(log_t)), labels=range(probs.shape[1]))
+
+    return round(float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x)), 4)
+
+
+def tempered(probs: np.ndarray, temperature: float) -> np.ndarray:
+    """Probabilities at another temperature: above 1 less sure, below 1 more."""
+    return softmax(np.log(np.maximum(probs, 1e-30)) / temperature, axis=1)
+
+
+def per_class(predicted: np.ndarray, truth: np.ndarray, classes: list[str]) -> dict[str, dict]:
+    """Class -> precision, recall and number of texts."""
+    scores = precision_recall_fscore_support(truth, predicted, labels=range(len(classes)), zero_division=0)
+    return {
+        c: {"precision": round(p, 4), "recall": round(r, 4), "n": int(n)} for c, p, r, _, n in zip(classes, *scores)
+    }
+
+
+def confusion(predicted: np.ndarray, truth: np.ndarray, classes: list[str]) -> dict[str, dict[str, int]]:
+    """Class -> what its test texts were taken for -> how many; without the zeros."""
+    pairs = sorted(Counter(zip(truth.tolist(), predicted.tolist())).items())
+    return {c: {classes[p]: n for (t, p), n in pairs if t == i} for i, c in enumerate(classes)}
