@@ -205,8 +205,9 @@ def test_a_record_is_reproduced_from_itself_alone(sfu, tmp_path):
 
 def test_figure_3_gives_few_labels_more_epochs_and_averages_the_baseline_over_folds():
     sfu = replace(base.DATA["sfu"], recipe=base.DATA["sfu"].recipes["small"])
-    epochs = [s.recipe.clas.phases[-1].epochs for s in figure3.sized(sfu, "sfu")]
-    assert epochs == [80, 40, 8]
+    assert [s.recipe.clas.phases[-1].epochs for s in figure3.sized(sfu, "sfu")] == [80, 40, 8]
+    imdb = replace(base.DATA["imdb"], recipe=base.DATA["imdb"].recipes["small"])
+    assert [s.recipe.clas.bs for s in figure3.sized(imdb, "imdb")] == [16, 16, 16, 16, 64]
     results = []
     for fold, wrong in enumerate((0.1, 0.5)):
         record = {"test": {"error": 0.2}, "baseline": {"method": "TF-IDF", "error": wrong}}
