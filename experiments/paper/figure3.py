@@ -49,11 +49,12 @@ def sized(settings: Experiment, data: str) -> list[Experiment]:
 
 
 def longer(settings: Experiment, size: int) -> Experiment:
-    """More and smaller steps of the classifier for few labels."""
+    """More and smaller steps of the classifier for few labels, and as much more patience."""
     clas = settings.recipe.clas
     bs = min(BS, clas.bs)
     times = min(10, ceil(STEPS * bs / size / sum(p.epochs for p in clas.phases)))
-    return with_clas(settings, bs=bs, phases=tuple(replace(p, epochs=times * p.epochs) for p in clas.phases))
+    phases = tuple(replace(p, epochs=times * p.epochs) for p in clas.phases)
+    return with_clas(settings, bs=bs, phases=phases, patience=clas.patience and times * clas.patience)
 
 
 def render(results):
