@@ -206,7 +206,8 @@ def test_a_record_is_reproduced_from_itself_alone(sfu, tmp_path):
 def test_figure_3_gives_few_labels_more_epochs_and_averages_the_baseline_over_folds():
     sfu = replace(base.DATA["sfu"], recipe=base.DATA["sfu"].recipes["small"])
     assert [s.recipe.clas.phases[-1].epochs for s in figure3.sized(sfu, "sfu")] == [80, 40, 8]
-    assert [s.recipe.clas.patience for s in figure3.sized(figure3.variants(sfu)["from scratch"], "sfu")] == [50, 25, 5]
+    scratch = [s.recipe.clas for s in figure3.sized(figure3.variants(sfu)["from scratch"], "sfu")]
+    assert [(c.phases[0].epochs, c.patience) for c in scratch] == [(600, 50), (300, 25), (60, 5)]
     imdb = replace(base.DATA["imdb"], recipe=base.DATA["imdb"].recipes["small"])
     assert [s.recipe.clas.bs for s in figure3.sized(imdb, "imdb")] == [16, 16, 16, 16, 64]
     results = []

@@ -1,7 +1,8 @@
 """Error against the number of labelled texts (paper, figure 3): from scratch, supervised, semi-supervised.
 
 Supervised: the language model is fine-tuned on the labelled texts alone. Semi-supervised: on all of the task's texts.
-From scratch: no pretraining and no language model, only the labelled texts; it stops early, as in the paper.
+From scratch: no pretraining and no language model, only the labelled texts; it may train five times as long, and stops
+early, as in the paper.
 
 Where there are few labels every method trains for more epochs, up to ten times as many, and in batches of 16 at most,
 since an epoch of 20 texts is a step or two. The labelled texts are the same for all seeds: the spread is that of
@@ -26,7 +27,9 @@ SIZES = {
 }
 """Numbers of labels besides all of them."""
 STEPS, BS = 375, 16
-"""Fewest steps of the classifier, and most texts a batch, where not all labels are there."""
+"""Where the recipe has fewer steps of the classifier, it trains longer; and most texts a batch there."""
+SCRATCH = 5
+"""Times as many epochs from random weights as from pretrained ones, if early stopping lets them."""
 
 
 def variants(base: Experiment) -> dict[str, Experiment]:
@@ -44,16 +47,18 @@ def sized(settings: Experiment, data: str) -> list[Experiment]:
     """A method with each number of labels."""
     if settings.miniature:
         return [replace(settings, train_size=size) for size in (40, None)]
-    few = [replace(longer(settings, size), train_size=size) for size in SIZES[data]]
-    return [*few, settings]
+    return [replace(longer(settings, size), train_size=size) for size in (*SIZES[data], None)]
 
 
-def longer(settings: Experiment, size: int) -> Experiment:
-    """More and smaller steps of the classifier for few labels, and as much more patience."""
+def longer(settings: Experiment, size: int | None) -> Experiment:
+    """More and smaller steps of the classifier for few labels, and more epochs for what stops early."""
     clas = settings.recipe.clas
-    bs = min(BS, clas.bs)
-    times = min(10, ceil(STEPS * bs / size / sum(p.epochs for p in clas.phases)))
-    phases = tuple(replace(p, epochs=times * p.epochs) for p in clas.phases)
+    epochs, times, bs = sum(p.epochs for p in clas.phases), 1, clas.bs
+    if size and epochs * size / bs < STEPS:
+        bs = min(BS, bs)
+        times = min(10, ceil(STEPS * bs / size / epochs))
+    scratch = SCRATCH if clas.patience else 1
+    phases = tuple(replace(p, epochs=scratch * times * p.epochs) for p in clas.phases)
     return with_clas(settings, bs=bs, phases=phases, patience=clas.patience and times * clas.patience)
 
 
