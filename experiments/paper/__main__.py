@@ -9,6 +9,7 @@ table all the same.
 
 import json
 import sys
+from collections import Counter
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -56,10 +57,15 @@ def committed(folder: Path) -> list[dict]:
 
 
 def recorded(name: str, records: list[dict], data: tuple[str, ...] = (), recipe: str = "small") -> list[tuple]:
-    """The cells of a table or figure with a record of the same settings, in any precision; and that."""
+    """The cells of a table or figure with a record of the same settings, in any precision; and that.
+
+    A data set of which an ablation has a single row yet is left out.
+    """
     by_settings = {settings_of(r, precision="auto"): r for r in records}
     found = cells(name, data or module(name).DATA, MOST_SEEDS, recipe=recipe)
-    return [(cell, by_settings[cell.settings]) for cell in found if cell.settings in by_settings]
+    results = [(cell, by_settings[cell.settings]) for cell in found if cell.settings in by_settings]
+    rows = Counter(data for data, _ in {(cell.data, cell.row) for cell, _ in results})
+    return [(c, r) for c, r in results if rows[c.data] > 1 or c.settings.recipe.direction == "both"]
 
 
 def _read(path: Path) -> dict:
