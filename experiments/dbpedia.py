@@ -11,7 +11,7 @@ split, and 1,998 test texts:
     scratch    test error 2.45 ± 0.26 %; forward alone 2.80 ± 0.15, backward alone 3.15 ± 0.23
     features   test error 4.20 ± 0.22 %
     TF-IDF + logistic regression 3.15; the paper, at full size, on 560,000 training texts: 0.80
-    a seed takes 18 minutes for its language models and 8 for its classifiers, of scratch 9 and 8
+    a seed takes 17 to 21 minutes for its language models and 7 to 9 for its classifiers, of scratch 6 to 8 and 5
 
 Twice the classifier's dropout made the valid error 3.37 % instead of 2.25 (forward, seed 0) at an equal valid loss.
 With recipe small as it is elsewhere test errors were 3.55 and 3.60 % (seeds 0 and 1, at commit 3e53842).

@@ -3,9 +3,9 @@
 Not in the paper. Five folds of 80 test reviews, stratified by both labels and fixed by file name; a table wants all
 five.
 
-Lab record of sentiment, 2026-11-24, commits 86b1fe630015 (features, scratch, small) and 1423417600b8 (few), one thread
-of an AMD EPYC with AVX-512 bf16, another run on its other core. From Wikipedia over IMDb's reviews and then IMDb's
-labels to SFU:
+Lab record of sentiment, 2026-11-24, commits 86b1fe630015 (features, scratch), 1423417600b8 (few), 86b1fe630015 to
+7577d457c2d2 (small), one thread of an AMD EPYC with AVX-512 bf16, another run on its other core. From Wikipedia over
+IMDb's reviews and then IMDb's labels to SFU:
 
     python -m experiments.imdb
     OMP_NUM_THREADS=1 python -m experiments.sfu --pretrained runs/runs/IMDB#clas --recipe.lm.phases.0.epochs 0

@@ -13,7 +13,7 @@ them the test split:
     small      test error 27.40 ± 0.33 %; forward alone 27.94 ± 0.66, backward alone 30.07 ± 0.45
     scratch    test error 35.45 ± 0.33 %, forward
     features   test error 39.60 ± 0.96 %, on the states of small's language models
-    TF-IDF + logistic regression 30.03; 13 minutes a seed, of scratch 5
+    TF-IDF + logistic regression 30.03; 14 to 21 minutes a seed, of scratch 5
 
 Chosen by the valid error, forward, seed 0: with recipe small as it is elsewhere 29.12 %; with DBpedia's, whose lower
 layers learn faster, and 1.5 times the dropout 25.55; with twice the dropout and 8 last epochs instead of 4, which is

@@ -15,10 +15,10 @@ def figures(probs: np.ndarray, truth: np.ndarray) -> dict:
     """Error, accuracy, mean loss, and expected calibration error."""
     right = int((probs.argmax(axis=1) == truth).sum())
     loss = log_loss(truth, probs / probs.sum(axis=1, keepdims=True), labels=range(probs.shape[1]))
-    error = 1 - right / len(truth)
+    accuracy = right / len(truth)
     return {
-        "error": error,
-        "accuracy": right / len(truth),
+        "error": 1 - accuracy,
+        "accuracy": accuracy,
         "loss": float(loss),
         "ece": _ece(probs, truth),
         "n": len(truth),
