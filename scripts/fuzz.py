@@ -417,6 +417,8 @@ def main(
     faulthandler.enable()
     if loader in ("pretrained", "all"):
         tiny_model()  # torch's own memory does not count
+    if loader in ("table", "all"):
+        own_rows(Random()).to_parquet(io.BytesIO())  # Arrow reserves a gigabyte of addresses when it is first used
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + memory * 2**20,) * 2)
     if only is not None:
