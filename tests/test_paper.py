@@ -15,7 +15,7 @@ import pytest
 from conftest import QUICK
 
 from experiments.paper import __main__ as paper
-from experiments.paper import base, figure3, table6, table7
+from experiments.paper import base, figure3, figure4, table6, table7
 from ulmfit_exp import figures, grid
 from ulmfit_exp.experiment import run
 from ulmfit_exp.recipe import Phase
@@ -40,7 +40,10 @@ def home(tmp_path_factory):
 
 
 @pytest.mark.parametrize("table", paper.NAMES)
-def test_every_table_and_figure_runs_in_miniature(table, small, home, capsys):
+def test_every_table_and_figure_is_planned_and_runs_in_miniature(table, small, home, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        paper.main(table, miniature=True, home=tmp_path, plan=True, **QUIET)
+    assert "to compute" in capsys.readouterr().out and not list(tmp_path.rglob("*.json"))
     with pytest.raises(SystemExit) as end:
         paper.main(table, miniature=True, home=home, jobs=2, **QUIET)
     assert end.value.code == 0
@@ -95,6 +98,14 @@ def test_figure_3_sees_the_unlabelled_texts_only_where_it_should():
     assert {row: s.labelled_only for row, s in rows.items()} == {
         "from scratch": True, "supervised": True, "semi-supervised": False,
     }  # fmt: skip
+
+
+def test_figure_4_has_a_curve_for_recipes_of_few_epochs_too():
+    epochs = [
+        {sum(p.epochs for p in s.recipe.clas.phases) for s in figure4.variants(settings).values()}
+        for settings in (base.replicates(data, 1)[0] for data in figure4.DATA)
+    ]
+    assert epochs == [{12}] * 3
 
 
 def test_one_cell_with_a_broken_setting_fails_alone(small, home, monkeypatch, capsys):

@@ -98,6 +98,7 @@ def main(
     seeds: int = 3,
     jobs: int = 1,
     recipe: Literal["small", "paper"] = "small",
+    plan: bool = False,
     render: bool = False,
     miniature: bool = False,
     home: Path = Path("runs"),
@@ -112,6 +113,7 @@ def main(
         seeds: Runs of each variant; of SFU, for 3 or more, its five folds.
         jobs: Runs at once; the processor's threads are shared out between them, unless OMP_NUM_THREADS says how many.
         recipe: paper has the paper's sizes and epochs, for a GPU.
+        plan: Run nothing: only the plan, and the table of the runs that are finished.
         render: Only draw from the committed records in experiments/results/, of all seeds that are there.
         miniature: On the bundled hand-written texts, in a minute or two; of SFU, DBpedia and SQuAD.
         home: Where stages and records go.
@@ -124,7 +126,7 @@ def main(
         chosen = data or (("sfu",) if miniature else module(name).DATA)
         where = {"home": home, "data_dir": data_dir, "wandb": wandb}
         found = cells(name, chosen, 1 if miniature else seeds, miniature, recipe, **where)
-        results, failed = compute([told(name, cell) for cell in found], jobs)
+        results, failed = compute([told(name, cell) for cell in found], jobs, plan)
     if results:
         print("\n" + write(name, results, home / "paper"))
         print(home / "paper" / f"{name}.svg")
@@ -135,7 +137,7 @@ def main(
     sys.exit(1 if failed else 0)  # W&B, told of the exit, takes no bool
 
 
-def compute(found: list, jobs: int) -> tuple[list[tuple], dict]:
+def compute(found: list, jobs: int, only_plan: bool = False) -> tuple[list[tuple], dict]:
     """Plan and run the cells; the (cell, record) pairs that are there then, and why others are not."""
     from ulmfit_exp import grid
 
@@ -144,7 +146,7 @@ def compute(found: list, jobs: int) -> tuple[list[tuple], dict]:
     print(grid.describe(planned, jobs), flush=True)
     interruptible()
     try:
-        failed |= grid.run_grid(planned, jobs)
+        failed |= {} if only_plan else grid.run_grid(planned, jobs)
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from the last checkpoints", file=sys.stderr, flush=True)
         leave()
