@@ -1,12 +1,13 @@
 """The README's results, made from the records in experiments/results/ and nothing else.
 
 python scripts/results.py            rewrite what stands between README's two marks, and experiments/results/paper/
-python scripts/results.py --check    exit 1 if the README differs from the records
+python scripts/results.py --check    exit 1 if the README differs from the records, its findings' figures too
 
 python scripts/results.py --add runs/runs/NAME ...    take in the records of runs before
 """
 
 import json
+import re
 import sys
 import tempfile
 from filecmp import cmp
@@ -53,6 +54,14 @@ def brief(name: str, results: list[tuple]) -> str:
     )
 
 
+def unsupported(readme: str, folder: Path) -> list[str]:
+    """The figures "mean ± deviation" of the README's findings that stand in no table made from the records."""
+    written, _, rest = readme.partition(START)
+    findings = written.partition("### Findings")[2]
+    made = rest.partition(END)[0] + "".join(p.read_text(encoding="utf-8") for p in folder.glob("*.md"))
+    return [figure for figure in re.findall(r"\d+\.\d+ ± \d+\.\d+", findings) if figure not in made]
+
+
 def take_in(run: Path) -> None:
     """Put a run's record among the committed ones, in the place of an older one of the same settings."""
     new = json.loads((run / "result.json").read_text(encoding="utf-8"))
@@ -82,6 +91,8 @@ def main(check: bool = False, add: tuple[Path, ...] = ()) -> None:
         for made in Path(elsewhere).glob("*.md"):
             if not (folder / made.name).is_file() or not cmp(made, folder / made.name, shallow=False):
                 sys.exit(f"{folder / made.name} differs from the records: run python scripts/results.py")
+    if wrong := unsupported(readme, folder):
+        sys.exit(f"README.md, findings: no table of the records has {', '.join(wrong)}")
 
 
 if __name__ == "__main__":
