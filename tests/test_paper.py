@@ -226,8 +226,16 @@ def test_figure_3_gives_few_labels_more_epochs_and_averages_the_baseline_over_fo
         record = {"test": {"error": 0.2}, "baseline": {"method": "TF-IDF", "error": wrong}}
         record["corpus"] = {"rows": {"train": 40}}
         results.append((grid.Cell("supervised", "sfu", fold, sfu), record))
-    text, _ = figures.by_labels(results)
+    text, _ = figures.by_labels(results, "supervised", "from scratch")
     assert "SFU sentiment (n = 2)" in text and "| 40 | 20.00 ± 0.00 | 30.00 ± 28.28 |" in text
+
+
+def test_figure_3_says_how_many_times_as_many_labels_the_other_row_needs():
+    theirs = pd.Series({100: 50.0, 1000: 20.0, 10_000: 10.0})
+    ours = pd.Series({20: 60.0, 50: 50.0, 100: 15.0, 1000: 10.0, 10_000: 9.0})
+    assert figures.as_many(ours, theirs).to_dict() == {
+        20: "< 5.0 ×", 50: "2.0 ×", 100: "31.6 ×", 1000: "10.0 ×", 10_000: "> 1.0 ×",
+    }  # fmt: skip
 
 
 def test_a_difference_is_marked_only_where_a_paired_test_supports_it():

@@ -1,7 +1,9 @@
 """Records of a grid -> Markdown tables and plots."""
 
 import io
+import math
 
+import numpy as np
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -107,8 +109,11 @@ def _dots(found: pd.DataFrame, paper: dict, order, columns, what: str) -> Figure
     return figure
 
 
-def by_labels(results: Results, split: str = "test") -> tuple[str, Figure]:
-    """Error against the number of labelled texts, a line a row of the grid, a panel a data set (paper, figure 3)."""
+def by_labels(results: Results, ours: str, theirs: str, split: str = "test") -> tuple[str, Figure]:
+    """Error against the number of labelled texts, a line a row of the grid, a panel a data set (paper, figure 3).
+
+    The table says how many times as many labels the row `theirs` needs for the errors of the row `ours`.
+    """
     rows = []
     for c, r in results:
         one = {"data": c.data, "labels": r["corpus"]["rows"]["train"], "replicate": c.replicate}
@@ -118,7 +123,8 @@ def by_labels(results: Results, split: str = "test") -> tuple[str, Figure]:
     columns = found["data"].unique()
     figure = Figure(figsize=(1 + 3.4 * len(columns), 3.4), layout="constrained")
     text = (
-        f"{split.capitalize()} error in % by number of labelled texts, mean ± standard deviation over seeds or folds.\n"
+        f"{split.capitalize()} error in % by number of labelled texts, mean ± standard deviation over seeds or folds. "
+        f"The last column: how many times as many labels {theirs} needs for the error of {ours}, read off its line.\n"
     )
     for panel, data in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns):
         part, lines = found[found["data"] == data], {}
@@ -126,12 +132,29 @@ def by_labels(results: Results, split: str = "test") -> tuple[str, Figure]:
             stats = line.groupby("labels")["error"].agg(["mean", "std"]).fillna(0)
             panel.errorbar(stats.index, stats["mean"], yerr=stats["std"], fmt=".-", label=row)
             lines[row] = line.groupby("labels")["error"].agg(spread)
+        means = part.pivot_table("error", "labels", "row")
+        if {ours, theirs} <= set(means):
+            lines[f"{theirs} needs"] = as_many(means[ours], means[theirs])
         panel.set(title=NAMES[data], xscale="log", xlabel="labelled texts", ylabel=f"{split} error, %")
         panel.grid(alpha=0.3)
         panel.legend(fontsize="small")
         table = pd.DataFrame(lines).sort_index().fillna("").rename_axis("labels").reset_index()
         text += f"\n{NAMES[data]} (n = {part['replicate'].nunique()})\n\n{markdown(table)}\n"
     return text, figure
+
+
+def as_many(ours: pd.Series, theirs: pd.Series) -> pd.Series:
+    """Times as many labels as `theirs` needs for the errors of `ours`; both are errors by number of labels.
+
+    Read off straight lines between the points of `theirs`, over the logarithm of the labels.
+    """
+    theirs = theirs.dropna().cummin()[::-1]
+
+    def times(labels: int, error: float) -> str:
+        beyond = ">" if error < theirs.iloc[0] else "<" if error > theirs.iloc[-1] else ""
+        return f"{beyond} {math.exp(np.interp(error, theirs, np.log(theirs.index))) / labels:.1f} ×".strip()
+
+    return pd.Series({labels: times(labels, error) for labels, error in ours.dropna().items()})
 
 
 def by_epoch(results: Results) -> tuple[str, Figure]:

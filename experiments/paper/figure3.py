@@ -63,4 +63,4 @@ def longer(settings: Experiment, size: int | None) -> Experiment:
 
 
 def render(results):
-    return by_labels(results)
+    return by_labels(results, "semi-supervised", "from scratch")
