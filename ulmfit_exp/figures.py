@@ -137,9 +137,11 @@ def by_labels(results: Results, ours: str, theirs: str, split: str = "test") -> 
             lines[f"{theirs} needs"] = as_many(means[ours], means[theirs])
         panel.set(title=NAMES[data], xscale="log", xlabel="labelled texts", ylabel=f"{split} error, %")
         panel.grid(alpha=0.3)
-        panel.legend(fontsize="small")
         table = pd.DataFrame(lines).sort_index().fillna("").rename_axis("labels").reset_index()
         text += f"\n{NAMES[data]} (n = {part['replicate'].nunique()})\n\n{markdown(table)}\n"
+    figure.legend(
+        *panel.get_legend_handles_labels(), loc="outside lower center", ncols=min(4, 2 * len(columns)), fontsize="small"
+    )
     return text, figure
 
 
