@@ -15,7 +15,7 @@ from pathlib import Path
 
 import tyro
 
-from experiments.paper.__main__ import NAMES, RECORDS, committed, module, recorded, write
+from experiments.paper.__main__ import NAMES, RECORDS, committed, module, own, recorded, write
 from ulmfit_exp.figures import SIGNIFICANCE
 from ulmfit_exp.report import summary
 
@@ -28,17 +28,15 @@ def rebuilt(readme: str, folder: Path) -> str:
     """`readme` with the tables of the records between its two marks; the paper's tables and plots go to `folder`."""
     before, _, rest = readme.partition(START)
     _, _, after = rest.partition(END)
-    texts, varied, records = [], [], committed(RECORDS)
+    texts, records = [], committed(RECORDS)
     for name in NAMES:
         if results := recorded(name, records):
             write(name, results, folder)
             texts.append(brief(name, results))
-            varied += [record for cell, record in results if cell.settings.recipe.direction != "both"]
-    own = summary([r for r in records if r not in varied])
     return (
         before
         + START
-        + "\n\n".join([own, f"#### The paper's tables and figures\n\n{SIGNIFICANCE}", *texts])
+        + "\n\n".join([summary(own(records)), f"#### The paper's tables and figures\n\n{SIGNIFICANCE}", *texts])
         + END
         + after
     )

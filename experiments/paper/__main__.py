@@ -68,6 +68,13 @@ def recorded(name: str, records: list[dict], data: tuple[str, ...] = (), recipe:
     return [(c, r) for c, r in results if rows[c.data] > 1 or c.settings.recipe.direction == "both"]
 
 
+def own(records: list[dict]) -> list[dict]:
+    """The records without those that a table or figure varies, which are of one direction."""
+    grids = [result for name in NAMES for result in recorded(name, records)]
+    varied = {id(record) for cell, record in grids if cell.settings.recipe.direction != "both"}
+    return [r for r in records if id(r) not in varied]
+
+
 def _read(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
