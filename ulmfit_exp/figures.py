@@ -49,11 +49,13 @@ def test_errors(results: Results, reference: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def ablation(found: pd.DataFrame, paper: dict, reference: str, what: str = "validation") -> tuple[str, Figure]:
+def ablation(
+    found: pd.DataFrame, paper: dict, reference: str, what: str = "validation", test: pd.DataFrame | None = None
+) -> tuple[str, Figure]:
     """Rows against data sets: mean, deviation and n of ours, the paper's figure beside it, and what differs for sure.
 
     `found` is as `errors` makes it; `paper` is data -> row -> error in %; `reference` is the row that the others are
-    compared with.
+    compared with. The plot marks the mean of `test`, the test errors of the same runs, too.
     """
     columns = found["data"].unique()
     published = [row for data in columns for row in paper.get(data, {})]
@@ -66,13 +68,14 @@ def ablation(found: pd.DataFrame, paper: dict, reference: str, what: str = "vali
             table[f"{NAMES[data]}, the paper"] = [f"{theirs[row]:.2f}" if row in theirs else "" for row in order]
     text = f"{what.capitalize()} error in %, mean ± standard deviation over seeds or folds.\n\n"
     text += f"{markdown(pd.DataFrame(table))}\n\n{SIGNIFICANCE}\n"
-    return text, _dots(found, paper, order, columns, what)
+    return text, _dots(found, paper, order, columns, what, test)
 
 
 def both_errors(results: Results, paper: dict, reference: str) -> tuple[str, Figure]:
     """`ablation` of the validation error, as in the paper's analyses; and below it the test error of the same runs."""
-    text, figure = ablation(errors(results, "valid"), paper, reference)
-    return f"{text}\n{ablation(errors(results, 'test'), {}, reference, 'test')[0]}", figure
+    valid, test = errors(results, "valid"), errors(results, "test")
+    text, figure = ablation(valid, paper, reference, test=test)
+    return f"{text}\n{ablation(test, {}, reference, 'test')[0]}", figure
 
 
 def _cell(part: pd.DataFrame, row: str, reference: str) -> str:
@@ -88,8 +91,8 @@ def _cell(part: pd.DataFrame, row: str, reference: str) -> str:
     return spread(errors) + mark + (f" (n = {len(errors)})" if len(errors) < len(part) else "")
 
 
-def _dots(found: pd.DataFrame, paper: dict, order, columns, what: str) -> Figure:
-    """A panel a data set: each run, the mean with its deviation, and the paper's figure."""
+def _dots(found: pd.DataFrame, paper: dict, order, columns, what: str, test: pd.DataFrame | None) -> Figure:
+    """A panel a data set: each run, the mean with its deviation, the mean on test, and the paper's figure."""
     figure = Figure(figsize=(1.8 + 3 * len(columns), 0.8 + 0.32 * len(order)), layout="constrained")
     panels = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
     place = {row: -i for i, row in enumerate(order)}
@@ -98,6 +101,9 @@ def _dots(found: pd.DataFrame, paper: dict, order, columns, what: str) -> Figure
         panel.plot(part["error"], part["row"].map(place), ".", color=OURS, alpha=0.35)
         stats = part.groupby("row")["error"].agg(["mean", "std"]).fillna(0)
         panel.errorbar(stats["mean"], stats.index.map(place), xerr=stats["std"], fmt="o", color=OURS, label="ours")
+        if test is not None:
+            means = test[test["data"] == data].groupby("row")["error"].mean()
+            panel.plot(means, means.index.map(place), "|", ms=11, mew=2, color="0.4", label="ours on test")
         if theirs := {r: e for r, e in paper.get(data, {}).items() if r in place}:
             panel.plot(
                 list(theirs.values()), [place[r] for r in theirs], "D", mfc="none", color=THEIRS, label="the paper"
