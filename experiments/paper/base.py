@@ -3,7 +3,7 @@
 from dataclasses import fields, replace
 
 from experiments.dbpedia import Dbpedia
-from experiments.imdb import Imdb
+from experiments.imdb import Imdb, ImdbFifth
 from experiments.sfu import Sfu
 from experiments.squad import Squad
 from experiments.trec import Trec
@@ -11,7 +11,7 @@ from ulmfit_exp.experiment import Experiment
 from ulmfit_exp.recipe import Phase, Recipe, changed
 
 DATA = {
-    "imdb": Imdb(sample=0.2),  # 5,000 training, 10,000 unlabelled and 5,000 test reviews: for two cores
+    "imdb": ImdbFifth(),  # 5,000 training, 10,000 unlabelled and 5,000 test reviews: for two cores
     "imdb-full": Imdb(),
     "trec": Trec(),
     "sfu": Sfu(),
