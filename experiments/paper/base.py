@@ -3,7 +3,7 @@
 from dataclasses import fields, replace
 
 from experiments.dbpedia import Dbpedia
-from experiments.imdb import Imdb, ImdbFifth
+from experiments.imdb import FIFTH, Imdb
 from experiments.sfu import Sfu
 from experiments.squad import Squad
 from experiments.trec import Trec
@@ -11,7 +11,7 @@ from ulmfit_exp.experiment import Experiment
 from ulmfit_exp.recipe import Phase, Recipe, changed
 
 DATA = {
-    "imdb": ImdbFifth(),  # 5,000 training, 10,000 unlabelled and 5,000 test reviews: for two cores
+    "imdb": Imdb(sample=0.2),  # 5,000 training, 10,000 unlabelled and 5,000 test reviews: for two cores
     "imdb-full": Imdb(),
     "trec": Trec(),
     "sfu": Sfu(),
@@ -25,7 +25,8 @@ PATIENCE = 5
 
 def replicates(data: str, seeds: int, recipe: str = "small") -> list[Experiment]:
     """A data set's run for each of so many seeds; for 3 or more, of SFU each of its five folds, all with seed 0."""
-    base = replace(DATA[data], recipe_name=recipe, recipe=DATA[data].recipes[recipe])
+    recipes = FIFTH if data == "imdb" else DATA[data].recipes
+    base = replace(DATA[data], recipe_name=recipe, recipe=recipes[recipe])
     if "fold" in {f.name for f in fields(base)}:
         return [replace(base, fold=fold) for fold in range(seeds if seeds < 3 else FOLDS)]
     return [replace(base, seed=seed) for seed in range(seeds)]
