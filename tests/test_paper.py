@@ -221,6 +221,8 @@ def test_figure_3_gives_few_labels_more_epochs_and_averages_the_baseline_over_fo
     assert [(c.phases[0].epochs, c.patience) for c in scratch] == [(600, 50), (300, 25), (60, 5)]
     imdb = replace(base.DATA["imdb"], recipe=base.DATA["imdb"].recipes["small"])
     assert [s.recipe.clas.bs for s in figure3.sized(imdb, "imdb")] == [16, 16, 16, 16, 64]
+    scratch = [s.recipe.clas.phases[0].lr for s in figure3.sized(figure3.variants(imdb)["from scratch"], "imdb")]
+    assert scratch == [0.001, 0.001, 0.001, 0.001, 0.004]
     results = []
     for fold, wrong in enumerate((0.1, 0.5)):
         record = {"test": {"error": 0.2}, "baseline": {"method": "TF-IDF", "error": wrong}}
