@@ -5,8 +5,10 @@ From scratch: no pretraining and no language model, only the labelled texts; it 
 early, as in the paper.
 
 Where there are few labels every method trains for more epochs, up to ten times as many, and in batches of 16 at most,
-since an epoch of 20 texts is a step or two. The labelled texts are the same for all seeds: the spread is that of
-training, not of the choice of texts. Differs from the paper: test error, not validation error.
+since an epoch of 20 texts is a step or two. From scratch needs a lower rate for them, the others do not: with IMDb's
+100, 500 and 1,000 labels semi-supervised had a valid error of 29.2, 18.8 and 16.8 %, with a quarter of the rate 30.8,
+19.6 and 18.8. The labelled texts are the same for all seeds: the spread is that of training, not of their choice.
+Differs from the paper: test error, not validation error.
 """
 
 from dataclasses import replace
