@@ -166,25 +166,31 @@ def as_many(ours: pd.Series, theirs: pd.Series) -> pd.Series:
 
 
 def by_epoch(results: Results) -> tuple[str, Figure]:
-    """Validation error after each epoch of the classifier, a line a row, a panel a data set (paper, figure 4)."""
+    """Validation error after each epoch of the classifier, a line a row, a panel a data set (paper, figure 4).
+
+    The table has the test error of the last epoch, too.
+    """
     columns = list(dict.fromkeys(c.data for c, _ in results))
     figure = Figure(figsize=(1 + 3.4 * len(columns), 3.4), layout="constrained")
     table = []
     for panel, data in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns):
         for row in dict.fromkeys(c.row for c, _ in results):
-            runs = [r["history"]["clas forward"] for c, r in results if (c.data, c.row) == (data, row)]
+            runs = [r for c, r in results if (c.data, c.row) == (data, row)]
             if not runs:
                 continue
-            curves = 100 * pd.DataFrame([[e["valid_error_rate"] for e in run] for run in runs]).T
+            curves = 100 * pd.DataFrame([[e["valid_error_rate"] for e in r["history"]["clas forward"]] for r in runs]).T
             line = panel.errorbar(curves.index + 1, curves.mean(axis=1), yerr=curves.std(axis=1), label=row, capsize=2)
             panel.plot(curves.index + 1, curves, color=line[0].get_color(), alpha=0.25, lw=0.7)
-            best, last = curves.min(), curves.iloc[-1]
-            table.append([NAMES[data], row, len(runs), spread(best), spread(last), spread(last - best)])
+            best, last, test = curves.min(), curves.iloc[-1], pd.Series([100 * r["test"]["error"] for r in runs])
+            table.append([NAMES[data], row, len(runs), *map(spread, (best, last, last - best, test))])
         panel.set(title=NAMES[data], xlabel="epoch", ylabel="valid error, %")
         panel.grid(alpha=0.3)
         panel.legend(fontsize="small")
-    names = ["data", "", "n", "best epoch", "last epoch", "lost since the best"]
-    head = "Validation error in % of the classifier by epoch, mean ± standard deviation over seeds or folds.\n\n"
+    names = ["data", "", "n", "best epoch", "last epoch", "lost since the best", "test"]
+    head = (
+        "Validation error in % of the classifier by epoch, and test error after the last one, mean ± standard deviation "
+        "over seeds or folds.\n\n"
+    )
     return f"{head}{markdown(pd.DataFrame(table, columns=names))}\n", figure
 
 
