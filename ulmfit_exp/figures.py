@@ -188,7 +188,7 @@ def by_epoch(results: Results) -> tuple[str, Figure]:
         panel.legend(fontsize="small")
     names = ["data", "", "n", "best epoch", "last epoch", "lost since the best", "test"]
     head = (
-        "Validation error in % of the classifier by epoch, and test error after the last one, mean ± standard deviation "
+        "Validation error in % of the classifier by epoch and test error after the last, mean ± standard deviation "
         "over seeds or folds.\n\n"
     )
     return f"{head}{markdown(pd.DataFrame(table, columns=names))}\n", figure
