@@ -26,8 +26,8 @@ With 100 labels; the other 7,100 texts are read without theirs:
     TF-IDF + logistic regression 16.47; 3 minutes a seed once the language models are there
     what the features' regression and the baseline choose they choose by 800 valid texts, more than have labels
 
-With 20 to 7,200 labels, 3 seeds, forward, commits 7ca1acebe638 to 18df3d2773a6, 2026-11-25: 50 minutes a seed, with the
-language model's time. With 100 labels 16.75 ± 0.98 %, 33.27 ± 0.90 without the others' texts, from scratch 59.53 ± 4.08:
+With 20 to 7,200 labels, forward, 3 seeds, 2026-11-25, commits 7ca1acebe638 to 18df3d2773a6, 50 minutes a seed with the
+language models. With 100 labels 16.75 ± 0.98 %, without the others' texts 33.27 ± 0.90, from scratch 59.53 ± 4.08:
 
     OMP_NUM_THREADS=1 python -m experiments.paper figure3 --data dbpedia
 
