@@ -16,7 +16,9 @@ IMDb's reviews and then IMDb's labels to SFU:
     from Wikipedia alone, recipe small, forward: 28.00 ± 3.71, 6 minutes a fold; from random weights 40.50 ± 4.29, and
     29.50 ± 4.73 with --recipe scratch, 4 minutes a fold (python -m experiments.paper table4 --data sfu)
     the paper's ablations, also forward from Wikipedia, at commit f3a0afa54354, 3 minutes a classifier and 3 a language
-    model: python -m experiments.paper table5 --data sfu, then table6 and table7
+    model: python -m experiments.paper table5 --data sfu, then table6 and table7; at fbd211d5d671 figure4
+    both directions from Wikipedia 24.75 ± 4.71, backward alone 30.75 ± 7.79, features 28.25 ± 3.60: an hour, at commit
+    843cc0a46ac8 (python -m experiments.paper table2 --data sfu)
     TF-IDF + logistic regression 19.75 ± 3.24; with IMDb's 22,500 training reviews besides SFU's 15.50 ± 6.03: the
     labels of IMDb are most of the gain. That is, with `d` the data directory,
 
