@@ -15,6 +15,7 @@ import tyro
 
 from ulmfit_exp import dashboard
 from ulmfit_exp.dashboard import RECORDS, RUNS
+from ulmfit_exp.experiment import interruptible
 
 COMMITTED = Path(__file__).parents[1] / "experiments" / "results"
 
@@ -35,6 +36,7 @@ def main(
     """
     if not records.is_dir():
         sys.exit(f"error: there is no folder {records}")
+    interruptible()  # also where a shell started it in the background, which then ignores SIGINT
     try:
         store = dashboard.open_trackio(home)
         added = {RUNS: dashboard.add_runs(store, home), RECORDS: dashboard.add_records(store, records)}
