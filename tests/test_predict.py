@@ -101,6 +101,16 @@ def test_what_cannot_predict_says_so(finished, tmp_path):
         predict.load(finished[1])
 
 
+def test_what_cannot_be_predicted_leaves_the_files_as_they_were(finished, tmp_path):
+    texts, out = tmp_path / "texts.csv", tmp_path / "out.csv"
+    texts.write_text("body\nA fine book.\n")
+    out.write_text("mine")
+    for column, target, why in (("nothing", out, "no column 'nothing'"), ("body", texts, "name another")):
+        done = cli(finished[1], texts, "--text-col", column, "--out", target)
+        assert done.returncode == 1 and why in done.stderr
+    assert out.read_text() == "mine" and texts.read_text() == "body\nA fine book.\n"
+
+
 def test_a_label_that_a_spreadsheet_would_run_is_quoted():
     cells = ("=cmd()", "+1+A1", "@x", "\n=1", "-", "good", "-1", "+0.5")
     assert [harmless(c) for c in cells] == ["'=cmd()", "'+1+A1", "'@x", "'\n=1", "'-", "good", "-1", "+0.5"]

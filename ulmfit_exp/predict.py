@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -145,10 +145,14 @@ def main(
     """
     try:
         predictor = load(run)
+        tables = _tables(predictor, texts, text_col)
+        first = list(islice(tables, 1))  # what cannot be read leaves `out` as it was
+        if out and out.exists() and texts != "-" and out.samefile(texts):
+            raise DataError(f"--out {out} is the file of the texts; name another")
         with open(out, "w", newline="", encoding="utf-8") if out else open(1, "w", newline="", closefd=False) as target:
             rows = csv.writer(target)
             rows.writerow(["class", "confidence", *(harmless(f"p {c}") for c in predictor.classes)])
-            for table in _tables(predictor, texts, text_col):
+            for table in chain(first, tables):
                 table["class"] = table["class"].map(harmless)
                 rows.writerows([row[0], *(f"{p:.6g}" for p in row[1:])] for row in table.itertuples(index=False))
                 target.flush()
