@@ -12,10 +12,11 @@ EPYC with AVX-512 bf16 for the two directions at once, one seed, all reviews:
     each epoch: 15.2, 12.8, 10.7, 9.6 (forward)
 
 The recipe is what time allowed; nothing in it was varied. A fifth of the reviews, 5,000 with labels and 10,000 without,
-has one of its own, chosen by the valid error (500 texts, seed 0, forward). With decay 2.6 that was 16.6 % at best, with
-12 epochs of the classifier; with 4 epochs 16.4 with decay 1.3, 14.4 with 1.0, 14.6 with 1.3 and 0.01 as the last rate.
-These with one pass of the language model; with three, decay 1.0, 13.6. 2026-11-25, commits ba71ea17900b and
-74b016591e12, one thread, another run on the other core; 24 minutes for the language model and 4 to 15 for a classifier:
+has one of its own in experiments.paper, chosen by the valid error (500 texts, seed 0, forward). With decay 2.6 that was
+16.6 % at best, with 12 epochs of the classifier; with 4 epochs 16.4 with decay 1.3, 14.4 with 1.0, 14.6 with 1.3 and
+0.01 as the last rate. These with one pass of the language model; with three, decay 1.0, 13.6. 2026-11-25, commits
+ba71ea17900b and 74b016591e12, one thread, another run on the other core; 24 minutes for the language model and 4 to 15
+for a classifier:
 
     OMP_NUM_THREADS=1 python -m experiments.paper figure4 --data imdb
     OMP_NUM_THREADS=1 python -m experiments.paper figure3 --data imdb --seeds 1

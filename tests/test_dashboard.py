@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -158,8 +159,8 @@ def served(home):
         raise AssertionError("".join(said))
 
     yield start
-    for process in started:
-        process.send_signal(signal.SIGINT)
+    for process, end in zip(started, cycle((signal.SIGINT, signal.SIGTERM))):
+        process.send_signal(end)
         assert process.wait(60) == 0
         process.stdout.close()
 

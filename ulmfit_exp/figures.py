@@ -165,33 +165,38 @@ def as_many(ours: pd.Series, theirs: pd.Series) -> pd.Series:
     return pd.Series({labels: times(labels, error) for labels, error in ours.dropna().items()})
 
 
-def by_epoch(results: Results) -> tuple[str, Figure]:
+def by_epoch(results: Results, reference: str) -> tuple[str, Figure]:
     """Validation error after each epoch of the classifier, a line a row, a panel a data set (paper, figure 4).
 
-    The table has the test error of the last epoch, too.
+    The table has the test error of the last epoch, too, and says what differs from the row `reference` for sure.
     """
     columns = list(dict.fromkeys(c.data for c, _ in results))
     figure = Figure(figsize=(1 + 3.4 * len(columns), 3.4), layout="constrained")
     table = []
     for panel, data in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns):
-        for row in dict.fromkeys(c.row for c, _ in results):
-            runs = [r for c, r in results if (c.data, c.row) == (data, row)]
-            if not runs:
-                continue
-            curves = 100 * pd.DataFrame([[e["valid_error_rate"] for e in r["history"]["clas forward"]] for r in runs]).T
+        found = []
+        for c, r in results:
+            if c.data == data:
+                curve = 100 * pd.Series([e["valid_error_rate"] for e in r["history"]["clas forward"]])
+                best, last, test = curve.min(), curve.iloc[-1], 100 * r["test"]["error"]
+                measured = {"best epoch": best, "last epoch": last, "lost since the best": last - best, "test": test}
+                found.append({"row": c.row, "replicate": c.replicate, "curve": curve, **measured})
+        found = pd.DataFrame(found)
+        parts = found.drop(columns="curve").pivot(index="replicate", columns="row")
+        for row, runs in found.groupby("row", sort=False):
+            curves = pd.concat(list(runs["curve"]), axis=1)
             line = panel.errorbar(curves.index + 1, curves.mean(axis=1), yerr=curves.std(axis=1), label=row, capsize=2)
             panel.plot(curves.index + 1, curves, color=line[0].get_color(), alpha=0.25, lw=0.7)
-            best, last, test = curves.min(), curves.iloc[-1], pd.Series([100 * r["test"]["error"] for r in runs])
-            table.append([NAMES[data], row, len(runs), *map(spread, (best, last, last - best, test))])
+            cells = {what: _cell(parts[what], row, reference) for what in parts.columns.unique(0)}
+            table.append({"data": NAMES[data], "": f"**{row}**" if row == reference else row, "n": len(runs), **cells})
         panel.set(title=NAMES[data], xlabel="epoch", ylabel="valid error, %")
         panel.grid(alpha=0.3)
         panel.legend(fontsize="small")
-    names = ["data", "", "n", "best epoch", "last epoch", "lost since the best", "test"]
     head = (
         "Validation error in % of the classifier by epoch and test error after the last, mean ± standard deviation "
         "over seeds or folds.\n\n"
     )
-    return f"{head}{markdown(pd.DataFrame(table, columns=names))}\n", figure
+    return f"{head}{markdown(pd.DataFrame(table))}\n\n{SIGNIFICANCE}\n", figure
 
 
 def cost_line(results: Results) -> str:

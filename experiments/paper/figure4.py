@@ -26,4 +26,4 @@ def variants(base: Experiment) -> dict[str, Experiment]:
 
 
 def render(results):
-    return by_epoch(results)
+    return by_epoch(results, "ULMFiT")
