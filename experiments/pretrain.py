@@ -57,8 +57,9 @@ class Pretrain(Command):
     """JSON field or CSV column of the text; a number counts the columns, from 0, of a CSV without header."""
     backwards: bool = False
     """Read texts from their end."""
-    recipe_name: Annotated[Literal["small", "paper", "tiny"], tyro.conf.arg(name="size")] = "small"
-    """small is what we ship; paper is the paper's AWD-LSTM, for a GPU. Its fields are the --recipe.… options below."""
+    recipe_name: Annotated[Literal["small", "cycle", "paper", "tiny"], tyro.conf.arg(name="size")] = "small"
+    """small is what we ship; cycle trains that on the next texts; paper is the paper's AWD-LSTM, for a GPU. Its fields
+    are the --recipe.… options below."""
     recipe: LMRecipe = PRETRAINING["small"]
 
     @property

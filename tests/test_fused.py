@@ -54,3 +54,22 @@ def test_the_fused_adam_takes_fastais_steps():
             opt.step()
         ends.append(p.detach())
     torch.testing.assert_close(*ends)
+
+
+def test_a_sampled_softmax_trains_like_the_full_one_and_validates_with_it():
+    torch.manual_seed(0)
+    linear = LinearDecoder(n_out=160, n_hid=12, output_p=0.0)
+    decoder = fused.FeatureDecoder(linear)
+    features, targets = torch.randn(2, 9, 12, requires_grad=True), torch.randint(0, 160, (2, 9))
+    full, some, all_drawn = (fused.LMLoss(decoder, samples) for samples in (None, 60, 160))
+
+    torch.testing.assert_close(all_drawn(features, targets), full(features, targets))
+    with torch.no_grad():
+        torch.testing.assert_close(some(features, targets), full(features, targets))
+    drawn = torch.stack([some(features, targets) for _ in range(300)])
+    assert drawn.std() > 0
+    assert abs(drawn.mean() - full(features, targets)) < 0.02
+    (gradient,) = torch.autograd.grad(some(features, targets), linear.decoder.weight)
+    trained = (gradient != 0).any(dim=1)
+    assert trained.sum() == len(targets.unique()) + 60
+    assert trained[targets.unique()].all()

@@ -69,3 +69,21 @@ def test_it_goes_on_from_another_model_and_bad_texts_are_one_line(command, tmp_p
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ})
     assert done.returncode == 1 and done.stderr.startswith("error: there is no file or folder")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_cycle_keeps_the_vocabulary_and_reads_the_next_texts(command, tmp_path):
+    _, first, _ = finish(command, tmp_path / "home")
+    run = next((tmp_path / "home" / "runs").iterdir())
+    cycle = ["--pretrained", str(run), "--recipe.vocab", "pretrained", "--recipe.softmax-samples", "100"]
+    part = ["--recipe.skip-tokens", "5000", "--recipe.max-tokens", "4000"]
+    _, second, _ = finish([*command, *cycle, *part], tmp_path / "second")
+    assert second["corpus"]["vocab"] == first["corpus"]["vocab"]
+    assert 4_000 <= second["history"]["lm forward"][0]["tokens"] < first["history"]["lm forward"][0]["tokens"]
+
+    for wrong, expected in (
+        (["--recipe.vocab", "pretrained"], "one pretrained vocabulary"),
+        (["--recipe.skip-tokens", "99999999"], "leaves no text"),
+    ):
+        done = subprocess.run([*command, *wrong, "--home", str(tmp_path)], capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == 1
+        assert expected in done.stderr.splitlines()[-1]

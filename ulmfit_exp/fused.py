@@ -1,5 +1,7 @@
 """The same arithmetic as fastai's in fewer passes over memory: the language model's loss, and Adam's step."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from fastai.text.all import LinearDecoder, Module, Optimizer
@@ -25,20 +27,42 @@ class LMLoss:
 
     fastai writes and reads the logits, 16,000 numbers a word and more, some ten times a step. Here a few rows at a time
     are made, turned into their own gradient in place, and multiplied out.
+
+    With `samples`, a training step has the logits of its own target words and of so many others, drawn uniformly
+    without replacement and shared by the batch (sampled softmax; Jean et al. 2015).
     """
 
-    def __init__(self, decoder: FeatureDecoder):
-        self.linear = decoder.decoder
+    def __init__(self, decoder: FeatureDecoder, samples: int | None = None):
+        self.linear, self.samples = decoder.decoder, samples
 
     def __call__(self, features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         features, targets = features.as_subclass(torch.Tensor), targets.as_subclass(torch.Tensor)
         dtype = features.dtype
         if torch.is_autocast_enabled(features.device.type):
             dtype = torch.get_autocast_dtype(features.device.type)
-        rows = features.flatten(0, -2).to(dtype)
-        weight, bias = self.linear.weight.to(dtype), self.linear.bias.to(dtype)
+        rows, targets = features.flatten(0, -2).to(dtype), targets.flatten()
+        weight, bias, with_grad = self.linear.weight, self.linear.bias, torch.is_grad_enabled()
+        if self.samples is not None and with_grad:
+            weight, bias, targets = self._sampled(targets)
         with torch.autocast(features.device.type, enabled=False):  # CUDA's would make the softmax float32
-            return _CrossEntropy.apply(rows, weight, bias, targets.flatten(), torch.is_grad_enabled())
+            return _CrossEntropy.apply(rows, weight.to(dtype), bias.to(dtype), targets, with_grad)
+
+    def _sampled(self, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Weight and bias of the batch's own words and of those drawn, and the targets as places among them.
+
+        A drawn word stands for all those that it was drawn from: log(candidates / drawn) is added to its logit, which
+        makes the estimate of the softmax's denominator unbiased.
+        """
+        own, places = targets.unique(return_inverse=True)
+        candidates = torch.ones(len(self.linear.bias), dtype=torch.bool, device=targets.device)
+        candidates[own] = False
+        candidates = candidates.nonzero()[:, 0]
+        drawn = candidates[torch.randperm(len(candidates), device=targets.device)[: self.samples]]
+        words = torch.cat([own, drawn])
+        bias = self.linear.bias[words]
+        if len(drawn):
+            bias = bias + F.pad(bias.new_full((len(drawn),), math.log(len(candidates) / len(drawn))), (len(own), 0))
+        return self.linear.weight[words], bias, places
 
     def activation(self, features: torch.Tensor) -> torch.Tensor:
         """Probabilities of the next word, for `learn.predict`."""

@@ -46,7 +46,7 @@ def lm_learner(dls: TextDataLoaders, recipe: LMRecipe, precision: str, path: Pat
         **_common(recipe.lm, precision, path),
     )
     learn.model[1] = FeatureDecoder(learn.model[1])
-    learn.loss_func = LMLoss(learn.model[1])
+    learn.loss_func = LMLoss(learn.model[1], recipe.softmax_samples)
     learn.model.to(dls.device)
     return learn
 

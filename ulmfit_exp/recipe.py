@@ -97,8 +97,15 @@ class LMRecipe:
     """Language model to start from: wikipedia-small (ours), wt103 (fastai's; wt103-fwd or wt103-bwd for one direction),
     hf:OWNER/NAME, a folder of ours or of a finished run (with #clas at its end, its classifiers' encoders), or none:
     random weights."""
+    skip_tokens: int = 0
+    """The language model leaves out the first texts that hold so many tokens."""
     max_tokens: int | None = None
-    """The language model trains on the first texts that hold so many tokens; None is all."""
+    """The language model trains on the first texts, after those left out, that hold so many tokens; None is all."""
+    vocab: Literal["task", "pretrained"] = "task"
+    """task: the words of the texts, by `max_vocab` and `min_freq`. pretrained: the pretrained model's."""
+    softmax_samples: int | None = None
+    """Sampled softmax (Jean et al. 2015): a training step of the language model has the logits of its own words and of
+    so many others drawn at random; None is all. Validation always has all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,3 +199,13 @@ PRETRAINING = {
         model=RECIPES["tiny"].model, lm=Training((Phase(lr=0.01, decay=1.0, schedule="one_cycle"),), bs=8)
     ),
 }
+
+# One more cycle of the small model on the next texts: warmed up again to two thirds of its rate, and down to zero.
+PRETRAINING["cycle"] = replace(
+    PRETRAINING["small"],
+    pretrained="wikipedia-small",
+    vocab="pretrained",
+    lm=Training((Phase(lr=4e-3, decay=1.0, schedule="one_cycle"),), bs=32),
+    softmax_samples=2_000,
+    skip_tokens=20_000_000,
+)

@@ -89,11 +89,13 @@ class Run:
 
     def _into_tokens(self) -> dict:
         limits = {"max_vocab": self.recipe.max_vocab, "min_freq": self.recipe.min_freq}
-        return {"texts": self.corpus.text_digest, "tokenizer": TOKENIZER, **limits}
+        kept = {"vocab": store.digest({"vocab": self.kept_vocab})} if self.kept_vocab else {}
+        return {"texts": self.corpus.text_digest, "tokenizer": TOKENIZER, **limits, **kept}
 
     def _into_lm(self, tokens: str, direction: str) -> dict:
         recipe, start = self.recipe, self.pretrained.get(direction)
-        return {
+        new = {"skip_tokens": recipe.skip_tokens, "softmax_samples": recipe.softmax_samples}
+        return {k: v for k, v in new.items() if v} | {
             "tokens": tokens,
             "direction": direction,
             "pretrained": start and start.digest,
@@ -117,6 +119,16 @@ class Run:
             "seed": self.seed,
             "precision": self.precision,
         }
+
+    @cached_property
+    def kept_vocab(self) -> list[str] | None:
+        """The pretrained model's vocabulary, where the recipe keeps it. Raises `DataError` where there is none."""
+        if self.recipe.vocab == "task":
+            return None
+        vocabs = {tuple(p.content[1]) for p in self.pretrained.values()}
+        if len(vocabs) != 1:
+            raise DataError("--recipe.vocab pretrained: wants one pretrained vocabulary, the same for each direction")
+        return list(vocabs.pop())
 
     @cached_property
     def wikitext(self) -> Documents | None:
@@ -158,7 +170,9 @@ def fitted(recipe: LMRecipe, pretrained: dict[str, Pretrained]) -> LMRecipe:
 def tokenize(run: Run) -> Stage:
     """The texts as token ids with their vocabulary; the same for all labels of the same texts and splits."""
     limits = {"max_vocab": run.recipe.max_vocab, "min_freq": run.recipe.min_freq}
-    return run.stage("tokens", lambda folder: write_tokens(run.corpus.documents(), folder, **limits))
+    return run.stage(
+        "tokens", lambda folder: write_tokens(run.corpus.documents(), folder, **limits, vocab=run.kept_vocab)
+    )
 
 
 def finetune_lm(run: Run, direction: str) -> Stage:
@@ -179,7 +193,7 @@ def finetune_lm(run: Run, direction: str) -> Stage:
 
 def _lm_learner(run: Run, direction: str, folder: Path):
     r = run.recipe
-    dls = dls_lm(run.tokens, r.lm.bs, r.seq_len, direction == "backward", r.max_tokens)
+    dls = dls_lm(run.tokens, r.lm.bs, r.seq_len, direction == "backward", r.max_tokens, r.skip_tokens)
     return learners.lm_learner(dls, r, run.precision, folder)
 
 

@@ -30,7 +30,7 @@ from fastai.text.all import (
     pad_input,
 )
 
-from .corpora.corpus import SPLITS, Corpus
+from .corpora.corpus import SPLITS, Corpus, DataError
 from .machine import cores, end_with_parent
 
 LONGEST_WORD = 100
@@ -138,9 +138,16 @@ def _parallel(chunks: Iterator, processes: int) -> Iterator:
 
 
 def write_tokens(
-    documents: Iterable[tuple[str, str]], folder: Path, max_vocab: int, min_freq: int, processes: int | None = None
+    documents: Iterable[tuple[str, str]],
+    folder: Path,
+    max_vocab: int,
+    min_freq: int,
+    vocab: list[str] | None = None,
+    processes: int | None = None,
 ) -> dict:
     """Tokenise (text, split) pairs with fastai's rules and spaCy into `folder`. Test and valid words are not counted.
+
+    With `vocab`, that is the vocabulary, and no words are counted for one.
 
     Words become numbers in the order in which they are met, and their final ids when all have been counted.
     """
@@ -159,8 +166,9 @@ def write_tokens(
             times[place] += np.bincount(seen, minlength=len(place))
             lengths += sizes
             splits += where
-    count = Counter({word: n for word, n in zip(number, times.tolist()) if n})
-    vocab = list(make_vocab(count, min_freq=min_freq, max_vocab=max_vocab))
+    if vocab is None:
+        count = Counter({word: n for word, n in zip(number, times.tolist()) if n})
+        vocab = list(make_vocab(count, min_freq=min_freq, max_vocab=max_vocab))
     ids_of = {w: i for i, w in enumerate(vocab)}
     final = np.array([ids_of.get(w, 0) for w in number], dtype=np.min_scalar_type(len(vocab)))
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
@@ -214,12 +222,19 @@ class Texts:
         return self.tokens.lengths[self.rows].tolist()
 
 
-def dls_lm(tokens: Tokens, bs: int, seq_len: int, backwards: bool, max_tokens: int | None = None) -> TextDataLoaders:
+def dls_lm(
+    tokens: Tokens, bs: int, seq_len: int, backwards: bool, max_tokens: int | None = None, skip_tokens: int = 0
+) -> TextDataLoaders:
     """Language-model batches `bs x seq_len`: train and unlabelled texts, shuffled each epoch; validation on valid.
 
-    With `max_tokens`, the first texts that hold so many tokens.
+    With `skip_tokens`, without the first texts that hold so many; with `max_tokens`, the first of the others. Raises
+    `DataError` where no text is left.
     """
     rows = tokens.rows("train", "unlabelled")
+    if skip_tokens:
+        rows = rows[1 + np.searchsorted(np.cumsum(tokens.lengths[rows]), skip_tokens) :]
+        if not len(rows):
+            raise DataError(f"--recipe.skip-tokens {skip_tokens} leaves no text to train on")
     if max_tokens is not None:
         rows = rows[: 1 + np.searchsorted(np.cumsum(tokens.lengths[rows]), max_tokens)]
     train = lm_dl(tokens, rows, bs, seq_len, backwards, shuffle=True)
