@@ -33,8 +33,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from ulmfit_exp.experiment import Experiment, main
 from ulmfit_exp.recipe import RECIPES, Phase, Recipe, Training, gradual
+from ulmfit_exp.runs.settings import Experiment, main
 
 
 def _large(name: str, passes: int = 1, decay: float = 2.6) -> Recipe:

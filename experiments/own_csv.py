@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from ulmfit_exp.experiment import Experiment, main
+from ulmfit_exp.runs.settings import Experiment, main
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +46,12 @@ class OwnCsv(Experiment):
 
     @property
     def variant(self) -> str:
-        from ulmfit_exp.corpora.table import plain_name
+        from ulmfit_exp.corpora.own import plain_name
 
         return f"own_csv-{plain_name(self.csv)}" if self.csv else "own_csv"
 
     def load(self, data_dir: Path | None):
-        from ulmfit_exp.corpora import table
+        from ulmfit_exp.corpora import own as table
         from ulmfit_exp.corpora.corpus import DataError
         from ulmfit_exp.corpora.files import MINIATURE
 

@@ -40,8 +40,8 @@ from typing import Annotated, ClassVar, Literal
 
 import tyro
 
-from ulmfit_exp.experiment import Command, main
 from ulmfit_exp.recipe import PRETRAINING, LMRecipe
+from ulmfit_exp.runs.settings import Command, main
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ class Pretrain(Command):
         return {k: done["perplexity"].info[k] for k in ("perplexity", "counted")}
 
     def table(self, record: dict) -> str:
-        from ulmfit_exp.report import perplexity_table
+        from ulmfit_exp.results.tables import perplexity_table
 
         return perplexity_table(record)
 

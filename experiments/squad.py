@@ -33,8 +33,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from ulmfit_exp.experiment import Experiment, main
 from ulmfit_exp.recipe import LM_OF_NAMES, RECIPES, Phase, Recipe, Training, gradual
+from ulmfit_exp.runs.settings import Experiment, main
 
 CLAS = Training((*gradual(5, lr=0.01, decay=1.3)[:-1], Phase(epochs=8, lr=4e-3, decay=1.3)), bs=32, drop_mult=2.0)
 

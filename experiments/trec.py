@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from ulmfit_exp.experiment import Experiment, main
+from ulmfit_exp.runs.settings import Experiment, main
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,8 +22,8 @@ from typing import Literal
 
 import tyro
 
-from ulmfit_exp.experiment import data_directory
 from ulmfit_exp.recipe import LM_HEAD, PRETRAINING, RECIPES, fastai_config
+from ulmfit_exp.runs.settings import data_directory
 
 SHAPE = PRETRAINING["small"].model
 KINDS = {
@@ -71,7 +71,7 @@ def tokens(corpus: str = "wikipedia", max_vocab: int = 16_000, out: Path | None 
     import psutil
 
     from ulmfit_exp.corpora.documents import open_documents
-    from ulmfit_exp.tokens import write_tokens
+    from ulmfit_exp.method.tokens import write_tokens
 
     me, peak, over = psutil.Process(), 0, threading.Event()
 
@@ -114,7 +114,7 @@ def predict(
     """
     from ulmfit_exp.corpora import sfu
     from ulmfit_exp.corpora.files import MINIATURE
-    from ulmfit_exp.predict import read_record
+    from ulmfit_exp.inference.predict import read_record
 
     record, sentences = read_record(run), [s for t in sfu.load(MINIATURE).df["text"] for s in t.split(". ")]
     result = {
@@ -150,7 +150,7 @@ def compare(task: str, steps: int, bs: int, corpus: str, out: Path | None) -> No
     if steps < 20:
         sys.exit("error: --steps must be 20 or more: the first ones are warming up")
     from ulmfit_exp.corpora.documents import open_documents
-    from ulmfit_exp.tokens import write_tokens
+    from ulmfit_exp.method.tokens import write_tokens
 
     with tempfile.TemporaryDirectory() as folder:
         write_tokens(
@@ -179,7 +179,7 @@ def describe(side: str, figures: dict) -> str:
 
 
 def finish(task: str, result: dict, out: Path | None) -> None:
-    from ulmfit_exp import machine
+    from ulmfit_exp.method import machine
 
     line = json.dumps({"benchmark": task, **result, **machine.description()})
     if out:
@@ -192,8 +192,8 @@ def side(task: Literal["lm", "classifier"], side: Literal["stock", "ours"], fold
     import torch
     from fastai.text.all import set_seed
 
-    from ulmfit_exp import machine
-    from ulmfit_exp.training import quiet
+    from ulmfit_exp.method import machine
+    from ulmfit_exp.method.training import quiet
 
     precision = machine.precision("auto") if side == "ours" else "fp32"
     if side == "ours":
@@ -221,8 +221,8 @@ def side(task: Literal["lm", "classifier"], side: Literal["stock", "ours"], fold
 def lm_learner(side: str, folder: Path, steps: int, bs: int, precision: str):
     from fastai.text.all import AWD_LSTM, Adam, GradientClip, language_model_learner
 
-    from ulmfit_exp import learners
-    from ulmfit_exp.tokens import dls_lm, read_tokens
+    from ulmfit_exp.method import learners
+    from ulmfit_exp.method.tokens import dls_lm, read_tokens
 
     dls = dls_lm(read_tokens(folder), bs, 70, False, max_tokens=steps * bs * 70)
     recipe = replace(PRETRAINING["small"], lm=replace(PRETRAINING["small"].lm, bs=bs))
@@ -250,8 +250,8 @@ def clas_learner(side: str, folder: Path, steps: int, bs: int, precision: str):
         text_classifier_learner,
     )
 
-    from ulmfit_exp import learners
-    from ulmfit_exp.tokens import Texts, Tokens, read_tokens
+    from ulmfit_exp.method import learners
+    from ulmfit_exp.method.tokens import Texts, Tokens, read_tokens
 
     corpus, random = read_tokens(folder), np.random.default_rng(0)
     lengths = np.exp(random.normal(np.log(180), 0.7, steps * bs)).astype(int).clip(10, 1400)

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import tyro
 
-from ulmfit_exp import dashboard
-from ulmfit_exp.dashboard import RECORDS, RUNS
-from ulmfit_exp.experiment import interruptible
+from ulmfit_exp.results import dashboard
+from ulmfit_exp.results.dashboard import RECORDS, RUNS
+from ulmfit_exp.runs.settings import interruptible
 
 COMMITTED = Path(__file__).parents[1] / "experiments" / "results"
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from ulmfit_exp import predict
 from ulmfit_exp.corpora.corpus import DataError
+from ulmfit_exp.inference import predict
 
 TEXTS = ["A fine, fine book.", "It broke twice; I want my money back. " * 30, "No."]
 
@@ -49,7 +49,7 @@ def write_learner(run: Path, out: Path) -> None:
     """The learner, written, loaded again and held against the run."""
     from fastai.text.all import load_learner
 
-    from ulmfit_exp import export
+    from ulmfit_exp.inference import export
 
     predictor = predict.load(run)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ def write_learner(run: Path, out: Path) -> None:
 
 def write_hub(run: Path, out: Path, push: str | None) -> None:
     """The hub's folder; sent only where that was asked for."""
-    from ulmfit_exp import export
+    from ulmfit_exp.inference import export
 
     for what in export.hub_folder(run, out):
         print(f"left out: {what}")

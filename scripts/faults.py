@@ -22,7 +22,7 @@ from random import Random
 import psutil
 import tyro
 
-from ulmfit_exp.store import _changed
+from ulmfit_exp.runs.store import _changed
 
 ROOT = Path(__file__).parents[1]
 ARGS = ["--miniature", "--precision", "fp32", "--pretrained", "none", "--recipe.direction", "forward"]

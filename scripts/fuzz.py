@@ -37,7 +37,8 @@ from random import Random
 import pandas as pd
 import tyro
 
-from ulmfit_exp.corpora import dbpedia, imdb, sfu, squad, table, trec
+from ulmfit_exp.corpora import dbpedia, imdb, sfu, squad, trec
+from ulmfit_exp.corpora import own as table
 from ulmfit_exp.corpora.corpus import Corpus, DataError
 from ulmfit_exp.corpora.documents import open_documents
 from ulmfit_exp.corpora.files import MINIATURE
@@ -174,7 +175,7 @@ def pretrained_files(rng: Random) -> Files:
 
 
 def load_pretrained(folder: Path, rng: Random):
-    from ulmfit_exp.pretrained import resolve
+    from ulmfit_exp.method.pretrained import resolve
 
     what = "wt103-fwd" if (folder / "wt103").exists() else str(folder / "m")
     weights, vocab = resolve(what, ("forward",), folder)["forward"].content

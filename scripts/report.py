@@ -15,10 +15,10 @@ from pathlib import Path
 import tyro
 
 from experiments.paper.__main__ import NAMES, RECORDS, module, recorded, rendered
-from ulmfit_exp import page
 from ulmfit_exp.corpora.corpus import DataError
-from ulmfit_exp.experiment import settings_of
-from ulmfit_exp.figures import svg
+from ulmfit_exp.results import page
+from ulmfit_exp.results.figures import svg
+from ulmfit_exp.runs.settings import settings_of
 
 
 def sections(records: list[dict]) -> list[page.Section]:

@@ -16,8 +16,8 @@ from pathlib import Path
 import tyro
 
 from experiments.paper.__main__ import NAMES, RECORDS, committed, module, own, recorded, write
-from ulmfit_exp.figures import SIGNIFICANCE
-from ulmfit_exp.report import summary
+from ulmfit_exp.results.figures import SIGNIFICANCE
+from ulmfit_exp.results.tables import summary
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

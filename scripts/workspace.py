@@ -17,7 +17,7 @@ import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
 
 from experiments.paper.__main__ import NAMES
-from ulmfit_exp.tracking import PROJECT
+from ulmfit_exp.runs.tracking import PROJECT
 
 
 def curve(key: str, title: str, x: str = "step"):

@@ -48,7 +48,7 @@ def sfu(tmp_path) -> Sfu:
 def quick_tokens(tmp_path_factory):
     """The SFU miniature and its tokens."""
     from ulmfit_exp.corpora import files, sfu
-    from ulmfit_exp.tokens import read_tokens, write_tokens
+    from ulmfit_exp.method.tokens import read_tokens, write_tokens
 
     corpus, folder = sfu.load(files.MINIATURE, "category"), tmp_path_factory.mktemp("tokens")
     write_tokens(corpus.documents(), folder, QUICK.max_vocab, QUICK.min_freq)
@@ -60,9 +60,9 @@ def one_learner(quick_tokens, tmp_path):
     """A function that makes a fresh learner for lm or clas, with the same first weights each time for a seed."""
     from fastai.text.all import set_seed
 
-    from ulmfit_exp import learners
-    from ulmfit_exp.tokens import dls_clas, dls_lm
-    from ulmfit_exp.training import quiet
+    from ulmfit_exp.method import learners
+    from ulmfit_exp.method.tokens import dls_clas, dls_lm
+    from ulmfit_exp.method.training import quiet
 
     corpus, tokens = quick_tokens
 

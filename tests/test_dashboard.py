@@ -18,9 +18,9 @@ from conftest import FORWARD, QUIET
 from playwright.sync_api import expect
 
 from experiments.sfu import Sfu
-from ulmfit_exp import dashboard
-from ulmfit_exp.experiment import run
-from ulmfit_exp.tracking import Tracker
+from ulmfit_exp.results import dashboard
+from ulmfit_exp.runs.settings import run
+from ulmfit_exp.runs.tracking import Tracker
 
 ROOT = Path(__file__).parents[1]
 EPOCH = {"phase": 0, "epoch": 0, "step": 10, "valid_loss": 1.0}

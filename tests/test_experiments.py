@@ -17,7 +17,7 @@ from experiments.imdb import Imdb
 from experiments.sfu import Sfu
 from experiments.squad import Squad
 from experiments.trec import Trec
-from ulmfit_exp.experiment import parse, run
+from ulmfit_exp.runs.settings import parse, run
 
 ROOT = Path(__file__).parents[1]
 MODULES = ("sfu", "dbpedia", "squad", "trec", "imdb", "own_csv", "pretrain")
@@ -90,10 +90,10 @@ def test_predictions_stand_beside_the_texts_they_are_of(sfu):
     import pandas as pd
     import torch
 
-    from ulmfit_exp import learners
     from ulmfit_exp.corpora import files
     from ulmfit_exp.corpora import sfu as source
-    from ulmfit_exp.tokens import dls_clas, read_tokens
+    from ulmfit_exp.method import learners
+    from ulmfit_exp.method.tokens import dls_clas, read_tokens
 
     r = record(sfu)
     folder = {s["name"]: sfu.home / s["path"] for s in r["stages"]}

@@ -1,7 +1,9 @@
 """What is handed on predicts what the run does, and holds what its record says."""
 
+import gzip
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,10 +11,10 @@ from conftest import QUICK
 from fastai.text.all import load_learner
 
 from scripts import export as script
-from ulmfit_exp import export, predict
 from ulmfit_exp.corpora.corpus import DataError
-from ulmfit_exp.experiment import run
-from ulmfit_exp.pretrained import resolve
+from ulmfit_exp.inference import export, predict
+from ulmfit_exp.method.pretrained import resolve
+from ulmfit_exp.runs.settings import run
 
 TEXTS = ["Fine.", "A kettle that boils, and boils, and boils. " * 30, "naïve 🙂", "bad " * 200]
 
@@ -33,6 +35,16 @@ def test_the_learner_predicts_what_the_run_does_alone_and_in_a_batch(folder, tmp
     assert np.allclose(together, expected.probabilities(TEXTS), atol=1e-5)
     assert np.allclose(np.stack([p for *_, p in alone]), together, atol=1e-5)
     assert [str(c) for c, *_ in alone] == expected.predict(TEXTS)["class"].tolist()
+
+
+@pytest.mark.filterwarnings("ignore:load_learner")
+def test_an_export_made_before_the_packages_can_still_be_loaded(tmp_path):
+    packed = Path(__file__).parent / "data" / "export-0e90f5e.pkl.gz"  # made by that commit, with random weights
+    (tmp_path / "export.pkl").write_bytes(gzip.decompress(packed.read_bytes()))
+    learn = load_learner(tmp_path / "export.pkl")
+    with learn.no_bar():
+        probs = [learn.predict(text)[2].tolist() for text in ("A fine book.", "A broken book.")]
+    assert np.allclose(probs, [[0.507826, 0.492174], [0.507686, 0.492314]], atol=1e-5)
 
 
 def test_the_hubs_folder_predicts_and_is_a_pretrained_model(folder, tmp_path):

@@ -3,7 +3,7 @@
 import torch
 from fastai.text.all import Adam, CrossEntropyLossFlat, LinearDecoder
 
-from ulmfit_exp import fused
+from ulmfit_exp.method import fused
 
 
 def test_the_fused_loss_and_its_gradients_are_cross_entropys(monkeypatch):

@@ -10,11 +10,11 @@ import pytest
 import torch
 from conftest import QUIET, TINY
 
-from ulmfit_exp import insight, predict
+from ulmfit_exp.api import OfCorpus
 from ulmfit_exp.corpora.corpus import Corpus, DataError
-from ulmfit_exp.experiment import run
-from ulmfit_exp.own import OfCorpus
+from ulmfit_exp.inference import insight, predict
 from ulmfit_exp.recipe import Phase
+from ulmfit_exp.runs.settings import run
 
 NEUTRAL = ["the", "lamp", "stands", "on", "a", "table", "by", "our", "window", "and", "someone", "put", "it", "there"]
 DECISIVE = {"for": ["splendid", "lovely"], "against": ["dreadful", "awful"]}

@@ -6,8 +6,8 @@ from conftest import QUICK
 from fastai.text.all import pad_input, pad_input_chunk, tensor
 from fastai.text.models.core import SentenceEncoder, masked_concat_pool
 
-from ulmfit_exp import learners
-from ulmfit_exp.learners import concat_pool
+from ulmfit_exp.method import learners
+from ulmfit_exp.method.learners import concat_pool
 
 SEQ_LEN = QUICK.seq_len
 

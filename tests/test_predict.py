@@ -15,11 +15,11 @@ import pandas as pd
 import pytest
 from conftest import QUICK
 
-from ulmfit_exp import features, predict
 from ulmfit_exp.corpora.corpus import DataError
-from ulmfit_exp.experiment import prepare, run
-from ulmfit_exp.scores import tempered
-from ulmfit_exp.stages import harmless
+from ulmfit_exp.inference import features, predict
+from ulmfit_exp.inference.scores import tempered
+from ulmfit_exp.runs.settings import prepare, run
+from ulmfit_exp.runs.stages import harmless
 
 ROOT = Path(__file__).parents[1]
 

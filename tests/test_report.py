@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from scripts import results
-from ulmfit_exp import draw
 from ulmfit_exp.corpora.corpus import DataError
-from ulmfit_exp.report import difference, mistakes, summary, table
+from ulmfit_exp.results import draw
+from ulmfit_exp.results.tables import difference, mistakes, summary, table
 
 ROOT = Path(__file__).parents[1]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ulmfit_exp.scores import fitted_temperature, tempered
+from ulmfit_exp.inference.scores import fitted_temperature, tempered
 
 
 def test_temperature_scaling_finds_the_temperature_that_probabilities_were_spoilt_with():

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from ulmfit_exp.store import CHECKPOINT, StoreError, stage, write_json
+from ulmfit_exp.runs.store import CHECKPOINT, StoreError, stage, write_json
 
 
 def test_a_finished_stage_is_reused_and_other_inputs_are_another_stage(tmp_path):
@@ -72,7 +72,7 @@ def test_a_failed_stage_leaves_its_checkpoint_alone(tmp_path):
 
 def test_a_stage_killed_in_the_middle_of_a_file_counts_for_nothing(tmp_path):
     code = (
-        "import os, signal, sys; from pathlib import Path; from ulmfit_exp.store import stage\n"
+        "import os, signal, sys; from pathlib import Path; from ulmfit_exp.runs.store import stage\n"
         "def work(folder):\n"
         "    (folder / 'ids.npy').write_bytes(b'half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ulmfit_exp.experiment import flat, parse
+from ulmfit_exp.runs.settings import flat, parse
 
 SWEEPS = Path(__file__).parents[1] / "experiments" / "sweeps"
 EXPERIMENTS = ("dbpedia", "imdb", "own_csv", "sfu", "squad", "trec")

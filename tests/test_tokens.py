@@ -5,7 +5,7 @@ import pytest
 from conftest import QUICK
 from fastai.text.all import SpacyTokenizer, TokenizeWithRules
 
-from ulmfit_exp.tokens import clas_dl, dls_lm, read_tokens, words, write_tokens
+from ulmfit_exp.method.tokens import clas_dl, dls_lm, read_tokens, words, write_tokens
 
 
 def test_ids_are_fastais_tokens_and_the_vocabulary_is_of_training_texts(quick_tokens):
@@ -24,7 +24,7 @@ def test_ids_are_fastais_tokens_and_the_vocabulary_is_of_training_texts(quick_to
 
 def test_several_processes_write_the_same_files(quick_tokens, tmp_path, monkeypatch):
     corpus, tokens = quick_tokens
-    monkeypatch.setattr("ulmfit_exp.tokens.CHUNK", 1_000)
+    monkeypatch.setattr("ulmfit_exp.method.tokens.CHUNK", 1_000)
     write_tokens(corpus.documents(), tmp_path, QUICK.max_vocab, QUICK.min_freq, processes=2)
     again = read_tokens(tmp_path)
     assert again.vocab == tokens.vocab and (again.ids == tokens.ids).all() and (again.offsets == tokens.offsets).all()
@@ -32,7 +32,7 @@ def test_several_processes_write_the_same_files(quick_tokens, tmp_path, monkeypa
 
 
 def test_long_texts_are_cut_between_words_and_endless_words_within(monkeypatch):
-    monkeypatch.setattr("ulmfit_exp.tokens.PIECE", 50)
+    monkeypatch.setattr("ulmfit_exp.method.tokens.PIECE", 50)
     text = "The cat sat on the mat and the dog sat on the log. " * 10
     expected = next(iter(TokenizeWithRules(tok=SpacyTokenizer())([text])))
     assert words(text) == expected and words(text).count("xxbos") == 1

@@ -17,11 +17,11 @@ from conftest import FORWARD, QUIET, TINY
 from experiments.paper.__main__ import NAMES, cells, told
 from experiments.paper.base import with_clas
 from experiments.sfu import Sfu
-from ulmfit_exp import machine
-from ulmfit_exp.experiment import prepare, run
+from ulmfit_exp.method import machine
+from ulmfit_exp.method.training import train
 from ulmfit_exp.recipe import Phase
-from ulmfit_exp.tracking import Tracker
-from ulmfit_exp.training import train
+from ulmfit_exp.runs.settings import prepare, run
+from ulmfit_exp.runs.tracking import Tracker
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "workspace.py"
 

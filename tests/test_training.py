@@ -8,9 +8,9 @@ import pytest
 import torch
 from conftest import FORWARD, QUICK
 
-from ulmfit_exp import training
+from ulmfit_exp.method import training
+from ulmfit_exp.method.training import stlr
 from ulmfit_exp.recipe import RECIPES, Phase, gradual
-from ulmfit_exp.training import stlr
 
 # Schedules
 

@@ -7,7 +7,7 @@ from importlib import import_module
 # of one. With 1,000 they share it evenly, and one alone has 0.91 of it. Must precede torch's import.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
-FOUND_IN = {"Corpus": "corpora.corpus", "ulmfit": "own"}
+FOUND_IN = {"Corpus": "corpora.corpus", "ulmfit": "api"}
 __all__ = list(FOUND_IN)
 
 

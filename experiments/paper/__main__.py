@@ -18,7 +18,7 @@ from typing import Literal
 import tyro
 
 from experiments.paper.base import DATA, miniature_of, replicates
-from ulmfit_exp.experiment import interruptible, leave, settings_of
+from ulmfit_exp.runs.settings import interruptible, leave, settings_of
 
 NAMES = ("table2", "table3", "table4", "table5", "table6", "table7", "figure3", "figure4", "directions")
 RECORDS = Path(__file__).parents[1] / "results"
@@ -34,7 +34,7 @@ def cells(
     name: str, data: tuple[str, ...], seeds: int, miniature: bool = False, recipe: str = "small", **where
 ) -> list:
     """Every run of a table or figure."""
-    from ulmfit_exp.grid import Cell
+    from ulmfit_exp.runs.grid import Cell
 
     found = []
     for d in data:
@@ -81,7 +81,7 @@ def _read(path: Path) -> dict:
 
 def rendered(name: str, results: list[tuple]) -> tuple:
     """Markdown and plot of these (cell, record) pairs."""
-    from ulmfit_exp.figures import cost_line
+    from ulmfit_exp.results.figures import cost_line
 
     text, figure = module(name).render(results)
     about = module(name).__doc__.strip()
@@ -90,7 +90,7 @@ def rendered(name: str, results: list[tuple]) -> tuple:
 
 def write(name: str, results: list[tuple], folder: Path) -> str:
     """NAME.md and NAME.svg of these (cell, record) pairs; returns the Markdown."""
-    from ulmfit_exp.figures import svg
+    from ulmfit_exp.results.figures import svg
 
     text, figure = rendered(name, results)
     folder.mkdir(parents=True, exist_ok=True)
@@ -146,7 +146,7 @@ def main(
 
 def compute(found: list, jobs: int, only_plan: bool = False) -> tuple[list[tuple], dict]:
     """Plan and run the cells; the (cell, record) pairs that are there then, and why others are not."""
-    from ulmfit_exp import grid
+    from ulmfit_exp.runs import grid
 
     print(f"reading the data of {len(found)} runs", flush=True)
     planned, failed = grid.plan(found)

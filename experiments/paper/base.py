@@ -7,8 +7,8 @@ from experiments.imdb import FIFTH, Imdb
 from experiments.sfu import Sfu
 from experiments.squad import Squad
 from experiments.trec import Trec
-from ulmfit_exp.experiment import Experiment
 from ulmfit_exp.recipe import Phase, Recipe, changed
+from ulmfit_exp.runs.settings import Experiment
 
 DATA = {
     "imdb": Imdb(sample=0.2),  # 5,000 training, 10,000 unlabelled and 5,000 test reviews: for two cores

@@ -15,8 +15,8 @@ from dataclasses import replace
 from math import ceil
 
 from experiments.paper.base import PATIENCE, forward, full, with_clas, with_lm, with_recipe
-from ulmfit_exp.experiment import Experiment
-from ulmfit_exp.figures import by_labels
+from ulmfit_exp.results.figures import by_labels
+from ulmfit_exp.runs.settings import Experiment
 
 TITLE = "Figure 3: labelled texts"
 DATA = ("imdb", "trec", "dbpedia")

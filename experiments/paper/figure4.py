@@ -7,8 +7,8 @@ run to its end. For there to be a curve, a recipe of fewer epochs (IMDb's 4) has
 from dataclasses import replace
 
 from experiments.paper.base import forward, full, with_clas
-from ulmfit_exp.experiment import Experiment
-from ulmfit_exp.figures import by_epoch
+from ulmfit_exp.results.figures import by_epoch
+from ulmfit_exp.runs.settings import Experiment
 
 TITLE = "Figure 4: validation error by epoch"
 DATA = ("imdb", "trec", "sfu")

@@ -8,8 +8,8 @@ Differs from the paper: SFU and SQuAD are ours; 10% of the training texts are he
 from dataclasses import replace
 
 from experiments.paper.base import with_recipe
-from ulmfit_exp.experiment import Experiment
-from ulmfit_exp.figures import ablation, test_errors
+from ulmfit_exp.results.figures import ablation, test_errors
+from ulmfit_exp.runs.settings import Experiment
 
 TITLE = "Table 2: test error, small tasks"
 DATA = ("imdb-full", "imdb", "trec", "sfu", "squad")

@@ -5,7 +5,7 @@ paper has 560,000 and 70,000; 10% of the training texts are held out; a small pr
 """
 
 from experiments.paper.table2 import REFERENCE, variants
-from ulmfit_exp.figures import ablation, test_errors
+from ulmfit_exp.results.figures import ablation, test_errors
 
 __all__ = ["variants"]
 TITLE = "Table 3: test error, topic classification"

@@ -9,8 +9,8 @@ Differs from the paper: a small pretrained model; no early stopping.
 from dataclasses import replace
 
 from experiments.paper.base import forward, shorter, with_recipe
-from ulmfit_exp.experiment import Experiment
-from ulmfit_exp.figures import both_errors
+from ulmfit_exp.results.figures import both_errors
+from ulmfit_exp.runs.settings import Experiment
 
 TITLE = "Table 4: pretraining"
 DATA = ("imdb", "trec", "sfu")

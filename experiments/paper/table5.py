@@ -5,8 +5,8 @@ of 0.05; the row says what its fine-tuning does without.
 """
 
 from experiments.paper.base import forward, with_lm
-from ulmfit_exp.experiment import Experiment
-from ulmfit_exp.figures import both_errors
+from ulmfit_exp.results.figures import both_errors
+from ulmfit_exp.runs.settings import Experiment
 
 TITLE = "Table 5: quality of the language model"
 DATA = ("imdb", "trec", "sfu")

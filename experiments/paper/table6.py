@@ -5,9 +5,9 @@ rates fine-tune at the same highest rate, kept constant, and keep the epoch of t
 """
 
 from experiments.paper.base import PATIENCE, forward, with_lm
-from ulmfit_exp.experiment import Experiment
-from ulmfit_exp.figures import both_errors
 from ulmfit_exp.recipe import changed
+from ulmfit_exp.results.figures import both_errors
+from ulmfit_exp.runs.settings import Experiment
 
 TITLE = "Table 6: language-model fine-tuning"
 DATA = ("imdb", "trec", "sfu")

@@ -8,9 +8,9 @@ all layers at once, and "from scratch", do so at ULMFiT's last rate. "last" and 
 """
 
 from experiments.paper.base import PATIENCE, forward, full, with_clas, with_lm, with_recipe
-from ulmfit_exp.experiment import Experiment
-from ulmfit_exp.figures import both_errors
 from ulmfit_exp.recipe import Phase, changed
+from ulmfit_exp.results.figures import both_errors
+from ulmfit_exp.runs.settings import Experiment
 
 TITLE = "Table 7: classifier fine-tuning"
 DATA = ("imdb", "trec", "sfu")

@@ -72,7 +72,7 @@ class Corpus:
     @classmethod
     def from_csv(cls, path: str | Path, text_col: str | tuple[str, ...] = (), label_col: str | None = None, **options):
         """Your own table or folder of texts, with a note of what was found; options as of `table.load`."""
-        from .table import load
+        from .own import load
 
         text_cols = (text_col,) if isinstance(text_col, str) else text_col
         corpus, notes = load(Path(path), text_cols, label_col, **options)

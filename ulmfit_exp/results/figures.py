@@ -9,8 +9,8 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from scipy.stats import ttest_1samp
 
-from .grid import Cell, cost, duration
-from .report import markdown, spread
+from ..runs.grid import Cell, cost, duration
+from .tables import markdown, spread
 
 Results = list[tuple[Cell, dict]]
 """The finished cells with their records."""

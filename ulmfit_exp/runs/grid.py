@@ -18,9 +18,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from .corpora.corpus import SPLITS, DataError
-from .experiment import Experiment, data_directory, interruptible, leave, prepare, result, run
-from .machine import cores, end_with_parent
+from ..corpora.corpus import SPLITS, DataError
+from .settings import Experiment, data_directory, interruptible, leave, prepare, result, run
+from ..method.machine import cores, end_with_parent
 from .stages import Run
 
 SPAWN = get_context("spawn")

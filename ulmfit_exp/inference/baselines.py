@@ -6,7 +6,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from tqdm.auto import tqdm
 
-from .corpora.corpus import Corpus
+from ..corpora.corpus import Corpus
 
 CHOICES = {"min_df": (2, 1), "C": (10.0, 1.0, 100.0)}
 """Fewest texts that a word must be in, and C; of those with the lowest valid error the first is taken."""

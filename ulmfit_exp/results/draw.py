@@ -8,12 +8,12 @@ import torch
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from . import insight
-from .corpora.corpus import DataError
-from .recipe import Phase
-from .report import name
-from .training import rates as rates_of
-from .training import share
+from ..corpora.corpus import DataError
+from ..inference import insight
+from ..method.training import rates as rates_of
+from ..method.training import share
+from ..recipe import Phase
+from .tables import name
 
 GROUPS = {
     4: ["LSTM 1", "LSTM 2", "LSTM 3", "embedding, decoder"],

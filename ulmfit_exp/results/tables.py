@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .store import Stage
+from ..runs.store import Stage
 
 TOO_FAR = 2
 """Points of error; a test set that tells only greater differences apart is called small."""

@@ -13,11 +13,11 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler, normalize
 
-from .learners import BatchFreeEncoder, concat_pool
-from .pretrained import resolve
-from .recipe import LM_HEAD, Model, fastai_config
-from .tokens import words
-from .training import PAD
+from ..method.learners import BatchFreeEncoder, concat_pool
+from ..method.pretrained import resolve
+from ..method.tokens import words
+from ..method.training import PAD
+from ..recipe import LM_HEAD, Model, fastai_config
 
 TOKENS = 16_000
 """Of a batch, padding counted in."""

@@ -23,9 +23,9 @@ from fastai.text.all import (
 )
 from tqdm.auto import tqdm
 
-from .recipe import Phase, Training
-from .store import CHECKPOINT, replacing
-from .tracking import Tracker
+from ..recipe import Phase, Training
+from ..runs.store import CHECKPOINT, replacing
+from ..runs.tracking import Tracker
 
 PAD = 1
 SAVE_EVERY = 300

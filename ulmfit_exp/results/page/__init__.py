@@ -14,11 +14,11 @@ import plotly.io
 from markdown_it import MarkdownIt
 from plotly.offline import get_plotlyjs
 
-from ..experiment import command_of
-from ..insight import html
-from ..recipe import recipe_from
-from ..report import flat, mistakes
-from ..training import rates
+from ...inference.insight import html
+from ...method.training import rates
+from ...recipe import recipe_from
+from ...runs.settings import command_of
+from ..tables import flat, mistakes
 
 GROUPS = {"lm": 4, "clas": 5}
 """Layer groups of fastai's learners."""

@@ -21,10 +21,10 @@ from threading import Event
 
 from tqdm.auto import tqdm
 
-from .corpora.corpus import DataError
-from .corpora.files import sha256
-from .experiment import settings_of
-from .tracking import CLASSES, epoch_metrics
+from ..corpora.corpus import DataError
+from ..corpora.files import sha256
+from ..runs.settings import settings_of
+from ..runs.tracking import CLASSES, epoch_metrics
 
 RUNS, RECORDS = "my-runs", "records"
 """trackio's projects; it opens the first of the alphabet."""

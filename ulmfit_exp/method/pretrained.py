@@ -20,11 +20,11 @@ from fastai.text.learner import clean_raw_keys
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from .corpora.corpus import DataError
-from .corpora.files import Source, find, sha256
-from .recipe import LM_HEAD, Model, fastai_config
+from ..corpora.corpus import DataError
+from ..corpora.files import Source, find, sha256
+from ..recipe import LM_HEAD, Model, fastai_config
 
-SHIPPED = Path(__file__).parent / "shipped"
+SHIPPED = Path(__file__).parents[1] / "shipped"
 MODELZOO = "https://s3.amazonaws.com/fast-ai-modelzoo"
 WT103 = {
     "forward": Source("wt103/wt103-fwd.tgz", f"{MODELZOO}/wt103-fwd.tgz"),

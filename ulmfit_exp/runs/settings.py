@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NoReturn
 
 import tyro
 
-from .recipe import DIRECTIONS, RECIPES, LMRecipe, Recipe
+from ..recipe import DIRECTIONS, RECIPES, LMRecipe, Recipe
 
 if TYPE_CHECKING:
-    from .corpora.corpus import Corpus
-    from .corpora.documents import Documents
+    from ..corpora.corpus import Corpus
+    from ..corpora.documents import Documents
     from .stages import Run
     from .store import Stage
 
@@ -151,18 +151,18 @@ class Experiment(Command):
         return DIRECTIONS[self.recipe.direction]
 
     def texts(self, data_dir: Path | None) -> "Corpus":
-        from .corpora.files import MINIATURE
+        from ..corpora.files import MINIATURE
 
         corpus = self.load(MINIATURE if self.miniature else data_dir).with_train_size(self.train_size)
         return corpus.labelled() if self.labelled_only else corpus
 
     def figures(self, run: "Run", done: "dict[str, Stage]") -> dict:
-        from .report import classified
+        from ..results.tables import classified
 
         return classified(run, done) | {"paper": self.paper}
 
     def table(self, record: dict) -> str:
-        from .report import table
+        from ..results.tables import table
 
         return table(record)
 
@@ -172,7 +172,7 @@ def main(command: type[Command], args: list[str] | None = None) -> None:
     args = sys.argv[1:] if args is None else args
     settings = parse(command, args)
 
-    from .corpora.corpus import DataError  # imports pandas, for which --help does not wait
+    from ..corpora.corpus import DataError  # imports pandas, for which --help does not wait
 
     interruptible()
     try:
@@ -234,8 +234,8 @@ def command_of(record: dict) -> type[Command]:
 
 def settings_of(record: dict, **where) -> Command:
     """The settings that a record was made with; `where` has those that say where. Raises `DataError`."""
-    from .corpora.corpus import DataError
-    from .recipe import recipe_from
+    from ..corpora.corpus import DataError
+    from ..recipe import recipe_from
 
     command = command_of(record)
     if unknown := set(record["settings"]) - {f.name for f in fields(command)}:
@@ -247,7 +247,7 @@ def settings_of(record: dict, **where) -> Command:
 
 def data_directory() -> Path | None:
     """$ULMFIT_EXP_DATA."""
-    from .corpora.files import DATA_VARIABLE
+    from ..corpora.files import DATA_VARIABLE
 
     return Path(d) if (d := os.environ.get(DATA_VARIABLE)) else None
 
@@ -259,7 +259,9 @@ def run(settings: Command, texts: "Corpus | Documents | None" = None) -> Path:
     """
     settings, this = prepare(settings, texts)
 
-    from . import predict, report, stages, tracking
+    from ..inference import predict
+    from ..results import tables as report
+    from . import stages, tracking
     from .store import writable, write_json
 
     done = stages.run_all(this, report.stage_line)
@@ -284,7 +286,8 @@ def prepare(settings: Command, texts: "Corpus | Documents | None" = None) -> "tu
     data_dir = settings.data_dir or data_directory()
     texts = texts or settings.texts(data_dir)
 
-    from . import machine, pretrained, stages  # these import torch: what is wrong with the data is said before
+    from ..method import machine, pretrained  # these import torch: what is wrong with the data is said before
+    from . import stages
 
     machine.keep_memory()
     settings = replace(settings, precision=machine.precision(settings.precision))

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from . import experiment, predict
 from .corpora.corpus import Corpus, DataError
+from .inference import predict
 from .recipe import RECIPES
+from .runs import settings as experiment
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from html import escape
 
 import torch
 
-from .tokens import words
+from ..method.tokens import words
 
 UNKNOWN, BEGIN = 0, 2
 """Ids that fastai gives xxunk and xxbos."""

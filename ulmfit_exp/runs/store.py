@@ -18,7 +18,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from .corpora.files import sha256
+from ..corpora.files import sha256
 
 CHECKPOINT = "checkpoint.pt"
 FORMAT = 4  # raise it when the same inputs would give another result: finished stages are then not reused

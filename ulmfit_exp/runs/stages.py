@@ -18,18 +18,20 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm.auto import tqdm
 
-from . import learners, machine, scores, store
-from .baselines import CHOICES, tfidf
-from .corpora.corpus import Corpus, DataError
-from .corpora.documents import Documents, open_documents
-from .features import Encoder, unit_parts
-from .insight import word_weights
-from .pretrained import Pretrained
-from .recipe import LMRecipe, Training
+from ..method import learners, machine
+from ..inference import scores
+from . import store
+from ..inference.baselines import CHOICES, tfidf
+from ..corpora.corpus import Corpus, DataError
+from ..corpora.documents import Documents, open_documents
+from ..inference.features import Encoder, unit_parts
+from ..inference.insight import word_weights
+from ..method.pretrained import Pretrained
+from ..recipe import LMRecipe, Training
 from .store import Stage
-from .tokens import TOKENIZER, Tokens, clas_dl, dls_clas, dls_lm, encode, lm_dl, read_tokens, write_tokens
+from ..method.tokens import TOKENIZER, Tokens, clas_dl, dls_clas, dls_lm, encode, lm_dl, read_tokens, write_tokens
 from .tracking import Mode, Tracker
-from .training import Progress, quiet, train
+from ..method.training import Progress, quiet, train
 
 FIGURES = 4
 """What an evaluation holds; raise it when that changes."""

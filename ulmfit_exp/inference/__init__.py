@@ -1,0 +1,1 @@
+"""A trained model in use: scores, baseline, features, word weights, prediction, export."""

@@ -1,0 +1,1 @@
+"""Records -> tables, plots, a page and a dashboard."""
