@@ -51,8 +51,8 @@ class OwnCsv(Experiment):
         return f"own_csv-{plain_name(self.csv)}" if self.csv else "own_csv"
 
     def load(self, data_dir: Path | None):
+        from ulmfit_exp.common import DataError
         from ulmfit_exp.corpora import own as table
-        from ulmfit_exp.corpora.corpus import DataError
         from ulmfit_exp.corpora.files import MINIATURE
 
         path = MINIATURE / "dbpedia_csv" / "train.csv" if data_dir == MINIATURE else self.csv

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from ulmfit_exp.corpora.corpus import DataError
+from ulmfit_exp.common import DataError
 from ulmfit_exp.inference import predict
 
 TEXTS = ["A fine, fine book.", "It broke twice; I want my money back. " * 30, "No."]

@@ -37,9 +37,10 @@ from random import Random
 import pandas as pd
 import tyro
 
+from ulmfit_exp.common import DataError
 from ulmfit_exp.corpora import dbpedia, imdb, sfu, squad, trec
 from ulmfit_exp.corpora import own as table
-from ulmfit_exp.corpora.corpus import Corpus, DataError
+from ulmfit_exp.corpora.corpus import Corpus
 from ulmfit_exp.corpora.documents import open_documents
 from ulmfit_exp.corpora.files import MINIATURE
 

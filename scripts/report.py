@@ -15,7 +15,7 @@ from pathlib import Path
 import tyro
 
 from experiments.paper.__main__ import NAMES, RECORDS, module, recorded, rendered
-from ulmfit_exp.corpora.corpus import DataError
+from ulmfit_exp.common import DataError
 from ulmfit_exp.results import page
 from ulmfit_exp.results.figures import svg
 from ulmfit_exp.runs.settings import settings_of

@@ -16,7 +16,7 @@ from typing import Literal
 
 import tyro
 
-from ulmfit_exp.corpora.corpus import DataError
+from ulmfit_exp.common import DataError
 from ulmfit_exp.runs.settings import run, settings_of
 
 RESULTS = Path(__file__).parents[1] / "experiments" / "results"

@@ -11,8 +11,8 @@ from pathlib import Path
 import tyro
 from safetensors.torch import load_file, save_file
 
+from ulmfit_exp.common import write_json
 from ulmfit_exp.method.pretrained import SHIPPED, resolve
-from ulmfit_exp.runs.store import write_json
 
 
 def main(runs: tyro.conf.Positional[tuple[Path, Path]], name: str) -> None:

@@ -11,8 +11,9 @@ import zipfile
 import pandas as pd
 import pytest
 
+from ulmfit_exp.common import DataError
 from ulmfit_exp.corpora import dbpedia, files, imdb, sfu, squad, trec
-from ulmfit_exp.corpora.corpus import Corpus, DataError
+from ulmfit_exp.corpora.corpus import Corpus
 from ulmfit_exp.corpora.files import MINIATURE
 
 

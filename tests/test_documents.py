@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 
-from ulmfit_exp.corpora.corpus import DataError
+from ulmfit_exp.common import DataError
 from ulmfit_exp.corpora.documents import HELD_OUT, Documents, open_documents
 
 TEXTS = ["Ein Haus, a “house”.\nIt has two lines.", "Second, with a comma", "Third", "Fourth <b>text</b>"]

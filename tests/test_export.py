@@ -11,7 +11,7 @@ from conftest import QUICK
 from fastai.text.all import load_learner
 
 from scripts import export as script
-from ulmfit_exp.corpora.corpus import DataError
+from ulmfit_exp.common import DataError
 from ulmfit_exp.inference import export, predict
 from ulmfit_exp.method.pretrained import resolve
 from ulmfit_exp.runs.settings import run

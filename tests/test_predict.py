@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from conftest import QUICK
 
-from ulmfit_exp.corpora.corpus import DataError
+from ulmfit_exp.common import DataError
 from ulmfit_exp.inference import features, predict
 from ulmfit_exp.inference.scores import tempered
 from ulmfit_exp.runs.settings import prepare, run

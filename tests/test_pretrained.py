@@ -13,7 +13,7 @@ from conftest import FORWARD
 from fastai.text.all import AWD_LSTM, get_language_model
 from safetensors.torch import load_file, save_file, save_model
 
-from ulmfit_exp.corpora.corpus import DataError
+from ulmfit_exp.common import DataError
 from ulmfit_exp.method.pretrained import EMBEDDING, SHIPPED, resolve
 from ulmfit_exp.recipe import LM_HEAD, Model, fastai_config
 from ulmfit_exp.runs.settings import run

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scripts import results
-from ulmfit_exp.corpora.corpus import DataError
+from ulmfit_exp.common import DataError
 from ulmfit_exp.results import draw
 from ulmfit_exp.results.tables import difference, mistakes, summary, table
 

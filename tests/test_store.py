@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from ulmfit_exp.runs.store import CHECKPOINT, StoreError, stage, write_json
+from ulmfit_exp.common import StoreError, write_json
+from ulmfit_exp.runs.store import CHECKPOINT, stage
 
 
 def test_a_finished_stage_is_reused_and_other_inputs_are_another_stage(tmp_path):

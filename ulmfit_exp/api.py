@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from .corpora.corpus import Corpus, DataError
+from .common import DataError
+from .corpora.corpus import Corpus
 from .inference import predict
 from .recipe import RECIPES
 from .runs import settings as experiment

@@ -11,15 +11,10 @@ from pathlib import Path
 import pandas as pd
 from tqdm.auto import tqdm
 
+from ..common import DataError
+
 SPLITS = ("train", "valid", "test", "unlabelled")
 LABELLED = SPLITS[:3]
-
-
-class DataError(ValueError):
-    """Data that cannot be used. The message says which file, row or field, what is wrong and what to do."""
-
-    def __init__(self, message: str):
-        super().__init__(message if len(message) <= 1000 else f"{message[:1000]} …")  # a cell may be of any length
 
 
 def sound(text: str) -> str:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from .corpus import Corpus, DataError, hold_out, hold_out_groups, sound
+from ..common import DataError
+from .corpus import Corpus, hold_out, hold_out_groups, sound
 from .files import Source, bz2_lines, csv_table, find, members, readable
 
 ONTOLOGY = Source(

@@ -14,8 +14,8 @@ from typing import BinaryIO
 
 from tqdm.auto import tqdm
 
+from ..common import DataError
 from . import imdb
-from .corpus import DataError
 from .files import Source, find, members, parquet_rows, readable, unpacked
 
 HELD_OUT = 500

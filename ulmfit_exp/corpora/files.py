@@ -3,7 +3,6 @@
 import bz2
 import csv
 import gzip
-import hashlib
 import io
 import lzma
 import os
@@ -24,7 +23,7 @@ import pandas as pd
 from pyarrow import parquet
 from tqdm.auto import tqdm
 
-from .corpus import DataError
+from ..common import DataError, sha256
 
 MINIATURE = Path(__file__).parent / "miniature"
 DATA_VARIABLE = "ULMFIT_EXP_DATA"
@@ -78,12 +77,6 @@ def _check_sums(folder: Path, path: Path) -> None:
         expected, _, listed = line.partition(" ")
         if listed.strip(" *").removeprefix("./") == name and sha256(path) != expected:
             raise DataError(f"{path} has another SHA-256 than {sums} says; fetch the file again or mend the list")
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with open(path, "rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def _download(source: Source, cache: Path, data_dir: Path | None) -> Path:

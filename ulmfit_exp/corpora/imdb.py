@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from .corpus import Corpus, DataError, hold_out, stratified
+from ..common import DataError
+from .corpus import Corpus, hold_out, stratified
 from .files import Source, find, members
 
 SOURCE = Source(

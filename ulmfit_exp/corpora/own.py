@@ -14,7 +14,8 @@ from pathlib import Path
 import pandas as pd
 from charset_normalizer import from_bytes
 
-from .corpus import Corpus, DataError, sound, stratified
+from ..common import DataError
+from .corpus import Corpus, sound, stratified
 from .documents import JSON_LINES
 from .files import MOST_COLUMNS, parquet_rows, readable, unpacked
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from .corpus import Corpus, DataError, hold_out_groups, sound
+from ..common import DataError
+from .corpus import Corpus, hold_out_groups, sound
 from .files import Source, find, readable
 
 _ADDRESS = "https://rajpurkar.github.io/SQuAD-explorer/dataset/"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from .corpus import Corpus, DataError, hold_out
+from ..common import DataError
+from .corpus import Corpus, hold_out
 from .files import Source, find, readable
 
 _ADDRESS = "https://cogcomp.seas.upenn.edu/Data/QA/QC/"

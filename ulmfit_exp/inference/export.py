@@ -15,7 +15,7 @@ from fastai.text.all import (
     pad_input,
 )
 
-from ..corpora.corpus import DataError
+from ..common import DataError
 from ..method.pretrained import resolve
 from ..method.tokens import words
 from ..method.training import PAD

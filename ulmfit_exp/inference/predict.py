@@ -26,7 +26,7 @@ import torch
 import tyro
 from tqdm.auto import tqdm
 
-from ..corpora.corpus import DataError
+from ..common import DataError
 from ..corpora.documents import JSON_LINES, TABLES, csv_texts, json_texts, parquet_texts, text_lines
 from ..corpora.files import readable
 from ..method import learners

@@ -20,8 +20,8 @@ from fastai.text.learner import clean_raw_keys
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from ..corpora.corpus import DataError
-from ..corpora.files import Source, find, sha256
+from ..common import DataError, sha256
+from ..corpora.files import Source, find
 from ..recipe import LM_HEAD, Model, fastai_config
 
 SHIPPED = Path(__file__).parents[1] / "shipped"

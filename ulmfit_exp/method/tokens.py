@@ -30,7 +30,8 @@ from fastai.text.all import (
     pad_input,
 )
 
-from ..corpora.corpus import SPLITS, Corpus, DataError
+from ..common import DataError
+from ..corpora.corpus import SPLITS, Corpus
 from .machine import cores, end_with_parent
 
 LONGEST_WORD = 100

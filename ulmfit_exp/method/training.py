@@ -23,8 +23,9 @@ from fastai.text.all import (
 )
 from tqdm.auto import tqdm
 
+from ..common import replacing
 from ..recipe import Phase, Training
-from ..runs.store import CHECKPOINT, replacing
+from ..runs.store import CHECKPOINT
 from ..runs.tracking import Tracker
 
 PAD = 1

@@ -21,8 +21,7 @@ from threading import Event
 
 from tqdm.auto import tqdm
 
-from ..corpora.corpus import DataError
-from ..corpora.files import sha256
+from ..common import DataError, sha256
 from ..runs.settings import settings_of
 from ..runs.tracking import CLASSES, epoch_metrics
 

@@ -8,7 +8,7 @@ import torch
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from ..corpora.corpus import DataError
+from ..common import DataError
 from ..inference import insight
 from ..method.training import rates as rates_of
 from ..method.training import share

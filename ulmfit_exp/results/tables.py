@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..common import flat
 from ..runs.store import Stage
 
 TOO_FAR = 2
@@ -165,14 +166,6 @@ def summary(records: list[dict]) -> str:
         )
     rows.sort(key=lambda row: (row["experiment"], row["pretrained"], row["recipe"]))
     return markdown(pd.DataFrame(rows))
-
-
-def flat(settings, name: str = "") -> dict:
-    """Nested settings as one dict: `recipe.clas.phases.0.lr` -> value."""
-    if not isinstance(settings, dict | list):
-        return {name: settings}
-    parts = settings.items() if isinstance(settings, dict) else enumerate(settings)
-    return {k: v for key, part in parts for k, v in flat(part, f"{name}.{key}" if name else str(key)).items()}
 
 
 def name(record: dict) -> str:

@@ -18,7 +18,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from ..corpora.corpus import SPLITS, DataError
+from ..common import DataError
+from ..corpora.corpus import SPLITS
 from .settings import Experiment, data_directory, interruptible, leave, prepare, result, run
 from ..method.machine import cores, end_with_parent
 from .stages import Run

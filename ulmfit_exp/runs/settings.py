@@ -100,15 +100,6 @@ class Command(ABC):
         return settings | {k: _here(settings[k]) for k in ("corpus", "csv", "unlabelled") if settings.get(k)}
 
 
-def flat(settings: dict, before: str = "") -> dict:
-    """Nested settings as one level: the option that sets each, such as `recipe.clas.phases.0.lr`, and its value."""
-    found = {}
-    for key, value in settings.items():
-        inner = dict(enumerate(value)) if isinstance(value, (list, tuple)) else value
-        found |= flat(inner, f"{before}{key}.") if isinstance(inner, dict) else {f"{before}{key}": value}
-    return found
-
-
 def _here(path: str | Path) -> str:
     """A path as a record may hold it: of one elsewhere its name; what is no UTF-8, in the place of a letter."""
     named = Path(path).name if Path(path).is_absolute() or ".." in Path(path).parts else str(path)
@@ -172,7 +163,7 @@ def main(command: type[Command], args: list[str] | None = None) -> None:
     args = sys.argv[1:] if args is None else args
     settings = parse(command, args)
 
-    from ..corpora.corpus import DataError  # imports pandas, for which --help does not wait
+    from ..common import DataError  # imports pandas, for which --help does not wait
 
     interruptible()
     try:
@@ -234,7 +225,7 @@ def command_of(record: dict) -> type[Command]:
 
 def settings_of(record: dict, **where) -> Command:
     """The settings that a record was made with; `where` has those that say where. Raises `DataError`."""
-    from ..corpora.corpus import DataError
+    from ..common import DataError
     from ..recipe import recipe_from
 
     command = command_of(record)
@@ -262,7 +253,7 @@ def run(settings: Command, texts: "Corpus | Documents | None" = None) -> Path:
     from ..inference import predict
     from ..results import tables as report
     from . import stages, tracking
-    from .store import writable, write_json
+    from ..common import writable, write_json
 
     done = stages.run_all(this, report.stage_line)
     record = report.record(settings, this, done, settings.figures(this, done))

@@ -22,7 +22,8 @@ from ..method import learners, machine
 from ..inference import scores
 from . import store
 from ..inference.baselines import CHOICES, tfidf
-from ..corpora.corpus import Corpus, DataError
+from ..common import DataError
+from ..corpora.corpus import Corpus
 from ..corpora.documents import Documents, open_documents
 from ..inference.features import Encoder, unit_parts
 from ..inference.insight import word_weights
@@ -318,7 +319,7 @@ def evaluate(run: Run) -> Stage:
         table.insert(1, "label", rows["label"].map(harmless))
         table.insert(2, "predicted", [harmless(run.corpus.classes[i]) for i in predicted])
         table.to_csv(folder / "predictions.csv", index_label="row", float_format="%.6g")
-        store.write_json(folder / "mistakes.json", _mistakes(run, rows, cooled, learns))
+        write_json(folder / "mistakes.json", _mistakes(run, rows, cooled, learns))
         track = run.tracker("eval")
         test = where["test"]
         per_class = scores.per_class(predicted[test], truth[test], run.corpus.classes)

@@ -18,14 +18,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ..corpora.files import sha256
+from ..common import sha256
 
 CHECKPOINT = "checkpoint.pt"
 FORMAT = 4  # raise it when the same inputs would give another result: finished stages are then not reused
-
-
-class StoreError(OSError):
-    """The runs folder cannot be written. The message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -94,23 +90,6 @@ def _keep_checkpoint_alone(folder: Path) -> None:
         folder.rmdir()
 
 
-@contextmanager
-def writable(home: Path):
-    """Turn a full disk or a folder that may not be written, however a library tells of it, into one `StoreError`."""
-    try:
-        yield
-    except Exception as e:
-        code = getattr(e, "errno", None)
-        if code in (errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-            raise StoreError(f"{home} cannot be written ({e.strerror}); choose another folder with --home") from e
-        if code in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(e) or shutil.disk_usage(home).free < 2**20:
-            raise StoreError(
-                f"the disk of {home} is full. Free some space and give the same command again; "
-                "it goes on from the last complete epoch"
-            ) from e
-        raise
-
-
 def _locked(path: Path, name: str):
     """A context that holds the lock, after waiting for another process if need be."""
     lock = FileLock(path)
@@ -152,20 +131,3 @@ def _finished(path: Path) -> Stage:
 def digest(inputs: dict) -> str:
     """Twelve hexadecimal digits that name these inputs."""
     return hashlib.sha256(json.dumps([FORMAT, inputs], sort_keys=True).encode()).hexdigest()[:12]
-
-
-def write_json(path: Path, value) -> None:
-    """Write JSON so that the file is complete or as it was before."""
-    with replacing(path) as part:
-        part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def replacing(path: Path):
-    """`with replacing(path) as part`: what is written to `part` becomes `path` at once, or leaves nothing."""
-    part = path.with_name(path.name + ".part")
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -14,11 +14,12 @@ import plotly.io
 from markdown_it import MarkdownIt
 from plotly.offline import get_plotlyjs
 
+from ...common import flat
 from ...inference.insight import html
 from ...method.training import rates
 from ...recipe import recipe_from
 from ...runs.settings import command_of
-from ..tables import flat, mistakes
+from ..tables import mistakes
 
 GROUPS = {"lm": 4, "clas": 5}
 """Layer groups of fastai's learners."""

@@ -1,0 +1,73 @@
+"""What every package needs: errors, digests, files that appear whole or not at all. Imports nothing heavy."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class DataError(ValueError):
+    """Data or a setting that cannot be used. The message says which file, row, field or option, and what to do."""
+
+    def __init__(self, message: str):
+        super().__init__(message if len(message) <= 1000 else f"{message[:1000]} …")  # a cell may be of any length
+
+
+class StoreError(OSError):
+    """The runs folder cannot be written. The message says why and what to do."""
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def flat(settings, name: str = "") -> dict:
+    """Nested settings as one dict: the option that sets each, such as `recipe.clas.phases.0.lr`, and its value.
+
+    An empty list, such as no phases, is a value.
+    """
+    if not isinstance(settings, dict | list | tuple) or not settings:
+        return {name: settings} if name else {}
+    parts = settings.items() if isinstance(settings, dict) else enumerate(settings)
+    return {k: v for key, part in parts for k, v in flat(part, f"{name}.{key}" if name else str(key)).items()}
+
+
+def write_json(path: Path, value) -> None:
+    """Write JSON so that the file is complete or as it was before."""
+    with replacing(path) as part:
+        part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def replacing(path: Path):
+    """`with replacing(path) as part`: what is written to `part` becomes `path` at once, or leaves nothing."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        with open(part, "rb") as f:
+            os.fsync(f.fileno())  # else a power failure after the rename can leave an empty file
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def writable(home: Path):
+    """Turn a full disk or a folder that may not be written, however a library reports it, into one `StoreError`."""
+    try:
+        yield
+    except Exception as e:
+        code = getattr(e, "errno", None)
+        if code in (errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+            raise StoreError(f"{home} cannot be written ({e.strerror}); choose another folder with --home") from e
+        if code in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(e) or shutil.disk_usage(home).free < 2**20:
+            raise StoreError(
+                f"the disk of {home} is full. Free some space and run the same command again; "
+                "it resumes after the last complete epoch"
+            ) from e
+        raise
