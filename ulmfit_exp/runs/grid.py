@@ -20,8 +20,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from ..common import DataError
 from ..corpora.corpus import SPLITS
-from .settings import Experiment, data_directory, interruptible, leave, prepare, result, run
 from ..method.machine import cores, end_with_parent
+from .settings import Experiment, data_directory, interruptible, leave, prepare, result, run
 from .stages import Run
 
 SPAWN = get_context("spawn")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NoReturn
 
 import tyro
 
+from ..common import flat
 from ..recipe import DIRECTIONS, RECIPES, LMRecipe, Recipe
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def main(command: type[Command], args: list[str] | None = None) -> None:
     args = sys.argv[1:] if args is None else args
     settings = parse(command, args)
 
-    from ..common import DataError  # imports pandas, for which --help does not wait
+    from ..common import DataError
 
     interruptible()
     try:
@@ -250,10 +251,10 @@ def run(settings: Command, texts: "Corpus | Documents | None" = None) -> Path:
     """
     settings, this = prepare(settings, texts)
 
+    from ..common import writable, write_json
     from ..inference import predict
     from ..results import tables as report
     from . import stages, tracking
-    from ..common import writable, write_json
 
     done = stages.run_all(this, report.stage_line)
     record = report.record(settings, this, done, settings.figures(this, done))

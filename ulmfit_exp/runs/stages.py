@@ -18,21 +18,21 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm.auto import tqdm
 
-from ..method import learners, machine
-from ..inference import scores
-from . import store
-from ..inference.baselines import CHOICES, tfidf
-from ..common import DataError
+from ..common import DataError, write_json
 from ..corpora.corpus import Corpus
 from ..corpora.documents import Documents, open_documents
+from ..inference import scores
+from ..inference.baselines import CHOICES, tfidf
 from ..inference.features import Encoder, unit_parts
 from ..inference.insight import word_weights
+from ..method import learners, machine
 from ..method.pretrained import Pretrained
-from ..recipe import LMRecipe, Training
-from .store import Stage
 from ..method.tokens import TOKENIZER, Tokens, clas_dl, dls_clas, dls_lm, encode, lm_dl, read_tokens, write_tokens
-from .tracking import Mode, Tracker
 from ..method.training import Progress, quiet, train
+from ..recipe import LMRecipe, Training
+from . import store
+from .store import Stage
+from .tracking import Mode, Tracker
 
 FIGURES = 4
 """What an evaluation holds; raise it when that changes."""

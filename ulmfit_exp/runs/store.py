@@ -5,20 +5,18 @@ HOME/unfinished/KIND-DIGEST   under way; holds the last epoch's checkpoint, and 
 HOME/locks/                   one file a stage: of two processes that want a stage, one works and one waits
 """
 
-import errno
 import hashlib
 import json
 import os
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ..common import sha256
+from ..common import sha256, writable, write_json
 
 CHECKPOINT = "checkpoint.pt"
 FORMAT = 4  # raise it when the same inputs would give another result: finished stages are then not reused

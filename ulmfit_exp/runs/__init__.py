@@ -1,0 +1,1 @@
+"""Settings -> stages -> a record; grids of runs."""
