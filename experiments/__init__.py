@@ -1,1 +1,19 @@
 """What is run: one module an experiment. Each is a value, and its docstring is its lab record."""
+
+from importlib import import_module
+
+NAMES = ("sfu", "dbpedia", "squad", "trec", "imdb", "own_csv", "pretrain")
+
+
+def experiment(name: str):
+    """The experiment of that name, a subclass of `Command`: what a record of it is run again by."""
+    if name not in NAMES:
+        raise KeyError(f"there is no experiment {name!r}; there are {', '.join(NAMES)}")
+    return next(c for c in vars(import_module(f"experiments.{name}")).values() if getattr(c, "name", None) == name)
+
+
+def settings_of(record: dict, **where):
+    """The settings that a record was made with; `where` has those that say where. Raises `DataError`."""
+    from ulmfit_exp.runs.run import settings_of
+
+    return settings_of(record, experiment(record["experiment"]), **where)

@@ -50,8 +50,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from ulmfit_exp.cli import main
 from ulmfit_exp.recipe import LM_OF_NAMES, RECIPES, Phase, Recipe, Training, changed, gradual
-from ulmfit_exp.runs.settings import Experiment, main
+from ulmfit_exp.runs.settings import Experiment
 
 # Of the classifier, forward and seed 0, a decay of 1.3 made the valid error 2.13 % instead of 4.13.
 OWN_RECIPES = RECIPES | {
@@ -87,7 +88,7 @@ class Dbpedia(Experiment):
     """For the dump: abstracts a class."""
 
     @property
-    def variant(self) -> str:
+    def dataset(self) -> str:
         return f"dbpedia-{self.level}"
 
     @property

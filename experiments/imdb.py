@@ -33,8 +33,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
+from ulmfit_exp.cli import main
 from ulmfit_exp.recipe import RECIPES, Phase, Recipe, Training, gradual
-from ulmfit_exp.runs.settings import Experiment, main
+from ulmfit_exp.runs.settings import Experiment
 
 
 def _large(name: str, passes: int = 1, decay: float = 2.6) -> Recipe:
@@ -61,7 +62,7 @@ class Imdb(Experiment):
     """Share of each split's reviews to use."""
 
     @property
-    def variant(self) -> str:
+    def dataset(self) -> str:
         return "imdb" if self.sample == 1 else f"imdb-sample{self.sample:g}"
 
     def load(self, data_dir: Path | None):

@@ -22,12 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from ulmfit_exp.runs.settings import Experiment, main
+from ulmfit_exp.cli import main
+from ulmfit_exp.runs.settings import Experiment
 
 
 @dataclass(frozen=True, kw_only=True)
 class OwnCsv(Experiment):
     name: ClassVar[str] = "own_csv"
+    paths: ClassVar[tuple[str, ...]] = ("csv", "unlabelled")
 
     csv: Path | None = None
     """The table, or a folder of CLASS/NAME.txt or SPLIT/CLASS/NAME.txt."""
@@ -45,7 +47,7 @@ class OwnCsv(Experiment):
     """Another table, of texts for the language model alone."""
 
     @property
-    def variant(self) -> str:
+    def dataset(self) -> str:
         from ulmfit_exp.corpora.own import plain_name
 
         return f"own_csv-{plain_name(self.csv)}" if self.csv else "own_csv"

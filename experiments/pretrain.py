@@ -40,15 +40,17 @@ from typing import Annotated, ClassVar, Literal
 
 import tyro
 
+from ulmfit_exp.cli import main
 from ulmfit_exp.recipe import PRETRAINING, LMRecipe
-from ulmfit_exp.runs.settings import Command, main
+from ulmfit_exp.runs.settings import Command
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrain(Command):
     name: ClassVar[str] = "pretrain"
     recipes: ClassVar[dict[str, LMRecipe]] = PRETRAINING
-    also_variant: ClassVar[tuple[str, ...]] = ("backwards",)
+    paths: ClassVar[tuple[str, ...]] = ("corpus",)
+    in_variant: ClassVar[dict[str, str]] = {"backwards": "backward"}
 
     corpus: str = "wikipedia"
     """wikipedia, wikitext-2 or imdb (its unlabelled reviews) in the data directory; or a file or folder: JSON lines,
@@ -63,7 +65,7 @@ class Pretrain(Command):
     recipe: LMRecipe = PRETRAINING["small"]
 
     @property
-    def variant(self) -> str:
+    def dataset(self) -> str:
         return f"pretrain-{Path(self.corpus).name}"
 
     @property
@@ -74,14 +76,6 @@ class Pretrain(Command):
         from ulmfit_exp.corpora.documents import open_documents
 
         return open_documents(self.corpus, data_dir, self.text_col)
-
-    def figures(self, run, done: dict) -> dict:
-        return {k: done["perplexity"].info[k] for k in ("perplexity", "counted")}
-
-    def table(self, record: dict) -> str:
-        from ulmfit_exp.results.tables import perplexity_table
-
-        return perplexity_table(record)
 
 
 if __name__ == "__main__":

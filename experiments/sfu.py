@@ -54,8 +54,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from ulmfit_exp.cli import main
 from ulmfit_exp.recipe import RECIPES, Phase, Recipe, Training, gradual
-from ulmfit_exp.runs.settings import Experiment, main
+from ulmfit_exp.runs.settings import Experiment
 
 # For an encoder that knows of sentiment already: most of it is for the head to learn, and the rest moves slowly.
 FEW = Training((Phase(freeze_to=-1, epochs=10, lr=3e-3), *gradual(5, lr=1e-3)[1:-1], Phase(epochs=2, lr=1e-3)), bs=16)
@@ -64,6 +65,7 @@ FEW = Training((Phase(freeze_to=-1, epochs=10, lr=3e-3), *gradual(5, lr=1e-3)[1:
 @dataclass(frozen=True, kw_only=True)
 class Sfu(Experiment):
     name: ClassVar[str] = "sfu"
+    replicate_by: ClassVar[str] = "fold"
     recipes: ClassVar[dict[str, Recipe]] = RECIPES | {"few": replace(RECIPES["few"], clas=FEW)}
 
     target: Literal["sentiment", "category"] = "sentiment"

@@ -33,8 +33,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from ulmfit_exp.cli import main
 from ulmfit_exp.recipe import LM_OF_NAMES, RECIPES, Phase, Recipe, Training, gradual
-from ulmfit_exp.runs.settings import Experiment, main
+from ulmfit_exp.runs.settings import Experiment
 
 CLAS = Training((*gradual(5, lr=0.01, decay=1.3)[:-1], Phase(epochs=8, lr=4e-3, decay=1.3)), bs=32, drop_mult=2.0)
 
@@ -52,7 +53,7 @@ class Squad(Experiment):
     """Read the published train set besides the dev set."""
 
     @property
-    def variant(self) -> str:
+    def dataset(self) -> str:
         return f"squad-{self.task}"
 
     def load(self, data_dir: Path | None):

@@ -28,7 +28,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from ulmfit_exp.runs.settings import Experiment, main
+from ulmfit_exp.cli import main
+from ulmfit_exp.runs.settings import Experiment
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from typing import Literal
 import tyro
 
 from ulmfit_exp.recipe import LM_HEAD, PRETRAINING, RECIPES, fastai_config
-from ulmfit_exp.runs.settings import data_directory
+from ulmfit_exp.runs.run import data_directory
 
 SHAPE = PRETRAINING["small"].model
 KINDS = {
@@ -114,9 +114,9 @@ def predict(
     """
     from ulmfit_exp.corpora import sfu
     from ulmfit_exp.corpora.files import MINIATURE
-    from ulmfit_exp.inference.predict import read_record
+    from ulmfit_exp.record import read
 
-    record, sentences = read_record(run), [s for t in sfu.load(MINIATURE).df["text"] for s in t.split(". ")]
+    record, sentences = read(run), [s for t in sfu.load(MINIATURE).df["text"] for s in t.split(". ")]
     result = {
         "model": record["model"],
         "directions": list(record["directions"]),

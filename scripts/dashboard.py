@@ -15,7 +15,7 @@ import tyro
 
 from ulmfit_exp.results import dashboard
 from ulmfit_exp.results.dashboard import RECORDS, RUNS
-from ulmfit_exp.runs.settings import interruptible
+from ulmfit_exp.runs.interrupt import interruptible
 
 COMMITTED = Path(__file__).parents[1] / "experiments" / "results"
 

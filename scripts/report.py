@@ -14,11 +14,11 @@ from pathlib import Path
 
 import tyro
 
+from experiments import settings_of
 from experiments.paper.__main__ import NAMES, RECORDS, module, recorded, rendered
 from ulmfit_exp.common import DataError
 from ulmfit_exp.results import page
 from ulmfit_exp.results.figures import svg
-from ulmfit_exp.runs.settings import settings_of
 
 
 def sections(records: list[dict]) -> list[page.Section]:

@@ -16,20 +16,12 @@ from typing import Literal
 
 import tyro
 
+from experiments import settings_of
+from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
-from ulmfit_exp.runs.settings import run, settings_of
+from ulmfit_exp.record import compared, figures, read, read_all
 
 RESULTS = Path(__file__).parents[1] / "experiments" / "results"
-ABOUT = ("commit", "versions", "machine")
-
-
-def figures(record: dict) -> dict[str, float]:
-    """Error and loss of valid and test, of all directions and each; or perplexities."""
-    parts = {"": record, **{f"{d} ": f for d, f in record.get("directions", {}).items()}}
-    found = {
-        f"{d}{s} {k}": p[s][k] for d, p in parts.items() for s in ("valid", "test") if s in p for k in ("error", "loss")
-    }
-    return found | {f"perplexity {k}": f["perplexity"] for k, f in record.get("perplexity", {}).items()}
 
 
 def spreads(record: dict, others: list[dict]) -> dict[str, float]:
@@ -68,14 +60,14 @@ def main(
         data_dir: As of the experiments.
         wandb: As of the experiments.
     """
-    old = json.loads(record.read_text(encoding="utf-8"))
+    old = read(record)
     os.environ["OMP_NUM_THREADS"] = str(old["machine"]["threads"])  # figures hang on it; torch is not imported yet
     home = home or Path(tempfile.mkdtemp(prefix="reproduce-"))
     try:
-        new = json.loads(run(settings_of(old, home=home, data_dir=data_dir, wandb=wandb)).read_text(encoding="utf-8"))
+        new = read(run(settings_of(old, home=home, data_dir=data_dir, wandb=wandb)))
     except (DataError, OSError) as e:
         sys.exit(f"error: {e}")
-    others = [json.loads(p.read_text(encoding="utf-8")) for p in RESULTS.glob("*.json")]
+    others = [other for _, other in read_all([RESULTS])[0]]
     spread, found = spreads(old, others), figures(new)
     verdicts = {k: verdict(value, found.get(k), spread.get(k)) for k, value in figures(old).items()}
     print(f"\nstages and record are in {home}\n\n{'':<28}{'record':>12}{'now':>12}")
@@ -83,18 +75,11 @@ def main(
         print(f"{k:<28}{value:>12.5f}{found.get(k, float('nan')):>12.5f}  {verdicts[k]}")
     if reused := [s["name"] for s in new["stages"] if s["reused"]]:
         print(f"not computed again, but found in {home}: {', '.join(reused)}")
-    for about in ABOUT:
-        if old[about] != new[about]:
-            print(f"{about} was {_changed(old[about], new[about])}, is {_changed(new[about], old[about])}")
+    for line in compared(old, new):
+        print(line)
     if old["corpus"]["digest"] != new["corpus"]["digest"]:
         print("the texts are others than the record's")
     sys.exit("different" in verdicts.values())
-
-
-def _changed(this, other) -> str:
-    if not isinstance(this, dict):
-        return str(this)
-    return ", ".join(f"{k} {v}" for k, v in this.items() if v != other.get(k))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ python scripts/results.py --check    exit 1 if the README differs from the recor
 python scripts/results.py --add runs/runs/NAME ...    take in the records of runs before
 """
 
-import json
 import re
 import sys
 import tempfile
@@ -16,6 +15,8 @@ from pathlib import Path
 import tyro
 
 from experiments.paper.__main__ import NAMES, RECORDS, committed, module, own, recorded, write
+from ulmfit_exp.common import write_json
+from ulmfit_exp.record import folder_of, read
 from ulmfit_exp.results.figures import SIGNIFICANCE
 from ulmfit_exp.results.tables import summary
 
@@ -61,13 +62,11 @@ def unsupported(readme: str, folder: Path) -> list[str]:
 
 
 def take_in(run: Path) -> None:
-    """Put a run's record among the committed ones, in the place of an older one of the same settings."""
-    new = json.loads((run / "result.json").read_text(encoding="utf-8"))
-    for path in RECORDS.glob("*.json"):
-        old = json.loads(path.read_text(encoding="utf-8"))
-        if (old["experiment"], old["settings"]) == (new["experiment"], new["settings"]):
-            path.unlink()
-    (RECORDS / f"{run.name}.json").write_bytes((run / "result.json").read_bytes())
+    """Put a run's record among the committed ones, in the place of an older one of the same data set and variant."""
+    record = read(run)
+    target = RECORDS / folder_of(record)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_json(target, record)
 
 
 def main(check: bool = False, add: tuple[Path, ...] = ()) -> None:

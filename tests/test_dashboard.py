@@ -18,8 +18,8 @@ from conftest import FORWARD, QUIET
 from playwright.sync_api import expect
 
 from experiments.sfu import Sfu
+from ulmfit_exp.cli import run
 from ulmfit_exp.results import dashboard
-from ulmfit_exp.runs.settings import run
 from ulmfit_exp.runs.tracking import Tracker
 
 ROOT = Path(__file__).parents[1]

@@ -17,7 +17,7 @@ from experiments.imdb import Imdb
 from experiments.sfu import Sfu
 from experiments.squad import Squad
 from experiments.trec import Trec
-from ulmfit_exp.runs.settings import parse, run
+from ulmfit_exp.cli import parse, run
 
 ROOT = Path(__file__).parents[1]
 MODULES = ("sfu", "dbpedia", "squad", "trec", "imdb", "own_csv", "pretrain")
@@ -42,7 +42,7 @@ def figures(record: dict) -> dict:
 def test_each_experiment_runs_in_miniature(experiment, tmp_path):
     quick = {"recipe_name": "tiny", "recipe": FORWARD, "miniature": True, "home": tmp_path, **QUIET}
     r = record(replace(experiment, **quick))
-    assert r["experiment"] == experiment.name and r["corpus"]["name"].startswith(experiment.variant)
+    assert r["experiment"] == experiment.name and r["corpus"]["name"].startswith(experiment.dataset)
     assert set(r["corpus"]["rows"]) == {"train", "valid", "test", "unlabelled"}
     assert [s["name"] for s in r["stages"]] == ["baseline", "tokens", "lm forward", "clas forward", "eval"]
     assert all((tmp_path / s["path"]).is_dir() for s in r["stages"])

@@ -11,10 +11,10 @@ from conftest import QUICK
 from fastai.text.all import load_learner
 
 from scripts import export as script
+from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
 from ulmfit_exp.inference import export, predict
 from ulmfit_exp.method.pretrained import resolve
-from ulmfit_exp.runs.settings import run
 
 TEXTS = ["Fine.", "A kettle that boils, and boils, and boils. " * 30, "naïve 🙂", "bad " * 200]
 

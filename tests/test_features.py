@@ -12,10 +12,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 
+from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
 from ulmfit_exp.inference import features, predict
 from ulmfit_exp.inference.features import Encoder, unit_parts
-from ulmfit_exp.runs.settings import run
 
 TEXTS = ["A fine book.", "The kettle broke. " * 40, "No.", "naïve 🙂", "I would buy it again, and again."]
 

@@ -23,13 +23,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from experiments.own_csv import OwnCsv
+from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
 from ulmfit_exp.corpora import documents, files
 from ulmfit_exp.corpora import own as table
 from ulmfit_exp.corpora.corpus import Corpus, sound
 from ulmfit_exp.inference import predict
 from ulmfit_exp.method.tokens import encode, read_tokens, words, write_tokens
-from ulmfit_exp.runs.settings import run
 
 ROOT = Path(__file__).parents[1]
 ZEROS = bytes(2**26)

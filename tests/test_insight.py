@@ -11,11 +11,11 @@ import torch
 from conftest import QUIET, TINY
 
 from ulmfit_exp.api import OfCorpus
+from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
 from ulmfit_exp.corpora.corpus import Corpus
 from ulmfit_exp.inference import insight, predict
 from ulmfit_exp.recipe import Phase
-from ulmfit_exp.runs.settings import run
 
 NEUTRAL = ["the", "lamp", "stands", "on", "a", "table", "by", "our", "window", "and", "someone", "put", "it", "there"]
 DECISIVE = {"for": ["splendid", "lovely"], "against": ["dreadful", "awful"]}

@@ -17,9 +17,8 @@ HARM = "</script><script>window.harm = 1</script><img src=x onerror='window.harm
 @pytest.fixture
 def folder(tmp_path) -> Path:
     """Committed records and one whose texts are hostile."""
-    for path in RECORDS.glob("trec-*.json"):
-        shutil.copy(path, tmp_path)
-    record = json.loads(next(RECORDS.glob("trec-small-*.json")).read_text())
+    shutil.copytree(RECORDS / "trec", tmp_path, dirs_exist_ok=True)
+    record = json.loads((RECORDS / "trec" / "small" / "seed0.json").read_text())
     record["corpus"]["name"], record["settings"]["other"] = HARM, HARM
     record["confusion"] = {HARM: {HARM: 3}, "fine": {HARM: 1, "fine": 2}}
     (tmp_path / "hostile.json").write_text(json.dumps(record))
@@ -36,8 +35,8 @@ def test_what_is_no_record_is_left_out_and_said(folder, tmp_path, capsys):
     (folder / "other.json").write_text("[1, 2]")
     made(folder, tmp_path / "report.html")
     said = capsys.readouterr()
-    assert f"{len(list(folder.glob('*.json'))) - 2} runs" in said.out
-    assert said.err.count("left out") == 2 and "cut.json: JSONDecodeError" in said.err
+    assert f"{len(list(folder.rglob('*.json'))) - 2} runs" in said.out
+    assert said.err.count("left out") == 2 and "cut.json is damaged" in said.err
 
 
 def test_without_records_it_says_what_to_do(tmp_path):
@@ -57,7 +56,7 @@ def test_a_browser_lists_narrows_down_and_compares_runs(folder, tmp_path, scheme
     view = browser(made(folder, tmp_path / "report.html").as_uri(), scheme)
     rows, curves = view.locator("#runs tbody tr"), view.locator("#clas-error .scatterlayer .trace")
     curves.first.wait_for()
-    listed = len(list(folder.glob("*.json")))
+    listed = len(list(folder.rglob("*.json")))
     assert f"of {listed} entries" in view.locator(".dt-info").inner_text()
     view.locator(".dt-search input").fill("features")
     assert rows.count() == 3 and all("features" in row for row in rows.all_inner_texts())

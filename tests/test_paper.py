@@ -16,10 +16,10 @@ from conftest import QUICK
 
 from experiments.paper import __main__ as paper
 from experiments.paper import base, figure3, figure4, table6, table7
+from ulmfit_exp.cli import run
 from ulmfit_exp.recipe import Phase
 from ulmfit_exp.results import figures
 from ulmfit_exp.runs import grid
-from ulmfit_exp.runs.settings import run
 
 ROOT = Path(__file__).parents[1]
 QUIET = {"wandb": "disabled"}

@@ -15,11 +15,11 @@ import pandas as pd
 import pytest
 from conftest import QUICK
 
-from ulmfit_exp.common import DataError
+from ulmfit_exp.cli import run
+from ulmfit_exp.common import DataError, harmless
 from ulmfit_exp.inference import features, predict
 from ulmfit_exp.inference.scores import tempered
-from ulmfit_exp.runs.settings import prepare, run
-from ulmfit_exp.runs.stages import harmless
+from ulmfit_exp.runs.run import prepare
 
 ROOT = Path(__file__).parents[1]
 

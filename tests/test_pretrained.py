@@ -13,10 +13,10 @@ from conftest import FORWARD
 from fastai.text.all import AWD_LSTM, get_language_model
 from safetensors.torch import load_file, save_file, save_model
 
+from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
 from ulmfit_exp.method.pretrained import EMBEDDING, SHIPPED, resolve
 from ulmfit_exp.recipe import LM_HEAD, Model, fastai_config
-from ulmfit_exp.runs.settings import run
 
 SMALL = Model(emb_sz=6, n_hid=8, n_layers=2)
 VOCAB = ["xxunk", "xxpad", "xxbos", "the", "good", "film", "xxfake", "xxfake"]

@@ -50,7 +50,7 @@ def test_a_finished_stage_that_was_changed_is_noticed_said_and_made_again(spoil,
         (first.path / "stage.json").write_text("{")
     again = stage(tmp_path, "lm", {}, work)
     assert not again.reused and again.info["error"] == 0.25 and len(calls) == 2 and weights.read_bytes() == b"weights"
-    assert "is not what it was" in capsys.readouterr().out
+    assert "was modified since the stage finished" in capsys.readouterr().out
     assert stage(tmp_path, "lm", {}, work).reused and capsys.readouterr().out == ""
 
 

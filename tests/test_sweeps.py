@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ulmfit_exp.cli import parse
 from ulmfit_exp.common import flat
-from ulmfit_exp.runs.settings import parse
 
 SWEEPS = Path(__file__).parents[1] / "experiments" / "sweeps"
 EXPERIMENTS = ("dbpedia", "imdb", "own_csv", "sfu", "squad", "trec")

@@ -11,11 +11,11 @@ import pytest
 from conftest import FORWARD, QUIET
 
 from experiments.own_csv import OwnCsv
+from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
 from ulmfit_exp.corpora.corpus import Corpus
 from ulmfit_exp.corpora.files import MINIATURE
 from ulmfit_exp.corpora.own import load
-from ulmfit_exp.runs.settings import run
 
 ROWS = [
     (f"The {thing} number {i} is naïve, {verb} it said.", label, str(i))

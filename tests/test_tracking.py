@@ -14,13 +14,14 @@ from types import SimpleNamespace
 import pytest
 from conftest import FORWARD, QUIET, TINY
 
-from experiments.paper.__main__ import NAMES, cells, told
+from experiments.paper.__main__ import NAMES, cells, labelled
 from experiments.paper.base import with_clas
 from experiments.sfu import Sfu
+from ulmfit_exp.cli import run
 from ulmfit_exp.method import machine
 from ulmfit_exp.method.training import train
 from ulmfit_exp.recipe import Phase
-from ulmfit_exp.runs.settings import prepare, run
+from ulmfit_exp.runs.run import prepare
 from ulmfit_exp.runs.tracking import Tracker
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "workspace.py"
@@ -152,7 +153,7 @@ def test_a_variant_is_a_group_and_seeds_and_folds_are_its_members(sfu):
     assert with_clas(base, wd=0.5).group == "sfu-sentiment tiny miniature clas.wd=0.5"
     assert "train_size=40" in replace(base, train_size=40).group
     cell = next(c for c in cells("table7", ("sfu",), 1, miniature=True) if c.row == "chain-thaw")
-    assert told("table7", cell).settings.group == "sfu-sentiment tiny miniature table7 chain-thaw"
+    assert labelled("table7", cell).settings.group == "sfu-sentiment tiny miniature table7 chain-thaw"
 
 
 def test_a_sweeps_process_has_the_one_run_it_was_given(sfu):

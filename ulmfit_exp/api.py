@@ -9,19 +9,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
+from . import cli
 from .common import DataError
 from .corpora.corpus import Corpus
 from .inference import predict
 from .recipe import RECIPES
-from .runs import settings as experiment
+from .runs.settings import Experiment
 
 
 @dataclass(frozen=True, kw_only=True)
-class OfCorpus(experiment.Experiment):
+class OfCorpus(Experiment):
+    """The settings of a run on a corpus that is in memory."""
+
     name: ClassVar[str] = "own_csv"
 
     def load(self, data_dir: Path | None) -> Corpus:
-        raise DataError("this run was made from Python, of a corpus that it alone had")
+        raise DataError("this run was made from Python, from an in-memory corpus; it cannot be rerun from its record")
 
 
 def ulmfit(
@@ -36,4 +39,4 @@ def ulmfit(
         corpus = corpus.with_train_size(size)
     chosen = replace(RECIPES[recipe], direction=direction or RECIPES[recipe].direction)
     of_corpus = OfCorpus(recipe_name=recipe, recipe=chosen, home=Path(home), **settings)
-    return predict.load(experiment.run(of_corpus, corpus))
+    return predict.load(cli.run(of_corpus, corpus))

@@ -71,3 +71,11 @@ def writable(home: Path):
                 "it resumes after the last complete epoch"
             ) from e
         raise
+
+
+def harmless(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula; a number is none."""
+    try:
+        return str(float(cell)) and cell
+    except ValueError:
+        return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")) else cell

@@ -3,7 +3,7 @@
 An ablation of the paper is `dataclasses.replace` of a recipe; an unknown field is an error.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
 from typing import Annotated, Literal
 
 import tyro
@@ -131,6 +131,45 @@ def recipe_from(record: dict) -> LMRecipe:
     }
     fields = {**record, **trained, "model": Model(**record["model"])}
     return (Recipe if "clas" in record else LMRecipe)(**fields)
+
+
+def differences(recipe, other) -> dict[str, str]:
+    """The fields of a recipe that differ from those of another one: name -> value in words, such as
+    `clas.phases` -> `[-1: 1 epoch stlr 0.01/2.6, 0: 8 epochs stlr 0.004/2.6]`."""
+    found = {}
+    for field in fields(recipe):
+        ours, theirs = getattr(recipe, field.name), getattr(other, field.name, None)
+        if ours == theirs:
+            continue
+        if is_dataclass(ours) and is_dataclass(theirs):
+            found |= {f"{field.name}.{k}": v for k, v in differences(ours, theirs).items()}
+        else:
+            found[field.name] = in_words(ours)
+    return found
+
+
+def in_words(value) -> str:
+    """A setting in a few words; a schedule on one line: layer groups, epochs, schedule, learning rate/decay."""
+    if not isinstance(value, tuple):
+        return str(value)
+    phases = (
+        f"{'only ' * p.alone}{p.freeze_to}: {p.epochs} epoch{'s' * (p.epochs != 1)} {p.schedule} {p.lr:g}"
+        + (f"/{p.decay:g}" if p.decay != 1 else "")
+        for p in value
+    )
+    return f"[{', '.join(phases)}]" if value else "none"
+
+
+def not_default(settings):
+    """Nested settings as JSON, without the fields that are at their class's default.
+
+    Stages are named by this: a new field leaves the names of old stages as they are. So a class's default must not
+    change; give a recipe another value instead.
+    """
+    if is_dataclass(settings):
+        values = {f: getattr(settings, f.name) for f in fields(settings)}
+        return {f.name: not_default(v) for f, v in values.items() if f.default is MISSING or v != f.default}
+    return [not_default(v) for v in settings] if isinstance(settings, tuple) else settings
 
 
 def gradual(groups: int, epochs: int = 1, last: int = 1, **settings) -> tuple[Phase, ...]:

@@ -7,7 +7,6 @@ again, so the same command goes on where it was interrupted. Exit code 1 if a ru
 table all the same.
 """
 
-import json
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -17,8 +16,10 @@ from typing import Literal
 
 import tyro
 
+from experiments import settings_of
 from experiments.paper.base import DATA, miniature_of, replicates
-from ulmfit_exp.runs.settings import interruptible, leave, settings_of
+from ulmfit_exp.record import read, read_all
+from ulmfit_exp.runs.interrupt import interruptible, leave
 
 NAMES = ("table2", "table3", "table4", "table5", "table6", "table7", "figure3", "figure4", "directions")
 RECORDS = Path(__file__).parents[1] / "results"
@@ -46,14 +47,15 @@ def cells(
     return found
 
 
-def told(name: str, cell):
-    """The cell as W&B is to call and tag it; a stage that rows share goes by the first."""
-    return replace(cell, settings=replace(cell.settings, label=f"{name} {cell.row}", tags=("paper", name)))
+def labelled(name: str, cell):
+    """The cell with a label and tags for records and W&B; without one where the recipe's own name says enough."""
+    label = f"{name} {cell.row}" if set(cell.settings.changes) - {"direction"} else ""
+    return replace(cell, settings=replace(cell.settings, label=label, tags=("paper", name)))
 
 
 def committed(folder: Path) -> list[dict]:
     """The records of a folder."""
-    return [_read(path) for path in sorted(folder.glob("*.json"))]
+    return [record for _, record in read_all([folder])[0]]
 
 
 def recorded(name: str, records: list[dict], data: tuple[str, ...] = (), recipe: str = "small") -> list[tuple]:
@@ -73,10 +75,6 @@ def own(records: list[dict]) -> list[dict]:
     grids = [result for name in NAMES for result in recorded(name, records)]
     varied = {id(record) for cell, record in grids if cell.settings.recipe.direction != "both"}
     return [r for r in records if id(r) not in varied]
-
-
-def _read(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def rendered(name: str, results: list[tuple]) -> tuple:
@@ -133,7 +131,7 @@ def main(
         chosen = data or (("sfu",) if miniature else module(name).DATA)
         where = {"home": home, "data_dir": data_dir, "wandb": wandb}
         found = cells(name, chosen, 1 if miniature else seeds, miniature, recipe, **where)
-        results, failed = compute([told(name, cell) for cell in found], jobs, plan)
+        results, failed = compute([labelled(name, cell) for cell in found], jobs, plan)
     if results:
         print("\n" + write(name, results, home / "paper"))
         print(home / "paper" / f"{name}.svg")
@@ -157,7 +155,7 @@ def compute(found: list, jobs: int, only_plan: bool = False) -> tuple[list[tuple
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from the last checkpoints", file=sys.stderr, flush=True)
         leave()
-    return [(p.cell, _read(p.path)) for p in planned if p.finished], failed
+    return [(p.cell, read(p.path)) for p in planned if p.finished], failed
 
 
 if __name__ == "__main__":

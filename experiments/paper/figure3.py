@@ -20,6 +20,7 @@ from ulmfit_exp.runs.settings import Experiment
 
 TITLE = "Figure 3: labelled texts"
 DATA = ("imdb", "trec", "dbpedia")
+REFERENCE = "semi-supervised"
 SIZES = {
     "imdb": (100, 500, 1000, 2000),
     "trec": (100, 500, 2000),
@@ -41,7 +42,7 @@ def variants(base: Experiment) -> dict[str, Experiment]:
     return {
         "from scratch": replace(with_clas(untrained, phases=full(base), patience=PATIENCE), labelled_only=True),
         "supervised": replace(base, labelled_only=True),
-        "semi-supervised": base,
+        REFERENCE: base,
     }
 
 
@@ -69,4 +70,4 @@ def longer(settings: Experiment, size: int | None) -> Experiment:
 
 
 def render(results):
-    return by_labels(results, "semi-supervised", "from scratch")
+    return by_labels(results, REFERENCE, "from scratch")

@@ -12,6 +12,7 @@ from ulmfit_exp.runs.settings import Experiment
 
 TITLE = "Figure 4: validation error by epoch"
 DATA = ("imdb", "trec", "sfu")
+REFERENCE = "ULMFiT"
 EPOCHS = 12
 
 
@@ -22,8 +23,8 @@ def variants(base: Experiment) -> dict[str, Experiment]:
     short = EPOCHS - sum(p.epochs for p in base.recipe.clas.phases)
     if short > 0 and not base.miniature:
         base = with_clas(base, phases=(*frozen, replace(last, epochs=last.epochs + short)))
-    return {"full": with_clas(base, phases=full(base)), "ULMFiT": base}
+    return {"full": with_clas(base, phases=full(base)), REFERENCE: base}
 
 
 def render(results):
-    return by_epoch(results, "ULMFiT")
+    return by_epoch(results, REFERENCE)

@@ -20,7 +20,7 @@ from ..method.pretrained import resolve
 from ..method.tokens import words
 from ..method.training import PAD
 from ..recipe import DIRECTIONS
-from ..results.tables import certainty
+from ..record import certainty, read
 from . import predict
 
 
@@ -67,7 +67,7 @@ def hub_folder(run: Path, out: Path) -> list[str]:
     `forward` and `backward` are fine-tuned language models as --pretrained reads them, `classifier` is what
     `ulmfit_exp.predict` reads. Returns what was left out. Raises `DataError`.
     """
-    record = predict.read_record(run)
+    record = read(run)
     out.mkdir(parents=True, exist_ok=True)
     missing = []
     for direction in record_directions(record):

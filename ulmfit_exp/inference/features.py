@@ -76,6 +76,11 @@ def _of_size_1(features: np.ndarray) -> np.ndarray:
     return (parts.shape[1] ** 0.5 * normalize(parts)).reshape(features.shape)
 
 
+SCALINGS = {"features": StandardScaler, "parts": unit_parts}
+STRENGTHS = (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)
+"""What a run of features chooses from, by the validation loss: the scaling, and C of the logistic regression."""
+
+
 @torch.no_grad()
 def in_batches(texts: list[list[str]], ids_of: dict[str, int], backwards: bool, apply: Callable) -> list[np.ndarray]:
     """`apply` to batches of ids `bs x len` of tokenised texts of like length; a row for each text, in their order."""

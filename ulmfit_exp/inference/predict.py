@@ -10,15 +10,12 @@ another machine.
 
 import csv
 import json
-import os
-import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -26,19 +23,16 @@ import torch
 import tyro
 from tqdm.auto import tqdm
 
-from ..common import DataError
+from ..common import DataError, harmless
 from ..corpora.documents import JSON_LINES, TABLES, csv_texts, json_texts, parquet_texts, text_lines
 from ..corpora.files import readable
 from ..method import learners
 from ..method.tokens import words
 from ..recipe import DIRECTIONS, Model, Recipe, recipe_from
-from ..runs.stages import harmless
+from ..record import read
 from . import insight
 from .features import in_batches
 from .scores import tempered
-
-if TYPE_CHECKING:
-    from ..runs.stages import Run
 
 FILES = ("model.safetensors", "vocab.json")
 AT_ONCE = 2_000
@@ -81,25 +75,11 @@ class Predictor:
         return insight.word_weights(self.parts, text, int(place))
 
 
-def keep(run: "Run", folder: Path) -> None:
-    """Put a finished run's classifiers beside its record, so that the folder alone can predict."""
-    for stage in (name for name in run.plan if name.startswith("clas ")):
-        target = folder / "classifier" / stage.removeprefix("clas ")
-        target.mkdir(parents=True, exist_ok=True)
-        for name in FILES:
-            source = run.path(stage) / name
-            (target / name).unlink(missing_ok=True)
-            try:
-                os.link(source, target / name)  # costs no room
-            except OSError:
-                shutil.copy2(source, target / name)
-
-
 def load(folder: Path) -> Predictor:
     """The predictor of a finished run. Raises `DataError`."""
     folder = Path(folder)
     folder = folder.parent if folder.name == "result.json" else folder
-    record = read_record(folder)
+    record = read(folder)
     if "calibration" not in record:
         raise DataError(f"{folder} is no run of a classifier, or one of an older version: run it again")
     recipe = replace(recipe_from(record["settings"]["recipe"]), model=Model(**record["model"]))
@@ -108,16 +88,6 @@ def load(folder: Path) -> Predictor:
     classes = record["corpus"]["classes"]
     parts = {d: _load(folder / "classifier" / d, len(classes), recipe) for d in DIRECTIONS[recipe.direction]}
     return Predictor(classes, parts, record["calibration"]["temperature"])
-
-
-def read_record(folder: Path) -> dict:
-    """The record of a finished run. Raises `DataError`."""
-    if not (folder / "result.json").is_file():
-        raise DataError(f"{folder} is not the folder of a finished run: it has no result.json")
-    try:
-        return json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as e:
-        raise DataError(f"{folder / 'result.json'} is damaged ({e}); run the experiment again") from e
 
 
 def _load(folder: Path, n_out: int, recipe: Recipe) -> tuple[torch.nn.Module, dict[str, int]]:

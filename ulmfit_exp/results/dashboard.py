@@ -22,7 +22,7 @@ from threading import Event
 from tqdm.auto import tqdm
 
 from ..common import DataError, sha256
-from ..runs.settings import settings_of
+from ..record import read
 from ..runs.tracking import CLASSES, epoch_metrics
 
 RUNS, RECORDS = "my-runs", "records"
@@ -244,8 +244,8 @@ def _unlisted(settings):
 def read_record(path: Path) -> list[Shown]:
     """A record's trained stages, a row an epoch, and its figures. Raises `Unreadable`."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        group = settings_of(record).group
+        record = read(path)
+        group = f"{record['dataset']} {record['variant']}"
         title = f"{record['corpus']['name']} seed{record['seed']}"
         rows = {stage: _epochs(stage.split()[0], history) for stage, history in record["history"].items() if history}
         rows["eval"] = [{**_figures(record), "step": 0}]

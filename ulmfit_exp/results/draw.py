@@ -13,7 +13,7 @@ from ..inference import insight
 from ..method.training import rates as rates_of
 from ..method.training import share
 from ..recipe import Phase
-from .tables import name
+from ..record import name
 
 GROUPS = {
     4: ["LSTM 1", "LSTM 2", "LSTM 3", "embedding, decoder"],

@@ -9,7 +9,8 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from scipy.stats import ttest_1samp
 
-from ..runs.grid import Cell, cost, duration
+from ..record import cost
+from ..runs.grid import Cell, duration
 from .tables import markdown, spread
 
 Results = list[tuple[Cell, dict]]

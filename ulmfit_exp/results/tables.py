@@ -1,89 +1,20 @@
 """Records -> tables."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 
 from ..common import flat
-from ..runs.store import Stage
-
-TOO_FAR = 2
-"""Points of error; a test set that tells only greater differences apart is called small."""
+from ..record import certainty, name
 
 
-def stage_line(stage: Stage) -> None:
-    """Say that a stage is there."""
-    how = "reused" if stage.reused else f"{stage.info['seconds']:.0f} s"
-    print(f"{stage.name:<32} {how}", flush=True)
+def of_run(record: dict) -> str:
+    """One run as text."""
+    return classification_table(record) if "test" in record else perplexity_table(record)
 
 
-def record(settings, run, stages: dict[str, Stage], figures: dict) -> dict:
-    """What `result.json` holds: settings, texts, seed, stages, `figures`; versions, commit, machine."""
-    trained = [s.info for s in stages.values() if "tokens_per_second" in s.info]
-    tokens = sum(row["tokens"] for info in trained for row in info["history"])
-    seconds = sum(info["seconds"] for info in trained)
-    *_, last = stages.values()
-    return {
-        "experiment": settings.name,
-        "settings": settings.settings(),
-        "seed": settings.seed,
-        "corpus": {
-            "name": run.corpus.name,
-            "digest": run.corpus.digest,
-            **{k: stages["tokens"].info[k] for k in ("tokens", "vocab", "unknown")},
-            **figures.pop("corpus", {}),
-        },
-        "pretrained": {
-            d: {"digest": p.digest, **{k: stages[f"lm {d}"].info[k] for k in ("words_found", "words")}}
-            for d, p in run.pretrained.items()
-        },
-        "model": asdict(run.recipe.model),
-        "stages": [
-            {
-                "name": name,
-                "path": f"stages/{s.name}",
-                "seconds": s.info["seconds"],
-                "reused": s.reused,
-                "commit": s.info["by"]["commit"],
-                "threads": s.info["by"]["machine"]["threads"],
-                "wandb": s.info.get("wandb"),
-            }
-            for name, s in stages.items()
-        ],
-        **figures,
-        "tokens_per_second": round(tokens / max(seconds, 1e-9)),
-        "history": {name: s.info["history"] for name, s in stages.items() if "history" in s.info},
-        **last.info["by"],
-    }
-
-
-def classified(run, stages: dict[str, Stage]) -> dict:
-    """The figures of an experiment: its corpus, and errors and losses of ours and of the baseline."""
-    done = stages["eval"].info
-    figures, calibrated = done["figures"], done["calibrated"]
-    return {
-        "corpus": {"rows": run.corpus.counts(), "classes": run.corpus.classes},
-        "valid": {k: figures["mean"]["valid"][k] for k in ("error", "loss")},
-        "test": figures["mean"]["test"],
-        "interval": done["interval"],
-        "per_class": done["per_class"],
-        "confusion": done["confusion"],
-        "calibration": {
-            "temperature": done["temperature"],
-            **{
-                f"{split} {k}": {"before": figures["mean"][split][k], "after": calibrated[split][k]}
-                for split in ("valid", "test")
-                for k in ("loss", "ece")
-            },
-        },
-        "directions": {d: f for d, f in figures.items() if d != "mean"},
-        "baseline": {k: v for k, v in stages["baseline"].info.items() if k not in ("seconds", "by")},
-    }
-
-
-def table(record: dict) -> str:
+def classification_table(record: dict) -> str:
     """One run as text: error in % of ours, of the baseline, and the paper's figure where there is one."""
     rows = [("ULMFiT", record["valid"]["error"], record["test"]["error"])]
     if len(record["directions"]) > 1:
@@ -97,18 +28,6 @@ def table(record: dict) -> str:
     title = f"{record['corpus']['name']}: error in %, {record['test']['n']:,} test texts"
     shown = f"\n{title}\n" + pd.DataFrame(lines, columns=["", "valid", "test"]).to_string(index=False)
     return f"{shown}\n\n{certainty(record)}"
-
-
-def certainty(record: dict) -> str:
-    """How sure the test error and the probabilities are, in words."""
-    (low, high), n, c = record["interval"], record["test"]["n"], record["calibration"]
-    apart = 100 * 1.96 * (2 * (low + high) / 2 * (1 - (low + high) / 2) / n) ** 0.5
-    text = f"test error between {100 * low:.1f} and {100 * high:.1f} (95 % interval)"
-    if apart > TOO_FAR:
-        text += f"; {n:,} test texts are too few to tell recipes apart that differ by less than {apart:.0f} points"
-    before, after = (100 * c["test ece"][k] for k in ("before", "after"))
-    text += f"\nconfidence is off by {before:.1f} points on test, and by {after:.1f} at a temperature of "
-    return f"{text}{c['temperature']:.2f}, fitted on valid"
 
 
 def perplexity_table(record: dict) -> str:
@@ -168,24 +87,10 @@ def summary(records: list[dict]) -> str:
     return markdown(pd.DataFrame(rows))
 
 
-def name(record: dict) -> str:
-    """A run in a few words."""
-    settings = record["settings"]
-    start = settings["recipe"].get("pretrained", "none").replace("none", "random weights")
-    return f"{record['corpus']['name']}, {settings['recipe_name']} from {start}, seed {record['seed']}"
-
-
 def difference(*records: dict) -> pd.DataFrame:
     """The settings in which some records differ: a row a setting, a column a record."""
     table = pd.DataFrame([flat(r["settings"]) for r in records], index=map(name, records), dtype=object).T
     return table[[len({repr(v) for v in row}) > 1 for row in table.to_numpy()]]
-
-
-def mistakes(path: Path) -> list[dict]:
-    """The most confident mistakes on test that the evaluation of a run's `result.json` left; none of another record."""
-    last = json.loads(path.read_text(encoding="utf-8"))["stages"][-1]["path"]
-    kept = path.parents[2] / last / "mistakes.json"
-    return json.loads(kept.read_text(encoding="utf-8")) if path.name == "result.json" and kept.is_file() else []
 
 
 def markdown(table: pd.DataFrame) -> str:

@@ -21,8 +21,11 @@ from rich.progress import BarColumn, Progress, TextColumn
 from ..common import DataError
 from ..corpora.corpus import SPLITS
 from ..method.machine import cores, end_with_parent
-from .settings import Experiment, data_directory, interruptible, leave, prepare, result, run
-from .stages import Run
+from ..record import read
+from .interrupt import interruptible, leave
+from .plan import Run
+from .run import data_directory, prepare, result, run
+from .settings import Experiment
 
 SPAWN = get_context("spawn")
 GUESS = 4_000
@@ -257,16 +260,10 @@ class View:
 
 
 def _outcome(path: Path) -> str:
-    record = json.loads(path.read_text())
+    record = read(path)
     valid, test = (100 * record[split]["error"] for split in ("valid", "test"))
     took = duration(sum(s["seconds"] for s in record["stages"] if not s["reused"]))
     return f"valid {valid:.2f} %  test {test:.2f} %  {took}"
-
-
-def cost(records: list[dict]) -> tuple[float, float]:
-    """Seconds that these records' stages took, each counted once; and if every record had computed its own."""
-    stages = [(s["path"], s["seconds"]) for r in records for s in r["stages"]]
-    return sum(dict(stages).values()), sum(seconds for _, seconds in stages)
 
 
 def _seconds(run: Run, name: str, rates: dict[str, float]) -> float:

@@ -2,10 +2,6 @@
 
 import json
 import math
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,159 +11,26 @@ from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from tqdm.auto import tqdm
 
-from ..common import DataError, write_json
-from ..corpora.corpus import Corpus
-from ..corpora.documents import Documents, open_documents
+from ..common import harmless, write_json
 from ..inference import scores
-from ..inference.baselines import CHOICES, tfidf
-from ..inference.features import Encoder, unit_parts
+from ..inference.baselines import tfidf
+from ..inference.features import SCALINGS, STRENGTHS, Encoder
 from ..inference.insight import word_weights
-from ..method import learners, machine
-from ..method.pretrained import Pretrained
-from ..method.tokens import TOKENIZER, Tokens, clas_dl, dls_clas, dls_lm, encode, lm_dl, read_tokens, write_tokens
+from ..method import learners
+from ..method.tokens import Tokens, clas_dl, dls_clas, dls_lm, encode, lm_dl, write_tokens
 from ..method.training import Progress, quiet, train
-from ..recipe import LMRecipe, Training
-from . import store
+from ..recipe import Training
+from .plan import Run
 from .store import Stage
-from .tracking import Mode, Tracker
 
-FIGURES = 4
-"""What an evaluation holds; raise it when that changes."""
 MISTAKES, MISTAKE = 20, 1000
 """The most confident mistakes that an evaluation keeps, and the characters of each."""
-FEATURE_SCALINGS = {"features": StandardScaler, "parts": unit_parts}
-FEATURE_STRENGTHS = (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)
 COUNTED = (
     "a token is a word or a mark (xxbos, xxmaj, ...) of fastai's rules and spaCy; a word out of the vocabulary is the "
     "token xxunk, predicted like the others. Not comparable with figures by another count"
 )
-
-
-@dataclass(frozen=True)
-class Run:
-    """What all stages of a run share."""
-
-    corpus: Corpus | Documents
-    recipe: LMRecipe
-    directions: tuple[str, ...]
-    pretrained: dict[str, Pretrained]
-    """The model that each direction's language model starts from; empty for random weights."""
-    seed: int
-    precision: str
-    home: Path
-    data_dir: Path | None
-    group: str
-    """Experiment and variant: the W&B group."""
-    settings: dict
-    """All settings of the experiment, for W&B's config."""
-    wandb: Mode = "auto"
-    tags: tuple[str, ...] = ()
-    log_artifacts: bool = False
-    by: dict = field(default_factory=machine.description)
-    """Versions, commit and machine as the run starts; each stage keeps those that made it."""
-
-    @cached_property
-    def plan(self) -> dict[str, tuple[str, dict]]:
-        """Every stage of the run in its order: name -> (kind, everything that goes into it). Nothing is computed."""
-        plan = {}
-        if isinstance(self.corpus, Corpus):
-            plan["baseline"] = ("baseline", {"corpus": self.corpus.digest, "choices": CHOICES})
-        plan["tokens"] = ("tokens", self._into_tokens())
-        tokens = store.name(*plan["tokens"])
-        for d in self.directions:
-            plan[f"lm {d}"] = (f"lm-{d}", self._into_lm(tokens, d))
-            lm = store.name(*plan[f"lm {d}"])
-            if isinstance(self.corpus, Corpus):
-                head = self.recipe.head
-                plan[f"{head} {d}"] = (f"{head}-{d}", self._into_classifier(lm))
-            else:
-                plan["perplexity"] = ("perplexity", {"lm": lm, "wikitext-2": self.wikitext and self.wikitext.digest})
-        if isinstance(self.corpus, Corpus):
-            classifiers = {d: store.name(*plan[f"{self.recipe.head} {d}"]) for d in self.directions}
-            plan["eval"] = ("eval", {"classifiers": classifiers, "figures": FIGURES})
-        return plan
-
-    def _into_tokens(self) -> dict:
-        limits = {"max_vocab": self.recipe.max_vocab, "min_freq": self.recipe.min_freq}
-        kept = {"vocab": store.digest({"vocab": self.kept_vocab})} if self.kept_vocab else {}
-        return {"texts": self.corpus.text_digest, "tokenizer": TOKENIZER, **limits, **kept}
-
-    def _into_lm(self, tokens: str, direction: str) -> dict:
-        recipe, start = self.recipe, self.pretrained.get(direction)
-        new = {"skip_tokens": recipe.skip_tokens, "softmax_samples": recipe.softmax_samples}
-        return {k: v for k, v in new.items() if v} | {
-            "tokens": tokens,
-            "direction": direction,
-            "pretrained": start and start.digest,
-            "model": asdict(recipe.model),
-            "training": asdict(recipe.lm),
-            "seq_len": recipe.seq_len,
-            "max_tokens": recipe.max_tokens,
-            "seed": self.seed,
-            "precision": self.precision,
-        }
-
-    def _into_classifier(self, lm: str) -> dict:
-        if self.recipe.head == "features":
-            choices = {"scaling": [*FEATURE_SCALINGS], "C": FEATURE_STRENGTHS}
-            return {"corpus": self.corpus.digest, "lm": lm, "max_len": self.recipe.max_len, **choices}
-        return {
-            "corpus": self.corpus.digest,
-            "lm": lm,
-            "training": asdict(self.recipe.clas),
-            "max_len": self.recipe.max_len,
-            "seed": self.seed,
-            "precision": self.precision,
-        }
-
-    @cached_property
-    def kept_vocab(self) -> list[str] | None:
-        """The pretrained model's vocabulary, where the recipe keeps it. Raises `DataError` where there is none."""
-        if self.recipe.vocab == "task":
-            return None
-        vocabs = {tuple(p.content[1]) for p in self.pretrained.values()}
-        if len(vocabs) != 1:
-            raise DataError("--recipe.vocab pretrained: wants one pretrained vocabulary, the same for each direction")
-        return list(vocabs.pop())
-
-    @cached_property
-    def wikitext(self) -> Documents | None:
-        """WikiText-2, where it lies in the data directory or the cache."""
-        with suppress(DataError):
-            return open_documents("wikitext-2", self.data_dir, download=False)
-
-    def path(self, name: str) -> Path:
-        """The folder of a stage of the plan, finished or not."""
-        return store.path(self.home, *self.plan[name])
-
-    @property
-    def tokens(self) -> Tokens:
-        """The token ids, once their stage is finished."""
-        return read_tokens(self.path("tokens"))
-
-    def stage(self, name: str, work: Callable[[Path], dict]) -> Stage:
-        """The stage of that name in the plan, made by `work` unless it is finished."""
-        kind, inputs = self.plan[name]
-        return store.stage(self.home, kind, inputs, lambda folder: {**work(folder), "by": self.by})
-
-    def tracker(self, name: str) -> Tracker:
-        """A W&B run for one stage, with all settings and everything that went into it as its config; or for `sweep`."""
-        stage = {"stage": self.plan[name][1]} if name in self.plan else {}
-        config = {**self.settings, **stage, "digest": self.corpus.digest, **self.by}
-        tags = [self.corpus.name, f"seed {self.seed}", *self.tags, self.by["commit"]]
-        title = f"{name} {self.corpus.name} seed{self.seed}"
-        return Tracker(self.wandb, self.home, self.group, name.split()[0], title, tags, config, self.log_artifacts)
-
-
-def fitted(recipe: LMRecipe, pretrained: dict[str, Pretrained]) -> LMRecipe:
-    """`recipe` with the shape of the pretrained models. Raises `DataError` where two directions' shapes differ."""
-    shapes = {d: p.shape(recipe.model) for d, p in pretrained.items()}
-    if len(set(shapes.values())) > 1:
-        raise DataError(f"the pretrained models of the two directions have different shapes: {shapes}")
-    return replace(recipe, model=next(iter(shapes.values()), recipe.model))
 
 
 def tokenize(run: Run) -> Stage:
@@ -265,8 +128,8 @@ def classify_features(run: Run, direction: str) -> Stage:
         x, x_valid = encoder.transform(train["text"]), encoder.transform(valid["text"])
         models = {
             (scaling, c): make_pipeline(scaler(), LogisticRegression(C=c, max_iter=2000)).fit(x, train["label"])
-            for scaling, scaler in FEATURE_SCALINGS.items()
-            for c in FEATURE_STRENGTHS
+            for scaling, scaler in SCALINGS.items()
+            for c in STRENGTHS
         }
         classes = run.corpus.classes
         best = min(models, key=lambda k: log_loss(valid["label"], models[k].predict_proba(x_valid), labels=classes))
@@ -346,14 +209,6 @@ def evaluate(run: Run) -> Stage:
     return run.stage("eval", work)
 
 
-def harmless(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula; a number is none."""
-    try:
-        return str(float(cell)) and cell
-    except ValueError:
-        return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")) else cell
-
-
 def _classifier(run: Run, direction: str, folder: Path) -> learners.TextLearner:
     learn = quiet(_clas_learner(run, direction, folder))
     learners.load_weights(learn, run.path(f"clas {direction}") / "model.safetensors")
@@ -414,11 +269,20 @@ WORK = {
 }
 
 
-def run_all(run: Run, report: Callable[[Stage], None]) -> dict[str, Stage]:
-    """Every stage of the plan in its order, by name; `report` hears of each as it ends."""
+def run_all(run: Run) -> dict[str, Stage]:
+    """Every stage of the plan in its order, by name; a line is printed as each ends."""
     stages = {}
     for name in run.plan:
         kind, *direction = name.split()
         stages[name] = WORK[kind](run, *direction)
-        report(stages[name])
+        print(_line(stages[name], run.by), flush=True)
     return stages
+
+
+def _line(stage: Stage, by: dict) -> str:
+    """Name and time of a stage; of a reused one, what it was made with where that is not what this run has."""
+    if not stage.reused:
+        return f"{stage.name:<32} {stage.info['seconds']:.0f} s"
+    then, now = ({**b["versions"], **{k: b["machine"][k] for k in ("threads", "gpu")}} for b in (stage.info["by"], by))
+    other = [f"{k} {then.get(k)}, now {v}" for k, v in now.items() if then.get(k) != v]
+    return f"{stage.name:<32} reused" + (f"; made with {'; '.join(other)}" if other else "")

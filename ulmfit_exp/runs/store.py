@@ -19,7 +19,8 @@ from filelock import FileLock, Timeout
 from ..common import sha256, writable, write_json
 
 CHECKPOINT = "checkpoint.pt"
-FORMAT = 4  # raise it when the same inputs would give another result: finished stages are then not reused
+VERSIONS = {"tokens": 1, "lm": 1, "clas": 1, "features": 1, "baseline": 1, "eval": 1, "perplexity": 1}
+"""Of each kind of stage. Raise one when the same inputs would give another result: such stages are then made again."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def stage(home: Path, kind: str, inputs: dict, work: Callable[[Path], dict]) -> 
             if final.exists() and not (changed := _changed(final)):
                 return _finished(final)
             if final.exists():
-                print(f"{final.name}: {changed} is not what it was when it was finished; it is made again", flush=True)
+                print(f"{final.name}: {changed} was modified since the stage finished; recomputing", flush=True)
                 shutil.rmtree(final)
             under_way.mkdir(exist_ok=True)
             start = time.monotonic()
@@ -71,7 +72,7 @@ def stage(home: Path, kind: str, inputs: dict, work: Callable[[Path], dict]) -> 
 
 def name(kind: str, inputs: dict) -> str:
     """KIND-DIGEST of a stage."""
-    return f"{kind}-{digest(inputs)}"
+    return f"{kind}-{digest([VERSIONS[kind.split('-')[0]], inputs])}"
 
 
 def path(home: Path, kind: str, inputs: dict) -> Path:
@@ -126,6 +127,6 @@ def _finished(path: Path) -> Stage:
     return Stage(path.name, path, saved["info"], reused=True)
 
 
-def digest(inputs: dict) -> str:
+def digest(inputs) -> str:
     """Twelve hexadecimal digits that name these inputs."""
-    return hashlib.sha256(json.dumps([FORMAT, inputs], sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]

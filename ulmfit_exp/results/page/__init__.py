@@ -18,8 +18,7 @@ from ...common import flat
 from ...inference.insight import html
 from ...method.training import rates
 from ...recipe import recipe_from
-from ...runs.settings import command_of
-from ..tables import mistakes
+from ...record import FILE, mistakes, read_all
 
 GROUPS = {"lm": 4, "clas": 5}
 """Layer groups of fastai's learners."""
@@ -55,19 +54,15 @@ class Section:
 
 
 def read(folders: list[Path]) -> tuple[list[tuple[Path, dict]], list[str]]:
-    """The records in some folders, newest first: of runs in a home, else every JSON file that is one.
-
-    Also says which files were left out, and why.
-    """
-    found, skipped = [], []
-    for folder in folders:
-        paths = folder.glob("runs/*/result.json") if (folder / "runs").is_dir() else folder.glob("*.json")
-        for path in sorted(paths, key=lambda p: (-p.stat().st_mtime, p.name)):
-            try:
-                found.append((path, _checked(json.loads(path.read_text(encoding="utf-8")))))
-            except (OSError, ValueError, KeyError, TypeError) as e:
-                skipped.append(f"{path}: {type(e).__name__}: {e}")
-    return found, skipped
+    """The records in some folders, newest first, and why others were left out."""
+    found, skipped = read_all(folders)
+    shown = []
+    for path, record in sorted(found, key=lambda pr: (-pr[0].stat().st_mtime, str(pr[0]))):
+        try:
+            shown.append((path, _checked(record)))
+        except (ValueError, KeyError, TypeError) as e:
+            skipped.append(f"{path}: {type(e).__name__}: {e}")
+    return shown, skipped
 
 
 def _checked(record: dict) -> dict:
@@ -117,7 +112,7 @@ def _html(section: Section) -> str:
 
 def _run(path: Path, record: dict, plans: dict[str, dict], with_mistakes: bool) -> dict:
     """What page.js knows of a run."""
-    name = path.parent.name if path.name == "result.json" else path.stem
+    name = path.parent.name if path.name == FILE else "/".join([*path.parts[-3:-1], path.stem])
     return {
         "name": name,
         "made": f"commit {record['commit']}, {record['machine']['cpu']}, {record['settings']['precision']}",
@@ -138,7 +133,7 @@ def _cells(record: dict, name: str) -> list:
     return [
         record["corpus"]["name"],
         settings["recipe_name"],
-        changes(record),
+        "; ".join(f"{k} {v}" for k, v in record["changes"].items()),
         recipe.get("pretrained", "none"),
         recipe.get("direction", "backward" if settings.get("backwards") else "forward"),
         settings.get("train_size"),
@@ -151,26 +146,6 @@ def _cells(record: dict, name: str) -> list:
         round(sum(s["seconds"] for s in record["stages"]) / 60, 1),
         name,
     ]
-
-
-def changes(record: dict) -> str:
-    """How a record's recipe differs from the one that it names: what tells the rows of an ablation apart."""
-    recipe, command = recipe_from(record["settings"]["recipe"]), command_of(record)
-    named = command and command.recipes.get(record["settings"]["recipe_name"])
-    if not named:
-        return ""
-    said = []
-    for task in (t for t in GROUPS if hasattr(recipe, t)):
-        ours, theirs = (vars(getattr(r, task)) for r in (recipe, named))
-        said += [f"{task} {k} {_short(v)}" for k, v in ours.items() if v != theirs[k]]
-    return "; ".join(said)
-
-
-def _short(value) -> str:
-    if not isinstance(value, tuple):
-        return f"{value}"
-    phases = [f"{'only ' * p.alone}{p.freeze_to}: {p.epochs} {p.schedule} {p.lr:g}/{p.decay:g}" for p in value]
-    return f"[{', '.join(phases)}]" if phases else "none"
 
 
 def _columns(rows: list[dict]) -> dict[str, list]:

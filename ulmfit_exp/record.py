@@ -1,0 +1,118 @@
+"""A run's record, `result.json`: reading it, and what follows from one or several of them.
+
+Whatever shows a run (table, page, dashboard, model card) reads it here. `runs.run` writes records.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from .common import DataError
+
+FILE = "result.json"
+TOO_FAR = 2
+"""Points of error; a test set on which only greater differences are significant is called small."""
+
+
+def read(path: Path) -> dict:
+    """The record of a finished run: its folder, its `result.json`, or a committed record. Raises `DataError`."""
+    path = path / FILE if path.is_dir() else path
+    if not path.is_file():
+        raise DataError(f"{path.parent} is not the folder of a finished run: it has no {path.name}")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return _named(record)
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as e:
+        raise DataError(f"{path} is damaged or not a record ({type(e).__name__}: {e})") from e
+
+
+def _named(record: dict) -> dict:
+    """A record with its names; one made before records had names gets plain ones."""
+    settings = record["settings"]
+    old = {
+        "dataset": record["corpus"]["name"].partition("-fold")[0],
+        "variant": settings["recipe_name"],
+        "replicate": f"seed{record['seed']}",
+        "changes": {},
+    }
+    return {**old, **record}
+
+
+def find(folder: Path) -> list[Path]:
+    """The records below a folder: of a home of runs, or committed as DATASET/VARIANT/seed0.json."""
+    if (folder / "runs").is_dir():
+        return sorted((folder / "runs").glob(f"*/{FILE}"))
+    return sorted(p for p in folder.rglob("*.json") if p.name != "stage.json")
+
+
+def read_all(folders: Iterable[Path]) -> tuple[list[tuple[Path, dict]], list[str]]:
+    """(path, record) of every record below some folders, and why others were left out."""
+    found, left_out = [], []
+    for folder in folders:
+        for path in find(folder):
+            try:
+                found.append((path, read(path)))
+            except (DataError, OSError) as e:
+                left_out.append(str(e))
+    return found, left_out
+
+
+def name(record: dict) -> str:
+    """A run in a few words: data set, variant, seed or fold."""
+    return f"{record['dataset']}, {record['variant']}, {record['replicate']}"
+
+
+def mistakes(path: Path) -> list[dict]:
+    """The most confident mistakes on the test set that the evaluation of a run's `result.json` left.
+
+    A committed record, and a run whose stages are elsewhere, has none.
+    """
+    if path.name != FILE:
+        return []
+    kept = path.parents[2] / read(path)["stages"][-1]["path"] / "mistakes.json"
+    return json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else []
+
+
+def certainty(record: dict) -> str:
+    """How certain the test error and the probabilities are, in words."""
+    (low, high), n, c = record["interval"], record["test"]["n"], record["calibration"]
+    middle = (low + high) / 2
+    apart = 100 * 1.96 * (2 * middle * (1 - middle) / n) ** 0.5
+    text = f"test error: 95 % interval {100 * low:.1f} to {100 * high:.1f}"
+    if apart > TOO_FAR:
+        text += f"; with {n:,} test texts, differences below {apart:.0f} points are not significant"
+    before, after = (100 * c["test ece"][k] for k in ("before", "after"))
+    return f"{text}\nECE on test {before:.1f} %; after temperature scaling (T = {c['temperature']:.2f}) {after:.1f} %"
+
+
+def figures(record: dict) -> dict[str, float]:
+    """Error and loss on valid and test, of all directions and each; or perplexities."""
+    parts = {"": record, **{f"{d} ": f for d, f in record.get("directions", {}).items()}}
+    found = {
+        f"{d}{s} {k}": p[s][k] for d, p in parts.items() for s in ("valid", "test") if s in p for k in ("error", "loss")
+    }
+    return found | {f"perplexity {k}": f["perplexity"] for k, f in record.get("perplexity", {}).items()}
+
+
+def cost(records: Iterable[dict]) -> tuple[float, float]:
+    """Seconds that these records' stages took, each counted once; and if every record had computed its own."""
+    stages = [(s["path"], s["seconds"]) for r in records for s in r["stages"]]
+    return sum(dict(stages).values()), sum(seconds for _, seconds in stages)
+
+
+def compared(record: dict, new: dict) -> Iterator[str]:
+    """What differs between the commits, versions and machines of two records, a line each."""
+    for about in ("commit", "versions", "machine"):
+        then, now = (r[about] if isinstance(r[about], dict) else {about: r[about]} for r in (record, new))
+        yield from (f"{k} was {then.get(k)}, is {now.get(k)}" for k in then | now if then.get(k) != now.get(k))
+
+
+def folder_of(record: dict) -> Path:
+    """Where a record is committed: DATASET/VARIANT/seed0.json, in letters that every file system takes."""
+    parts = (re.sub(r"[^\w.+=-]+", "-", part.replace(" + ", "+")).strip("-") for part in _places(record))
+    return Path(*parts).with_name(f"{record['replicate']}.json")
+
+
+def _places(record: dict) -> tuple[str, str, str]:
+    return record["dataset"], record["variant"], record["replicate"]

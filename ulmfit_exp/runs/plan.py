@@ -1,0 +1,134 @@
+"""What a run consists of: its stages, and everything that goes into each. Nothing is computed here."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+from ..common import DataError
+from ..corpora.corpus import Corpus
+from ..corpora.documents import Documents, open_documents
+from ..inference.baselines import CHOICES
+from ..inference.features import SCALINGS, STRENGTHS
+from ..method import machine
+from ..method.pretrained import Pretrained
+from ..method.tokens import TOKENIZER, Tokens, read_tokens
+from ..recipe import LMRecipe, not_default
+from . import store
+from .store import Stage
+from .tracking import Mode, Tracker
+
+INTO_TOKENS = ("max_vocab", "min_freq")
+INTO_LM = ("model", "lm", "seq_len", "skip_tokens", "max_tokens", "softmax_samples")
+INTO_CLAS = ("clas", "max_len")
+INTO_FEATURES = ("max_len",)
+"""Fields of the recipe that a stage depends on, besides the stages before it."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all stages of a run share."""
+
+    corpus: Corpus | Documents
+    recipe: LMRecipe
+    directions: tuple[str, ...]
+    pretrained: dict[str, Pretrained]
+    """The model that each direction's language model starts from; empty for random weights."""
+    seed: int
+    precision: str
+    home: Path
+    data_dir: Path | None
+    group: str
+    """Data set and variant: the W&B group."""
+    settings: dict
+    """All settings of the experiment, for W&B's config."""
+    wandb: Mode = "auto"
+    tags: tuple[str, ...] = ()
+    log_artifacts: bool = False
+    by: dict = field(default_factory=machine.description)
+    """Versions, commit and machine as the run starts; each stage keeps those that made it."""
+
+    @cached_property
+    def plan(self) -> dict[str, tuple[str, dict]]:
+        """Every stage of the run in its order: name -> (kind, everything that goes into it)."""
+        plan, head = {}, getattr(self.recipe, "head", None)
+        if head:
+            plan["baseline"] = ("baseline", {"corpus": self.corpus.digest, "choices": CHOICES})
+        plan["tokens"] = ("tokens", self._into_tokens())
+        tokens = store.name(*plan["tokens"])
+        for d in self.directions:
+            plan[f"lm {d}"] = (f"lm-{d}", self._into_lm(tokens, d))
+            lm = store.name(*plan[f"lm {d}"])
+            if head:
+                plan[f"{head} {d}"] = (f"{head}-{d}", self._into_classifier(lm))
+            else:
+                plan["perplexity"] = ("perplexity", {"lm": lm, "wikitext-2": self.wikitext and self.wikitext.digest})
+        if head:
+            classifiers = {d: store.name(*plan[f"{head} {d}"]) for d in self.directions}
+            plan["eval"] = ("eval", {"classifiers": classifiers})
+        return plan
+
+    def _fields(self, names: tuple[str, ...]) -> dict:
+        return {k: v for k, v in not_default(self.recipe).items() if k in names}
+
+    def _into_tokens(self) -> dict:
+        kept = {"vocab": store.digest(self.kept_vocab)} if self.kept_vocab else {}
+        return {"texts": self.corpus.text_digest, "tokenizer": TOKENIZER, **self._fields(INTO_TOKENS), **kept}
+
+    def _into_lm(self, tokens: str, direction: str) -> dict:
+        start = self.pretrained.get(direction)
+        made = {"tokens": tokens, "direction": direction, "pretrained": start and start.digest}
+        return {**made, "seed": self.seed, "precision": self.precision, **self._fields(INTO_LM)}
+
+    def _into_classifier(self, lm: str) -> dict:
+        made = {"corpus": self.corpus.digest, "lm": lm}
+        if self.recipe.head == "features":
+            return {**made, "scaling": [*SCALINGS], "C": STRENGTHS, **self._fields(INTO_FEATURES)}
+        return {**made, "seed": self.seed, "precision": self.precision, **self._fields(INTO_CLAS)}
+
+    @cached_property
+    def kept_vocab(self) -> list[str] | None:
+        """The pretrained model's vocabulary, where the recipe keeps it. Raises `DataError` where there is none."""
+        if self.recipe.vocab == "task":
+            return None
+        vocabs = {tuple(p.content[1]) for p in self.pretrained.values()}
+        if len(vocabs) != 1:
+            raise DataError("--recipe.vocab pretrained: wants one pretrained vocabulary, the same for each direction")
+        return list(vocabs.pop())
+
+    @cached_property
+    def wikitext(self) -> Documents | None:
+        """WikiText-2, where it is in the data directory or the cache."""
+        with suppress(DataError):
+            return open_documents("wikitext-2", self.data_dir, download=False)
+
+    def path(self, name: str) -> Path:
+        """The folder of a stage of the plan, finished or not."""
+        return store.path(self.home, *self.plan[name])
+
+    @property
+    def tokens(self) -> Tokens:
+        """The token ids, once their stage is finished."""
+        return read_tokens(self.path("tokens"))
+
+    def stage(self, name: str, work: Callable[[Path], dict]) -> Stage:
+        """The stage of that name in the plan, made by `work` unless it is finished."""
+        kind, inputs = self.plan[name]
+        return store.stage(self.home, kind, inputs, lambda folder: {**work(folder), "by": self.by})
+
+    def tracker(self, name: str) -> Tracker:
+        """A W&B run for one stage, with all settings and everything that went into it as its config; or for `sweep`."""
+        stage = {"stage": self.plan[name][1]} if name in self.plan else {}
+        config = {**self.settings, **stage, "digest": self.corpus.digest, **self.by}
+        tags = [self.corpus.name, f"seed {self.seed}", *self.tags, self.by["commit"]]
+        title = f"{name} {self.corpus.name} seed{self.seed}"
+        return Tracker(self.wandb, self.home, self.group, name.split()[0], title, tags, config, self.log_artifacts)
+
+
+def fitted(recipe: LMRecipe, pretrained: dict[str, Pretrained]) -> LMRecipe:
+    """`recipe` with the shape of the pretrained models. Raises `DataError` where two directions' shapes differ."""
+    shapes = {d: p.shape(recipe.model) for d, p in pretrained.items()}
+    if len(set(shapes.values())) > 1:
+        raise DataError(f"the pretrained models of the two directions have different shapes: {shapes}")
+    return replace(recipe, model=next(iter(shapes.values()), recipe.model))

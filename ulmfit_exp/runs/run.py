@@ -1,0 +1,170 @@
+"""Running a command's settings: prepare, compute what is missing, write the record."""
+
+import os
+import shutil
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+
+from ..common import DataError, writable, write_json
+from ..corpora.corpus import Corpus
+from ..corpora.documents import Documents
+from ..corpora.files import DATA_VARIABLE
+from ..inference.predict import FILES
+from ..method import machine, pretrained
+from ..recipe import not_default, recipe_from
+from ..record import FILE
+from . import stages, store, tracking
+from .plan import Run, fitted
+from .settings import WHERE, Command
+from .store import Stage
+
+
+def run(settings: Command, texts: Corpus | Documents | None = None) -> tuple[dict, Path]:
+    """Compute every stage, reusing what is finished; write the record, and return it with its path.
+
+    `texts` take the place of those that the settings would read. Raises `DataError`, `StoreError`.
+    """
+    settings, this = prepare(settings, texts)
+    done = stages.run_all(this)
+    record = _record(settings, this, done)
+    path = result(settings, this)
+    with writable(settings.home):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _keep_classifiers(this, path.parent)
+        write_json(path, record)
+    if tracking.in_sweep():
+        tracking.log_sweep(this.tracker("sweep"), record)
+    return record, path
+
+
+def data_directory() -> Path | None:
+    """$ULMFIT_EXP_DATA."""
+    return Path(d) if (d := os.environ.get(DATA_VARIABLE)) else None
+
+
+def prepare(settings: Command, texts: Corpus | Documents | None = None) -> tuple[Command, Run]:
+    """The settings with the precision that this machine takes, and the run: read and checked, nothing computed."""
+    data_dir = settings.data_dir or data_directory()
+    texts = texts or settings.texts(data_dir)
+    machine.keep_memory()
+    settings = replace(settings, precision=machine.precision(settings.precision))
+    models = pretrained.resolve(settings.recipe.pretrained, settings.directions, data_dir)
+    return settings, Run(
+        corpus=texts,
+        recipe=fitted(settings.recipe, models),
+        directions=settings.directions,
+        pretrained=models,
+        seed=settings.seed,
+        precision=settings.precision,
+        home=settings.home,
+        data_dir=data_dir,
+        group=settings.group,
+        settings=settings.settings(),
+        wandb=settings.wandb,
+        tags=(*settings.tags, *(["miniature"] if getattr(settings, "miniature", False) else [])),
+        log_artifacts=settings.log_artifacts,
+    )
+
+
+def result(settings: Command, run: Run) -> Path:
+    """Where the record of a prepared run is when it is finished; named by its settings and all of its stages."""
+    given = {k: run.settings[k] for k in not_default(settings) if k in run.settings and k not in (*WHERE, "recipe")}
+    names = {k: store.name(*stage) for k, stage in run.plan.items()}
+    what = store.digest({**given, "recipe": not_default(settings.recipe), "stages": names})
+    folder = f"{run.corpus.name}-{settings.recipe_name}-seed{settings.seed}-{what}"
+    return settings.home / "runs" / folder / FILE
+
+
+def settings_of(record: dict, command: type[Command], **where) -> Command:
+    """The settings that a record was made with; `where` has those that say where. Raises `DataError`."""
+    if unknown := set(record["settings"]) - {f.name for f in fields(command)}:
+        raise DataError(f"the record has settings that this commit does not know: {', '.join(sorted(unknown))}")
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in record["settings"].items()}
+    paths = {k: Path(values[k]) for k in command.paths if values.get(k)}
+    return command(**{**values, **paths, "recipe": recipe_from(values["recipe"]), **where})
+
+
+def _keep_classifiers(run: Run, folder: Path) -> None:
+    """Put a finished run's classifiers beside its record, so that the folder alone can predict."""
+    for stage in (name for name in run.plan if name.startswith("clas ")):
+        target = folder / "classifier" / stage.removeprefix("clas ")
+        target.mkdir(parents=True, exist_ok=True)
+        for name in FILES:
+            source = run.path(stage) / name
+            (target / name).unlink(missing_ok=True)
+            try:
+                os.link(source, target / name)  # costs no room
+            except OSError:
+                shutil.copy2(source, target / name)
+
+
+def _record(settings: Command, run: Run, done: dict[str, Stage]) -> dict:
+    """What `result.json` holds: names, settings, texts, stages, figures; versions, commit, machine."""
+    trained = [s.info for s in done.values() if "tokens_per_second" in s.info]
+    tokens = sum(row["tokens"] for info in trained for row in info["history"])
+    seconds = sum(info["seconds"] for info in trained)
+    figures = _classified(run, done) if isinstance(run.corpus, Corpus) else _perplexities(done)
+    *_, last = done.values()
+    return {
+        "experiment": settings.name,
+        **settings.names(),
+        "settings": settings.settings(),
+        "seed": settings.seed,
+        "corpus": {
+            "name": run.corpus.name,
+            "digest": run.corpus.digest,
+            **{k: done["tokens"].info[k] for k in ("tokens", "vocab", "unknown")},
+            **figures.pop("corpus", {}),
+        },
+        "pretrained": {
+            d: {"digest": p.digest, **{k: done[f"lm {d}"].info[k] for k in ("words_found", "words")}}
+            for d, p in run.pretrained.items()
+        },
+        "model": asdict(run.recipe.model),
+        "stages": [_stage(name, stage) for name, stage in done.items()],
+        **figures,
+        "paper": getattr(settings, "paper", None),
+        "tokens_per_second": round(tokens / max(seconds, 1e-9)),
+        "history": {name: s.info["history"] for name, s in done.items() if "history" in s.info},
+        **last.info["by"],
+    }
+
+
+def _stage(name: str, stage: Stage) -> dict:
+    """What a record keeps of a stage: where it is, and what made it."""
+    by = stage.info["by"]
+    return {
+        "name": name,
+        "path": f"stages/{stage.name}",
+        "seconds": stage.info["seconds"],
+        "reused": stage.reused,
+        "commit": by["commit"],
+        "versions": by["versions"],
+        "device": by["machine"]["gpu"] or by["machine"]["cpu"],
+        "threads": by["machine"]["threads"],
+        "wandb": stage.info.get("wandb"),
+    }
+
+
+def _classified(run: Run, done: dict[str, Stage]) -> dict:
+    """The figures of an experiment: its corpus, and errors and losses of ours and of the baseline."""
+    found = done["eval"].info
+    figures, calibrated = found["figures"], found["calibrated"]
+    before_and_after = {
+        f"{split} {k}": {"before": figures["mean"][split][k], "after": calibrated[split][k]}
+        for split in ("valid", "test")
+        for k in ("loss", "ece")
+    }
+    return {
+        "corpus": {"rows": run.corpus.counts(), "classes": run.corpus.classes},
+        "valid": {k: figures["mean"]["valid"][k] for k in ("error", "loss")},
+        "test": figures["mean"]["test"],
+        **{k: found[k] for k in ("interval", "per_class", "confusion")},
+        "calibration": {"temperature": found["temperature"], **before_and_after},
+        "directions": {d: f for d, f in figures.items() if d != "mean"},
+        "baseline": {k: v for k, v in done["baseline"].info.items() if k not in ("seconds", "by")},
+    }
+
+
+def _perplexities(done: dict[str, Stage]) -> dict:
+    return {k: done["perplexity"].info[k] for k in ("perplexity", "counted")}
