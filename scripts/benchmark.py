@@ -256,7 +256,7 @@ def clas_learner(side: str, folder: Path, steps: int, bs: int, precision: str):
     corpus, random = read_tokens(folder), np.random.default_rng(0)
     lengths = np.exp(random.normal(np.log(180), 0.7, steps * bs)).astype(int).clip(10, 1400)
     offsets = np.concatenate([[0], lengths.cumsum()])
-    cut = Tokens(np.resize(corpus.ids, offsets[-1]), offsets, np.zeros(len(lengths)), corpus.vocab)
+    cut = Tokens(np.resize(corpus.ids, offsets[-1]), offsets, np.zeros(len(lengths)), corpus.vocab, corpus.targets)
     ds = Texts(cut, np.arange(len(lengths)), False, random.integers(0, 2, len(lengths)))
     padding = pad_input if side == "ours" else Pad_Chunk(seq_len=70)
     dl = SortedDL(ds, res=ds.lengths, bs=bs, shuffle=True, before_batch=padding, num_workers=0)

@@ -73,3 +73,15 @@ def test_a_sampled_softmax_trains_like_the_full_one_and_validates_with_it():
     trained = (gradient != 0).any(dim=1)
     assert trained.sum() == len(targets.unique()) + 60
     assert trained[targets.unique()].all()
+
+
+def test_words_that_are_only_read_have_no_logit_and_are_the_unknown_word_as_a_target():
+    torch.manual_seed(0)
+    linear = LinearDecoder(n_out=160, n_hid=12, output_p=0.0)
+    features, targets = torch.randn(2, 9, 12), torch.randint(0, 160, (2, 9))
+    loss = fused.LMLoss(fused.FeatureDecoder(linear), targets=100)
+    expected = CrossEntropyLossFlat()(linear(features)[0][..., :100], targets.masked_fill(targets >= 100, 0))
+    torch.testing.assert_close(loss(features, targets), expected)
+    assert loss.activation(features).shape[-1] == 100
+    loss(features, targets).backward()
+    assert not linear.decoder.weight.grad[100:].any()

@@ -1,5 +1,7 @@
 """The classifier gives a text the same logits whatever it is batched with; weights go in and out."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from conftest import QUICK
@@ -7,7 +9,7 @@ from fastai.text.all import pad_input, pad_input_chunk, tensor
 from fastai.text.models.core import SentenceEncoder, masked_concat_pool
 
 from ulmfit_exp.method import learners
-from ulmfit_exp.method.learners import concat_pool
+from ulmfit_exp.method.encoder import concat_pool
 
 SEQ_LEN = QUICK.seq_len
 
@@ -120,3 +122,12 @@ def test_weights_and_encoder_go_out_and_in(one_learner, tmp_path):
     learners.load_weights(other, tmp_path / "clas.safetensors")
     for a, b in zip(clas.model.state_dict().values(), other.model.state_dict().values()):
         assert torch.equal(a, b)
+
+
+def test_the_pooling_is_a_setting_of_the_recipe(quick_tokens):
+    _, tokens = quick_tokens
+    recipe = replace(QUICK, pooling=("max",))
+    model = learners.classifier(len(tokens.vocab), 4, recipe).eval()
+    logits, out, _ = model(padded([torch.tensor([2, 20, 21]), torch.tensor([2, 22])]))
+    assert logits.shape == (2, 4)
+    assert model[1].layers[0][0].num_features == out.shape[2]

@@ -81,7 +81,7 @@ def test_a_cycle_keeps_the_vocabulary_and_reads_the_next_texts(command, tmp_path
     assert 4_000 <= second["history"]["lm forward"][0]["tokens"] < first["history"]["lm forward"][0]["tokens"]
 
     for wrong, expected in (
-        (["--recipe.vocab", "pretrained"], "one pretrained vocabulary"),
+        (["--recipe.vocab", "pretrained"], "needs a --pretrained model"),
         (["--recipe.skip-tokens", "99999999"], "leaves no text"),
     ):
         done = subprocess.run([*command, *wrong, "--home", str(tmp_path)], capture_output=True, text=True, cwd=ROOT)

@@ -73,3 +73,14 @@ def test_classifier_batches_hold_every_text_once_with_its_label(quick_tokens, sh
     got = sorted((tuple(t for t in x.tolist() if t != 1), int(y)) for xs, ys in batches for x, y in zip(xs, ys))
     assert got == expected
     assert not shuffle or all(len(ys) > 1 for _, ys in batches)
+
+
+def test_a_union_vocabulary_has_the_texts_words_first_and_only_they_are_predicted(tmp_path):
+    texts = [("a fine fine book", "train"), ("a fine kettle", "valid"), ("a broken lamp", "test")] * 2
+    found = write_tokens(texts, tmp_path, 100, 2, pretrained=["xxunk", "fine", "kettle", "broken"])
+    tokens = read_tokens(tmp_path)
+    assert tokens.vocab[tokens.targets :] == ["kettle", "broken"]
+    assert "book" in tokens.vocab[: tokens.targets]
+    assert tokens.vocab.count("fine") == 1
+    assert "lamp" not in tokens.vocab
+    assert found["unknown_test"] == 0.25  # xxbos a broken lamp

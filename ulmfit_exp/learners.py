@@ -1,5 +1,5 @@
-"""Where an `export.pkl` made before the packages finds its classes; the code is `method.learners`."""
+"""Where an `export.pkl` made before the packages finds its classes; the code is `method.encoder`."""
 
-from .method.learners import BatchFreeEncoder, ConcatPoolClassifier
+from .method.encoder import BatchFreeEncoder, ConcatPoolClassifier
 
 __all__ = ["BatchFreeEncoder", "ConcatPoolClassifier"]

@@ -52,6 +52,7 @@ class Model:
     """Dropout of hidden-to-hidden weights."""
 
 
+POOLING = ("last", "max", "mean")
 LM_HEAD = {"tie_weights": True, "out_bias": True}
 
 
@@ -101,8 +102,9 @@ class LMRecipe:
     """The language model leaves out the first texts that hold so many tokens."""
     max_tokens: int | None = None
     """The language model trains on the first texts, after those left out, that hold so many tokens; None is all."""
-    vocab: Literal["task", "pretrained"] = "task"
-    """task: the words of the texts, by `max_vocab` and `min_freq`. pretrained: the pretrained model's."""
+    vocab: Literal["task", "union", "pretrained"] = "task"
+    """task: the words of the texts, by `max_vocab` and `min_freq`. union: these, then the other words of the pretrained
+    model, which are read but never predicted. pretrained: the words of the pretrained model alone."""
     softmax_samples: int | None = None
     """Sampled softmax (Jean et al. 2015): a training step of the language model has the logits of its own words and of
     so many others drawn at random; None is all. Validation always has all."""
@@ -118,6 +120,8 @@ class Recipe(LMRecipe):
     """Which way texts are read; both is the mean of the two classifiers' probabilities."""
     max_len: int = 1400
     """The classifier pools over at most so many of a text's last tokens."""
+    pooling: tuple[Literal["last", "max", "mean"], ...] = POOLING
+    """What the classifier's head reads of a text's states: the last one, their maximum, their mean."""
     head: Literal["clas", "features"] = "clas"
     """clas: the classifier is fine-tuned. features: logistic regression on the language model's states as they are."""
 
@@ -130,6 +134,8 @@ def recipe_from(record: dict) -> LMRecipe:
         if task in record
     }
     fields = {**record, **trained, "model": Model(**record["model"])}
+    if "pooling" in fields:
+        fields["pooling"] = tuple(fields["pooling"])
     return (Recipe if "clas" in record else LMRecipe)(**fields)
 
 

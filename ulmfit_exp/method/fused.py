@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from fastai.text.all import LinearDecoder, Module, Optimizer
 from torch.optim.adamw import adamw
 
+UNKNOWN = 0
+"""Id that fastai gives xxunk."""
 CHUNK = 2**23
 """Logits computed at once."""
 
@@ -29,11 +31,13 @@ class LMLoss:
     are made, turned into their own gradient in place, and multiplied out.
 
     With `samples`, a training step has the logits of its own target words and of so many others, drawn uniformly
-    without replacement and shared by the batch (sampled softmax; Jean et al. 2015).
+    without replacement and shared by the batch (sampled softmax; Jean et al. 2015). Words from `targets` on are only
+    read: as a target each is the unknown word.
     """
 
-    def __init__(self, decoder: FeatureDecoder, samples: int | None = None):
+    def __init__(self, decoder: FeatureDecoder, samples: int | None = None, targets: int | None = None):
         self.linear, self.samples = decoder.decoder, samples
+        self.targets = len(self.linear.bias) if targets is None else targets
 
     def __call__(self, features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         features, targets = features.as_subclass(torch.Tensor), targets.as_subclass(torch.Tensor)
@@ -41,32 +45,35 @@ class LMLoss:
         if torch.is_autocast_enabled(features.device.type):
             dtype = torch.get_autocast_dtype(features.device.type)
         rows, targets = features.flatten(0, -2).to(dtype), targets.flatten()
-        weight, bias, with_grad = self.linear.weight, self.linear.bias, torch.is_grad_enabled()
+        weight, bias, with_grad = *self._words(), torch.is_grad_enabled()
+        targets = targets.masked_fill(targets >= self.targets, UNKNOWN)
         if self.samples is not None and with_grad:
-            weight, bias, targets = self._sampled(targets)
+            weight, bias, targets = self._sampled(weight, bias, targets)
         with torch.autocast(features.device.type, enabled=False):  # CUDA's would make the softmax float32
             return _CrossEntropy.apply(rows, weight.to(dtype), bias.to(dtype), targets, with_grad)
 
-    def _sampled(self, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _words(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weight and bias of the words that are predicted."""
+        return self.linear.weight[: self.targets], self.linear.bias[: self.targets]
+
+    def _sampled(self, weight: torch.Tensor, bias: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Weight and bias of the batch's own words and of those drawn, and the targets as places among them.
 
         A drawn word stands for all those that it was drawn from: log(candidates / drawn) is added to its logit, which
         makes the estimate of the softmax's denominator unbiased.
         """
         own, places = targets.unique(return_inverse=True)
-        candidates = torch.ones(len(self.linear.bias), dtype=torch.bool, device=targets.device)
+        candidates = torch.ones(len(bias), dtype=torch.bool, device=targets.device)
         candidates[own] = False
         candidates = candidates.nonzero()[:, 0]
         drawn = candidates[torch.randperm(len(candidates), device=targets.device)[: self.samples]]
         words = torch.cat([own, drawn])
-        bias = self.linear.bias[words]
-        if len(drawn):
-            bias = bias + F.pad(bias.new_full((len(drawn),), math.log(len(candidates) / len(drawn))), (len(own), 0))
-        return self.linear.weight[words], bias, places
+        correction = math.log(len(candidates) / max(1, len(drawn)))
+        return weight[words], bias[words] + F.pad(bias.new_full((len(drawn),), correction), (len(own), 0)), places
 
     def activation(self, features: torch.Tensor) -> torch.Tensor:
         """Probabilities of the next word, for `learn.predict`."""
-        return F.softmax(self.linear(features), dim=-1)
+        return F.softmax(F.linear(features, *self._words()), dim=-1)
 
     def decodes(self, probs: torch.Tensor) -> torch.Tensor:
         """The likeliest word."""

@@ -63,6 +63,8 @@ class Tokens:
     splits: np.ndarray
     """Each text's place in SPLITS."""
     vocab: list[str]
+    targets: int
+    """So many words, the first of the vocabulary, are predicted by the language model; the others are only read."""
 
     def __getitem__(self, i: int) -> np.ndarray:
         return self.ids[self.offsets[i] : self.offsets[i + 1]]
@@ -143,12 +145,14 @@ def write_tokens(
     folder: Path,
     max_vocab: int,
     min_freq: int,
-    vocab: list[str] | None = None,
+    pretrained: list[str] | None = None,
+    keep: bool = False,
     processes: int | None = None,
 ) -> dict:
     """Tokenise (text, split) pairs with fastai's rules and spaCy into `folder`. Test and valid words are not counted.
 
-    With `vocab`, that is the vocabulary, and no words are counted for one.
+    With `pretrained`, a pretrained model's vocabulary, its other words follow those of the texts; with `keep`, that is
+    the vocabulary, and no words are counted for one.
 
     Words become numbers in the order in which they are met, and their final ids when all have been counted.
     """
@@ -167,41 +171,55 @@ def write_tokens(
             times[place] += np.bincount(seen, minlength=len(place))
             lengths += sizes
             splits += where
-    if vocab is None:
+    if keep:
+        vocab, targets = pretrained, len(pretrained)
+    else:
         count = Counter({word: n for word, n in zip(number, times.tolist()) if n})
         vocab = list(make_vocab(count, min_freq=min_freq, max_vocab=max_vocab))
+        targets = len(vocab)
+        known = set(vocab)
+        vocab += [word for word in pretrained or () if word not in known]
     ids_of = {w: i for i, w in enumerate(vocab)}
     final = np.array([ids_of.get(w, 0) for w in number], dtype=np.min_scalar_type(len(vocab)))
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     ids = np.lib.format.open_memmap(folder / "ids.npy", "w+", final.dtype, (int(offsets[-1]),))
-    unknown = 0
+    in_test = np.repeat(np.array(splits) == SPLITS.index("test"), lengths)
+    unknown = unknown_test = 0
     with open(raw_path, "rb") as raw:
         for start in range(0, len(ids), 10_000_000):
             part = final[np.fromfile(raw, np.uint32, 10_000_000)]
             ids[start : start + len(part)] = part
             unknown += int((part == 0).sum())
+            unknown_test += int((part == 0)[in_test[start : start + len(part)]].sum())
     ids.flush()
     raw_path.unlink()
     np.save(folder / "offsets.npy", offsets)
     np.save(folder / "splits.npy", np.array(splits, dtype=np.uint8))
     (folder / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False), encoding="utf-8")
-    return {"tokens": len(ids), "vocab": len(vocab), "unknown": round(unknown / len(ids), 5)}
+    (folder / "targets.json").write_text(json.dumps(targets), encoding="utf-8")
+    return {
+        "tokens": len(ids),
+        "vocab": len(vocab),
+        "unknown": round(unknown / len(ids), 5),
+        "unknown_test": round(unknown_test / max(1, int(in_test.sum())), 5),
+    }
 
 
 def read_tokens(folder: Path) -> Tokens:
     """What `write_tokens` left in `folder`."""
     vocab = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
     ids = np.load(folder / "ids.npy", mmap_mode="r")
-    return Tokens(ids, np.load(folder / "offsets.npy"), np.load(folder / "splits.npy"), vocab)
+    targets = json.loads((folder / "targets.json").read_text(encoding="utf-8"))
+    return Tokens(ids, np.load(folder / "offsets.npy"), np.load(folder / "splits.npy"), vocab, targets)
 
 
 def encode(texts: Iterable[str], vocab: list[str]) -> Tokens:
-    """Test texts as ids of a vocabulary that is there already, in memory."""
+    """Test texts as ids of an existing vocabulary, in memory."""
     ids_of = {w: i for i, w in enumerate(vocab)}
     each = [[ids_of.get(w, 0) for w in words(text)] for text in texts]
     offsets = np.cumsum([0, *map(len, each)])
     splits = np.full(len(each), SPLITS.index("test"))
-    return Tokens(np.fromiter(chain(*each), np.min_scalar_type(len(vocab))), offsets, splits, vocab)
+    return Tokens(np.fromiter(chain(*each), np.min_scalar_type(len(vocab))), offsets, splits, vocab, len(vocab))
 
 
 class Texts:
@@ -270,5 +288,5 @@ def clas_dl(tokens: Tokens, corpus: Corpus, split: str, bs: int, backwards: bool
 
 def _dls(train, valid, tokens: Tokens) -> TextDataLoaders:
     dls = TextDataLoaders(train, valid, device=default_device())
-    dls.vocab = tokens.vocab
+    dls.vocab, dls.targets = tokens.vocab, tokens.targets
     return dls

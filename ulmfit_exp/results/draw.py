@@ -12,7 +12,7 @@ from ..common import DataError
 from ..inference import insight
 from ..method.training import rates as rates_of
 from ..method.training import share
-from ..recipe import Phase
+from ..recipe import POOLING, Phase
 from ..record import name
 
 GROUPS = {
@@ -55,15 +55,15 @@ def rates(phases: tuple[Phase, ...], groups: int) -> Figure:
 
 
 def pooling(tokens: list[str], states: torch.Tensor, pooled: torch.Tensor, units: int = 40) -> Figure:
-    """States `len x emb_sz` of a text, and the `3 emb_sz` that are pooled of them; the first units."""
+    """States `len x emb_sz` of a text, and the `parts * emb_sz` that are pooled of them; the first units."""
     figure = Figure(figsize=(8, 4.6), dpi=DPI, layout="constrained")
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[len(tokens), 3])
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[len(tokens), len(POOLING)])
     limit = {"cmap": "RdBu_r", "aspect": "auto", "vmin": -1, "vmax": 1}
     above.imshow(states[:, :units], **limit)
     above.set_yticks(range(len(tokens)), tokens, fontsize=7, parse_math=False)
     above.set_title("a state a token", fontsize="medium")
-    image = below.imshow(pooled.reshape(3, -1)[:, :units], **limit)
-    below.set_yticks(range(3), ["last", "max", "mean"], fontsize=7)
+    image = below.imshow(pooled.reshape(len(POOLING), -1)[:, :units], **limit)
+    below.set_yticks(range(len(POOLING)), POOLING, fontsize=7)
     below.set(xlabel=f"unit (the first {units} of {states.shape[1]})")
     below.set_title("what the classifier's head reads", fontsize="medium")
     figure.colorbar(image, ax=[above, below], label="activation", shrink=0.6)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 from ..common import DataError
@@ -21,8 +22,8 @@ from .tracking import Mode, Tracker
 
 INTO_TOKENS = ("max_vocab", "min_freq")
 INTO_LM = ("model", "lm", "seq_len", "skip_tokens", "max_tokens", "softmax_samples")
-INTO_CLAS = ("clas", "max_len")
-INTO_FEATURES = ("max_len",)
+INTO_CLAS = ("clas", "max_len", "pooling")
+INTO_FEATURES = ("max_len", "pooling")
 """Fields of the recipe that a stage depends on, besides the stages before it."""
 
 
@@ -73,7 +74,7 @@ class Run:
         return {k: v for k, v in not_default(self.recipe).items() if k in names}
 
     def _into_tokens(self) -> dict:
-        kept = {"vocab": store.digest(self.kept_vocab)} if self.kept_vocab else {}
+        kept = {"vocab": [self.recipe.vocab, store.digest(self.pretrained_vocab)]} if self.pretrained_vocab else {}
         return {"texts": self.corpus.text_digest, "tokenizer": TOKENIZER, **self._fields(INTO_TOKENS), **kept}
 
     def _into_lm(self, tokens: str, direction: str) -> dict:
@@ -88,14 +89,15 @@ class Run:
         return {**made, "seed": self.seed, "precision": self.precision, **self._fields(INTO_CLAS)}
 
     @cached_property
-    def kept_vocab(self) -> list[str] | None:
-        """The pretrained model's vocabulary, where the recipe keeps it. Raises `DataError` where there is none."""
-        if self.recipe.vocab == "task":
-            return None
-        vocabs = {tuple(p.content[1]) for p in self.pretrained.values()}
-        if len(vocabs) != 1:
-            raise DataError("--recipe.vocab pretrained: wants one pretrained vocabulary, the same for each direction")
-        return list(vocabs.pop())
+    def pretrained_vocab(self) -> list[str] | None:
+        """The pretrained models' vocabulary, where the recipe keeps it; that of two models is the union of theirs.
+
+        Raises `DataError` where the recipe wants none but theirs, and there is none or there are two.
+        """
+        vocabs = list(dict.fromkeys(tuple(p.content[1]) for p in self.pretrained.values()))
+        if self.recipe.vocab == "pretrained" and len(vocabs) != 1:
+            raise DataError("--recipe.vocab pretrained needs a --pretrained model with one vocabulary")
+        return list(dict.fromkeys(chain(*vocabs))) if vocabs and self.recipe.vocab != "task" else None
 
     @cached_property
     def wikitext(self) -> Documents | None:

@@ -113,7 +113,7 @@ def _record(settings: Command, run: Run, done: dict[str, Stage]) -> dict:
         "corpus": {
             "name": run.corpus.name,
             "digest": run.corpus.digest,
-            **{k: done["tokens"].info[k] for k in ("tokens", "vocab", "unknown")},
+            **{k: done["tokens"].info[k] for k in ("tokens", "vocab", "unknown", "unknown_test")},
             **figures.pop("corpus", {}),
         },
         "pretrained": {

@@ -8,15 +8,13 @@ import numpy as np
 import pandas as pd
 from fastai.text.all import Callback, set_seed
 from scipy.stats import binomtest
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
-from sklearn.pipeline import make_pipeline
 from tqdm.auto import tqdm
 
 from ..common import harmless, write_json
 from ..inference import scores
 from ..inference.baselines import tfidf
-from ..inference.features import SCALINGS, STRENGTHS, Encoder
+from ..inference.features import Encoder, regressions
 from ..inference.insight import word_weights
 from ..method import learners
 from ..method.tokens import Tokens, clas_dl, dls_clas, dls_lm, encode, lm_dl, write_tokens
@@ -35,9 +33,10 @@ COUNTED = (
 
 def tokenize(run: Run) -> Stage:
     """The texts as token ids with their vocabulary; the same for all labels of the same texts and splits."""
-    limits = {"max_vocab": run.recipe.max_vocab, "min_freq": run.recipe.min_freq}
+    r = run.recipe
+    vocab = {"pretrained": run.pretrained_vocab, "keep": r.vocab == "pretrained"}
     return run.stage(
-        "tokens", lambda folder: write_tokens(run.corpus.documents(), folder, **limits, vocab=run.kept_vocab)
+        "tokens", lambda folder: write_tokens(run.corpus.documents(), folder, r.max_vocab, r.min_freq, **vocab)
     )
 
 
@@ -123,14 +122,11 @@ def classify_features(run: Run, direction: str) -> Stage:
 
     def work(folder: Path) -> dict:
         print(f"\n{run.corpus.name}: features {direction}", flush=True)
-        encoder = Encoder.load(run.path(f"lm {direction}"), direction=direction, max_len=run.recipe.max_len)
+        options = {"max_len": run.recipe.max_len, "pooling": run.recipe.pooling}
+        encoder = Encoder.load(run.path(f"lm {direction}"), direction=direction, **options)
         train, valid = run.corpus.split("train"), run.corpus.split("valid")
         x, x_valid = encoder.transform(train["text"]), encoder.transform(valid["text"])
-        models = {
-            (scaling, c): make_pipeline(scaler(), LogisticRegression(C=c, max_iter=2000)).fit(x, train["label"])
-            for scaling, scaler in SCALINGS.items()
-            for c in STRENGTHS
-        }
+        models = {k: m.fit(x, train["label"]) for k, m in regressions(len(run.recipe.pooling)).items()}
         classes = run.corpus.classes
         best = min(models, key=lambda k: log_loss(valid["label"], models[k].predict_proba(x_valid), labels=classes))
         rows = run.corpus.split("valid", "test")
