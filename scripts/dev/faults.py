@@ -260,7 +260,7 @@ def flip(folder: Path, whole: dict, times: int, seed: int) -> bool:
         file.write_bytes(data)
         again, out = finish(home)
         report = next((line for line in out.splitlines() if f"{path.parent.name}: {path.name}" in line), "")
-        tries.tell(again == whole and report and not broken(home), f"byte {at:,}: {report or 'not detected'}")
+        tries.tell(again == whole and bool(report) and not broken(home), f"byte {at:,}: {report or 'not detected'}")
         shutil.rmtree(home)
     return tries.end()
 
