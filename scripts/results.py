@@ -1,7 +1,7 @@
 """Write the generated parts of README.md and docs/ from the committed records in experiments/results/.
 
 python scripts/results.py            rewrite README's table, docs/results.md and experiments/results/paper/
-python scripts/results.py --check    exit with 1 if one of them, or a figure in hand-written text, differs from the records
+python scripts/results.py --check    exit with 1 if one of them, or a figure in hand-written text, differs from records
 
 python scripts/results.py --add runs/runs/NAME ...    add the records of these runs first
 """
@@ -19,11 +19,10 @@ from statistics import mean
 import pandas as pd
 import tyro
 
-from experiments.paper.__main__ import MOST_SEEDS, NAMES, RECORDS, committed, module, own, recorded, write
+from experiments.paper.__main__ import MOST_SEEDS, NAMES, RECORDS, committed, module, own, recorded, settings_of, write
 from experiments.paper.base import replicates
 from ulmfit_exp.results.figures import SIGNIFICANCE
 from ulmfit_exp.results.tables import markdown, spread, summary
-from ulmfit_exp.runs.settings import settings_of
 
 ROOT = Path(__file__).parents[1]
 README, RESULTS, FINDINGS = ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "findings.md"
@@ -37,8 +36,8 @@ HEADLINE = {
     "SFU reviews: sentiment": replicates("sfu", MOST_SEEDS),
 }
 """The rows of README's table: the runs whose records each is the mean of."""
-FIGURE = re.compile(r"\d+\.\d\d(?: ± \d+\.\d\d)?")
-NOTE = re.compile(r"\[([^][]*)\]\((\S*notes/\S*)\)")
+FIGURE = re.compile(r"(?<!Python )(?<![\d.])\d+\.\d\d(?!\d)(?: ± \d+\.\d\d)?")
+NOTE = re.compile(r"\[([^][]*)\]\(([^)\s]*notes/[^)\s]*)\)")
 NO_RECORDS = ("own_csv", "pretrain")
 """Experiments without committed records, whose figures are in their notes alone."""
 
@@ -56,35 +55,32 @@ def filled(path: Path, made: str) -> str:
 
 
 def headline(records: list[dict]) -> str:
-    """README's table: test error of ULMFiT, of the baseline and in the paper, the lower of the first two in bold."""
+    """README's table."""
     by_settings = {settings_of(r, precision="auto"): r for r in records}
-    rows = []
-    for data, runs in HEADLINE.items():
-        if not (found := [by_settings[run] for run in runs if run in by_settings]):
-            continue
-        errors = {
-            "ULMFiT": [100 * r["test"]["error"] for r in found],
-            "TF-IDF + LR": [100 * r["baseline"]["error"] for r in found],
-        }
-        best = min(errors, key=lambda row: mean(errors[row]))
-        cells = {row: f"**{spread(e)}**" if row == best else spread(e) for row, e in errors.items()}
-        of_paper = found[0]["paper"] if runs[0].train_size is None else None
-        folds = len({r["corpus"]["name"] for r in found}) > 1
-        minutes = mean(sum(s["seconds"] for s in r["stages"]) for r in found) / 60
-        rows.append(
-            {
-                "data set": data,
-                "runs": f"{len(found)} {'fold' if folds else 'seed'}{'s' * (len(found) > 1)}",
-                **cells,
-                "the paper": "" if of_paper is None else f"{of_paper:.2f}",
-                "minutes a run": f"{minutes:.0f}",
-            }
-        )
-    return markdown(pd.DataFrame(rows))
+    found = {data: [by_settings[run] for run in runs if run in by_settings] for data, runs in HEADLINE.items()}
+    return markdown(pd.DataFrame([row(data, runs) for data, runs in found.items() if runs]))
+
+
+def row(data: str, records: list[dict]) -> dict:
+    """A row of README's table: test error of ULMFiT, of the baseline and in the paper; the lower of ours in bold."""
+    folds = len({r["corpus"]["name"] for r in records}) > 1
+    errors = {
+        "ULMFiT": [100 * r["test"]["error"] for r in records],
+        "TF-IDF + LR": [100 * r["baseline"]["error"] for r in records],
+    }
+    best = min(errors, key=lambda method: mean(errors[method]))
+    of_paper = None if records[0]["settings"]["train_size"] else records[0]["paper"]
+    return {
+        "data set": data,
+        "runs": f"{len(records)} {'fold' if folds else 'seed'}{'s' * (len(records) > 1)}",
+        **{method: f"**{spread(e)}**" if method == best else spread(e) for method, e in errors.items()},
+        "the paper": "" if of_paper is None else f"{of_paper:.2f}",
+        "minutes per run": f"{mean(sum(s['seconds'] for s in r['stages']) for r in records) / 60:.0f}",
+    }
 
 
 def tables(records: list[dict], folder: Path) -> str:
-    """What docs/results.md shows: a row for each recipe on each data set, and the paper's tables and figures in short."""
+    """docs/results.md: a row for each recipe on each data set, and the paper's tables and figures in short."""
     texts = []
     for name in NAMES:
         if results := recorded(name, records):
@@ -135,8 +131,8 @@ def unsupported(text: str, known: str, folder: Path) -> list[str]:
     figures |= {figure.partition(" ")[0] for figure in figures}
     missing = [figure for figure in FIGURE.findall(NOTE.sub("", text)) if figure not in figures]
     for linked, target in NOTE.findall(text):
-        note = (folder / target.partition("#")[0]).read_text(encoding="utf-8")
-        missing += [figure for figure in FIGURE.findall(linked) if figure not in note]
+        note = folder / target.partition("#")[0]
+        missing += [figure for figure in FIGURE.findall(linked) if figure not in note.read_text(encoding="utf-8")]
     return missing
 
 
