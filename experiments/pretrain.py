@@ -1,37 +1,17 @@
-"""The general-domain language model (paper, section 3.1), or one that goes on with a domain's texts.
+"""The general-domain language model (paper, section 3.1), or a pretrained one trained further on a domain's texts.
 
-Lab record of wikipedia-small, which ships: 2026-11-23, commit 3fd06031f8ea, one seed, bf16, an AMD EPYC (Zen 4), two
-cores, one thread each for the two directions at once; 99 minutes each, 3,370 tokens a second:
+Lab record of wikipedia-small, which ships, 2026-11-23, commit 3fd06031f8ea, one seed: one thread of an AMD EPYC (Zen 4,
+bf16) for each of the two directions, 99 minutes:
 
     OMP_NUM_THREADS=1 python -m experiments.pretrain --corpus wikipedia
     OMP_NUM_THREADS=1 python -m experiments.pretrain --corpus wikipedia --backwards
-    python scripts/ship.py runs/runs/FORWARD runs/runs/BACKWARD --name wikipedia-small
 
-    perplexity           forward   backward   unknown
-    held-out articles       46.9       47.1     6.6 %     52 articles, 166,308 tokens
-    WikiText-2 test         64.6       65.5     8.6 %     273,185 tokens; at that commit read as one document
+    perplexity         forward 46.9, backward 47.1 (held-out articles, 6.6 % unknown words)
 
-A token is a word or a mark (xxbos, xxmaj, ...) of fastai's rules and spaCy, out of 16,000; an unknown word is the token
-xxunk. Marks are easy to predict: these figures do not compare with those of another count, the published ones included.
-
-Trained on the first 20 million of 89 million tokens, once, in one cycle. Its shape was chosen by speed and by what fits
-into 16 MB in half precision (6.3 million weights): on a core of that machine the LSTMs of embedding 192 and hidden 448
-make 8,400 tokens a second alone and the softmax over 16,000 words 7,400; embedding 224 and hidden 512 would have been
-a quarter slower altogether. Rates: on 1.1 million tokens (embedding 200, hidden 400), one cycle to 0.003 reached
-perplexity 190.4 on 25 held-out articles and to 0.008 164.0; 0.006 was taken for the longer run. Dropout 0.05 and batch
-32 were not varied.
-
-A domain may stand between Wikipedia and the task:
-
-    python -m experiments.pretrain --corpus imdb --pretrained wikipedia-small
-    python -m experiments.pretrain --corpus imdb --pretrained wikipedia-small --backwards
-    python -m experiments.sfu --pretrained runs/runs/IMDB-FORWARD,runs/runs/IMDB-BACKWARD
-
-Tried on 2026-11-23, commit bff6522, with --recipe.max-tokens 8000000 --recipe.lm.phases.0.lr 3e-3, one thread each for
-the two directions at once, 32 minutes: perplexity 65.8 and 66.3 on 100 held-out reviews.
-
-Differs from the paper: 20 million tokens instead of 103 million, 16,000 words, 6.3 million weights, light dropout.
+Differs from the paper: 20 million tokens instead of 103 million, 16,000 words, 6.3 million weights, light dropout;
 --size paper has the paper's shape.
+
+How a token is counted, what was tried, and how the model is put into the package: experiments/notes/pretrain.md
 """
 
 from dataclasses import dataclass

@@ -1,64 +1,141 @@
-"""The README's results, made from the records in experiments/results/ and nothing else.
+"""Write the generated parts of README.md and docs/ from the committed records in experiments/results/.
 
-python scripts/results.py            rewrite what stands between README's two marks, and experiments/results/paper/
-python scripts/results.py --check    exit 1 if the README differs from the records, its findings' figures too
+python scripts/results.py            rewrite README's table, docs/results.md and experiments/results/paper/
+python scripts/results.py --check    exit with 1 if one of them, or a figure in hand-written text, differs from records
 
-python scripts/results.py --add runs/runs/NAME ...    take in the records of runs before
+python scripts/results.py --add runs/runs/NAME ...    add the records of these runs first
 """
 
+import ast
 import re
 import sys
 import tempfile
+from dataclasses import replace
 from filecmp import cmp
 from pathlib import Path
+from statistics import mean
 
+import pandas as pd
 import tyro
 
-from experiments.paper.__main__ import NAMES, RECORDS, committed, module, own, recorded, write
+from experiments import settings_of
+from experiments.paper.__main__ import MOST_SEEDS, NAMES, RECORDS, committed, module, own, recorded, write
+from experiments.paper.base import replicates
 from ulmfit_exp.common import write_json
 from ulmfit_exp.record import folder_of, read
 from ulmfit_exp.results.figures import SIGNIFICANCE
-from ulmfit_exp.results.tables import summary
+from ulmfit_exp.results.tables import markdown, spread, summary
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
-START, END = "<!-- results: made by scripts/results.py -->\n", "<!-- end of results -->"
+README, RESULTS, FINDINGS = ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "findings.md"
+START, END = "<!-- made by scripts/results.py -->\n", "<!-- end of what scripts/results.py made -->"
+HEADLINE = {
+    "TREC-6: type of question": replicates("trec", MOST_SEEDS),
+    "IMDb: sentiment": replicates("imdb-full", MOST_SEEDS),
+    "DBpedia ontology: 14 classes, 8,000 texts": replicates("dbpedia", MOST_SEEDS),
+    "… with 100 labels": [replace(run, train_size=100) for run in replicates("dbpedia", MOST_SEEDS, "few")],
+    "SQuAD: which of 35 articles": replicates("squad", MOST_SEEDS),
+    "SFU reviews: sentiment": replicates("sfu", MOST_SEEDS),
+}
+"""The rows of README's table: the runs whose records each is the mean of."""
+FIGURE = re.compile(r"(?<!Python )(?<![\d.])\d+\.\d\d(?!\d)(?: ± \d+\.\d\d)?")
+NOTE = re.compile(r"\[([^][]*)\]\(([^)\s]*notes/[^)\s]*)\)")
+NO_RECORDS = ("own_csv", "pretrain")
+"""Experiments without committed records, whose figures are in their notes alone."""
 
 
-def rebuilt(readme: str, folder: Path) -> str:
-    """`readme` with the tables of the records between its two marks; the paper's tables and plots go to `folder`."""
-    before, _, rest = readme.partition(START)
-    _, _, after = rest.partition(END)
-    texts, records = [], committed(RECORDS)
+def rebuilt(folder: Path) -> dict[Path, str]:
+    """The files with a generated part, as the records make them; the paper's tables and plots go to `folder`."""
+    records = committed(RECORDS)
+    return {README: filled(README, headline(records)), RESULTS: filled(RESULTS, tables(records, folder))}
+
+
+def filled(path: Path, made: str) -> str:
+    """The file's text with `made` between its two marks."""
+    before, _, rest = path.read_text(encoding="utf-8").partition(START)
+    return before + START + made + "\n" + END + rest.partition(END)[2]
+
+
+def headline(records: list[dict]) -> str:
+    """README's table."""
+    by_settings = {settings_of(r, precision="auto"): r for r in records}
+    found = {data: [by_settings[run] for run in runs if run in by_settings] for data, runs in HEADLINE.items()}
+    return markdown(pd.DataFrame([row(data, runs) for data, runs in found.items() if runs]))
+
+
+def row(data: str, records: list[dict]) -> dict:
+    """A row of README's table: test error of ULMFiT, of the baseline and in the paper; the lower of ours in bold."""
+    folds = len({r["corpus"]["name"] for r in records}) > 1
+    errors = {
+        "ULMFiT": [100 * r["test"]["error"] for r in records],
+        "TF-IDF + LR": [100 * r["baseline"]["error"] for r in records],
+    }
+    best = min(errors, key=lambda method: mean(errors[method]))
+    of_paper = None if records[0]["settings"]["train_size"] else records[0]["paper"]
+    return {
+        "data set": data,
+        "runs": f"{len(records)} {'fold' if folds else 'seed'}{'s' * (len(records) > 1)}",
+        **{method: f"**{spread(e)}**" if method == best else spread(e) for method, e in errors.items()},
+        "the paper": "" if of_paper is None else f"{of_paper:.2f}",
+        "minutes per run": f"{mean(sum(s['seconds'] for s in r['stages']) for r in records) / 60:.0f}",
+    }
+
+
+def tables(records: list[dict], folder: Path) -> str:
+    """docs/results.md: a row for each recipe on each data set, and the paper's tables and figures in short."""
+    texts = []
     for name in NAMES:
         if results := recorded(name, records):
             write(name, results, folder)
             texts.append(brief(name, results))
-    return (
-        before
-        + START
-        + "\n\n".join([summary(own(records)), f"#### The paper's tables and figures\n\n{SIGNIFICANCE}", *texts])
-        + END
-        + after
-    )
+    paper = f"## The paper's tables and figures\n\n{SIGNIFICANCE}"
+    return "\n\n".join(["## All recipes", summary(own(records)), paper, *texts])
 
 
 def brief(name: str, results: list[tuple]) -> str:
-    """A table or figure in short: what it is, its first table, its plot, and where the rest stands."""
-    about, where = module(name).__doc__.strip().partition("\n\n")[0], f"experiments/results/paper/{name}"
+    """A table or figure in short: what it is, its first table, its plot, and a link to the rest."""
+    about, file = module(name).__doc__.strip().partition("\n\n")[0], f"../experiments/results/paper/{name}"
     table = module(name).render(results)[0].partition(SIGNIFICANCE)[0].strip()
     return (
-        f"#### {module(name).TITLE}\n\n{about}\n\n{table}\n\n![{name}]({where}.svg)\n\n"
-        f"`python -m experiments.paper {name}`; what differs from the paper, and the cost: [{name}.md]({where}.md)\n"
+        f"### {module(name).TITLE}\n\n{about}\n\n{table}\n\n![{name}]({file}.svg)\n\n"
+        f"`python -m experiments.paper {name}`. Differences from the paper, and run times: [{name}.md]({file}.md)"
     )
 
 
-def unsupported(readme: str, folder: Path) -> list[str]:
-    """The figures "mean ± deviation" of the README's findings that stand in no table made from the records."""
-    written, _, rest = readme.partition(START)
-    findings = written.partition("### Findings")[2]
-    made = rest.partition(END)[0] + "".join(p.read_text(encoding="utf-8") for p in folder.glob("*.md"))
-    return [figure for figure in re.findall(r"\d+\.\d+ ± \d+\.\d+", findings) if figure not in made]
+def stale() -> list[str]:
+    """What differs from the records, a line each."""
+    with tempfile.TemporaryDirectory() as folder:
+        texts, paper = rebuilt(Path(folder)), sorted(Path(folder).glob("*.md"))
+        lines = [f"{path.relative_to(ROOT)} differs" for path in texts if path.read_text("utf-8") != texts[path]]
+        for made in paper:
+            kept = RECORDS / "paper" / made.name
+            if not kept.is_file() or not cmp(made, kept, shallow=False):
+                lines.append(f"{kept.relative_to(ROOT)} differs")
+        known = texts[RESULTS] + "".join(made.read_text("utf-8") for made in paper)
+    for path, text in hand_written().items():
+        lines += [f"{path.relative_to(ROOT)}: no table has {f}" for f in unsupported(text, known, path.parent)]
+    return lines
+
+
+def hand_written() -> dict[Path, str]:
+    """The texts whose figures are checked: README, the findings, and the lab records, which are docstrings."""
+    modules = [p for p in ROOT.glob("experiments/*.py") if p.stem not in NO_RECORDS]
+    records = {p: ast.get_docstring(ast.parse(p.read_text("utf-8"))) or "" for p in sorted(modules)}
+    return {p: p.read_text("utf-8") for p in (README, FINDINGS)} | records
+
+
+def unsupported(text: str, known: str, folder: Path) -> list[str]:
+    """The figures with two decimals in `text` that are in no table of `known`, neither in full nor as a mean alone.
+
+    Figures in a link to a note have to be in that note instead; `folder` is the one that links start from.
+    """
+    figures = set(FIGURE.findall(known))
+    figures |= {figure.partition(" ")[0] for figure in figures}
+    missing = [figure for figure in FIGURE.findall(NOTE.sub("", text)) if figure not in figures]
+    for linked, target in NOTE.findall(text):
+        note = folder / target.partition("#")[0]
+        missing += [figure for figure in FIGURE.findall(linked) if figure not in note.read_text(encoding="utf-8")]
+    return missing
 
 
 def take_in(run: Path) -> None:
@@ -70,26 +147,19 @@ def take_in(run: Path) -> None:
 
 
 def main(check: bool = False, add: tuple[Path, ...] = ()) -> None:
-    """Rebuild the README's results.
+    """Rebuild the results.
 
     Args:
-        check: Only say whether the README, and the paper's tables and plots, are as the records make them.
-        add: Folders of finished runs, whose records are to be committed.
+        check: Change nothing; only report what differs from the records.
+        add: Folders of finished runs whose records are to be added to the committed ones.
     """
     for run in add:
         take_in(run)
-    readme, folder = README.read_text(encoding="utf-8"), RECORDS / "paper"
     if not check:
-        README.write_text(rebuilt(readme, folder), encoding="utf-8")
-        return
-    with tempfile.TemporaryDirectory() as elsewhere:
-        if rebuilt(readme, Path(elsewhere)) != readme:
-            sys.exit("README.md differs from the records: run python scripts/results.py")
-        for made in Path(elsewhere).glob("*.md"):
-            if not (folder / made.name).is_file() or not cmp(made, folder / made.name, shallow=False):
-                sys.exit(f"{folder / made.name} differs from the records: run python scripts/results.py")
-    if wrong := unsupported(readme, folder):
-        sys.exit(f"README.md, findings: no table of the records has {', '.join(wrong)}")
+        for path, text in rebuilt(RECORDS / "paper").items():
+            path.write_text(text, encoding="utf-8")
+    elif lines := stale():
+        sys.exit("\n".join([*lines, "run python scripts/results.py, and correct the text where a figure changed"]))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,10 @@
-"""Tables come from records, and the README's from the committed ones."""
+"""Tables come from records."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from scripts import results
 from ulmfit_exp.common import DataError
 from ulmfit_exp.record import folder_of, mistakes, read_all
 from ulmfit_exp.results import draw
@@ -72,18 +69,6 @@ def test_a_record_without_confusion_or_mistakes_says_so(tmp_path):
     old = record() | {"stages": [{"path": "stages/eval-0"}]}
     (tmp_path / "old.json").write_text(json.dumps(old))
     assert mistakes(tmp_path / "old.json") == []
-
-
-def test_the_readme_is_as_the_records_make_it():
-    check = subprocess.run([sys.executable, ROOT / "scripts" / "results.py", "--check"], capture_output=True, text=True)
-    assert check.returncode == 0, check.stderr
-
-
-def test_a_figure_of_the_findings_that_no_record_has_is_found(tmp_path):
-    (tmp_path / "table5.md").write_text("| 8.56 ± 0.28 |")
-    findings = "### Findings\n8.56 ± 0.28, 5.73 ± 0.31 and 9.99 ± 0.01\n"
-    readme = findings + results.START + "| 5.73 ± 0.31 |\n" + results.END + "9.99 ± 0.01"
-    assert results.unsupported(readme, tmp_path) == ["9.99 ± 0.01"]
 
 
 def test_committed_records_are_whole_findable_and_name_no_machine_path():

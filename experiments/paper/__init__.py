@@ -2,7 +2,7 @@
 
     python -m experiments.paper table7 --data trec sfu --seeds 3
 
-A module has TITLE, DATA (the data sets that it is for), `variants(base)`, which makes its rows from one run of a data
-set, and `render(results)`, which makes a Markdown table and a plot from (cell, record) pairs. Its docstring, with what
-differs from the paper, stands above the table.
+A module has TITLE, DATA (its data sets), `variants(base)`, which derives its rows from one run of a data set, and
+`render(results)`, which makes a Markdown table and a plot from (cell, record) pairs. Its docstring, with the
+differences from the paper, is printed above the table.
 """

@@ -2,9 +2,9 @@
 
 python -m experiments.paper table7 --data trec sfu --seeds 3 --jobs 2
 
-First the plan: how many runs there are, which stages they share, how long it may take. Finished runs are not run
-again, so the same command goes on where it was interrupted. Exit code 1 if a run failed; the others are then in the
-table all the same.
+The plan is printed first: the number of runs, the stages that they share, and the estimated time. Finished runs are not
+run again, so the same command resumes an interrupted grid. The exit code is 1 if a run failed; the table then shows the
+others.
 """
 
 import sys

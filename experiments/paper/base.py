@@ -1,4 +1,4 @@
-"""The runs that the tables vary: each data set's own, and what the variants are made with."""
+"""The base run of each data set, and the functions that derive the variants from it."""
 
 from dataclasses import fields, replace
 

@@ -4,10 +4,10 @@ Supervised: the language model is fine-tuned on the labelled texts alone. Semi-s
 From scratch: no pretraining and no language model, only the labelled texts; it may train five times as long, and stops
 early, as in the paper.
 
-Where there are few labels every method trains for more epochs, up to ten times as many, and in batches of 16 at most,
-since an epoch of 20 texts is a step or two. From scratch needs a lower rate for them, the others do not: with IMDb's
-100, 500 and 1,000 labels semi-supervised had a valid error of 29.2, 18.8 and 16.8 %, with a quarter of the rate 30.8,
-19.6 and 18.8. The labelled texts are the same for all seeds: the spread is that of training, not of their choice.
+With few labels every method trains for more epochs, up to ten times as many, in batches of at most 16, since an epoch
+of 20 texts is only a step or two. From scratch then needs a lower learning rate; the others do not: with 100, 500 and
+1,000 labels of IMDb, semi-supervised had a validation error of 29.2, 18.8 and 16.8 %, and with a quarter of the
+learning rate 30.8, 19.6 and 18.8 %. All seeds have the same labelled texts, so the spread is that of training alone.
 Differs from the paper: test error, not validation error.
 """
 

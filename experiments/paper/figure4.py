@@ -1,7 +1,7 @@
 """Validation error by epoch of the classifier (paper, figure 4): full fine-tuning against ULMFiT.
 
-Full: all layers at once, at ULMFiT's last rate, without discriminative or slanted triangular rates, as in table 7 but
-run to its end. For there to be a curve, a recipe of fewer epochs (IMDb's 4) has 12 here, the others' number.
+Full: all layers at once, at the learning rate of ULMFiT's last phase, without discriminative or slanted triangular
+rates, as in table 7 but without early stopping. A recipe of fewer epochs (IMDb's 4) has 12 here, like the others.
 """
 
 from dataclasses import replace

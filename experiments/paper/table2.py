@@ -1,4 +1,4 @@
-"""Test error on small tasks (paper, table 2), both directions, beside the plain baseline and the published figures.
+"""Test error on small tasks (paper, table 2), both directions, with the baseline and the published figures.
 
 features + LR: logistic regression on the pooled states of the fine-tuned language models, instead of a classifier.
 

@@ -1,7 +1,7 @@
-"""Test error on topic classification (paper, table 3), both directions, beside the baseline and published figures.
+"""Test error on topic classification (paper, table 3), both directions, with the baseline and published figures.
 
-Differs from the paper: of its four data sets DBpedia alone, a sample of 8,000 training and 1,998 test texts where the
-paper has 560,000 and 70,000; 10% of the training texts are held out; a small pretrained model.
+Differs from the paper: of its four data sets only DBpedia, and of that a sample of 8,000 training and 1,998 test texts
+instead of 560,000 and 70,000; 10% of the training texts are held out; a small pretrained model.
 """
 
 from experiments.paper.table2 import REFERENCE, variants

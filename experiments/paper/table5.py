@@ -1,7 +1,7 @@
 """A vanilla language model against AWD-LSTM (paper, table 5): validation error, one direction.
 
-Vanilla is without any dropout, as in the paper. Differs from it: the language model is pretrained once, with a dropout
-of 0.05; the row says what its fine-tuning does without.
+Vanilla has no dropout, as in the paper. Differs from the paper: the language model is pretrained once, with a dropout
+of 0.05, and the row without dropout fine-tunes that model.
 """
 
 from experiments.paper.base import forward, with_lm

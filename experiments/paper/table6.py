@@ -1,7 +1,7 @@
 """Language-model fine-tuning (paper, table 6): none, full, discriminative rates, slanted triangular rates.
 
-Validation error, one direction; the classifier is trained as by ULMFiT's recipe. The rows without slanted triangular
-rates fine-tune at the same highest rate, kept constant, and keep the epoch of the lowest validation loss.
+Validation error, one direction; the classifier is trained by ULMFiT's recipe. The rows without slanted triangular rates
+fine-tune at the same highest learning rate, kept constant, and keep the epoch of the lowest validation loss.
 """
 
 from experiments.paper.base import PATIENCE, forward, with_lm

@@ -1,10 +1,10 @@
 """Classifier fine-tuning (paper, table 7): ten ways to train the classifier on the same fine-tuned language model.
 
-Validation error, one direction. As in the paper every method but ULMFiT (freez + discr + stlr) stops early and keeps
-its best epoch, which is chosen by the same validation texts.
+Validation error, one direction. As in the paper, every method but ULMFiT (freez + discr + stlr) stops early and keeps
+its best epoch, which is chosen on the same validation texts, so that its validation error is optimistic.
 
-Differs from the paper: all rows have the epochs of ULMFiT's recipe, 12, where the paper's have 50; the rows that train
-all layers at once, and "from scratch", do so at ULMFiT's last rate. "last" and "chain-thaw" are at it as well.
+Differs from the paper: all rows have the 12 epochs of ULMFiT's recipe instead of 50. The rows that train all layers at
+once, "from scratch", "last" and "chain-thaw" use the learning rate of ULMFiT's last phase.
 """
 
 from experiments.paper.base import PATIENCE, forward, full, with_clas, with_lm, with_recipe

@@ -1,8 +1,8 @@
-"""Put the language models of two finished pretraining runs, one of each direction, into the package.
+"""Copy the language models of two finished pretraining runs, one per direction, into the package.
 
-python scripts/ship.py runs/runs/FORWARD runs/runs/BACKWARD --name wikipedia-small
+python scripts/dev/ship.py runs/runs/FORWARD runs/runs/BACKWARD --name wikipedia-small
 
-Weights in half precision, the vocabulary in JSON, and the run's record beside them.
+Writes the weights in half precision, the vocabulary as JSON, and the run's record.
 """
 
 import json
@@ -20,7 +20,7 @@ def main(runs: tyro.conf.Positional[tuple[Path, Path]], name: str) -> None:
 
     Args:
         runs: Folders of the forward and the backward run.
-        name: What --pretrained will call them.
+        name: The model's name for --pretrained.
     """
     for run, direction in zip(runs, ("forward", "backward")):
         weights, vocab = resolve(str(run), (direction,), None)[direction].files

@@ -1,11 +1,11 @@
-"""What a run survives: each fault is made for real on the bundled texts, and a line says what happened.
+"""Fault injection: break a run on the bundled texts in one way at a time, and print one line per attempt.
 
-python scripts/faults.py kill --times 30     SIGKILL at random moments
-python scripts/faults.py all                 every fault below, three times what is random
-python scripts/faults.py stop|twice|full|read-only|flip|clock|wandb
+python scripts/dev/faults.py kill --times 30     SIGKILL at random moments
+python scripts/dev/faults.py all                 every fault below; those at random moments three times each
+python scripts/dev/faults.py stop|twice|full|read-only|flip|clock|wandb
 
-After each fault the same command is given again, undisturbed, and has to end with the figures of a run that was never
-disturbed. Disks that are full or read-only are small ones in memory, for which Linux's `unshare` is wanted.
+After each fault the same command is run again without a fault and must produce the figures of an undisturbed run. The
+full and the read-only disk are small file systems in memory, which needs Linux's `unshare`.
 """
 
 import json
@@ -24,12 +24,12 @@ import tyro
 
 from ulmfit_exp.runs.store import _changed
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ARGS = ["--miniature", "--precision", "fp32", "--pretrained", "none", "--recipe.direction", "forward"]
 ARGS += ["--recipe.model.emb-sz", "24", "--recipe.model.n-hid", "32"]
 ARGS += ["--recipe.lm.phases.0.epochs", "3", "--recipe.clas.phases.4.epochs", "3"]
 RUN = [sys.executable, "-m", "experiments.sfu", *ARGS]
-# Each is run before the experiment in its process: ways in which W&B may be broken.
+# Ways to break W&B: Python code that runs in the experiment's process before it starts.
 BROKEN = {
     "not installed": "import sys; sys.modules['wandb'] = None",
     "init raises": "import wandb; wandb.init = None",
@@ -52,7 +52,7 @@ BROKEN = {
 
 
 def start(home: Path, args: tuple = ("--wandb", "disabled"), before: str = "", **env) -> subprocess.Popen:
-    """The experiment in a process group of its own; `before` is Python that is run first in its process."""
+    """Start the experiment in its own process group; `before` is Python code that its process runs first."""
     command = [*RUN, "--home", str(home), *args]
     if before:
         code = f"import os, sys; from pathlib import Path; home = {str(home)!r}\n{before}\nimport runpy\n"
@@ -63,7 +63,7 @@ def start(home: Path, args: tuple = ("--wandb", "disabled"), before: str = "", *
 
 
 def finish(home: Path, **kwargs) -> tuple[dict, str]:
-    """Run to the end; (figures, output)."""
+    """Run to the end and return (figures, output)."""
     process = start(home, **kwargs)
     out, err = process.communicate(timeout=900)
     if process.returncode:
@@ -72,31 +72,31 @@ def finish(home: Path, **kwargs) -> tuple[dict, str]:
 
 
 def figures(home: Path) -> dict:
-    """What has to be the same of the same command."""
+    """The figures that the same command must reproduce."""
     (path,) = home.glob("runs/*/result.json")
     record = json.loads(path.read_text())
     return {k: record[k] for k in ("valid", "test", "directions", "baseline", "calibration")}
 
 
 def under_way(home: Path) -> str:
-    """The stage that is being made, and how many are finished."""
+    """The stage in progress, and how many are finished."""
     names = [p.name.rsplit("-", 1)[0] for p in home.glob("unfinished/*")]
     return f"{', '.join(names) or 'between stages'}, {len(list(home.glob('stages/*')))} finished"
 
 
 def broken(home: Path) -> list[str]:
-    """Finished stages with a file that is not whole."""
+    """Finished stages with an incomplete or modified file."""
     return [p.name for p in home.glob("stages/*") if _changed(p)]
 
 
 def moments(whole: Path, times: int, seed: int) -> list[float]:
-    """Random moments of a run's stages: seconds after the first begins."""
+    """Random moments during a run, in seconds after its first stage starts."""
     infos = [json.loads(p.read_text())["info"] for p in whole.glob("stages/*/stage.json")]
     return [Random(seed + i).uniform(0, 1.3 * sum(i["seconds"] for i in infos)) for i in range(times)]
 
 
 def wait_for_stages(process: subprocess.Popen, home: Path, seconds: float) -> bool:
-    """Until so many seconds after the first stage began; was the run still going on?"""
+    """Wait until `seconds` after the first stage started; True if the run is still in progress."""
     while not (home / "unfinished").exists() and process.poll() is None:
         time.sleep(0.01)
     try:
@@ -107,7 +107,7 @@ def wait_for_stages(process: subprocess.Popen, home: Path, seconds: float) -> bo
 
 
 class Tries:
-    """Counts tries and those that ended well, and tells of each."""
+    """Counts the attempts and those that passed, and prints a line per attempt."""
 
     def __init__(self, what: str):
         self.what, self.good, self.all = what, 0, 0
@@ -115,15 +115,15 @@ class Tries:
     def tell(self, good: bool, text: str) -> None:
         self.all += 1
         self.good += good
-        print(f"{self.what} {self.all}: {'well' if good else 'BADLY'}: {text}", flush=True)
+        print(f"{self.what} {self.all}: {'passed' if good else 'FAILED'}: {text}", flush=True)
 
     def end(self) -> bool:
-        print(f"{self.what}: {self.good} of {self.all} ended well\n", flush=True)
+        print(f"{self.what}: {self.good} of {self.all} passed\n", flush=True)
         return self.good == self.all > 0
 
 
 def kill(folder: Path, whole: dict, times: int, seed: int) -> bool:
-    """SIGKILL to the run and all its processes at random moments."""
+    """Send SIGKILL to the run and all its processes at random moments."""
     tries, offset = Tries("kill"), 0
     while tries.all < times:
         for moment in moments(folder / "whole", times - tries.all, seed + offset):
@@ -144,7 +144,7 @@ def kill(folder: Path, whole: dict, times: int, seed: int) -> bool:
 
 
 def stop(folder: Path, whole: dict, times: int, seed: int) -> bool:
-    """SIGTERM to the run, or Ctrl-C to its whole group: it ends within two seconds and its W&B run is closed."""
+    """Send SIGTERM to the run, or Ctrl-C to its group: it must end within two seconds with its W&B run closed."""
     tries = Tries("stop")
     for i, moment in enumerate(moments(folder / "whole", 10 * times, seed)):
         if tries.all == times:
@@ -177,14 +177,14 @@ def _in_group(process: psutil.Process, group: int) -> bool:
 
 
 def _closed(path: Path) -> bool:
-    """Has W&B written that the run ended?"""
+    """True if W&B's file states that the run ended."""
     wandb = Path(sys.executable).with_name("wandb")
     shown = subprocess.run([wandb, "leet", "inspect", "--json", path.parent], capture_output=True, text=True).stdout
     return '"exit"' in shown
 
 
 def twice(folder: Path, whole: dict, times: int, seed: int) -> bool:
-    """The same command twice at once: of each stage one works, one waits."""
+    """Run the same command twice at once: for each stage, one process works and the other waits."""
     tries = Tries("twice")
     for _ in range(times):
         home = folder / "twice"
@@ -203,7 +203,7 @@ def mount(folder: Path, options: str) -> None:
 
 
 def full(folder: Path, whole: dict, times: int, seed: int) -> bool:
-    """A disk that is full in the middle of each stage, then has room again."""
+    """Fill the disk in the middle of each stage, then make room again."""
     tries, used = Tries("full"), 0
     stages = sorted((folder / "whole" / "stages").iterdir(), key=lambda p: (p / "stage.json").stat().st_mtime)
     for i, path in enumerate(stages):
@@ -229,7 +229,7 @@ def full(folder: Path, whole: dict, times: int, seed: int) -> bool:
 
 
 def read_only(folder: Path, whole: dict, times: int, seed: int) -> bool:
-    """A --home that may not be written is one line; a user's home that may not be written changes nothing."""
+    """A read-only --home must give a one-line error; a read-only home directory of the user must change nothing."""
     tries = Tries("read-only")
     home, user = folder / "read-only", folder / "user"
     for f in (home, user):
@@ -240,7 +240,7 @@ def read_only(folder: Path, whole: dict, times: int, seed: int) -> bool:
     tries.tell(process.returncode == 1 and err.startswith("error:") and len(err.splitlines()) == 1, err.strip())
     elsewhere = {f"XDG_{k}_HOME": str(user) for k in ("CACHE", "CONFIG", "DATA", "STATE")} | {"HOME": str(user)}
     again, _ = finish(folder / "writable", args=("--wandb", "offline"), **elsewhere)
-    tries.tell(again == whole, f"HOME may not be written, W&B offline: same figures {again == whole}")
+    tries.tell(again == whole, f"read-only HOME, W&B offline: same figures {again == whole}")
     for f in (home, user):
         subprocess.run(["umount", f], check=True)
     shutil.rmtree(folder / "writable")
@@ -248,7 +248,7 @@ def read_only(folder: Path, whole: dict, times: int, seed: int) -> bool:
 
 
 def flip(folder: Path, whole: dict, times: int, seed: int) -> bool:
-    """A flipped byte in each file of a finished stage is noticed, said and made good."""
+    """Flip a bit in each file of the finished stages: it must be detected, reported and the stage recomputed."""
     tries, rng = Tries("flip"), Random(seed)
     for path in sorted((folder / "whole").glob("stages/*/*")):
         home = folder / "flipped"
@@ -259,14 +259,14 @@ def flip(folder: Path, whole: dict, times: int, seed: int) -> bool:
         data[at] ^= 1 << rng.randrange(8)
         file.write_bytes(data)
         again, out = finish(home)
-        said = next((line for line in out.splitlines() if "is not what it was" in line), "nothing")
-        tries.tell(again == whole and said != "nothing" and not broken(home), f"byte {at:,} of {path.name}: {said}")
+        report = next((line for line in out.splitlines() if f"{path.parent.name}: {path.name}" in line), "")
+        tries.tell(again == whole and bool(report) and not broken(home), f"byte {at:,}: {report or 'not detected'}")
         shutil.rmtree(home)
     return tries.end()
 
 
 def clock(folder: Path, whole: dict, times: int, seed: int) -> bool:
-    """Clocks that jump, by years, forward and back, at every look."""
+    """A clock that jumps by years, forward and back, each time it is read."""
     tries = Tries("clock")
     jumps = (
         "import time, random; real, rng = time.time, random.Random(0)\n"  # the run's own generator is left alone
@@ -283,7 +283,7 @@ def clock(folder: Path, whole: dict, times: int, seed: int) -> bool:
 
 
 def wandb(folder: Path, whole: dict, times: int, seed: int) -> bool:
-    """Weights & Biases broken in many ways."""
+    """Break Weights & Biases in each of the ways above."""
     tries = Tries("wandb")
     for how, before in BROKEN.items():
         home, began = folder / "wandb-run", time.monotonic()
@@ -301,12 +301,12 @@ FAULTS = {f.__name__.replace("_", "-"): f for f in (kill, stop, twice, full, rea
 
 
 def main(faults: tyro.conf.Positional[tuple[str, ...]], times: int = 3, seed: int = 0) -> None:
-    """Make faults.
+    """Inject faults.
 
     Args:
         faults: kill, stop, twice, full, read-only, flip, clock, wandb; or all.
-        times: How often, where moments are random.
-        seed: Of the random moments.
+        times: Number of attempts, for faults at random moments.
+        seed: Seed of the random moments.
     """
     names = tuple(FAULTS) if faults == ("all",) else faults
     if unknown := set(names) - set(FAULTS):

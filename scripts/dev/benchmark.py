@@ -1,12 +1,12 @@
-"""How fast we are beside stock fastai, and how far from what the processor can do.
+"""Measure the speed against stock fastai, and the share of the processor's matrix-product peak.
 
-python scripts/benchmark.py lm            the language model: the same tokens, weights and rates for both
-python scripts/benchmark.py classifier    the classifier, on texts of the lengths of reviews
-python scripts/benchmark.py tokens        tokenising a corpus: tokens a second a core, memory of all processes
-python scripts/benchmark.py predict RUN   a finished run on short texts by the command line: texts a minute, memory
+python scripts/dev/benchmark.py lm            the language model: the same tokens, weights and rates for both
+python scripts/dev/benchmark.py classifier    the classifier, on texts of the lengths of reviews
+python scripts/dev/benchmark.py tokens        tokenising a corpus: tokens per second and core, memory of all processes
+python scripts/dev/benchmark.py predict RUN   predicting short texts on the command line: texts per minute, memory
 
-The first two train in processes of their own, one after the other, stock first. The last line is one JSON object, which
---out keeps.
+The first two train in separate processes, one after the other, stock fastai first. The last line printed is a JSON
+object; --out writes it to a file.
 """
 
 import json
@@ -40,10 +40,10 @@ def lm(steps: int = 60, bs: int = 64, corpus: str = "wikitext-2", out: Path | No
     """Language model of the shipped shape, `bs` x 70 tokens a step, on a corpus's first tokens.
 
     Args:
-        steps: Training steps of each; tokens a second are those of the last three quarters.
+        steps: Training steps of each side; tokens per second are measured over the last three quarters.
         bs: Streams of text.
-        corpus: As of experiments.pretrain.
-        out: Keep the JSON object here.
+        corpus: As for experiments.pretrain.
+        out: Write the JSON object to this file.
     """
     compare("lm", steps, bs, corpus, out)
 
@@ -52,10 +52,10 @@ def classifier(steps: int = 40, bs: int = 32, corpus: str = "wikitext-2", out: P
     """Classifier of the shipped shape on texts cut from a corpus, log-normal lengths of median 180 as reviews have.
 
     Args:
-        steps: Training steps of each; tokens a second are those of the last three quarters.
-        bs: Texts a batch, of like length.
-        corpus: As of experiments.pretrain.
-        out: Keep the JSON object here.
+        steps: Training steps of each side; tokens per second are measured over the last three quarters.
+        bs: Texts per batch, of similar length.
+        corpus: As for experiments.pretrain.
+        out: Write the JSON object to this file.
     """
     compare("classifier", steps, bs, corpus, out)
 
@@ -64,9 +64,9 @@ def tokens(corpus: str = "wikipedia", max_vocab: int = 16_000, out: Path | None 
     """Tokenise a corpus into a temporary folder.
 
     Args:
-        corpus: As of experiments.pretrain.
+        corpus: As for experiments.pretrain.
         max_vocab: Most words in the vocabulary.
-        out: Keep the JSON object here.
+        out: Write the JSON object to this file.
     """
     import psutil
 
@@ -80,7 +80,7 @@ def tokens(corpus: str = "wikipedia", max_vocab: int = 16_000, out: Path | None 
         while not over.wait(0.2):
             used = 0
             for p in [me, *me.children(recursive=True)]:
-                try:  # shared pages once, where the system tells
+                try:  # counts shared pages once, where the system reports them
                     used += getattr(p.memory_full_info(), "pss", 0) or p.memory_info().rss
                 except psutil.Error:
                     continue
@@ -110,7 +110,7 @@ def predict(
     Args:
         run: Folder of a finished run.
         sizes: How many texts, one measurement each.
-        out: Keep the JSON object here.
+        out: Write the JSON object to this file.
     """
     from ulmfit_exp.corpora import sfu
     from ulmfit_exp.corpora.files import MINIATURE

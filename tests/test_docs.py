@@ -1,0 +1,78 @@
+"""Documentation: its figures agree with the records, its links resolve, its lab records stay short."""
+
+import ast
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from scripts import results
+
+ROOT = Path(__file__).parents[1]
+MODULES = sorted([*ROOT.glob("experiments/[!_]*.py"), *ROOT.glob("experiments/paper/*.py")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("experiments/notes/*.md")])
+
+
+def tracked() -> set[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True).stdout
+    files = {ROOT / name for name in listed.split("\0") if name}
+    return files | {folder for file in files for folder in file.parents}
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_generated_pages_and_figures_in_the_text_agree_with_the_records():
+    assert results.stale() == []
+
+
+def test_a_figure_that_no_table_has_is_found():
+    known = "| 8.56 ± 0.28 | 10.40 ± 0.00 |"
+    assert results.unsupported("8.56 ± 0.28, 10.40 and 9.99 ± 0.01, Python 3.11", known, ROOT) == ["9.99 ± 0.01"]
+
+
+def test_a_figure_that_links_to_a_note_has_to_be_in_that_note(tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "sfu.md").write_text("15.50 ± 6.03")
+    text = "[15.50 ± 6.03](notes/sfu.md), [15.51](notes/sfu.md#control)"
+    assert results.unsupported(text, "", tmp_path) == ["15.51"]
+
+
+def test_the_readme_has_at_most_150_lines():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_relative_links_resolve_to_tracked_files_and_headings(page):
+    files = tracked()
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if link.startswith("https://"):
+            continue
+        target, _, heading = link.partition("#")
+        path = (page.parent / target).resolve() if target else page
+        assert path in files, link
+        if heading:
+            assert heading in anchors(path), link
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_lab_records_have_at_most_15_lines_and_name_their_notes(module):
+    doc = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8")))
+    assert len(doc.splitlines()) <= 15
+    if module.parent.name == "experiments":
+        assert f"experiments/notes/{module.stem}.md" in doc
+        assert (ROOT / "experiments" / "notes" / f"{module.stem}.md").is_file()
+
+
+def test_the_citation_has_the_projects_version_and_license():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert citation["version"] == project["version"]
+    assert f"{citation['license']} License" in (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert f"## {project['version']}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
