@@ -8,8 +8,8 @@ import pytest
 import torch
 from conftest import FORWARD, QUICK
 
-from ulmfit_exp.method import training
-from ulmfit_exp.method.training import stlr
+from ulmfit_exp.method import schedules, training
+from ulmfit_exp.method.schedules import stlr
 from ulmfit_exp.recipe import RECIPES, Phase, gradual
 
 # Schedules
@@ -59,7 +59,7 @@ def test_the_rates_that_are_drawn_are_those_of_training(schedule, one_learner):
     learn = one_learner()
     phase = Phase(epochs=2, freeze_to=-2, schedule=schedule)
     seen = rates_in_training(learn, phase)
-    drawn = training.rates((phase,), 5, len(learn.dls.train)).to_numpy()
+    drawn = schedules.rates((phase,), 5, len(learn.dls.train)).to_numpy()
     assert np.isnan(drawn[:, :3]).all() and np.allclose(drawn[:, 3:], seen[:, 3:])
 
 

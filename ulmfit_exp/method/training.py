@@ -1,59 +1,29 @@
-"""Running the phases of a recipe with fastai: schedules, seeds, and going on after a kill."""
+"""Training: the phases of a recipe with fastai, seeded at each epoch and resumed after a kill."""
 
 import hashlib
-import io
-import math
 import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import torch
 from fastai.text.all import (
-    AWD_LSTM,
     Callback,
     CancelBatchException,
     CancelFitException,
     Learner,
     ParamScheduler,
-    ProgressCallback,
-    combined_cos,
-    noop,
     set_seed,
 )
-from tqdm.auto import tqdm
 
-from ..common import replacing
-from ..recipe import Phase, Training
-from ..runs.store import CHECKPOINT
-from ..runs.tracking import Tracker
+from ..recipe import PAD, Phase, Training
+from .checkpoint import CHECKPOINT, Checkpoint, hidden_layers, random_state, set_random_state
+from .progress import Progress
+from .schedules import share
 
-PAD = 1
 SAVE_EVERY = 300
 """Seconds between checkpoints within an epoch."""
-TELL_EVERY = 60
-"""Seconds between lines of progress within an epoch."""
 
 
-def quiet(learn: Learner) -> Learner:
-    """The learner without fastai's own progress bars and epoch lines; `Progress` takes their place."""
-    learn.remove_cb(ProgressCallback)
-    learn.logger = noop
-    return learn
-
-
-def stlr(t: int, steps: int, cut_frac: float = 0.1, ratio: float = 32) -> float:
-    """Share of the highest rate at step `t` of `steps`: slanted triangular rates (paper, equation 3).
-
-    `ratio` is how much smaller the lowest rate is than the highest. Where `cut` is rounded down, the equation's last
-    steps would fall below that, and even below 0; they stay at it. A `cut` of 0 becomes 1.
-    """
-    cut = max(1, math.floor(steps * cut_frac))
-    p = t / cut if t < cut else 1 - (t - cut) / (cut * (1 / cut_frac - 1))
-    return (1 + max(p, 0.0) * (ratio - 1)) / ratio
-
-
-def train(learn: Learner, training: Training, seed: int, work: Path, track: Tracker) -> dict:
+def train(learn: Learner, training: Training, seed: int, work: Path, track) -> dict:
     """Run the phases in order, with a checkpoint in `work` after each epoch and every `SAVE_EVERY` seconds within one,
     going on from the one found there.
 
@@ -124,34 +94,6 @@ def fit(learn: Learner, phase: Phase, start_epoch: int, cbs: list[Callback]) -> 
     steps = phase.epochs * len(learn.dls.train)
     schedule = ParamScheduler({"lr": lambda pct: highest * share(phase.schedule, pct, steps)})
     learn.fit(phase.epochs, rates, cbs=[schedule, *cbs], start_epoch=start_epoch)
-
-
-def share(schedule: str, pct: float, steps: int) -> float:
-    """Share of the highest rate at a point `pct`, 0 to 1, of a phase of `steps` steps."""
-    return {
-        "stlr": lambda: stlr(round(pct * steps), steps),
-        "one_cycle": lambda: float(combined_cos(0.25, 1 / 25, 1, 1e-5)(pct)),  # as fit_one_cycle has it by default
-        "cos": lambda: (1 + math.cos(math.pi * pct)) / 2,
-        "const": lambda: 1.0,
-    }[schedule]()
-
-
-def rates(phases: tuple[Phase, ...], groups: int, steps: int = 100) -> pd.DataFrame:
-    """What `fit` makes of a recipe's phases: the rate of each of `groups` layer groups, NaN where it is frozen.
-
-    A row a step, of `steps` an epoch; the index is the epoch, the columns are the groups from the lowest.
-    """
-    rows, start = {}, 0
-    for phase in phases:
-        lowest = phase.freeze_to % groups
-        last = lowest if phase.alone else groups - 1
-        for t in range(total := phase.epochs * steps):
-            top = phase.lr * share(phase.schedule, t / total, total)
-            rows[start + t / steps] = [
-                top / phase.decay ** (groups - 1 - g) if lowest <= g <= last else math.nan for g in range(groups)
-            ]
-        start += phase.epochs
-    return pd.DataFrame.from_dict(rows, orient="index", columns=range(groups), dtype=float).rename_axis("epoch")
 
 
 class EpochSeed(Callback):
@@ -254,107 +196,3 @@ class EpochEnd(Callback):
         if stopped(self.history, self.of):
             print(f"stopped early; epoch {best_epoch(self.history) + 1} is kept", flush=True)
             raise CancelFitException
-
-
-class Progress(Callback):
-    """A bar over the batches where there is a terminal; a line an epoch, and every `TELL_EVERY` seconds, anywhere."""
-
-    order = 70  # after EpochEnd
-
-    def __init__(self, history: list[dict] = (), epochs: int = 0):
-        self.history, self.epochs = history, epochs
-        self.told = time.monotonic()
-
-    def before_train(self):
-        self._bar("train")
-
-    def before_validate(self):
-        self._bar("valid")
-
-    def after_batch(self):
-        self.bar.update()
-
-    def after_train(self):
-        self.bar.close()
-
-    def after_validate(self):
-        self.bar.close()
-
-    def _bar(self, what: str):
-        epoch = f"epoch {len(self.history) + 1}/{self.epochs} {what}" if self.epochs else "predict"
-        self.bar = tqdm(total=len(self.dl), desc=epoch, unit=" batches", leave=False, disable=None)
-
-    def tell(self, losses: list[float], tokens: int, seconds: float) -> None:
-        """Where the epoch stands: a line now and then, since a bar does not show in a log."""
-        if time.monotonic() - self.told < TELL_EVERY:
-            return
-        self.told = time.monotonic()
-        loss = sum(losses[-100:]) / len(losses[-100:])
-        perplexity = "" if self.metrics else f"  perplexity {math.exp(min(loss, 99)):.1f}"  # a classifier has metrics
-        epochs_left = self.epochs - len(self.history) - len(losses) / self.n_iter
-        left = seconds * self.n_iter / len(losses) * epochs_left / 60
-        self.bar.write(
-            f"epoch {len(self.history) + 1}/{self.epochs} {len(losses) / self.n_iter:4.0%}  loss {loss:.3f}{perplexity}"
-            f"  {tokens / seconds:,.0f} tokens/s  {left:.0f} min left"
-        )
-
-    def tell_epoch(self) -> None:
-        """The figures of the epoch that ended."""
-        row = self.history[-1]
-        losses = "  ".join(f"{k} {v:.4f}" for k, v in row.items() if k.startswith(("train", "valid")))
-        print(f"epoch {len(self.history)}/{self.epochs}  {losses}  {row['seconds']:.0f} s", flush=True)
-
-
-def random_state() -> dict:
-    """torch's random states; no other generator is used within an epoch."""
-    cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
-    return {"cpu": torch.get_rng_state(), "cuda": cuda}
-
-
-def set_random_state(state: dict) -> None:
-    """Put back what `random_state` gave."""
-    torch.set_rng_state(state["cpu"].cpu())
-    if state["cuda"] is not None:
-        torch.cuda.set_rng_state(state["cuda"].cpu())
-
-
-def hidden_layers(model) -> AWD_LSTM:
-    """The AWD_LSTM of a language model or classifier; it carries its hidden state from batch to batch."""
-    return getattr(model[0], "module", model[0])
-
-
-class Checkpoint:
-    """Model, optimizer and history after an epoch or within one, in one file that is whole or not there."""
-
-    def __init__(self, path: Path, learn: Learner):
-        self.path, self.learn = path, learn
-        self.best: dict | None = None
-        """Weights of the best epoch, where early stopping is to keep them."""
-
-    def save(self, history: list[dict], within: dict | None = None) -> None:
-        """`within` is where the epoch under way stands."""
-        opt = self.learn.opt
-        hypers = [{k: float(v) if isinstance(v, float) else v for k, v in h.items()} for h in opt.hypers]
-        state = {
-            "model": self.learn.model.state_dict(),
-            "best": self.best,
-            "optimizer": {"state": [dict(opt.state[p]) for p, *_ in opt.all_params()], "hypers": hypers},
-            "history": history,
-            "within": within,
-        }
-        saved = io.BytesIO()  # a full disk is then an OSError, which torch's own writer hides
-        torch.save(state, saved)
-        with replacing(self.path) as part:
-            part.write_bytes(saved.getbuffer())
-
-    def load(self) -> tuple[list[dict], dict | None, dict | None]:
-        """Put the saved weights into the model; (history, optimizer state, where an epoch was broken off)."""
-        if not self.path.exists():
-            return [], None, None
-        device = next(self.learn.model.parameters()).device
-        saved = torch.load(self.path, map_location=device, weights_only=True)
-        self.learn.model.load_state_dict(saved["model"])
-        self.best = saved["best"]
-        where = f" and {len(saved['within']['losses'])} batches" if saved["within"] else ""
-        print(f"going on after epoch {len(saved['history'])}{where}", flush=True)
-        return saved["history"], saved["optimizer"], saved["within"]

@@ -27,8 +27,9 @@ from ..inference.features import Encoder, unit_parts
 from ..inference.insight import word_weights
 from ..method import learners, machine
 from ..method.pretrained import Pretrained
+from ..method.progress import Progress, quiet
 from ..method.tokens import TOKENIZER, Tokens, clas_dl, dls_clas, dls_lm, encode, lm_dl, read_tokens, write_tokens
-from ..method.training import Progress, quiet, train
+from ..method.training import train
 from ..recipe import LMRecipe, Training
 from . import store
 from .store import Stage

@@ -17,8 +17,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ..common import sha256, writable, write_json
+from ..method.checkpoint import CHECKPOINT
 
-CHECKPOINT = "checkpoint.pt"
 FORMAT = 4  # raise it when the same inputs would give another result: finished stages are then not reused
 
 
