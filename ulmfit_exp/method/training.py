@@ -1,6 +1,7 @@
 """Training: the phases of a recipe with fastai, seeded at each epoch and resumed after a kill."""
 
 import hashlib
+import math
 import time
 from pathlib import Path
 
@@ -10,12 +11,14 @@ from fastai.text.all import (
     CancelBatchException,
     CancelFitException,
     Learner,
+    LMLearner,
     ParamScheduler,
     set_seed,
 )
 
+from ..common import DataError
 from ..recipe import PAD, Phase, Training
-from .checkpoint import CHECKPOINT, Checkpoint, hidden_layers, random_state, set_random_state
+from .checkpoint import CHECKPOINT, Checkpoint, batch_state, restore_batch_state
 from .progress import Progress
 from .schedules import share
 
@@ -23,43 +26,50 @@ SAVE_EVERY = 300
 """Seconds between checkpoints within an epoch."""
 
 
-def train(learn: Learner, training: Training, seed: int, work: Path, track) -> dict:
-    """Run the phases in order, with a checkpoint in `work` after each epoch and every `SAVE_EVERY` seconds within one,
-    going on from the one found there.
+def train(learn: Learner, training: Training, seed: int, work: Path, cbs=()) -> tuple[dict, list[dict]]:
+    """Run the phases in order, from the checkpoint in the folder `work` if there is one. Returns information and steps.
 
-    Returns `history` (a dict an epoch), `seconds` and `tokens_per_second`, over all processes that took part.
+    The information has the `history`, a row per epoch, and `seconds` and `tokens_per_second` over all processes that
+    took part. The steps are a row per training step: its phase and loss, and the learning rate of each layer group,
+    None while it is frozen. The callbacks `cbs` find both in `learn.history`. Raises `DataError` where a loss is not
+    finite.
     """
     checkpoint = Checkpoint(work / CHECKPOINT, learn)
+    checkpoint.load()
+    history = checkpoint.history
     epochs = sum(phase.epochs for phase in training.phases)
-    history, optimizer, within = checkpoint.load()
-    for row in history:
-        track.log_epoch(row)
     for i, phase in enumerate(training.phases):
-        done = sum(row["phase"] == i for row in history)
-        if done == phase.epochs or stopped(history, training):
+        finished = sum(row["phase"] == i for row in history)
+        if finished == phase.epochs or stopped(history, training):
             continue
         learn.create_opt()
         freeze(learn, phase)
-        if done or within:
-            learn.opt.load_state_dict(optimizer)
-        progress = Progress(history, epochs)
-        end = EpochEnd(training, i, done, history, within, checkpoint, track, progress)
-        fit(learn, phase, done, [EpochSeed(seed, i), Skip(done, within), end, progress])
-        within = None
+        if finished or checkpoint.within:
+            learn.opt.load_state_dict(checkpoint.optimizer)
+        collected = History(checkpoint, i, finished, keep_best=training.patience is not None)
+        ours = [EpochSeed(seed, i), Resume(checkpoint, finished), collected, Progress(epochs), StopEarly(training)]
+        fit(learn, phase, finished, [*ours, *cbs])
+        if not math.isfinite(collected.last_loss):
+            task, step = "lm" if isinstance(learn, LMLearner) else "clas", len(checkpoint.steps)
+            raise DataError(
+                f"the loss is {collected.last_loss} at training step {step}; lower the learning rate with "
+                f"--recipe.{task}.phases.{i}.lr (now {phase.lr:g})"
+            )
     if checkpoint.best:
         learn.model.load_state_dict(checkpoint.best)
     seconds = sum(row["seconds"] for row in history)
     tokens = sum(row["tokens"] for row in history)
-    return {
+    info = {
         "seconds": round(seconds, 1),
         "tokens_per_second": round(tokens / max(seconds, 1e-9)),
         "kept_epoch": best_epoch(history) if training.patience is not None else len(history) - 1,
         "history": history,
     }
+    return info, checkpoint.steps
 
 
 def best_epoch(history: list[dict]) -> int:
-    """Place of the epoch of the lowest valid error, or loss where there is no error; -1 of none."""
+    """Index of the epoch with the lowest error on the validation set, or loss where there is no error; -1 of none."""
     scores = [(row.get("valid_error_rate", 0), row["valid_loss"]) for row in history]
     return min(range(len(scores)), key=scores.__getitem__, default=-1)
 
@@ -75,7 +85,7 @@ def freeze(learn: Learner, phase: Phase) -> None:
     """Make the layer groups of a phase trainable, and no others."""
     learn.freeze_to(phase.freeze_to)
     for p in learn.model.parameters():
-        p.grad = None  # fastai leaves zeros, and weight decay then goes on in a group that is frozen again
+        p.grad = None  # fastai leaves zeros, and weight decay would continue in a group that is frozen again
     if phase.alone:
         groups = len(learn.opt.param_lists)
         for p, *_ in learn.opt.all_params(slice(phase.freeze_to % groups + 1, None)):
@@ -83,7 +93,7 @@ def freeze(learn: Learner, phase: Phase) -> None:
 
 
 def fit(learn: Learner, phase: Phase, start_epoch: int, cbs: list[Callback]) -> None:
-    """One phase: discriminative rates under the phase's schedule."""
+    """One phase: discriminative learning rates under the phase's schedule."""
     groups = len(learn.opt.param_lists)
     rates = slice(phase.lr / phase.decay ** (groups - 1), phase.lr)
     if phase.schedule == "one_cycle":
@@ -97,8 +107,8 @@ def fit(learn: Learner, phase: Phase, start_epoch: int, cbs: list[Callback]) -> 
 
 
 class EpochSeed(Callback):
-    """Seed at each epoch, and forget earlier shuffles: what an epoch does then hangs on no random state before it,
-    and an epoch after a kill is the same as without."""
+    """Seeds each epoch and undoes earlier shuffles, so that an epoch depends on no random state before it: after a kill
+    it is the same as without."""
 
     order = -20
 
@@ -113,86 +123,103 @@ class EpochSeed(Callback):
             items.idxs.items.sort()
 
 
-class Skip(Callback):
-    """In the epoch that a kill broke off, pass over the batches done; then take up the random and hidden states."""
+class Resume(Callback):
+    """When resuming within an epoch, skips the finished batches, then restores the random and hidden states."""
 
     order = -30
 
-    def __init__(self, epoch: int, within: dict | None):
-        self.of, self.within = epoch, within
+    def __init__(self, checkpoint: Checkpoint, start: int):
+        self.checkpoint, self.start = checkpoint, start
 
     def before_batch(self):
-        if not self.training or self.within is None or self.epoch != self.of:
+        if not self.training or self.checkpoint.within is None or self.epoch != self.start:
             return
-        if self.iter < len(self.within["losses"]):
+        if self.iter < self.history.finished_batches:
             raise CancelBatchException
-        set_random_state(self.within["random"])
-        vars(hidden_layers(self.model)).update(self.within["hidden"])
-        self.within = None
+        restore_batch_state(self.model, self.checkpoint.within["state"])
+        self.checkpoint.within = None
 
 
-class EpochEnd(Callback):
-    """After each epoch: a row of history, a checkpoint, and the tracker told. A checkpoint within it, too."""
+class History(Callback):
+    """Collects a row per training step and per epoch. Saves a checkpoint after each epoch, and every `SAVE_EVERY`
+    seconds within one. Cancels the fit at a loss that is not finite."""
 
     order = 65  # after Recorder and ParamScheduler
 
-    def __init__(self, training: Training, phase: int, start: int, history, within, checkpoint, track, progress):
-        self.of, self.phase, self.start, self.history, self.within = training, phase, start, history, within
-        self.checkpoint, self.track, self.progress = checkpoint, track, progress
+    def __init__(self, checkpoint: Checkpoint, phase: int, start: int, keep_best: bool):
+        self.checkpoint, self.phase, self.start, self.keep_best = checkpoint, phase, start, keep_best
+        self.epochs, self.steps = checkpoint.history, checkpoint.steps
 
     def before_epoch(self):
-        at = self.within if self.epoch == self.start else None
-        self.behind = len(at["losses"]) if at else 0
-        self.losses = list(at["losses"]) if at else []
-        self.tokens = at["tokens"] if at else 0
+        within = self.checkpoint.within if self.epoch == self.start else None
+        self.tokens, self.earlier = (within["tokens"], within["seconds"]) if within else (0, 0.0)
         self.began = self.saved = time.monotonic()
-        self.earlier = at["seconds"] if at else 0.0
+        self.first_step = self.epochs[-1]["step"] if self.epochs else 0
+        self.finished_batches = len(self.losses)
         self.trains = [any(p.requires_grad for p in group) for group in self.opt.param_lists]
 
     @property
-    def seconds(self) -> float:
-        return round(self.earlier + time.monotonic() - self.began, 3)
+    def losses(self) -> list[float]:
+        """Of the epoch's batches so far."""
+        return [row["train_loss"] for row in self.steps[self.first_step :]]
 
     @property
-    def step(self) -> int:
-        return (self.history[-1]["step"] if self.history else 0) + len(self.losses)
+    def seconds(self) -> float:
+        """That the epoch has taken so far, in all processes that took part."""
+        return round(self.earlier + time.monotonic() - self.began, 3)
 
     def after_batch(self):
-        if not self.training or self.iter < self.behind:
+        if not self.training or self.iter < self.finished_batches:
             return
         self.tokens += int((self.x != PAD).sum())
-        self.losses.append(float(self.loss.detach()))
-        rates = [h["lr"] for h in self.opt.hypers]
-        self.track.log_step(self.step, self.phase, self.losses[-1], rates, self.trains)
-        self.progress.tell(self.losses, self.tokens, self.seconds)
+        loss = float(self.loss.detach())
+        rates = [float(h["lr"]) if trains else None for h, trains in zip(self.opt.hypers, self.trains)]
+        row = {"step": len(self.steps) + 1, "phase": self.phase, "train_loss": loss}
+        self.steps.append(row | {f"lr_{i}": rate for i, rate in enumerate(rates)})
+        self._check(loss)
         if time.monotonic() - self.saved > SAVE_EVERY and self.iter + 1 < self.n_iter:
-            within = {"losses": self.losses, "tokens": self.tokens, "seconds": self.seconds}
-            layers = hidden_layers(self.model)
-            states = {"random": random_state(), "hidden": {"hidden": layers.hidden, "bs": layers.bs}}
-            self.checkpoint.save(self.history, {**within, **states})
+            state = batch_state(self.model)
+            self.checkpoint.save({"tokens": self.tokens, "seconds": self.seconds, "state": state})
             self.saved = time.monotonic()
 
     def after_epoch(self):
         if self.epoch < self.start:  # fastai calls this for the epochs that it skips, too
             return
         names = ["valid_loss", *(f"valid_{m.name}" for m in self.learn.metrics)]
-        self.history.append(
+        losses = self.losses
+        self.epochs.append(
             {
                 "phase": self.phase,
                 "epoch": self.epoch,
-                "train_loss": sum(self.losses) / len(self.losses),  # fastai's is smoothed over earlier epochs
+                "train_loss": sum(losses) / len(losses),  # fastai's is smoothed over earlier epochs
                 **dict(zip(names, map(float, self.recorder.values[-1][1:]))),
                 "lr": float(self.opt.hypers[-1]["lr"]),
-                "step": self.step,
+                "step": len(self.steps),
                 "tokens": self.tokens,
                 "seconds": self.seconds,
             }
         )
-        if self.of.patience is not None and best_epoch(self.history) == len(self.history) - 1:
+        self._check(self.epochs[-1]["valid_loss"])
+        if self.keep_best and best_epoch(self.epochs) == len(self.epochs) - 1:
             self.checkpoint.best = {k: w.clone() for k, w in self.model.state_dict().items()}
-        self.checkpoint.save(self.history)
-        self.track.log_epoch(self.history[-1])
-        self.progress.tell_epoch()
-        if stopped(self.history, self.of):
-            print(f"stopped early; epoch {best_epoch(self.history) + 1} is kept", flush=True)
+        self.checkpoint.save()
+
+    def _check(self, loss: float):
+        """Cancel the fit unless the loss is finite; `train` raises the error, which fastai would reword here."""
+        self.last_loss = loss
+        if not math.isfinite(loss):
+            raise CancelFitException
+
+
+class StopEarly(Callback):
+    """Ends the last phase when so many epochs were no better as the recipe's `patience`."""
+
+    order = 90  # after all that look at an epoch
+
+    def __init__(self, training: Training):
+        self.settings = training
+
+    def after_epoch(self):
+        if stopped(self.history.epochs, self.settings):
+            print(f"stopped early; epoch {best_epoch(self.history.epochs) + 1} is kept", flush=True)
             raise CancelFitException
