@@ -147,7 +147,7 @@ def test_killed_in_each_stage_the_same_command_ends_with_the_same_figures(tmp_pa
             p.send_signal(signal.SIGKILL)
         assert not list(home.glob(f"stages/{kind}-*"))
     again = command("--home", str(home))
-    assert again.returncode == 0 and "going on after epoch" in again.stdout
+    assert again.returncode == 0 and "resuming after epoch" in again.stdout
     a, b = (json.loads((ROOT / out.stdout.splitlines()[-1]).read_text()) for out in (whole, again))
     assert figures(a) == figures(b)
     assert not any((home / "unfinished").iterdir())
@@ -166,7 +166,7 @@ def test_a_stopped_run_closes_its_wandb_run_and_goes_on(tmp_path):
     leet = [Path(sys.executable).with_name("wandb"), "leet", "inspect", "--json", log]
     assert '"exit"' in subprocess.run(leet, capture_output=True, text=True).stdout
     again = command("--home", str(tmp_path))
-    assert again.returncode == 0 and "going on after epoch" in again.stdout
+    assert again.returncode == 0 and "resuming after epoch" in again.stdout
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_killed_pretraining_goes_on_to_the_same_weights(command, backwards, tmp_
             time.sleep(0.01)
         p.send_signal(signal.SIGKILL)
     shown_again, again, weights_again = finish(command, home)
-    assert "going on after epoch" in shown_again
+    assert "resuming after epoch" in shown_again
     assert weights.keys() == weights_again.keys() and all((weights[k] == weights_again[k]).all() for k in weights)
     assert record["perplexity"] == again["perplexity"]
 

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import FORWARD, QUIET, TINY
+from fastai.text.all import Callback
 
 from experiments.paper.__main__ import NAMES, cells, labelled
 from experiments.paper.base import with_clas
@@ -20,7 +21,6 @@ from experiments.sfu import Sfu
 from ulmfit_exp.cli import run
 from ulmfit_exp.method import machine
 from ulmfit_exp.method.training import train
-from ulmfit_exp.recipe import Phase
 from ulmfit_exp.runs.run import prepare
 from ulmfit_exp.runs.tracking import Tracker
 
@@ -105,14 +105,6 @@ def test_each_layer_groups_rate_and_the_unfreezing_are_seen(tracked):
     assert [h["step"] for h in steps] == list(range(1, len(steps) + 1))
 
 
-def test_a_group_that_trains_alone_is_the_only_one_with_a_rate(one_learner, tmp_path):
-    track, seen = Tracker("disabled", tmp_path, "g", "clas", "n", [], {}), set()
-    track.log_step = lambda step, phase, loss, rates, trains: seen.add((phase, *trains))
-    phases = (Phase(freeze_to=-5, alone=True), Phase(freeze_to=-1), Phase(freeze_to=0))
-    train(one_learner(), replace(FORWARD.clas, phases=phases), 0, tmp_path, track)
-    assert seen == {(0, *[True] + [False] * 4), (1, *[False] * 4 + [True]), (2, *[True] * 5)}
-
-
 def test_each_phase_has_its_own_axis(tracked):
     r, runs = tracked
     clas = runs["clas forward"]
@@ -139,7 +131,7 @@ def test_an_evaluation_shows_its_surest_mistakes_first_and_each_class(tracked):
 def test_a_stages_folder_is_an_artifact_when_asked_for(tracked):
     r, runs = tracked
     (clas,) = (Path(s["path"]).name for s in r["stages"] if s["name"] == "clas forward")
-    assert runs["clas forward"].artifacts[clas] == {"model.safetensors", "vocab.json", "classes.json"}
+    assert runs["clas forward"].artifacts[clas] == {"model.safetensors", "vocab.json", "classes.json", "steps.csv"}
 
 
 def test_what_is_shown_names_no_record_and_no_stage(sfu):
@@ -206,19 +198,45 @@ def test_wandb_disabled_by_its_own_variable_leaves_no_run(sfu, monkeypatch):
     assert {s["wandb"] for s in r["stages"]} == {None} and not (sfu.home / "wandb").exists()
 
 
-def test_a_run_that_broke_is_not_gone_on_with(tmp_path):
+def test_a_run_that_failed_is_not_continued(tmp_path):
     first, second = (Tracker("offline", tmp_path, "g", "lm", name, [], {}) for name in ("a", "b"))
-    assert first.path and second.path and first.path != second.path
-    first.finish({}), second.finish({})
+    assert None not in (first.path, second.path)
+    assert first.path != second.path
+    first.finish({})
+    second.finish({})
 
 
-def test_after_a_kill_the_epochs_before_it_keep_their_steps(tmp_path):
-    track = Tracker("offline", tmp_path, "g", "lm", "n", [], {})
-    for epoch in range(2):
-        track.log_epoch({"phase": 0, "epoch": epoch, "step": 10 * (epoch + 1), "tokens": 5, "valid_loss": 1.0})
-    track.log_step(21, 0, 3.5, [0.1, 0.2], [False, True])
-    assert track.step == 21
-    track.finish({})
+def test_a_resumed_run_logs_the_steps_and_epochs_before_the_kill_too(one_learner, tmp_path):
+    with pytest.raises(KeyboardInterrupt), Tracker("offline", tmp_path, "g", "clas", "first", [], {}) as first:
+        train(one_learner(), FORWARD.clas, 0, tmp_path, [first, Interrupt()])
+    second = Tracker("offline", tmp_path, "g", "clas", "second", [], {})
+    info, steps = train(one_learner(), FORWARD.clas, 0, tmp_path, [second])
+    second.finish({})
+    seen = see(tmp_path / second.path).history
+    assert [h["train/loss"] for h in seen if "train/loss" in h] == pytest.approx([row["train_loss"] for row in steps])
+    losses = [row["valid_loss"] for row in info["history"]]
+    assert [h["valid_loss"] for h in seen if "valid_loss" in h] == pytest.approx(losses)
+    assert [h["step"] for h in seen] == sorted(h["step"] for h in seen)
+    assert len(see(tmp_path / first.path).history) < len(seen)
+
+
+class Interrupt(Callback):
+    """Ctrl-C after the second epoch."""
+
+    order = 67  # after Tracker
+
+    def after_epoch(self):
+        if len(self.history.epochs) == 2:
+            raise KeyboardInterrupt
+
+
+def test_all_is_logged_where_the_kill_came_after_the_last_epoch(one_learner, tmp_path):
+    train(one_learner(), FORWARD.clas, 0, tmp_path)
+    tracker = Tracker("offline", tmp_path, "g", "clas", "n", [], {})
+    info, steps = train(one_learner(), FORWARD.clas, 0, tmp_path, [tracker])
+    tracker.log_new(steps, info["history"])
+    tracker.finish({})
+    assert len(see(tmp_path / tracker.path).history) == len(steps) + len(info["history"])
 
 
 def test_the_workspace_draws_what_runs_log(tracked, tmp_path):

@@ -1,6 +1,7 @@
-"""The method: recipe values, schedules, rates, seeds; going on after a kill."""
+"""Training: recipe values, learning rates, seeds, metrics of each step; kills, damaged checkpoints and divergence."""
 
 import math
+import re
 from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
@@ -8,9 +9,11 @@ import pytest
 import torch
 from conftest import FORWARD, QUICK
 
-from ulmfit_exp.method import training
-from ulmfit_exp.method.training import stlr
+from ulmfit_exp.common import DataError
+from ulmfit_exp.method import schedules, training
+from ulmfit_exp.method.schedules import stlr
 from ulmfit_exp.recipe import RECIPES, Phase, gradual
+from ulmfit_exp.runs.settings import run
 
 # Schedules
 
@@ -59,7 +62,7 @@ def test_the_rates_that_are_drawn_are_those_of_training(schedule, one_learner):
     learn = one_learner()
     phase = Phase(epochs=2, freeze_to=-2, schedule=schedule)
     seen = rates_in_training(learn, phase)
-    drawn = training.rates((phase,), 5, len(learn.dls.train)).to_numpy()
+    drawn = schedules.rates((phase,), 5, len(learn.dls.train)).to_numpy()
     assert np.isnan(drawn[:, :3]).all() and np.allclose(drawn[:, 3:], seen[:, 3:])
 
 
@@ -94,103 +97,163 @@ def test_the_paper_recipe_has_the_papers_values():
     assert paper.lm.bs == paper.clas.bs == 64 and sum(p.epochs for p in paper.clas.phases) == 50
 
 
-# A kill between any two epochs
+# Kills, damaged checkpoints, divergence
 
 
 class Killed(BaseException):
     """Stands in for SIGKILL: nothing catches it."""
 
 
-class Track:
-    """A tracker that only counts epochs, and kills the run after so many."""
+class Kill(training.Callback):
+    """Kills the training after so many epochs, or at a training step before it can be saved."""
 
-    def __init__(self, kill_after: int | None = None, kill_after_steps: int | None = None):
-        self.left, self.steps = kill_after, kill_after_steps
+    def __init__(self, epochs: int | None = None, step: int | None = None):
+        self.after, self.step = epochs, step
 
-    def log_epoch(self, row):
-        if self.left is not None:
-            self.left -= 1
-            if self.left == 0:
-                raise Killed
+    @property
+    def order(self):
+        return 66 if self.after else 64  # after History, or before it
 
-    def log_step(self, step, *args):
-        if step == self.steps:
+    def after_batch(self):
+        if self.training and len(self.history.steps) + 1 == self.step:
+            raise Killed
+
+    def after_epoch(self):
+        if len(self.history.epochs) == self.after:
             raise Killed
 
 
-@pytest.mark.parametrize("task", ["lm", "clas"])
-@pytest.mark.parametrize("after", [1, 2])
-def test_going_on_after_a_kill_gives_the_same_weights(task, after, one_learner, tmp_path):
-    recipe = getattr(QUICK, task)
-    whole = one_learner(task)
-    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
-    history = training.train(whole, recipe, 7, tmp_path / "a", Track())["history"]
-
+def killed(learn, recipe, work, **kill):
+    """Train until the kill."""
     with pytest.raises(Killed):
-        training.train(one_learner(task), recipe, 7, tmp_path / "b", Track(kill_after=after))
-    again = one_learner(task)
-    torch.rand(3), np.random.rand(3)  # the new process's random state is another
-    rest = training.train(again, recipe, 7, tmp_path / "b", Track())["history"]
+        training.train(learn, recipe, 7, work, [Kill(**kill)])
 
-    for a, b in zip(whole.model.parameters(), again.model.parameters()):
+
+def without_seconds(info: dict) -> list[dict]:
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in info["history"]]
+
+
+def assert_same_training(learn, info, steps, other, other_info, other_steps):
+    for a, b in zip(learn.model.parameters(), other.model.parameters()):
         assert torch.equal(a, b)
-    keep = [[{k: v for k, v in row.items() if k != "seconds"} for row in h] for h in (history, rest)]
-    assert keep[0] == keep[1]
+    assert without_seconds(info) == without_seconds(other_info)
+    assert steps == other_steps
 
 
-@pytest.mark.parametrize("task", ["lm", "clas"])
-@pytest.mark.parametrize("steps", [2, 5])
-def test_going_on_after_a_kill_within_an_epoch_gives_the_same_weights(task, steps, one_learner, tmp_path, monkeypatch):
-    recipe = getattr(QUICK, task)
-    whole = one_learner(task)
-    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
-    history = training.train(whole, recipe, 7, tmp_path / "a", Track())["history"]
+@pytest.fixture(params=["lm", "clas"])
+def undisturbed(request, one_learner, tmp_path):
+    """The task, its learner after a training without a kill, and what the training returned."""
+    learn = one_learner(request.param)
+    (tmp_path / "undisturbed").mkdir()
+    return request.param, learn, *training.train(learn, getattr(QUICK, request.param), 7, tmp_path / "undisturbed")
 
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_resuming_after_an_epoch_gives_the_same_weights_and_metrics(epochs, undisturbed, one_learner, tmp_path):
+    task, learn, info, steps = undisturbed
+    killed(one_learner(task), getattr(QUICK, task), tmp_path, epochs=epochs)
+    resumed = one_learner(task)
+    torch.rand(3), np.random.rand(3)  # the new process has another random state
+    again = training.train(resumed, getattr(QUICK, task), 7, tmp_path)
+    assert_same_training(learn, info, steps, resumed, *again)
+
+
+@pytest.mark.parametrize("step", [3, 6])
+def test_resuming_within_an_epoch_gives_the_same_weights_and_metrics(
+    step, undisturbed, one_learner, tmp_path, monkeypatch
+):
+    task, learn, info, steps = undisturbed
     monkeypatch.setattr(training, "SAVE_EVERY", -1)  # after each batch
-    with pytest.raises(Killed):
-        training.train(one_learner(task), recipe, 7, tmp_path / "b", Track(kill_after_steps=steps))
-    again = one_learner(task)
-    torch.rand(3), np.random.rand(3)  # the new process's random state is another
-    steps_again = []
-    track = Track()
-    track.log_step = lambda step, *args: steps_again.append(step)
-    rest = training.train(again, recipe, 7, tmp_path / "b", track)["history"]
+    killed(one_learner(task), getattr(QUICK, task), tmp_path, step=step)
+    resumed, made = one_learner(task), []
+    torch.rand(3), np.random.rand(3)  # the new process has another random state
 
-    assert steps_again == list(range(steps, rest[-1]["step"] + 1))  # the step of the kill is made again
-    for a, b in zip(whole.model.parameters(), again.model.parameters()):
-        assert torch.equal(a, b)
-    keep = [[{k: v for k, v in row.items() if k != "seconds"} for row in h] for h in (history, rest)]
-    assert keep[0] == keep[1]
+    class Made(training.Callback):
+        order = 66  # after History
+
+        def after_batch(self):
+            if self.training and self.iter >= self.history.finished_batches:
+                made.append(len(self.history.steps))
+
+    again = training.train(resumed, getattr(QUICK, task), 7, tmp_path, [Made()])
+    assert made == list(range(step, len(steps) + 1))  # from the step of the kill on
+    assert_same_training(learn, info, steps, resumed, *again)
+
+
+def test_each_step_has_its_phase_its_loss_and_the_rates_of_the_groups_that_train(one_learner, tmp_path):
+    learn = one_learner()
+    phases = (Phase(freeze_to=-5, alone=True), Phase(freeze_to=-1), Phase(freeze_to=0))
+    info, steps = training.train(learn, replace(FORWARD.clas, phases=phases), 0, tmp_path)
+    assert [row["step"] for row in steps] == list(range(1, info["history"][-1]["step"] + 1))
+    trains = {(row["phase"], *[row[f"lr_{i}"] is not None for i in range(5)]) for row in steps}
+    assert trains == {(0, *[True] + [False] * 4), (1, *[False] * 4 + [True]), (2, *[True] * 5)}
+    first = [row["train_loss"] for row in steps if row["phase"] == 0]
+    assert info["history"][0]["train_loss"] == sum(first) / len(first)
+    assert all(row["lr_0"] <= row["lr_4"] for row in steps if row["phase"] == 2)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "older"])
+def test_a_damaged_checkpoint_is_reported_and_training_starts_again(damage, undisturbed, one_learner, tmp_path, capsys):
+    task, learn, info, steps = undisturbed
+    killed(one_learner(task), getattr(QUICK, task), tmp_path, epochs=2)
+    file = tmp_path / "checkpoint.pt"
+    if damage == "older":
+        torch.save({"history": []}, file)
+    else:
+        content, middle = file.read_bytes(), file.stat().st_size // 2
+        flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+        file.write_bytes({"cut": content[:middle], "flipped": flipped, "empty": b""}[damage])
+    again = one_learner(task)
+    capsys.readouterr()
+    result = training.train(again, getattr(QUICK, task), 7, tmp_path)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith(f"{file} cannot be read") and printed[0].endswith("training starts again")
+    assert printed[1].startswith("epoch 1/3")
+    assert_same_training(learn, info, steps, again, *result)
+
+
+@pytest.mark.parametrize("task", ["lm", "clas"])
+def test_a_loss_that_is_not_finite_ends_training_with_the_option_to_lower(task, one_learner, tmp_path):
+    recipe = replace(getattr(QUICK, task), phases=(Phase(), Phase(epochs=3, lr=1e30, decay=1.0, schedule="const")))
+    with pytest.raises(DataError) as error:
+        training.train(one_learner(task), recipe, 7, tmp_path)
+    message = rf"the loss is (nan|inf) at training step \d+; lower .* --recipe.{task}.phases.1.lr \(now 1e\+30\)"
+    assert re.fullmatch(message, str(error.value))
+
+
+def test_a_stage_that_diverged_is_not_finished(sfu, capsys):
+    lm = replace(FORWARD.lm, phases=(Phase(lr=1e30, decay=1.0, schedule="const"),))
+    with pytest.raises(DataError, match=r"--recipe.lm.phases.0.lr"):
+        run(replace(sfu, recipe=replace(FORWARD, lm=lm)))
+    assert not list(sfu.home.glob("stages/lm*"))
 
 
 def test_early_stopping_keeps_the_best_epoch_through_a_kill_too(one_learner, tmp_path):
     phase = Phase(epochs=8, lr=0.3, decay=1.0, schedule="const")  # so high that it gets worse
     recipe = replace(QUICK.clas, phases=(phase,), patience=2)
-    for folder in "ab":
-        (tmp_path / folder).mkdir()
-    whole = one_learner()
-    info = training.train(whole, recipe, 7, tmp_path / "a", Track())
+    (tmp_path / "undisturbed").mkdir()
+    learn = one_learner()
+    info, _ = training.train(learn, recipe, 7, tmp_path / "undisturbed")
     errors = [(r["valid_error_rate"], r["valid_loss"]) for r in info["history"]]
     best = errors.index(min(errors))
-    assert info["kept_epoch"] == best and len(errors) == min(8, best + 3)
-    figures = whole.validate()
-    assert list(figures) == pytest.approx(
-        [info["history"][best]["valid_loss"], info["history"][best]["valid_error_rate"]]
-    )
+    assert info["kept_epoch"] == best
+    assert len(errors) == min(8, best + 3)
+    kept = info["history"][best]
+    assert list(learn.validate()) == pytest.approx([kept["valid_loss"], kept["valid_error_rate"]])
 
-    with pytest.raises(Killed):
-        training.train(one_learner(), recipe, 7, tmp_path / "b", Track(kill_after=len(errors)))  # as it would stop
-    again = one_learner()
-    assert training.train(again, recipe, 7, tmp_path / "b", Track())["kept_epoch"] == best
-    for a, b in zip(whole.model.parameters(), again.model.parameters()):
+    killed(one_learner(), recipe, tmp_path, epochs=len(errors))  # just before it would stop
+    resumed = one_learner()
+    assert training.train(resumed, recipe, 7, tmp_path)[0]["kept_epoch"] == best
+    for a, b in zip(learn.model.parameters(), resumed.model.parameters()):
         assert torch.equal(a, b)
 
 
 def test_no_phases_leave_the_weights_as_they_are(one_learner, tmp_path):
     learn = one_learner()
     before = [p.detach().clone() for p in learn.model.parameters()]
-    info = training.train(learn, replace(QUICK.clas, phases=()), 0, tmp_path, Track())
-    assert info["history"] == [] and all(torch.equal(a, b) for a, b in zip(before, learn.model.parameters()))
+    info, steps = training.train(learn, replace(QUICK.clas, phases=()), 0, tmp_path)
+    assert info["history"] == steps == []
+    assert all(torch.equal(a, b) for a, b in zip(before, learn.model.parameters()))
 
 
 def test_chain_thaw_trains_one_group_alone_and_leaves_the_others(one_learner):
@@ -208,7 +271,7 @@ def test_chain_thaw_trains_one_group_alone_and_leaves_the_others(one_learner):
 
 
 def test_another_seed_gives_another_model(one_learner, tmp_path):
-    a = training.train(one_learner(), FORWARD.clas, 1, tmp_path, Track())["history"]
+    a = training.train(one_learner(), FORWARD.clas, 1, tmp_path)[0]["history"]
     (tmp_path / "checkpoint.pt").unlink()
-    b = training.train(one_learner(), FORWARD.clas, 2, tmp_path, Track())["history"]
+    b = training.train(one_learner(), FORWARD.clas, 2, tmp_path)[0]["history"]
     assert [r["train_loss"] for r in a] != [r["train_loss"] for r in b]

@@ -26,6 +26,11 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
+def digest(inputs) -> str:
+    """Twelve hexadecimal digits that name these inputs."""
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
+
+
 def flat(settings, name: str = "") -> dict:
     """Nested settings as one dict: the option that sets each, such as `recipe.clas.phases.0.lr`, and its value.
 

@@ -52,13 +52,15 @@ class Model:
     """Dropout of hidden-to-hidden weights."""
 
 
+PAD = 1
+"""Token id of padding; fastai's `pad_input` pads with it by default."""
 POOLING = ("last", "max", "mean")
 LM_HEAD = {"tie_weights": True, "out_bias": True}
 
 
 def fastai_config(model: Model) -> dict:
     """fastai's configuration of AWD_LSTM."""
-    return {**asdict(model), "pad_token": 1, "bidir": False}
+    return {**asdict(model), "pad_token": PAD, "bidir": False}
 
 
 @dataclass(frozen=True)

@@ -193,7 +193,7 @@ def side(task: Literal["lm", "classifier"], side: Literal["stock", "ours"], fold
     from fastai.text.all import set_seed
 
     from ulmfit_exp.method import machine
-    from ulmfit_exp.method.training import quiet
+    from ulmfit_exp.method.progress import quiet
 
     precision = machine.precision("auto") if side == "ours" else "fp32"
     if side == "ours":

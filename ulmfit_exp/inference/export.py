@@ -18,8 +18,7 @@ from fastai.text.all import (
 from ..common import DataError
 from ..method.pretrained import resolve
 from ..method.tokens import words
-from ..method.training import PAD
-from ..recipe import DIRECTIONS
+from ..recipe import DIRECTIONS, PAD
 from ..record import certainty, read
 from . import predict
 

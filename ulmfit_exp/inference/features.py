@@ -17,8 +17,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler, normalize
 from ..method.encoder import BatchFreeEncoder, concat_pool
 from ..method.pretrained import resolve
 from ..method.tokens import words
-from ..method.training import PAD
-from ..recipe import LM_HEAD, POOLING, Model, fastai_config
+from ..recipe import LM_HEAD, PAD, POOLING, Model, fastai_config
 
 TOKENS = 16_000
 """Of a batch, padding counted in."""

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from ..common import DataError
 from ..inference import insight
-from ..method.training import rates as rates_of
-from ..method.training import share
+from ..method.schedules import rates as rates_of
+from ..method.schedules import share
 from ..recipe import POOLING, Phase
 from ..record import name
 

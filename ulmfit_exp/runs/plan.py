@@ -7,7 +7,7 @@ from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
-from ..common import DataError
+from ..common import DataError, digest
 from ..corpora.corpus import Corpus
 from ..corpora.documents import Documents, open_documents
 from ..inference.baselines import CHOICES
@@ -74,7 +74,7 @@ class Run:
         return {k: v for k, v in not_default(self.recipe).items() if k in names}
 
     def _into_tokens(self) -> dict:
-        kept = {"vocab": [self.recipe.vocab, store.digest(self.pretrained_vocab)]} if self.pretrained_vocab else {}
+        kept = {"vocab": [self.recipe.vocab, digest(self.pretrained_vocab)]} if self.pretrained_vocab else {}
         return {"texts": self.corpus.text_digest, "tokenizer": TOKENIZER, **self._fields(INTO_TOKENS), **kept}
 
     def _into_lm(self, tokens: str, direction: str) -> dict:

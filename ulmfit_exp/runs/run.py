@@ -5,7 +5,7 @@ import shutil
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
-from ..common import DataError, writable, write_json
+from ..common import DataError, digest, writable, write_json
 from ..corpora.corpus import Corpus
 from ..corpora.documents import Documents
 from ..corpora.files import DATA_VARIABLE
@@ -70,7 +70,7 @@ def result(settings: Command, run: Run) -> Path:
     """Where the record of a prepared run is when it is finished; named by its settings and all of its stages."""
     given = {k: run.settings[k] for k in not_default(settings) if k in run.settings and k not in (*WHERE, "recipe")}
     names = {k: store.name(*stage) for k, stage in run.plan.items()}
-    what = store.digest({**given, "recipe": not_default(settings.recipe), "stages": names})
+    what = digest({**given, "recipe": not_default(settings.recipe), "stages": names})
     folder = f"{run.corpus.name}-{settings.recipe_name}-seed{settings.seed}-{what}"
     return settings.home / "runs" / folder / FILE
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 
+from ..common import digest
 from ..recipe import DIRECTIONS, RECIPES, LMRecipe, Recipe, differences
-from .store import digest
 
 if TYPE_CHECKING:
     from ..corpora.corpus import Corpus

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ..common import sha256, writable, write_json
+from ..common import digest, sha256, writable, write_json
+from ..method.checkpoint import CHECKPOINT
 
-CHECKPOINT = "checkpoint.pt"
 VERSIONS = {"tokens": 1, "lm": 1, "clas": 1, "features": 1, "baseline": 1, "eval": 1, "perplexity": 1}
 """Of each kind of stage. Raise one when the same inputs would give another result: such stages are then made again."""
 
@@ -125,8 +125,3 @@ def _own_digest(made: dict) -> str:
 def _finished(path: Path) -> Stage:
     saved = json.loads((path / "stage.json").read_text(encoding="utf-8"))
     return Stage(path.name, path, saved["info"], reused=True)
-
-
-def digest(inputs) -> str:
-    """Twelve hexadecimal digits that name these inputs."""
-    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]

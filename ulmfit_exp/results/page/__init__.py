@@ -16,7 +16,7 @@ from plotly.offline import get_plotlyjs
 
 from ...common import flat
 from ...inference.insight import html
-from ...method.training import rates
+from ...method.schedules import rates
 from ...recipe import recipe_from
 from ...record import FILE, mistakes, read_all
 

@@ -1,0 +1,102 @@
+"""What a training has done so far, in one file from which it is resumed after a kill.
+
+torch is imported where it is used, since runs/store.py needs the file's name alone.
+"""
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zipfile import ZipFile
+
+from ..common import replacing
+
+if TYPE_CHECKING:
+    from fastai.text.all import AWD_LSTM, Learner
+
+CHECKPOINT = "checkpoint.pt"
+
+
+class Checkpoint:
+    """The metrics of a training so far; with the learner's weights and optimizer in a file, complete or absent."""
+
+    def __init__(self, path: Path, learn: "Learner"):
+        self.path, self.learn = path, learn
+        self.history: list[dict] = []
+        """A row per epoch."""
+        self.steps: list[dict] = []
+        """A row per training step."""
+        self.best: dict | None = None
+        """Weights of the best epoch, if early stopping is to keep them."""
+        self.optimizer: dict | None = None
+        """State of the optimizer, as loaded."""
+        self.within: dict | None = None
+        """Position within an unfinished epoch, as loaded: tokens and seconds so far, and the state of `batch_state`."""
+
+    def save(self, within: dict | None = None) -> None:
+        """Write the file, after an epoch or `within` one."""
+        import torch
+
+        opt = self.learn.opt
+        hypers = [{k: float(v) if isinstance(v, float) else v for k, v in h.items()} for h in opt.hypers]
+        state = {
+            "model": self.learn.model.state_dict(),
+            "best": self.best,
+            "optimizer": {"state": [dict(opt.state[p]) for p, *_ in opt.all_params()], "hypers": hypers},
+            "history": self.history,
+            "steps": self.steps,
+            "within": within,
+        }
+        saved = io.BytesIO()  # a full disk is then an OSError, which torch's own writer hides
+        torch.save(state, saved)
+        with replacing(self.path) as part:
+            part.write_bytes(saved.getbuffer())
+
+    def load(self) -> None:
+        """Restore what was saved, and the model's weights. A file that cannot be read is reported and not used."""
+        if not self.path.exists():
+            return
+        try:
+            saved = self._read()
+        except Exception as e:  # of any kind: zip, pickle and torch each raise their own
+            reason = str(e).partition("\n")[0]
+            print(f"{self.path} cannot be read ({type(e).__name__}: {reason}); training starts again", flush=True)
+            return
+        self.learn.model.load_state_dict(saved.pop("model"))
+        vars(self).update(saved)
+        batches = len(self.steps) - (self.history[-1]["step"] if self.history else 0)
+        where = f" and {batches} batches" if self.within else ""
+        print(f"resuming after epoch {len(self.history)}{where}", flush=True)
+
+    def _read(self) -> dict:
+        import torch
+
+        with ZipFile(self.path) as file:
+            if changed := file.testzip():  # torch does not compare checksums
+                raise ValueError(f"{changed} does not match its checksum")
+        device = next(self.learn.model.parameters()).device
+        saved = torch.load(self.path, map_location=device, weights_only=True)
+        return {k: saved[k] for k in ("model", "best", "optimizer", "history", "steps", "within")}
+
+
+def batch_state(model) -> dict:
+    """What the next batch depends on besides weights and optimizer: torch's random states, the LSTMs' hidden state."""
+    import torch
+
+    cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
+    layers = _awd_lstm(model)
+    return {"cpu": torch.get_rng_state(), "cuda": cuda, "hidden": {"hidden": layers.hidden, "bs": layers.bs}}
+
+
+def restore_batch_state(model, state: dict) -> None:
+    """Restore what `batch_state` returned."""
+    import torch
+
+    torch.set_rng_state(state["cpu"].cpu())
+    if state["cuda"] is not None:
+        torch.cuda.set_rng_state(state["cuda"].cpu())
+    vars(_awd_lstm(model)).update(state["hidden"])
+
+
+def _awd_lstm(model) -> "AWD_LSTM":
+    """The encoder of a language model or classifier; it carries its hidden state from batch to batch."""
+    return getattr(model[0], "module", model[0])

@@ -1,0 +1,74 @@
+"""Progress on the terminal and in logs."""
+
+import math
+import time
+
+from fastai.text.all import Callback, Learner, ProgressCallback, noop
+from tqdm.auto import tqdm
+
+REPORT_EVERY = 60
+"""Seconds between lines of progress within an epoch."""
+
+
+def quiet(learn: Learner) -> Learner:
+    """The learner without fastai's own progress bars and epoch lines; `Progress` takes their place."""
+    learn.remove_cb(ProgressCallback)
+    learn.logger = noop
+    return learn
+
+
+class Progress(Callback):
+    """A bar over the batches on a terminal. In training also a line per epoch and one every `REPORT_EVERY` seconds,
+    from what the callback `History` collects: a log shows no bar."""
+
+    order = 70  # after History
+
+    def __init__(self, epochs: int = 0):
+        """`epochs` is the number of all phases together, 0 outside of training."""
+        self.epochs, self.reported = epochs, time.monotonic()
+
+    def before_train(self):
+        self._bar("train")
+
+    def before_validate(self):
+        self._bar("valid")
+
+    def after_train(self):
+        self.bar.close()
+
+    def after_validate(self):
+        self.bar.close()
+
+    def _bar(self, split: str):
+        description = f"{self._epoch(len(self.history.epochs) + 1)} {split}" if self.epochs else "predict"
+        self.bar = tqdm(total=len(self.dl), desc=description, unit=" batches", leave=False, disable=None)
+
+    def _epoch(self, number: int) -> str:
+        return f"epoch {number}/{self.epochs}"
+
+    def after_batch(self):
+        self.bar.update()
+        if self.epochs and self.training and time.monotonic() - self.reported > REPORT_EVERY:
+            self.reported = time.monotonic()
+            self._report()
+
+    def _report(self):
+        """How far the epoch is."""
+        losses, tokens, seconds = self.history.losses, self.history.tokens, self.history.seconds
+        loss = sum(losses[-100:]) / len(losses[-100:])
+        perplexity = "" if self.metrics else f"  perplexity {math.exp(min(loss, 99)):.1f}"  # a classifier has metrics
+        finished = len(self.history.epochs)
+        epochs_left = self.epochs - finished - len(losses) / self.n_iter
+        minutes_left = seconds * self.n_iter / len(losses) * epochs_left / 60
+        self.bar.write(
+            f"{self._epoch(finished + 1)} {len(losses) / self.n_iter:4.0%}  loss {loss:.3f}{perplexity}"
+            f"  {tokens / seconds:,.0f} tokens/s  {minutes_left:.0f} min left"
+        )
+
+    def after_epoch(self):
+        """The metrics of the epoch."""
+        if not self.epochs or self.epoch < self.history.start:
+            return
+        row = self.history.epochs[-1]
+        metrics = "  ".join(f"{k} {v:.4f}" for k, v in row.items() if k.startswith(("train", "valid")))
+        print(f"{self._epoch(len(self.history.epochs))}  {metrics}  {row['seconds']:.0f} s", flush=True)

@@ -1,0 +1,52 @@
+"""Learning rates: schedules over the steps of a phase, and the learning rate of each layer group."""
+
+import math
+
+import pandas as pd
+
+from ..recipe import Phase
+
+
+def stlr(t: int, steps: int, cut_frac: float = 0.1, ratio: float = 32) -> float:
+    """Share of the highest learning rate at step `t` of `steps`: slanted triangular rates (paper, equation 3).
+
+    `ratio` is the highest rate divided by the lowest. Where `cut` is rounded down, the equation's last steps would
+    fall below the lowest rate, and even below 0; they are kept at it. A `cut` of 0 becomes 1.
+    """
+    cut = max(1, math.floor(steps * cut_frac))
+    p = t / cut if t < cut else 1 - (t - cut) / (cut * (1 / cut_frac - 1))
+    return (1 + max(p, 0.0) * (ratio - 1)) / ratio
+
+
+def share(schedule: str, pct: float, steps: int) -> float:
+    """Share of the highest learning rate at a point `pct`, 0 to 1, of a phase of `steps` steps."""
+    return {
+        "stlr": lambda: stlr(round(pct * steps), steps),
+        "one_cycle": lambda: _one_cycle(pct),
+        "cos": lambda: (1 + math.cos(math.pi * pct)) / 2,
+        "const": lambda: 1.0,
+    }[schedule]()
+
+
+def _one_cycle(pct: float) -> float:
+    """The defaults of fastai's `fit_one_cycle`, to draw them without importing fastai."""
+    start, end, at = (1 / 25, 1, pct / 0.25) if pct < 0.25 else (1, 1e-5, (pct - 0.25) / 0.75)
+    return start + (end - start) * (1 - math.cos(math.pi * at)) / 2
+
+
+def rates(phases: tuple[Phase, ...], groups: int, steps: int = 100) -> pd.DataFrame:
+    """The learning rate of each of `groups` layer groups in a recipe's phases, NaN where the group is frozen.
+
+    One row per step, with `steps` steps an epoch; the index is the epoch, the columns are the groups from the lowest.
+    """
+    rows, start = {}, 0
+    for phase in phases:
+        lowest = phase.freeze_to % groups
+        last = lowest if phase.alone else groups - 1
+        for t in range(total := phase.epochs * steps):
+            top = phase.lr * share(phase.schedule, t / total, total)
+            rows[start + t / steps] = [
+                top / phase.decay ** (groups - 1 - g) if lowest <= g <= last else math.nan for g in range(groups)
+            ]
+        start += phase.epochs
+    return pd.DataFrame.from_dict(rows, orient="index", columns=range(groups), dtype=float).rename_axis("epoch")
