@@ -9,11 +9,11 @@ import pytest
 import torch
 from conftest import FORWARD, QUICK
 
+from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
 from ulmfit_exp.method import schedules, training
 from ulmfit_exp.method.schedules import stlr
 from ulmfit_exp.recipe import RECIPES, Phase, gradual
-from ulmfit_exp.runs.settings import run
 
 # Schedules
 
