@@ -15,7 +15,10 @@ from safetensors.torch import load_file, save_file, save_model
 
 from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
-from ulmfit_exp.method.pretrained import EMBEDDING, SHIPPED, resolve
+from ulmfit_exp.corpora import sfu
+from ulmfit_exp.corpora.files import MINIATURE
+from ulmfit_exp.method.pretrained import EMBEDDING, SHIPPED, TIED, quantised, resolve
+from ulmfit_exp.method.tokens import encode
 from ulmfit_exp.recipe import LM_HEAD, Model, fastai_config
 
 SMALL = Model(emb_sz=6, n_hid=8, n_layers=2)
@@ -125,6 +128,28 @@ def test_a_model_of_the_hub_is_read_from_its_cache(folder, tmp_path, monkeypatch
             resolve(absent, ("forward",), None)
 
 
+@torch.no_grad()
+def test_int8_weights_are_read_and_change_the_loss_by_less_than_a_thousandth(tmp_path):
+    weights, vocab = resolve("wikipedia-small", ("forward",), None)["forward"].content
+    weights = {k: w + 1e-3 * torch.randn_like(w) for k, w in weights.items() if k not in TIED}
+    save_file(quantised(weights), tmp_path / "model.safetensors")
+    (tmp_path / "vocab.json").write_text(json.dumps(vocab), encoding="utf-8")
+    assert (tmp_path / "model.safetensors").stat().st_size < 6.6e6
+    small = resolve(str(tmp_path), ("forward",), None)["forward"]
+    ids = torch.from_numpy(encode([" ".join(sfu.load(MINIATURE).df["text"][:20])], vocab)[0].astype(int))
+    lm, losses = get_language_model(AWD_LSTM, len(vocab), config={**fastai_config(small.shape(Model())), **LM_HEAD}), []
+    for state in (weights, small.content[0]):
+        lm.load_state_dict({**state, **{k: state[EMBEDDING] for k in TIED}})
+        lm.eval().reset()
+        losses.append(torch.nn.functional.cross_entropy(lm(ids[None, :-1])[0][0], ids[1:]).item())
+    assert losses[0] != losses[1]
+    assert abs(losses[0] - losses[1]) < 1e-3
+
+
+def break_scales(folder):
+    save_file({"0.encoder.weight.scale": torch.ones(3, 1)}, folder / "model.safetensors")
+
+
 def break_words(folder):
     (folder / "vocab.json").write_text(json.dumps(VOCAB[:-1]))
 
@@ -152,6 +177,7 @@ def no_weights(folder):
         (break_json, "vocab.json is not JSON"),
         (break_weights, "model.safetensors is not a safetensors file"),
         (other_weights, "does not hold an AWD-LSTM language model"),
+        (break_scales, "int8 weights and their scales do not match"),
         (no_weights, "there is no .*model.safetensors"),
     ],
 )

@@ -2,17 +2,20 @@
 
 python scripts/dev/ship.py runs/runs/FORWARD runs/runs/BACKWARD --name wikipedia-small
 
-Writes the weights in half precision, the vocabulary as JSON, and the run's record.
+Writes the weights as int8 with a scale per row, the vocabulary as JSON, and the run's record. A cycle that started from
+the shipped model replaces it if its perplexity on the validation articles is lower; its record then lists the cycles
+before it under `chain`.
 """
 
-import json
+import sys
 from pathlib import Path
 
 import tyro
 from safetensors.torch import load_file, save_file
 
 from ulmfit_exp.common import write_json
-from ulmfit_exp.method.pretrained import SHIPPED, resolve
+from ulmfit_exp.method.pretrained import SHIPPED, Pretrained, quantised, resolve
+from ulmfit_exp.record import read
 
 
 def main(runs: tyro.conf.Positional[tuple[Path, Path]], name: str) -> None:
@@ -23,14 +26,36 @@ def main(runs: tyro.conf.Positional[tuple[Path, Path]], name: str) -> None:
         name: The model's name for --pretrained.
     """
     for run, direction in zip(runs, ("forward", "backward")):
+        folder, record = SHIPPED / name / direction, read(run)
+        if folder.exists():
+            record["chain"] = chain(folder, record, direction)
         weights, vocab = resolve(str(run), (direction,), None)[direction].files
-        folder = SHIPPED / name / direction
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({k: w.half() for k, w in load_file(weights).items()}, folder / "model.safetensors")
+        save_file(quantised(load_file(weights)), folder / "model.safetensors")
         (folder / "vocab.json").write_text(vocab.read_text(encoding="utf-8"), encoding="utf-8")
-        write_json(folder / "record.json", json.loads((run / "result.json").read_text(encoding="utf-8")))
+        write_json(folder / "record.json", record)
         size = sum(f.stat().st_size for f in folder.iterdir())
-        print(f"{folder}: {size / 1e6:.1f} MB")
+        print(f"{folder}: {size / 1e6:.1f} MB, {tokens(record):,} tokens in {len(record.get('chain', [])) + 1} cycles")
+
+
+def chain(folder: Path, record: dict, direction: str) -> list[dict]:
+    """The cycles before a new one, the first of all first."""
+    before = read(folder / "record.json")
+    shipped = Pretrained((folder / "model.safetensors", folder / "vocab.json"))
+    if record["pretrained"].get(direction, {}).get("digest") != shipped.digest:
+        sys.exit(f"error: the run did not start from {folder}; remove that first if the new model is to replace it")
+    new, old = (r["perplexity"]["valid"]["perplexity"] for r in (record, before))
+    if new >= old:
+        sys.exit(
+            f"error: {direction}: perplexity {new:.2f} on the validation articles, and the shipped model has {old:.2f}"
+        )
+    return [*before.get("chain", []), {k: v for k, v in before.items() if k != "chain"}]
+
+
+def tokens(record: dict) -> int:
+    """Tokens that a model was trained on, over all cycles."""
+    records = [*record.get("chain", []), record]
+    return sum(row["tokens"] for r in records for history in r["history"].values() for row in history)
 
 
 if __name__ == "__main__":
