@@ -41,6 +41,8 @@ PIECE = 100_000
 MOST_PROCESSES = min(4, cores())  # each takes some 0.4 GB
 CHUNK = 500_000
 """Characters of the texts that a process tokenises at once."""
+COPIED = 10_000_000
+"""Ids copied at once."""
 RULES = [rule.__name__ for rule in defaults.text_proc_rules + defaults.text_postproc_rules]
 TOKENIZER = {
     "spacy": version("spacy"),
@@ -149,60 +151,53 @@ def write_tokens(
     keep: bool = False,
     processes: int | None = None,
 ) -> dict:
-    """Tokenise (text, split) pairs with fastai's rules and spaCy into `folder`. Test and valid words are not counted.
+    """Tokenise (text, split) pairs with fastai's rules and spaCy into `folder`.
 
-    With `pretrained`, a pretrained model's vocabulary, its other words follow those of the texts; with `keep`, that is
-    the vocabulary, and no words are counted for one.
-
-    Words become numbers in the order in which they are met, and their final ids when all have been counted.
+    The vocabulary has the words of the train and unlabelled texts, then the other words of `pretrained`, a pretrained
+    model's vocabulary; with `keep` it is `pretrained`.
     """
-    number: dict[str, int] = {}
-    times = np.zeros(1, dtype=np.int64)
-    lengths, splits = [], []
-    counted = [SPLITS.index("train"), SPLITS.index("unlabelled")]
     raw_path = folder / "raw.bin"
-    with open(raw_path, "wb") as raw:
-        for found, ids, sizes, where in _parallel(_chunks(documents), processes or MOST_PROCESSES):
-            place = np.array([number.setdefault(w, len(number)) for w in found], dtype=np.uint32)
-            place[ids].tofile(raw)
-            if len(number) > len(times):
-                times = np.pad(times, (0, len(number)))
+    count, lengths, splits = _write_raw(documents, raw_path, processes or MOST_PROCESSES)
+    known = pretrained if keep else list(make_vocab(+count, min_freq=min_freq, max_vocab=max_vocab))
+    in_known = set(known)
+    vocab = [*known, *(word for word in pretrained or () if word not in in_known)]
+    ids_of = {word: i for i, word in enumerate(vocab)}
+    final = np.array([ids_of.get(word, 0) for word in count], dtype=np.min_scalar_type(len(vocab)))
+    raw = np.memmap(raw_path, np.uint32, "r")
+    ids = np.lib.format.open_memmap(folder / "ids.npy", "w+", final.dtype, raw.shape)
+    for start in range(0, len(ids), COPIED):
+        ids[start : start + COPIED] = final[raw[start : start + COPIED]]
+    ids.flush()
+    del raw
+    raw_path.unlink()
+    np.save(folder / "offsets.npy", np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
+    np.save(folder / "splits.npy", splits)
+    (folder / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False), encoding="utf-8")
+    (folder / "targets.json").write_text(json.dumps(len(known)), encoding="utf-8")
+    in_test = np.repeat(splits == SPLITS.index("test"), lengths)
+    unknown = {"unknown": ids == 0, "unknown_test": ids[in_test] == 0}
+    shares = {k: round(float(is_unknown.mean()), 5) if len(is_unknown) else 0.0 for k, is_unknown in unknown.items()}
+    return {"tokens": len(ids), "vocab": len(vocab), **shares}
+
+
+def _write_raw(
+    documents: Iterable[tuple[str, str]], path: Path, processes: int
+) -> tuple[Counter, list[int], np.ndarray]:
+    """Write each token as the number of its word, in the order in which words are met.
+
+    Returns the words in that order, with their counts in train and unlabelled texts; and each text's length and split.
+    """
+    number, count, lengths, splits = {}, Counter(), [], []
+    counted = [SPLITS.index("train"), SPLITS.index("unlabelled")]
+    with open(path, "wb") as raw:
+        for found, ids, sizes, where in _parallel(_chunks(documents), processes):
+            numbers = np.array([number.setdefault(word, len(number)) for word in found], dtype=np.uint32)
+            numbers[ids].tofile(raw)
             seen = ids[np.repeat(np.isin(where, counted), sizes)]
-            times[place] += np.bincount(seen, minlength=len(place))
+            count.update(dict(zip(found, np.bincount(seen, minlength=len(found)).tolist())))
             lengths += sizes
             splits += where
-    if keep:
-        vocab, targets = pretrained, len(pretrained)
-    else:
-        count = Counter({word: n for word, n in zip(number, times.tolist()) if n})
-        vocab = list(make_vocab(count, min_freq=min_freq, max_vocab=max_vocab))
-        targets = len(vocab)
-        known = set(vocab)
-        vocab += [word for word in pretrained or () if word not in known]
-    ids_of = {w: i for i, w in enumerate(vocab)}
-    final = np.array([ids_of.get(w, 0) for w in number], dtype=np.min_scalar_type(len(vocab)))
-    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-    ids = np.lib.format.open_memmap(folder / "ids.npy", "w+", final.dtype, (int(offsets[-1]),))
-    in_test = np.repeat(np.array(splits) == SPLITS.index("test"), lengths)
-    unknown = unknown_test = 0
-    with open(raw_path, "rb") as raw:
-        for start in range(0, len(ids), 10_000_000):
-            part = final[np.fromfile(raw, np.uint32, 10_000_000)]
-            ids[start : start + len(part)] = part
-            unknown += int((part == 0).sum())
-            unknown_test += int((part == 0)[in_test[start : start + len(part)]].sum())
-    ids.flush()
-    raw_path.unlink()
-    np.save(folder / "offsets.npy", offsets)
-    np.save(folder / "splits.npy", np.array(splits, dtype=np.uint8))
-    (folder / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False), encoding="utf-8")
-    (folder / "targets.json").write_text(json.dumps(targets), encoding="utf-8")
-    return {
-        "tokens": len(ids),
-        "vocab": len(vocab),
-        "unknown": round(unknown / len(ids), 5),
-        "unknown_test": round(unknown_test / max(1, int(in_test.sum())), 5),
-    }
+    return count, lengths, np.array(splits, dtype=np.uint8)
 
 
 def read_tokens(folder: Path) -> Tokens:
