@@ -18,8 +18,9 @@ from experiments.paper import __main__ as paper
 from experiments.paper import base, figure3, figure4, table6, table7
 from ulmfit_exp.cli import run
 from ulmfit_exp.recipe import Phase
+from ulmfit_exp.record import cost
 from ulmfit_exp.results import figures
-from ulmfit_exp.runs import grid
+from ulmfit_exp.runs import grid, workers
 
 ROOT = Path(__file__).parents[1]
 QUIET = {"wandb": "disabled"}
@@ -186,17 +187,19 @@ def test_tables_are_drawn_from_records_of_the_same_settings(records, tmp_path, m
     assert paper.recorded("table5", paper.committed(records)) == []
 
 
-def test_a_worker_that_dies_fails_its_cell_alone_and_is_replaced(small, tmp_path, monkeypatch):
-    def give(worker, planned):
-        original(worker, planned)
-        if planned.cell.row == "vanilla LM":
-            worker.process.kill()
+def work_or_die(settings, log):
+    """In the place of `workers.work`."""
+    if settings.recipe.lm.drop_mult == 0:  # the row "vanilla LM"
+        os.kill(os.getpid(), signal.SIGKILL)
+    return workers.work(settings, log)
 
-    original = grid.Worker.give
-    monkeypatch.setattr(grid.Worker, "give", give)
+
+def test_a_worker_that_dies_fails_its_cell_alone_and_is_replaced(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "work", work_or_die)
     planned, _ = grid.plan(paper.cells("table5", ("sfu",), 1, True, home=tmp_path, **QUIET))
     failed = grid.run_grid(planned, jobs=1)
-    assert [cell.row for cell in failed] == ["vanilla LM"] and "exit code -9" in next(iter(failed.values()))
+    assert [cell.row for cell in failed] == ["vanilla LM"]
+    assert "exit code -9" in next(iter(failed.values()))
     assert [p.cell.row for p in planned if p.finished] == ["AWD-LSTM LM"]
 
 
@@ -257,4 +260,4 @@ def test_a_difference_is_marked_only_where_a_paired_test_supports_it():
 def test_shared_stages_count_once():
     record = {"stages": [{"path": "stages/lm", "seconds": 60}, {"path": "clas", "seconds": 40}]}
     other = {"stages": [record["stages"][0], {"path": "clas2", "seconds": 40}]}
-    assert grid.cost([record, other]) == (140, 200)
+    assert cost([record, other]) == (140, 200)

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from scipy.stats import ttest_1samp
 
 from ..record import cost
-from ..runs.grid import Cell, duration
+from ..runs.grid import Cell
+from ..runs.view import duration
 from .tables import markdown, spread
 
 Results = list[tuple[Cell, dict]]

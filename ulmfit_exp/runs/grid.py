@@ -1,33 +1,25 @@
-"""A grid of runs: what it will take, running it by several processes, what it cost.
+"""A grid of runs: what it will take, and running it by several processes.
 
 A cell is finished when its record is there; a stage that cells share is computed once.
 """
 
 import json
-import os
-import signal
-import time
-import traceback
 from collections import Counter
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from collections.abc import Iterable
+from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from ..common import DataError
 from ..corpora.corpus import SPLITS
-from ..method.machine import cores, end_with_parent
-from ..record import read
-from .interrupt import interruptible, leave
 from .plan import Run
-from .run import data_directory, prepare, result, run
+from .run import data_directory, prepare, result
 from .settings import Experiment
+from .view import View, duration
+from .workers import error_of, pool, reason
 
-SPAWN = get_context("spawn")
 GUESS = 4_000
 """Tokens a second of one thread, where the home has no finished stage to go by."""
 CHARACTERS = 4.3
@@ -65,6 +57,11 @@ class Planned:
     def finished(self) -> bool:
         return self.path.exists()
 
+    @property
+    def log(self) -> Path:
+        """Where its output goes."""
+        return self.cell.settings.home / "logs" / f"{self.path.parent.name}.log"
+
     def to_do(self) -> dict[Path, float]:
         return {} if self.finished else {p: s for p, s in self.stages.items() if not p.exists()}
 
@@ -79,7 +76,7 @@ def plan(cells: list[Cell]) -> tuple[list[Planned], dict[Cell, str]]:
                 texts[same] = cell.settings.texts(cell.settings.data_dir or data_directory())
             settings, this = prepare(cell.settings, texts[same])
         except Exception as e:
-            failed[cell] = _reason(e)
+            failed[cell] = reason(e)
             continue
         rates = rates or _rates(settings.home)
         stages = {this.path(name): _seconds(this, name, rates) for name in this.plan}
@@ -105,165 +102,27 @@ def describe(planned: list[Planned], jobs: int) -> str:
 
 def run_grid(planned: list[Planned], jobs: int) -> dict[Cell, str]:
     """Run the cells that are not finished, `jobs` at once; says why of those that fail. The others still run."""
-    waiting, failed = [p for p in planned if not p.finished], {}
-    workers: list[Worker] = []
+    waiting, running, failed = [p for p in planned if not p.finished], {}, {}
     progress = Progress(TextColumn("{task.description}", markup=False), BarColumn(), console=Console(), transient=True)
     view = View(progress, waiting, jobs)
-    with progress:
-        try:
-            workers += [Worker(jobs) for _ in range(min(jobs, len(waiting)))]
-            while waiting or any(w.at for w in workers):
-                for i, w in enumerate(workers):
-                    if w.at and w.ready():
-                        at, error = w.at, w.answer()
-                        if error:
-                            failed[at.cell] = error
-                        view.ended(at, error)
-                    if not w.process.is_alive():
-                        workers[i] = Worker(jobs)
-                for w in workers:
-                    busy = {path for other in workers if other.at for path in other.at.to_do()}
-                    if not w.at and (following := next((p for p in waiting if not busy & p.to_do().keys()), None)):
-                        waiting.remove(following)
-                        w.give(following)
-                view.now([w.at for w in workers if w.at], failed)
-                wait([w.connection for w in workers], timeout=1)
-        finally:
-            for w in workers:
-                w.stop()
-            for w in workers:
-                w.end()
+    with progress, pool(jobs) as submit:
+        while waiting or running:
+            while len(running) < jobs and (following := _next(waiting, running.values())):
+                waiting.remove(following)
+                running[submit(following.cell.settings, following.log)] = following
+            for future in wait(running, timeout=1, return_when=FIRST_COMPLETED).done:
+                ended, error = running.pop(future), error_of(future)
+                if error:
+                    failed[ended.cell] = error
+                view.ended(ended, error)
+            view.now(list(running.values()), failed)
     return failed
 
 
-class Worker:
-    """A process that runs one cell after the other, with its share of the threads."""
-
-    def __init__(self, jobs: int):
-        threads = str(max(1, cores() // jobs))
-        self.connection, theirs = SPAWN.Pipe()
-        self.process = SPAWN.Process(target=_work, args=(theirs,))
-        before = os.environ.get("OMP_NUM_THREADS")
-        os.environ["OMP_NUM_THREADS"] = before or threads  # the new process's torch reads it
-        try:
-            self.process.start()
-        finally:
-            if before is None:
-                del os.environ["OMP_NUM_THREADS"]
-        theirs.close()
-        self.at: Planned | None = None
-
-    def give(self, planned: Planned) -> None:
-        self.at = planned
-        with suppress(OSError):  # it died; `answer` will say so
-            self.connection.send((planned.cell.settings, log(planned)))
-
-    def ready(self) -> bool:
-        return self.connection.poll() or not self.process.is_alive()
-
-    def answer(self) -> str | None:
-        """What went wrong with the cell that was given; None if nothing."""
-        self.at = None
-        try:
-            return self.connection.recv()
-        except (EOFError, OSError):
-            self.process.join()
-            return f"its process ended with exit code {self.process.exitcode}; was it killed, or is memory short?"
-
-    def stop(self) -> None:
-        """Ask it to end: a cell under way closes its W&B run, and goes on from its checkpoint next time."""
-        if self.at:
-            self.process.terminate()
-        else:
-            with suppress(OSError):
-                self.connection.send(None)
-
-    def end(self) -> None:
-        """Wait for it, not for long."""
-        self.process.join(timeout=1.5)
-        self.process.kill()
-        self.process.join()
-
-
-def log(planned: Planned) -> Path:
-    """Where a cell's output goes."""
-    return planned.cell.settings.home / "logs" / f"{planned.path.parent.name}.log"
-
-
-def _work(connection: Connection) -> None:
-    end_with_parent()
-    interruptible()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of the terminal; ours ends its workers
-    try:
-        _work_through(connection)
-    except KeyboardInterrupt:
-        leave()
-
-
-def _work_through(connection: Connection) -> None:
-    while work := connection.recv():
-        path = work[1]
-        try:
-            _logged(*work)
-            error = None
-        except Exception as e:
-            error = _reason(e) + ("" if isinstance(e, DataError) else f"; see {path}")
-        connection.send(error)
-
-
-def _logged(settings: Experiment, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a", buffering=1) as out, redirect_stdout(out), redirect_stderr(out):
-        try:
-            run(settings)
-        except Exception:
-            traceback.print_exc()
-            raise
-
-
-def _reason(e: Exception) -> str:
-    return str(e) if isinstance(e, (DataError, OSError)) and str(e) else repr(e)
-
-
-class View:
-    """What the grid is doing: a bar and the running cells' last words on a terminal, a line a cell anywhere."""
-
-    def __init__(self, progress: Progress, waiting: list[Planned], jobs: int):
-        self.progress, self.left, self.jobs, self.cells = progress, list(waiting), jobs, len(waiting)
-        self.start, self.tasks = time.monotonic(), {}
-        self.whole = self._to_do()
-        self.bar = progress.add_task("", total=len(waiting))
-
-    def _to_do(self) -> float:
-        return sum({path: s for p in self.left for path, s in p.to_do().items()}.values())
-
-    def ended(self, planned: Planned, error: str | None) -> None:
-        self.left.remove(planned)
-        if planned.path in self.tasks:
-            self.progress.remove_task(self.tasks.pop(planned.path))
-        how = f"failed: {error}" if error else _outcome(planned.path)
-        at = f"{self.cells - len(self.left)}/{self.cells}"
-        self.progress.console.print(f"{at}  {planned.cell}  {how}", markup=False, highlight=False, soft_wrap=True)
-
-    def now(self, running: list[Planned], failed: dict) -> None:
-        spent, to_do = time.monotonic() - self.start, self._to_do()
-        done = self.whole - to_do
-        left = spent * to_do / done if done > 0.05 * self.whole else to_do / self.jobs
-        ends = self.cells - len(self.left)
-        text = f"{ends} ended, {len(running)} running, {len(failed)} failed, {duration(left)} left"
-        self.progress.update(self.bar, description=text, completed=ends)
-        for p in running:
-            if p.path not in self.tasks:
-                self.tasks[p.path] = self.progress.add_task("", total=None)
-            last = log(p).read_text(errors="replace").strip().splitlines()[-1:] if log(p).exists() else []
-            self.progress.update(self.tasks[p.path], description=f"  {p.cell}  {''.join(last)[:80]}")
-
-
-def _outcome(path: Path) -> str:
-    record = read(path)
-    valid, test = (100 * record[split]["error"] for split in ("valid", "test"))
-    took = duration(sum(s["seconds"] for s in record["stages"] if not s["reused"]))
-    return f"valid {valid:.2f} %  test {test:.2f} %  {took}"
+def _next(waiting: list[Planned], running: Iterable[Planned]) -> Planned | None:
+    """The first cell that needs no stage which another one is computing."""
+    busy = {path for p in running for path in p.to_do()}
+    return next((p for p in waiting if not busy & p.to_do().keys()), None)
 
 
 def _seconds(run: Run, name: str, rates: dict[str, float]) -> float:
@@ -292,9 +151,3 @@ def _rates(home: Path) -> dict[str, float]:
         if tokens:
             rates[kind] = tokens / sum(i["seconds"] for i in infos)
     return rates
-
-
-def duration(seconds: float) -> str:
-    """Hours and minutes."""
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes > 59 else f"{minutes} min" if minutes else "a minute"

@@ -1,0 +1,59 @@
+"""What a running grid shows."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.progress import Progress
+
+from ..record import read
+
+if TYPE_CHECKING:
+    from .grid import Planned
+
+
+class View:
+    """What the grid is doing: a bar and the running cells' last words on a terminal, a line a cell anywhere."""
+
+    def __init__(self, progress: Progress, waiting: "list[Planned]", jobs: int):
+        self.progress, self.left, self.jobs, self.cells = progress, list(waiting), jobs, len(waiting)
+        self.start, self.tasks = time.monotonic(), {}
+        self.whole = self._to_do()
+        self.bar = progress.add_task("", total=len(waiting))
+
+    def _to_do(self) -> float:
+        return sum({path: s for p in self.left for path, s in p.to_do().items()}.values())
+
+    def ended(self, planned: "Planned", error: str | None) -> None:
+        self.left.remove(planned)
+        if planned.path in self.tasks:
+            self.progress.remove_task(self.tasks.pop(planned.path))
+        how = f"failed: {error}" if error else _outcome(planned.path)
+        at = f"{self.cells - len(self.left)}/{self.cells}"
+        self.progress.console.print(f"{at}  {planned.cell}  {how}", markup=False, highlight=False, soft_wrap=True)
+
+    def now(self, running: "list[Planned]", failed: dict) -> None:
+        spent, to_do = time.monotonic() - self.start, self._to_do()
+        done = self.whole - to_do
+        left = spent * to_do / done if done > 0.05 * self.whole else to_do / self.jobs
+        ends = self.cells - len(self.left)
+        text = f"{ends} ended, {len(running)} running, {len(failed)} failed, {duration(left)} left"
+        self.progress.update(self.bar, description=text, completed=ends)
+        for p in running:
+            if p.path not in self.tasks:
+                self.tasks[p.path] = self.progress.add_task("", total=None)
+            last = p.log.read_text(errors="replace").strip().splitlines()[-1:] if p.log.exists() else []
+            self.progress.update(self.tasks[p.path], description=f"  {p.cell}  {''.join(last)[:80]}")
+
+
+def _outcome(path: Path) -> str:
+    record = read(path)
+    valid, test = (100 * record[split]["error"] for split in ("valid", "test"))
+    took = duration(sum(s["seconds"] for s in record["stages"] if not s["reused"]))
+    return f"valid {valid:.2f} %  test {test:.2f} %  {took}"
+
+
+def duration(seconds: float) -> str:
+    """Hours and minutes."""
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes > 59 else f"{minutes} min" if minutes else "a minute"
