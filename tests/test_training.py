@@ -7,13 +7,13 @@ from dataclasses import FrozenInstanceError, replace
 import numpy as np
 import pytest
 import torch
-from conftest import FORWARD, QUICK
+from conftest import FORWARD, QUICK, TINY
 
 from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
 from ulmfit_exp.method import schedules, training
 from ulmfit_exp.method.schedules import stlr
-from ulmfit_exp.recipe import RECIPES, Phase, gradual
+from ulmfit_exp.recipe import PRETRAINING, RECIPES, Phase, check, gradual
 
 # Schedules
 
@@ -275,3 +275,23 @@ def test_another_seed_gives_another_model(one_learner, tmp_path):
     (tmp_path / "checkpoint.pt").unlink()
     b = training.train(one_learner(), FORWARD.clas, 2, tmp_path)[0]["history"]
     assert [r["train_loss"] for r in a] != [r["train_loss"] for r in b]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"lm": replace(TINY.lm, bs=0)}, "--recipe.lm.bs 0 .* 1 or more"),
+        ({"clas": replace(TINY.clas, bs=1)}, "--recipe.clas.bs 1 .* 2 or more"),
+        ({"lm": replace(TINY.lm, phases=(Phase(epochs=-1),))}, "--recipe.lm.phases.0.epochs -1 .* 0 or more"),
+        ({"clas": replace(TINY.clas, phases=(Phase(freeze_to=9),))}, "freeze-to 9 .* -5 to 4"),
+        ({"lm": replace(TINY.lm, phases=(Phase(decay=0),))}, "decay 0 .* more than 0"),
+        ({"lm": replace(TINY.lm, phases=(Phase(lr=float("nan")),))}, "lr nan .* more than 0"),
+        ({"model": replace(TINY.model, emb_sz=0)}, "--recipe.model.emb-sz 0 .* 1 or more"),
+        ({"max_len": 0}, "--recipe.max-len 0"),
+        ({"pooling": ()}, "--recipe.pooling is empty"),
+    ],
+)
+def test_an_impossible_setting_is_one_line_that_names_the_option(changes, error):
+    with pytest.raises(DataError, match=error):
+        check(replace(TINY, **changes))
+    assert all(check(recipe) is None for recipe in [*RECIPES.values(), *PRETRAINING.values()])

@@ -3,10 +3,13 @@
 An ablation of the paper is `dataclasses.replace` of a recipe; an unknown field is an error.
 """
 
+import math
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
 from typing import Annotated, Literal
 
 import tyro
+
+from .common import DataError, flat
 
 DIRECTIONS = {"forward": ("forward",), "backward": ("backward",), "both": ("forward", "backward")}
 
@@ -58,9 +61,12 @@ POOLING = ("last", "max", "mean")
 LM_HEAD = {"tie_weights": True, "out_bias": True}
 
 
+NO_DROPOUT = 1e-9  # at 0 fastai's WeightDropout breaks: F.dropout then returns the parameter itself, not a copy
+
+
 def fastai_config(model: Model) -> dict:
     """fastai's configuration of AWD_LSTM."""
-    return {**asdict(model), "pad_token": PAD, "bidir": False}
+    return {**asdict(model), "weight_p": model.weight_p or NO_DROPOUT, "pad_token": PAD, "bidir": False}
 
 
 @dataclass(frozen=True)
@@ -126,6 +132,33 @@ class Recipe(LMRecipe):
     """What the classifier's head reads of a text's states: the last one, their maximum, their mean."""
     head: Literal["clas", "features"] = "clas"
     """clas: the classifier is fine-tuned. features: logistic regression on the language model's states as they are."""
+
+
+ABOVE_0, MOST = 1e-12, math.inf
+BOUNDS = {
+    **dict.fromkeys(("epochs", "drop_mult", "wd", "patience", "skip_tokens"), (0, MOST)),
+    **dict.fromkeys(("lr", "decay", "clip"), (ABOVE_0, MOST)),
+    **dict.fromkeys(("emb_sz", "n_hid", "n_layers", "min_freq", "seq_len", "max_len"), (1, MOST)),
+    **dict.fromkeys(("max_tokens", "softmax_samples", "lm.bs"), (1, MOST)),
+    **dict.fromkeys(("output_p", "hidden_p", "input_p", "embed_p", "weight_p"), (0, 0.999)),
+    "clas.bs": (2, MOST),  # batch norm needs two texts
+    "max_vocab": (100, MOST),
+    "lm.freeze_to": (-4, 3),  # fastai's language model has 4 layer groups
+    "clas.freeze_to": (-5, 4),
+}
+"""Least and greatest value of a field, of one task or of any."""
+
+
+def check(recipe: LMRecipe) -> None:
+    """Raises `DataError`, which names the option, where a value is impossible."""
+    for option, value in flat(asdict(recipe)).items():
+        task, name = option.split(".")[0], option.split(".")[-1]
+        low, high = BOUNDS.get(f"{task}.{name}") or BOUNDS.get(name, (-MOST, MOST))
+        if isinstance(value, int | float) and not low <= value <= high:
+            least = "more than 0" if low == ABOVE_0 else f"{low} or more" if high == MOST else f"{low} to {high}"
+            raise DataError(f"--recipe.{option.replace('_', '-')} {value} is impossible: it must be {least}")
+    if getattr(recipe, "pooling", POOLING) == ():
+        raise DataError("--recipe.pooling is empty: name one or more of " + ", ".join(POOLING))
 
 
 def recipe_from(record: dict) -> LMRecipe:

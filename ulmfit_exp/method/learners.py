@@ -19,7 +19,7 @@ from fastai.text.all import (
 )
 from safetensors.torch import load_model, save_model
 
-from ..recipe import LM_HEAD, LMRecipe, Recipe, Training, fastai_config
+from ..recipe import LM_HEAD, NO_DROPOUT, LMRecipe, Recipe, Training, fastai_config
 from .encoder import batch_free
 from .fused import FeatureDecoder, FusedAdam, LMLoss
 from .machine import precision_cbs
@@ -27,7 +27,6 @@ from .pretrained import Pretrained
 
 # The paper's Adam: beta1 0.7, beta2 0.99 (section 4.1).
 OPTIMIZER = partial(FusedAdam, mom=0.7, sqr_mom=0.99)
-NO_DROPOUT = 1e-9  # at 0 fastai's WeightDropout breaks: F.dropout then returns the parameter itself, not a copy
 
 
 def lm_learner(dls: TextDataLoaders, recipe: LMRecipe, precision: str, path: Path) -> LMLearner:

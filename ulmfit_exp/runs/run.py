@@ -11,7 +11,7 @@ from ..corpora.documents import Documents
 from ..corpora.files import DATA_VARIABLE
 from ..inference.predict import FILES
 from ..method import machine, pretrained
-from ..recipe import not_default, recipe_from
+from ..recipe import check, not_default, recipe_from
 from ..record import FILE
 from . import stages, store, tracking
 from .plan import Run, fitted
@@ -44,6 +44,9 @@ def data_directory() -> Path | None:
 
 def prepare(settings: Command, texts: Corpus | Documents | None = None) -> tuple[Command, Run]:
     """The settings with the precision that this machine takes, and the run: read and checked, nothing computed."""
+    check(settings.recipe)
+    if not 0 <= settings.seed < 2**63:
+        raise DataError(f"--seed {settings.seed} is impossible: it must be 0 to 2**63 - 1")
     data_dir = settings.data_dir or data_directory()
     texts = texts or settings.texts(data_dir)
     machine.keep_memory()
