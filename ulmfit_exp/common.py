@@ -79,7 +79,7 @@ def writable(home: Path):
 
 
 def harmless(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula; a number is none."""
+    """A cell with spreadsheet formulas escaped; numbers stay unchanged."""
     try:
         return str(float(cell)) and cell
     except ValueError:

@@ -1,4 +1,4 @@
-"""The recipe as data: what is trained, in which phases, at which rates. Frozen values, nothing else.
+"""The recipe as data: what is trained, in which phases, at which learning rates. Frozen values, nothing else.
 
 An ablation of the paper is `dataclasses.replace` of a recipe; an unknown field is an error.
 """
@@ -25,12 +25,12 @@ class Phase:
     epochs: int = 1
     """Passes over the training texts."""
     lr: float = 0.01
-    """Highest rate of the last layer group."""
+    """Highest learning rate of the last layer group."""
     decay: float = 2.6
-    """Rate of a layer group divided by that of the group below it; 1 is the same for all (discriminative rates)."""
+    """Discriminative learning rates: that of a layer group divided by that of the group below it; 1 is one for all."""
     schedule: Literal["stlr", "one_cycle", "cos", "const"] = "stlr"
     """stlr: the paper's slanted triangular rates. one_cycle: fastai's cosine cycle, which also cycles the momentum.
-    cos: down to 0 along half a cosine. const: the same rate throughout."""
+    cos: down to 0 along half a cosine. const: constant."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,9 @@ class Training:
     """How one task, the language model or the classifier, is trained."""
 
     phases: tuple[Phase, ...]
-    """Run in order; the optimizer starts afresh at each. None at all leaves the weights as they are."""
+    """Run in order, each with a new optimizer state. Without any the weights stay as they are."""
     bs: int = 64
-    """Texts (classifier) or streams of text (language model) a batch."""
+    """Batch size: texts (classifier) or streams of text (language model)."""
     drop_mult: float = 1.0
     """Multiplies every dropout of the model."""
     wd: float = 0.01
@@ -84,18 +84,18 @@ class Training:
     clip: float = 0.25
     """Largest norm of the gradient."""
     patience: int | None = None
-    """Early stopping: keep the epoch of the lowest valid error (language model: loss), and end the last phase when so
-    many epochs were no better. None runs all epochs and keeps the last."""
+    """Early stopping: keep the epoch of the lowest validation error (language model: loss), and end the last phase
+    after so many epochs without a lower one. None runs all epochs and keeps the last."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LMRecipe:
-    """Everything that a language model is made of besides its texts and its seed."""
+    """All settings of a language model besides its texts and its seed."""
 
     lm: Training
     """Training, or fine-tuning on the task's texts (paper, section 3.2), of the language model."""
     model: Model = Model()
-    """Shape and dropout. A pretrained model brings its shape."""
+    """Shape and dropout. A pretrained model's shape replaces this one."""
     max_vocab: int = 60_000
     """Most words in the vocabulary."""
     min_freq: int = 2
@@ -120,18 +120,18 @@ class LMRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(LMRecipe):
-    """Everything that a run is made of besides its corpus and its seed."""
+    """All settings of a run besides its corpus and its seed."""
 
     clas: Training
     """Fine-tuning the classifier (paper, section 3.3)."""
     direction: Literal["forward", "backward", "both"] = "both"
-    """Which way texts are read; both is the mean of the two classifiers' probabilities."""
+    """Direction of reading; both averages the probabilities of the two classifiers."""
     max_len: int = 1400
-    """The classifier pools over at most so many of a text's last tokens."""
+    """The classifier pools over at most so many tokens, the last ones of a text."""
     pooling: tuple[Literal["last", "max", "mean"], ...] = POOLING
     """What the classifier's head reads of a text's states: the last one, their maximum, their mean."""
     head: Literal["clas", "features"] = "clas"
-    """clas: the classifier is fine-tuned. features: logistic regression on the language model's states as they are."""
+    """clas: the classifier is fine-tuned. features: logistic regression on the language model's pooled states."""
 
 
 ABOVE_0, MOST = 1e-12, math.inf
@@ -245,7 +245,7 @@ RECIPES = {
         clas=Training((*gradual(groups=5)[:-1], Phase(epochs=10, lr=4e-3, decay=1.0)), bs=16, drop_mult=2.0),
         max_vocab=8_000,
     ),
-    # The miniatures: seconds an epoch.
+    # The miniatures: seconds per epoch.
     "tiny": Recipe(
         pretrained="wikipedia-small",
         model=Model(emb_sz=48, n_hid=64, output_p=0.1, hidden_p=0.1, input_p=0.1, embed_p=0.0, weight_p=0.1),
@@ -254,7 +254,7 @@ RECIPES = {
     ),
 }
 
-# A hundred labels: an epoch is a few steps, and there are more of them.
+# A hundred labels: an epoch is a few steps, so there are more epochs.
 RECIPES["few"] = replace(
     RECIPES["small"], clas=Training((*gradual(groups=5, epochs=5)[:-1], Phase(epochs=20, lr=4e-3)), bs=16)
 )
@@ -263,7 +263,7 @@ RECIPES["few"] = replace(
 RECIPES["features"] = replace(RECIPES["small"], head="features")
 
 # Texts full of names, which a small pretrained model hardly knows: lower layers learn almost as fast as higher ones. On
-# DBpedia, forward, seed 0 and 3 epochs, that made the valid loss 3.02 instead of 3.16; 8 epochs make it 2.92.
+# DBpedia (forward, seed 0, 3 epochs) the validation loss was 3.02 instead of 3.16, and 2.92 with 8 epochs.
 LM_OF_NAMES = Training((Phase(epochs=8, lr=8e-3, decay=1.3),), bs=32)
 
 # The general-domain language model (paper, section 3.1).
@@ -280,7 +280,7 @@ PRETRAINING = {
     ),
 }
 
-# One more cycle of the small model on the next texts: warmed up again to two thirds of its rate, and down to zero.
+# One more cycle of the small model on the next texts: the learning rate rises to two thirds of the first and falls to 0.
 PRETRAINING["cycle"] = replace(
     PRETRAINING["small"],
     pretrained="wikipedia-small",

@@ -1,4 +1,4 @@
-"""What ULMFiT must beat: TF-IDF of words and word pairs with logistic regression, on the same splits."""
+"""The baseline: TF-IDF of words and word pairs with logistic regression, on the same splits."""
 
 import math
 
@@ -9,13 +9,13 @@ from tqdm.auto import tqdm
 from ..corpora.corpus import Corpus
 
 CHOICES = {"min_df": (2, 1), "C": (10.0, 1.0, 100.0)}
-"""Fewest texts that a word must be in, and C; of those with the lowest valid error the first is taken."""
+"""Fewest texts that a word must be in, and C; the first of those with the lowest validation error is used."""
 MOST_WEIGHTS = 10_000_000
-"""Of classes x words: the most frequent words that fit. The solver keeps some twenty copies, 2 GB."""
+"""Classes x words; only the most frequent words that fit are used. The solver keeps some twenty copies, 2 GB."""
 
 
 def tfidf(corpus: Corpus) -> dict:
-    """Test error of TF-IDF (1-2-grams, sublinear) with logistic regression, both as the valid error chooses."""
+    """Test error of TF-IDF (1-2-grams, sublinear) with logistic regression; the validation error chooses."""
     train, valid, test = (corpus.split(s) for s in ("train", "valid", "test"))
     best, most = {"valid_error": 2.0}, MOST_WEIGHTS // len(corpus.classes)
     with tqdm(total=math.prod(map(len, CHOICES.values())), unit=" fits", leave=False, disable=None) as bar:

@@ -1,4 +1,4 @@
-"""The language model's encoder as a feature extractor, by scikit-learn's conventions.
+"""The language model's encoder as a feature extractor with scikit-learn's interface.
 
 Encoder.load("runs/runs/NAME").transform(texts)                         # of the run's fine-tuned language model
 make_pipeline(Encoder("wikipedia-small"), unit_parts(), LogisticRegression())
@@ -20,7 +20,7 @@ from ..method.tokens import words
 from ..recipe import LM_HEAD, PAD, POOLING, Model, fastai_config
 
 TOKENS = 16_000
-"""Of a batch, padding counted in."""
+"""Tokens per batch, padding included."""
 
 
 class Encoder(TransformerMixin, BaseEstimator):
@@ -43,11 +43,11 @@ class Encoder(TransformerMixin, BaseEstimator):
 
     @classmethod
     def load(cls, folder, **options) -> "Encoder":
-        """An encoder that can transform at once."""
+        """An encoder that is ready to transform."""
         return cls(str(folder), **options).fit()
 
     def fit(self, X=None, y=None) -> "Encoder":
-        """Read the model; there is nothing to learn."""
+        """Read the model; nothing is learnt from the data."""
         model = resolve(str(self.folder), (self.direction,), None)[self.direction]
         weights, vocab = model.content
         lm = get_language_model(AWD_LSTM, len(vocab), config={**fastai_config(model.shape(Model())), **LM_HEAD})
@@ -58,7 +58,7 @@ class Encoder(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: Iterable[str]) -> np.ndarray:
-        """The features of some texts, in their order."""
+        """The features of some texts, in order."""
         texts = [words(text) for text in X]
 
         def pooled(ids: torch.Tensor) -> torch.Tensor:
@@ -103,7 +103,7 @@ def regressions(parts: int = len(POOLING)) -> dict[tuple[str, float], Pipeline]:
 
 @torch.no_grad()
 def in_batches(texts: list[list[str]], ids_of: dict[str, int], backwards: bool, apply: Callable) -> list[np.ndarray]:
-    """`apply` to batches of ids `bs x len` of tokenised texts of like length; a row for each text, in their order."""
+    """`apply` to batches of ids `bs x len` of tokenised texts of similar length; a row per text, in order."""
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     found: dict[int, np.ndarray] = {}
     while order:

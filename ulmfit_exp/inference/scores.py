@@ -1,4 +1,4 @@
-"""Figures of predictions: error, loss, calibration; by class.
+"""Metrics of predictions: error, loss, calibration; per class.
 
 Probabilities are `n x classes`, the truth `n` class numbers.
 """
@@ -26,7 +26,7 @@ def figures(probs: np.ndarray, truth: np.ndarray) -> dict:
 
 
 def _ece(probs: np.ndarray, truth: np.ndarray, bins: int = 10) -> float:
-    """Expected calibration error: how far confidence is from accuracy, over ten bins of confidence."""
+    """Expected calibration error: mean gap between confidence and accuracy, over ten bins of confidence."""
     sure, right = probs.max(axis=1), probs.argmax(axis=1) == truth
     place = np.minimum((sure * bins).astype(int), bins - 1)
     gaps = [abs((sure - right)[place == b].sum()) for b in range(bins)]
@@ -43,7 +43,7 @@ def fitted_temperature(probs: np.ndarray, truth: np.ndarray) -> float:
 
 
 def tempered(probs: np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities at another temperature: above 1 less sure, below 1 more."""
+    """Probabilities at another temperature: less confident above 1, more below 1."""
     return softmax(np.log(np.maximum(probs, 1e-30)) / temperature, axis=1)
 
 
@@ -56,6 +56,6 @@ def per_class(predicted: np.ndarray, truth: np.ndarray, classes: list[str]) -> d
 
 
 def confusion(predicted: np.ndarray, truth: np.ndarray, classes: list[str]) -> dict[str, dict[str, int]]:
-    """Class -> what its test texts were taken for -> how many; without the zeros."""
+    """True class -> predicted class -> number of test texts; without zeros."""
     pairs = sorted(Counter(zip(truth.tolist(), predicted.tolist())).items())
     return {c: {classes[p]: n for (t, p), n in pairs if t == i} for i, c in enumerate(classes)}

@@ -9,23 +9,23 @@ from ..recipe import POOLING
 
 
 class BatchFreeEncoder(SentenceEncoder):
-    """fastai's encoder (BPT3C; paper, section 3.3), made to give a text the same states whatever it is batched with.
+    """fastai's encoder (BPT3C; paper, section 3.3), changed so that a text's states do not depend on its batch.
 
-    fastai 2.8 takes for granted that rows come longest first and that each text reaches the batch's last chunk, which
-    its padding does not see to; it then runs the wrong rows. Here every text starts on the first chunk and drops out
-    after its own last one. test_learners says when this is no longer needed. A batch of texts has one dropout of words
-    and of weights for all of its chunks, and looks up the words that it has, not the vocabulary: 1.4 times as fast.
+    fastai 2.8 (issue 3379) assumes that rows are sorted by length and that each text reaches the batch's last chunk,
+    which its padding does not ensure; it then runs the wrong rows. Here every text starts in the first chunk and leaves
+    after its own last one. test_learners fails once this is no longer needed. A batch has one dropout mask of words and
+    of weights for all of its chunks, and embeds only the words that it has, not the vocabulary: 1.4 times as fast.
     """
 
     def __init__(self, bptt: int, module: AWD_LSTM, pad_idx: int, max_len: int):
         super().__init__(bptt, module, pad_idx, max_len)
         self.drop_weights = [rnn._setweights for rnn in module.rnns]
         for rnn in module.rnns:
-            rnn._setweights = noop  # it would drop anew for every chunk
+            rnn._setweights = noop  # it would draw a new mask for every chunk
 
     def forward(self, input):
-        """Token ids `bs x len`, padded at the end -> states `bs x len x emb_sz`, and mask `bs x len`: not to pool."""
-        input = input.as_subclass(torch.Tensor)  # fastai's class costs at every operation
+        """Token ids `bs x len`, padded at the end -> states `bs x len x emb_sz`, and mask `bs x len`: not pooled."""
+        input = input.as_subclass(torch.Tensor)  # fastai's subclass slows down every operation
         lengths = (input != self.pad_idx).sum(dim=1)
         order = lengths.argsort(descending=True, stable=True)
         self.reset()
@@ -34,7 +34,7 @@ class BatchFreeEncoder(SentenceEncoder):
         embedded, outs = self.embed(input[order]), []
         for start in range(0, int(lengths.max()), self.bptt):
             there = lengths[lengths > start]
-            pooled = start + self.bptt > there.min() - self.max_len  # else all that counts is the state it leads to
+            pooled = start + self.bptt > there.min() - self.max_len  # else only its final hidden state matters
             with torch.set_grad_enabled(torch.is_grad_enabled() and bool(pooled)):
                 out = self.module(embedded[: len(there), start : start + self.bptt], from_embeds=True)
             outs.append(F.pad(out, (0, 0, 0, 0, 0, len(input) - len(there))))
@@ -43,7 +43,7 @@ class BatchFreeEncoder(SentenceEncoder):
         return out, (place >= lengths[:, None]) | (place < lengths[:, None] - self.max_len)
 
     def embed(self, input):
-        """Vectors of token ids; in training whole words are dropped."""
+        """Embeddings of token ids, with dropout of whole words in training."""
         embedded, p = self.module.encoder(input), self.module.encoder_dp.embed_p
         if not self.training or p == 0:
             return embedded
@@ -53,7 +53,7 @@ class BatchFreeEncoder(SentenceEncoder):
 class ConcatPoolClassifier(Module):
     """The classifier's head on a text's pooled states (paper, section 3.3)."""
 
-    pooling = POOLING  # of a classifier that was pickled before there was a choice
+    pooling = POOLING  # for classifiers pickled before this was a setting
 
     def __init__(self, layers, pooling: tuple[str, ...] = POOLING):
         self.layers, self.pooling = layers, pooling

@@ -1,4 +1,4 @@
-"""The same arithmetic as fastai's in fewer passes over memory: the language model's loss, and Adam's step."""
+"""The language model's loss and Adam's step: fastai's arithmetic in fewer passes over memory."""
 
 import math
 
@@ -14,7 +14,7 @@ CHUNK = 2**23
 
 
 class FeatureDecoder(Module):
-    """fastai's LinearDecoder without its matrix product: features `bs x len x emb_sz` go to `LMLoss` undecoded."""
+    """fastai's LinearDecoder without its matrix product: `LMLoss` gets the features `bs x len x emb_sz`."""
 
     def __init__(self, linear: LinearDecoder):
         self.decoder, self.output_dp = linear.decoder, linear.output_dp
@@ -25,10 +25,10 @@ class FeatureDecoder(Module):
 
 
 class LMLoss:
-    """Mean cross entropy of a decoder's logits, which never lie in memory all at once.
+    """Mean cross entropy of a decoder's logits, without all of them in memory at once.
 
-    fastai writes and reads the logits, 16,000 numbers a word and more, some ten times a step. Here a few rows at a time
-    are made, turned into their own gradient in place, and multiplied out.
+    fastai writes and reads the logits, 16,000 and more per token, some ten times a step. Here a few rows at a time are
+    computed, turned into their own gradient in place, and multiplied by the weights.
 
     With `samples`, a training step has the logits of its own target words and of so many others, drawn uniformly
     without replacement and shared by the batch (sampled softmax; Jean et al. 2015). Words from `targets` on are only
@@ -57,9 +57,9 @@ class LMLoss:
         return self.linear.weight[: self.targets], self.linear.bias[: self.targets]
 
     def _sampled(self, weight: torch.Tensor, bias: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Weight and bias of the batch's own words and of those drawn, and the targets as places among them.
+        """Weight and bias of the batch's own words and of those drawn, and the targets as indices into these.
 
-        A drawn word stands for all those that it was drawn from: log(candidates / drawn) is added to its logit, which
+        A drawn word represents all those that it was drawn from: log(candidates / drawn) is added to its logit, which
         makes the estimate of the softmax's denominator unbiased.
         """
         own, places = targets.unique(return_inverse=True)
@@ -76,12 +76,12 @@ class LMLoss:
         return F.softmax(F.linear(features, *self._words()), dim=-1)
 
     def decodes(self, probs: torch.Tensor) -> torch.Tensor:
-        """The likeliest word."""
+        """The most probable word."""
         return probs.argmax(dim=-1)
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """Linear layer and mean cross entropy of rows `n x emb_sz`; the gradient is made on the way forward."""
+    """Linear layer and mean cross entropy of rows `n x emb_sz`; the gradient is computed in the forward pass."""
 
     @staticmethod
     def forward(ctx, rows, weight, bias, targets, with_grad):

@@ -1,4 +1,4 @@
-"""fastai's AWD_LSTM learners for the two tasks, with the fixes that fastai needs; weights in and out."""
+"""fastai's AWD_LSTM learners for the two tasks, with the fixes that fastai needs; saving and loading of weights."""
 
 from functools import partial
 from pathlib import Path
@@ -77,24 +77,24 @@ def _common(training: Training, precision: str, path: Path) -> dict:
 
 
 def save_weights(learn: TextLearner, path: Path) -> None:
-    """The model's weights as safetensors; tied weights once."""
+    """Save the model's weights as safetensors; tied weights once."""
     save_model(learn.model, str(path))
 
 
 def load_weights(learn: TextLearner, path: Path) -> None:
-    """Weights that `save_weights` wrote, into a learner of the same recipe."""
+    """Load the weights that `save_weights` wrote into a learner of the same recipe."""
     load_model(learn.model, str(path))
 
 
 def load_pretrained(learn: LMLearner, pretrained: Pretrained) -> dict[str, int]:
-    """Start from a pretrained language model; says how many `words_found` of the `words` of the vocabulary it knew."""
+    """Load a pretrained language model; returns how many of the vocabulary's `words` it knows (`words_found`)."""
     weights, found = pretrained.matched(learn.dls.vocab)
     learn.model.load_state_dict(weights)
     return found
 
 
 def load_lm_encoder(learn: TextLearner, path: Path, recipe: Recipe) -> None:
-    """The encoder of a saved language model with the same vocabulary, into a classifier."""
+    """Load the encoder of a saved language model with the same vocabulary into a classifier."""
     lm = get_language_model(AWD_LSTM, len(learn.dls.vocab), config={**fastai_config(recipe.model), **LM_HEAD})
     load_model(lm, str(path))
     learn.model[0].module.load_state_dict(lm[0].state_dict())

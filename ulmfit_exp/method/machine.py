@@ -19,7 +19,7 @@ PACKAGES = ("fastai", "fastcore", "torch", "spacy", "pandas", "numpy", "scikit-l
 
 
 def keep_memory() -> None:
-    """Tell glibc to keep what it has: else every batch's large tensors are mapped and unmapped anew (1.5x slower)."""
+    """Make glibc keep freed memory: otherwise every batch's large tensors are mapped again (1.5 times slower)."""
     if platform.libc_ver()[0] == "glibc":
         trim_threshold, mmap_max = -1, -4
         libc = ctypes.CDLL("libc.so.6")
@@ -28,12 +28,12 @@ def keep_memory() -> None:
 
 
 def cores() -> int:
-    """Cores that we may use."""
+    """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def end_with_parent() -> None:
-    """A pool's process whose parent was killed would wait for work for ever."""
+    """End this process when its parent dies; a pool's process would wait for work for ever."""
 
     def wait():
         parent_process().join()
@@ -43,7 +43,7 @@ def end_with_parent() -> None:
 
 
 class Autocast(Callback):
-    """bfloat16 for the model and the loss, on whatever device: fastai's MixedPrecision is for CUDA alone."""
+    """bfloat16 for the model and the loss, on any device: fastai's MixedPrecision is for CUDA alone."""
 
     order = 10
 

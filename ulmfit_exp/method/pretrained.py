@@ -43,11 +43,11 @@ class Pretrained:
     """One direction's language model, on disk."""
 
     files: tuple[Path, ...]
-    """Weights and vocabulary, or the one archive that holds both; third, a classifier whose encoder is to be used."""
+    """Weights and vocabulary, or one archive of both; optionally a classifier whose encoder is used."""
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the files: what a stage that starts from this model hangs on."""
+        """SHA-256 of the files, which a stage that starts from this model depends on."""
         return "-".join(sha256(path)[:16] for path in self.files)
 
     @cached_property
@@ -77,14 +77,14 @@ class Pretrained:
         return weights, vocab
 
     def shape(self, model: Model) -> Model:
-        """`model` with this one's sizes and its own dropout."""
+        """`model` with the sizes of this one."""
         own = _shape(self.content[0])
         return replace(model, emb_sz=own.emb_sz, n_hid=own.n_hid, n_layers=own.n_layers)
 
     def matched(self, vocab: list[str]) -> tuple[dict[str, torch.Tensor], dict[str, int]]:
         """The weights with a row for each word of `vocab`, and how many `words_found` of its `words` were known.
 
-        A word that was not gets the mean row, as in fastai's own ULMFiT.
+        An unknown word gets the mean row, as in fastai's own ULMFiT.
         """
         weights, known = self.content
         new = match_embeds(dict(weights), known, vocab)
@@ -144,7 +144,7 @@ def _in_folder(name: str, folder: Path, direction: str) -> Pretrained:
             raise DataError(f"--pretrained {name}: that run has no {absent[0]}; it has {', '.join(stages)}")
         folder, *classifier = (folder.parents[1] / stages[stage] for stage in wanted)
     if name.endswith(CLASSIFIER) and not classifier:
-        raise DataError(f"--pretrained {name}: {CLASSIFIER} is for a finished run, and {folder} is none")
+        raise DataError(f"--pretrained {name}: {CLASSIFIER} needs a finished run, which {folder} is not")
     if (folder / "stage.json").is_file():
         reads = json.loads((folder / "stage.json").read_text("utf-8"))["inputs"].get("direction")
         if reads != direction:
@@ -194,7 +194,7 @@ def quantised(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _dequantised(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Weights as `quantised` was given them, but for rounding; others as they are."""
+    """Undo `quantised`, up to rounding; other weights stay as they are."""
     scales = {k.removesuffix(SCALE): w for k, w in weights.items() if k.endswith(SCALE)}
     whole = {k: w for k, w in weights.items() if not k.endswith(SCALE)}
     return whole | {k: whole[k].float() * scale for k, scale in scales.items()}
@@ -220,8 +220,8 @@ def _archive(path: Path) -> tuple[dict, list[str]]:
         weights = torch.load(io.BytesIO(found[".pth"]), map_location="cpu", weights_only=True)
         vocab = [str(w) for w in _NoGlobals(io.BytesIO(found[".pkl"])).load()]
         return weights.get("model", weights), vocab
-    except Exception as e:  # bytes of any kind fail in any way; nothing in them has been run
-        raise DataError(f"{path} is damaged or no model archive of fastai ({type(e).__name__}: {e})") from e
+    except Exception as e:  # arbitrary bytes fail in arbitrary ways; nothing in them has been run
+        raise DataError(f"{path} is damaged or not a model archive of fastai ({type(e).__name__}: {e})") from e
 
 
 class _NoGlobals(pickle.Unpickler):

@@ -1,4 +1,4 @@
-"""Texts -> token ids, once, on disk -> fastai TextDataLoaders."""
+"""Texts -> token ids on disk, once -> fastai's TextDataLoaders."""
 
 import json
 import re
@@ -35,12 +35,12 @@ from ..corpora.corpus import SPLITS, Corpus
 from .machine import cores, end_with_parent
 
 LONGEST_WORD = 100
-"""Characters: a longer word is cut into several. spaCy takes time quadratic in a word's length."""
+"""Characters; a longer word is split. spaCy's time is quadratic in a word's length."""
 PIECE = 100_000
-"""Characters: a longer text is tokenised in pieces, cut between words. spaCy refuses a million."""
+"""Characters; a longer text is tokenised in pieces, split between words. spaCy refuses a million."""
 MOST_PROCESSES = min(4, cores())  # each takes some 0.4 GB
 CHUNK = 500_000
-"""Characters of the texts that a process tokenises at once."""
+"""Characters of text that a process tokenises at once."""
 COPIED = 10_000_000
 """Ids copied at once."""
 RULES = [rule.__name__ for rule in defaults.text_proc_rules + defaults.text_postproc_rules]
@@ -59,14 +59,14 @@ class Tokens:
     """The token ids of many texts, memory-mapped."""
 
     ids: np.ndarray
-    """All ids in one row, the smallest unsigned type that holds them."""
+    """The ids of all texts in one array of the smallest unsigned type that holds them."""
     offsets: np.ndarray
     """Text i is `ids[offsets[i]:offsets[i + 1]]`."""
     splits: np.ndarray
-    """Each text's place in SPLITS."""
+    """Each text's index into SPLITS."""
     vocab: list[str]
     targets: int
-    """So many words, the first of the vocabulary, are predicted by the language model; the others are only read."""
+    """The language model predicts the first so many words of the vocabulary; the others are only read."""
 
     def __getitem__(self, i: int) -> np.ndarray:
         return self.ids[self.offsets[i] : self.offsets[i + 1]]
@@ -77,7 +77,7 @@ class Tokens:
         return np.diff(self.offsets)
 
     def rows(self, *splits: str) -> np.ndarray:
-        """Numbers of the texts in these splits."""
+        """Indices of the texts in these splits."""
         return np.flatnonzero(np.isin(self.splits, [SPLITS.index(s) for s in splits]))
 
 
@@ -85,7 +85,7 @@ class Tokens:
 def _tokenizer():
     """fastai's rules and spaCy's tokenizer as fastai makes it, without fastai's list of each token's attributes.
 
-    A text's own word xxpad is unknown: as padding it would end the text.
+    The word xxpad in a text becomes xxunk: as padding it would end the text.
     """
     spacy = SpacyTokenizer().pipe.__self__.tokenizer
     before, after = compose(*defaults.text_proc_rules), compose(*defaults.text_postproc_rules)
@@ -105,7 +105,7 @@ def words(text: str) -> list[str]:
 
 
 def _numbered(texts: list[str]) -> tuple[list[str], np.ndarray, list[int]]:
-    """(distinct words in the order met, a number a word, words a text) of some texts."""
+    """(distinct words in order of appearance, the number of each word, words per text) of some texts."""
     number: dict[str, int] = {}
     each = [[number.setdefault(w, len(number)) for w in words(text)] for text in texts]
     return list(number), np.fromiter(chain(*each), np.uint32), [len(numbers) for numbers in each]
@@ -125,7 +125,7 @@ def _chunks(documents: Iterable[tuple[str, str]]) -> Iterator[tuple[list[str], l
 
 
 def _parallel(chunks: Iterator, processes: int) -> Iterator:
-    """`_numbered` of each chunk, and its splits, in order; by several processes where there are more than a few."""
+    """`_numbered` of each chunk with its splits, in order; in several processes if there are more than a few."""
     first = list(islice(chunks, 4))
     if len(first) < 4 or processes == 1:
         yield from ((*_numbered(texts), splits) for texts, splits in chain(first, chunks))
@@ -239,7 +239,7 @@ class Texts:
 def dls_lm(
     tokens: Tokens, bs: int, seq_len: int, backwards: bool, max_tokens: int | None = None, skip_tokens: int = 0
 ) -> TextDataLoaders:
-    """Language-model batches `bs x seq_len`: train and unlabelled texts, shuffled each epoch; validation on valid.
+    """Language-model batches `bs x seq_len`: train and unlabelled texts, shuffled each epoch; validation texts.
 
     With `skip_tokens`, without the first texts that hold so many; with `max_tokens`, the first of the others. Raises
     `DataError` where no text is left.
@@ -256,14 +256,14 @@ def dls_lm(
 
 
 def lm_dl(tokens: Tokens, rows: np.ndarray, bs: int, seq_len: int, backwards: bool, **kwargs) -> LMDataLoader:
-    """Batches of these texts one after the other, in `bs` streams, fewer where one would be shorter than a step."""
+    """Batches of these texts in sequence, in `bs` streams; fewer if a stream would be shorter than a step."""
     ds = Texts(tokens, rows, backwards)
     streams = max(1, min(bs, sum(ds.lengths) // seq_len))
     return LMDataLoader(ds, lens=ds.lengths, bs=streams, seq_len=seq_len, cache=2 * streams, **kwargs)
 
 
 def dls_clas(tokens: Tokens, corpus: Corpus, bs: int, backwards: bool) -> TextDataLoaders:
-    """Classifier batches of texts of like length; the labels are places in `corpus.classes`."""
+    """Classifier batches of texts of similar length; labels are indices into `corpus.classes`."""
     return _dls(
         clas_dl(tokens, corpus, "train", bs, backwards, shuffle=True),
         clas_dl(tokens, corpus, "valid", bs, backwards),
@@ -272,7 +272,7 @@ def dls_clas(tokens: Tokens, corpus: Corpus, bs: int, backwards: bool) -> TextDa
 
 
 def clas_dl(tokens: Tokens, corpus: Corpus, split: str, bs: int, backwards: bool, shuffle: bool = False) -> SortedDL:
-    """One split's batches of texts of like length, padded at the end."""
+    """One split's batches of texts of similar length, padded at the end."""
     rows = corpus.split(split)
     labels = rows["label"].map({c: i for i, c in enumerate(corpus.classes)}).to_numpy()
     ds = Texts(tokens, rows.index.to_numpy(), backwards, labels)

@@ -111,7 +111,7 @@ def _here(path: str | Path) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment(Command):
-    """Settings of one run of ULMFiT. A data set's experiment adds its own and says how its corpus is loaded."""
+    """Settings of one run of ULMFiT. The experiment of a data set adds its own, and loads its corpus."""
 
     recipes: ClassVar[dict[str, Recipe]] = RECIPES
     in_variant: ClassVar[dict[str, str]] = {
@@ -129,11 +129,11 @@ class Experiment(Command):
     fields are the --recipe.… options below."""
     recipe: Recipe = RECIPES["small"]
     miniature: bool = False
-    """Run on the bundled hand-written texts: no data, no network, a minute."""
+    """Run on the bundled texts: no data, no network, a minute."""
     train_size: int | None = None
     """Keep the labels of so many training texts, stratified; the others stay in as unlabelled."""
     labelled_only: bool = False
-    """Leave out the texts without a label: the language model reads the labelled ones alone (paper, figure 3)."""
+    """Leave out unlabelled texts: the language model reads the labelled ones alone (paper, figure 3)."""
 
     @abstractmethod
     def load(self, data_dir: Path | None) -> "Corpus":

@@ -25,7 +25,7 @@ from .plan import Run
 from .store import Stage
 
 MISTAKES, MISTAKE = 20, 1000
-"""The most confident mistakes that an evaluation keeps, and the characters of each."""
+"""How many of the most confident mistakes an evaluation keeps, and characters of each."""
 COUNTED = (
     "a token is a word or a mark (xxbos, xxmaj, ...) of fastai's rules and spaCy; a word out of the vocabulary is the "
     "token xxunk, predicted like the others. Not comparable with figures by another count"
@@ -64,7 +64,7 @@ def _lm_learner(run: Run, direction: str, folder: Path):
 
 
 def perplexity(run: Run, direction: str) -> Stage:
-    """Perplexity on the held-out texts and, where it lies in the data directory or the cache, on WikiText-2's test
+    """Perplexity on the held-out texts and, if it is in the data directory or the cache, on WikiText-2's test
     articles; with the share of unknown words of each. `COUNTED` says what a token is."""
 
     def work(folder: Path) -> dict:
@@ -95,7 +95,7 @@ def _perplexity(run: Run, learn, tokens: Tokens, split: str, direction: str) -> 
 
 
 class TotalLoss(Callback):
-    """Sum of the loss over tokens: fastai's mean counts a short last batch like the others."""
+    """Sum of the loss over tokens: fastai's mean weights a short last batch like the others."""
 
     def before_validate(self):
         self.loss, self.tokens = 0.0, 0
@@ -119,7 +119,7 @@ def train_classifier(run: Run, direction: str) -> Stage:
 
 
 def classify_features(run: Run, direction: str) -> Stage:
-    """Logistic regression on the language model's features; the valid loss chooses their scaling, and C."""
+    """Logistic regression on the language model's features; the validation loss chooses their scaling and C."""
 
     def work(folder: Path) -> dict:
         print(f"\n{run.corpus.name}: features {direction}", flush=True)
@@ -238,7 +238,7 @@ def _predict(run: Run, direction: str, learns: dict[str, learners.TextLearner]) 
 
 
 def _mistakes(run: Run, rows: pd.DataFrame, probs: np.ndarray, learns: dict[str, learners.TextLearner]) -> list[dict]:
-    """The most confident mistakes on test; of a classifier, with the weights of the words for what it took them for."""
+    """The most confident mistakes on test; of a classifier, with the weights of the words for the predicted class."""
     ids_of = {word: i for i, word in enumerate(run.tokens.vocab)}
     parts = {d: (learn.model.cpu().eval(), ids_of) for d, learn in learns.items()}  # cuDNN has no gradient in eval
     sure, predicted = probs.max(axis=1), probs.argmax(axis=1)
@@ -290,7 +290,7 @@ def run_all(run: Run) -> dict[str, Stage]:
 
 
 def _line(stage: Stage, by: dict) -> str:
-    """Name and time of a stage; of a reused one, what it was made with where that is not what this run has."""
+    """Name and time of a stage; of a reused one, the versions that made it where this run has others."""
     if not stage.reused:
         return f"{stage.name:<32} {stage.info['seconds']:.0f} s"
     then, now = ({**b["versions"], **{k: b["machine"][k] for k in ("threads", "gpu")}} for b in (stage.info["by"], by))

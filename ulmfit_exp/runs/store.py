@@ -20,7 +20,8 @@ from ..common import digest, sha256, writable, write_json
 from ..method.checkpoint import CHECKPOINT
 
 VERSIONS = {"tokens": 1, "lm": 1, "clas": 1, "features": 1, "baseline": 1, "eval": 1, "perplexity": 1}
-"""Of each kind of stage. Raise one when the same inputs would give another result: such stages are then made again."""
+"""Version of each kind of stage. Raise it when the same inputs would give another result: finished stages are then not
+reused."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def path(home: Path, kind: str, inputs: dict) -> Path:
 
 
 def _keep_checkpoint_alone(folder: Path) -> None:
-    """What a failed stage leaves is its last checkpoint or nothing."""
+    """Remove what a failed stage wrote, except its last checkpoint."""
     for file in folder.iterdir():
         if file.name != CHECKPOINT:
             file.unlink()
@@ -95,7 +96,7 @@ def _locked(path: Path, name: str):
     try:
         return lock.acquire(timeout=0)
     except Timeout:
-        print(f"another process works on {name}; waiting for it", flush=True)
+        print(f"another process is computing {name}; waiting for it", flush=True)
         return lock.acquire()
 
 
@@ -105,7 +106,7 @@ def _digests(folder: Path) -> dict[str, str]:
 
 
 def _changed(path: Path) -> str | None:
-    """The first file of a finished stage that is not as it was: a flipped byte, a file gone."""
+    """The first file of a finished stage that was modified or is missing."""
     try:
         saved = json.loads((path / "stage.json").read_text(encoding="utf-8"))
         own = saved.pop("sha256", None)  # an older stage has none

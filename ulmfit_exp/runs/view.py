@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class View:
-    """What the grid is doing: a bar and the running cells' last words on a terminal, a line a cell anywhere."""
+    """What the grid is doing: a bar and the last line of each running cell on a terminal; a line per finished cell."""
 
     def __init__(self, progress: Progress, waiting: "list[Planned]", jobs: int):
         self.progress, self.left, self.jobs, self.cells = progress, list(waiting), jobs, len(waiting)
