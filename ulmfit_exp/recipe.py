@@ -280,7 +280,8 @@ PRETRAINING = {
     ),
 }
 
-# One more cycle of the small model on the next texts: the learning rate rises to two thirds of the first and falls to 0.
+# One more cycle of the small model on the next texts: the learning rate rises to two thirds of the first, then falls
+# to 0.
 PRETRAINING["cycle"] = replace(
     PRETRAINING["small"],
     pretrained="wikipedia-small",
