@@ -1,11 +1,11 @@
-"""Runs and records in a dashboard on this machine: no account, no network.
+"""Runs and committed records in a dashboard in the browser, on this machine: no account, no network.
 
-python scripts/dashboard.py                  the runs below runs/, and the committed records as a project of their own
+python scripts/dashboard.py                               the runs in runs/, and the committed records
 python scripts/dashboard.py --home elsewhere --no-browser --port 8000
-python scripts/dashboard.py --records elsewhere/runs      other records: a folder of NAME.json or NAME/result.json
+python scripts/dashboard.py --records elsewhere           the records of another home or folder instead of the committed
 
-W&B's offline runs are read by `wandb leet inspect --json` into trackio, which keeps them in HOME/trackio. The next time
-takes in what is new. A run that is damaged or not finished is named and left out; it is tried again the next time.
+The records and their stage folders are read into trackio, which keeps them in HOME/trackio: a data set is a project, a
+record is a run. Run it again to import new runs. A record that cannot be read is reported and left out.
 """
 
 import sys
@@ -14,7 +14,6 @@ from pathlib import Path
 import tyro
 
 from ulmfit_exp.results import dashboard
-from ulmfit_exp.results.dashboard import RECORDS, RUNS
 from ulmfit_exp.runs.interrupt import interruptible
 
 COMMITTED = Path(__file__).parents[1] / "experiments" / "results"
@@ -30,20 +29,20 @@ def main(
 
     Args:
         home: Where runs were recorded.
-        records: A folder of records.
-        no_browser: Only say where the dashboard is.
+        records: Another home, or a folder of records.
+        no_browser: Only print the address of the dashboard.
         port: Port on 127.0.0.1 (default: the first free one from 7860).
     """
     if not records.is_dir():
-        sys.exit(f"error: there is no folder {records}")
+        sys.exit(f"error: there is no folder {records}; name one with --records")
     interruptible()  # also where a shell started it in the background, which then ignores SIGINT
     try:
         store = dashboard.open_trackio(home)
-        added = {RUNS: dashboard.add_runs(store, home), RECORDS: dashboard.add_records(store, records)}
-        for project, (new, left_out) in added.items():
-            for name, why in left_out.items():
-                print(f"left out of {project}: {name}: {why}")
-            print(f"{project}: {new} new of {len(store.get_run_records(project))}")
+        counts, left_out = dashboard.update(store, home, records)
+        for path, why in left_out.items():
+            print(f"left out: {path}: {why}")
+        for project, (new, runs) in counts.items():
+            print(f"{project}: {runs} runs, {new} of them new")
         dashboard.show(store, port, browser=not no_browser)
     except OSError as e:
         taken = "Cannot find empty port" in str(e)

@@ -1,13 +1,14 @@
-"""A W&B workspace for these experiments, and a report that compares the paper's variants. For users who are logged in.
+"""A W&B workspace for these experiments, and a report that compares the paper's variants; needs a W&B login.
 
 python scripts/workspace.py --entity YOU
-python scripts/workspace.py --dry-run            only write what would be created
+python scripts/workspace.py --dry-run            only write to a file what would be created
 
-Without a login it says so, and writes what it would have created to runs/workspace.json.
+Without a login it reports that, and writes what it would have created to runs/workspace.json.
 """
 
 import json
 import os
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 
@@ -21,12 +22,12 @@ from ulmfit_exp.runs.tracking import PROJECT
 
 
 def curve(key: str, title: str, x: str = "step"):
-    """A panel of one metric, a line a group with the spread of its seeds and folds."""
+    """A panel of one metric: a line per group, with the spread over its seeds and folds."""
     return wr.LinePlot(title=title, x=x, y=[key], groupby_aggfunc="mean", groupby_rangefunc="stddev")
 
 
 def bars(key: str, title: str):
-    """A panel of one final figure, a bar a group."""
+    """A panel of one final metric: a bar per group, with the spread over its seeds and folds."""
     return wr.BarPlot(title=title, metrics=[key], groupby_aggfunc="mean", groupby_rangefunc="stddev")
 
 
@@ -34,15 +35,15 @@ def sections() -> dict[str, list]:
     """The workspace's panels by section."""
     groups = [f"lr/group {i}" for i in range(5)]
     return {
-        "figures": [bars("test/error", "test error"), bars("valid/error", "valid error")],
+        "final metrics": [bars("test/error", "test error"), bars("valid/error", "valid error")],
         "classifier and language model": [
             curve("valid_error_rate", "valid error by training step"),
             curve("valid_loss", "valid loss by training step"),
             curve("train/loss", "loss of the batch"),
         ],
-        "rates and unfreezing": [
-            wr.LinePlot(title="rate of each layer group, the lowest first", x="step", y=groups),
-            curve("lr/frozen groups", "layer groups that are frozen"),
+        "learning rates and unfreezing": [
+            wr.LinePlot(title="learning rate of each layer group, the lowest first", x="step", y=groups),
+            curve("lr/frozen groups", "number of frozen layer groups"),
         ],
         "phases": [curve(f"phase {i}/valid_loss", f"phase {i}", f"phase {i}/epoch") for i in range(5)],
         "mistakes": [wr.MediaBrowser(media_keys=["test/predictions", "test/classes"])],
@@ -50,7 +51,7 @@ def sections() -> dict[str, list]:
 
 
 def workspace(entity: str, project: str) -> ws.Workspace:
-    """Every run in its group, with the panels above."""
+    """All runs by group and job type, with the panels above."""
     return ws.Workspace(
         name="ULMFiT",
         entity=entity,
@@ -64,7 +65,7 @@ def workspace(entity: str, project: str) -> ws.Workspace:
 
 
 def report(entity: str, project: str) -> wr.Report:
-    """A chapter for each of the paper's tables and figures: the runs that `experiments.paper` tagged with its name."""
+    """A section for each of the paper's tables and figures, with the runs that `experiments.paper` tagged."""
     blocks = [wr.TableOfContents()]
     for name in NAMES:
         module = import_module(f"experiments.paper.{name}")
@@ -79,24 +80,19 @@ def report(entity: str, project: str) -> wr.Report:
     return wr.Report(project, entity, title="ULMFiT: the paper's variants", description=about, blocks=blocks)
 
 
-def as_json(made) -> dict:
-    """What would be sent to W&B."""
-    return made._to_model().model_dump(mode="json", by_alias=True)
-
-
 def main(
     entity: str | None = None,
     project: str = os.environ.get("WANDB_PROJECT", PROJECT),
     out: Path = Path("runs/workspace.json"),
     dry_run: bool = False,
 ) -> None:
-    """Create the workspace and the report, or write what they would be.
+    """Create the workspace and the report, or write to a file what would be created.
 
     Args:
         entity: User or team at W&B (default: your own).
         project: W&B project.
-        out: Where to write them if there is no login.
-        dry_run: Only write them.
+        out: The file to write to without a login.
+        dry_run: Only write the file.
     """
     login = not dry_run and wandb.login(prompt=False, verify=False)
     if login:
@@ -104,11 +100,11 @@ def main(
         print(workspace(entity, project).save().url)
         print(report(entity, project).save().url)
         return
-    made = {f.__name__: as_json(f(entity or "YOU", project)) for f in (workspace, report)}
+    made = {f.__name__: asdict(f(entity or "YOU", project)) for f in (workspace, report)}
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+    out.write_text(json.dumps(made, indent=1, default=str) + "\n", encoding="utf-8")
     why = "nothing is created" if dry_run else "you are not logged in to W&B (wandb login), so nothing is created"
-    print(f"{why}; what would be is in {out}")
+    print(f"{why}; what would be created is in {out}")
 
 
 if __name__ == "__main__":

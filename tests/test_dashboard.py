@@ -1,162 +1,197 @@
-"""The dashboard: W&B's offline runs and records in trackio, each once, served to this machine alone."""
+"""The dashboard: records and their stage folders in trackio, each once, served to this machine alone."""
 
 import json
+import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from conftest import FORWARD, QUIET
+from filelock import FileLock
 from playwright.sync_api import expect
 
 from experiments.sfu import Sfu
 from ulmfit_exp.cli import run
+from ulmfit_exp.record import find
 from ulmfit_exp.results import dashboard
-from ulmfit_exp.runs.tracking import Tracker
 
 ROOT = Path(__file__).parents[1]
-EPOCH = {"phase": 0, "epoch": 0, "step": 10, "valid_loss": 1.0}
 RECORDS = ROOT / "experiments" / "results"
+ENV = os.environ | {"PYTHONPATH": str(ROOT)}
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """Two variants, recorded offline: a language model that they share, two classifiers, two evaluations."""
+    """Two runs that share a language model."""
     home = tmp_path_factory.mktemp("home")
     settings = Sfu(recipe_name="tiny", recipe=FORWARD, miniature=True, home=home, **QUIET)
     for drop in (1.0, 2.0):
-        clas = replace(FORWARD.clas, drop_mult=drop)
-        run(replace(settings, wandb="offline", recipe=replace(FORWARD, clas=clas), label=f"dropout {drop:g}"))
+        run(replace(settings, recipe=replace(FORWARD, clas=replace(FORWARD.clas, drop_mult=drop))))
     return home
 
 
-def files(home: Path) -> dict[str, list[Path]]:
-    found = {}
-    paths = (home / "wandb").glob("offline-run-*/run-*.wandb")
-    for path in sorted(paths, key=lambda p: p.stat().st_mtime_ns):  # two of a second have no order in their names
-        found.setdefault(dashboard.read_wandb(path).config["stage"], []).append(path)
-    return found
+def newest(home: Path) -> Path:
+    return max(find(home), key=lambda path: path.stat().st_mtime_ns)
 
 
-def test_a_run_has_its_group_settings_curves_and_final_figures(home):
-    shown = dashboard.read_wandb(files(home)["clas"][1])
-    assert shown.name == "clas forward sfu-sentiment-fold0 seed0 | tiny miniature dropout 2"
-    assert shown.config["_Group"] == "sfu-sentiment tiny miniature dropout 2"
+def values(rows: list[dict], metric: str) -> list:
+    return [row[metric] for row in rows if metric in row]
+
+
+def final(path: Path) -> dict:
+    return dashboard.read_record(path).rows[-1]
+
+
+def test_a_record_is_a_run_of_its_data_set_with_its_settings(home):
+    shown = dashboard.read_record(newest(home))
+    assert shown.project == "sfu-sentiment"
     assert shown.config["recipe"]["clas"]["drop_mult"] == 2
     assert shown.config["recipe"]["clas"]["phases"]["1"]["epochs"] == 2
-    r = json.loads(
-        next(p for p in (home / "runs").glob("*/result.json") if '"drop_mult": 2.0' in p.read_text()).read_text()
-    )
-    errors = [row["valid_error_rate"] for row in r["history"]["clas forward"]]
-    assert [row["clas/valid_error_rate"] for row in shown.rows if "clas/valid_error_rate" in row] == pytest.approx(
-        errors
-    )
-    assert [row["clas/phase 1/valid_error_rate"] for row in shown.rows if "clas/phase 1/valid_error_rate" in row]
-    assert shown.rows[-1]["final/clas valid_error_rate"] == pytest.approx(errors[-1])
-    steps = [row["step"] for row in shown.rows]
-    assert steps == sorted(steps) and steps[0] == 1
 
 
-def test_an_evaluation_has_its_tables(home):
-    shown = dashboard.read_wandb(files(home)["eval"][0])
-    tables = {k: v["_value"] for row in shown.rows for k, v in row.items() if isinstance(v, dict)}
-    assert set(tables) == {"test/predictions", "test/classes", "test/confusion"}
-    assert set(tables["test/confusion"][0]) == {"label", "as no", "as yes"} and len(tables["test/predictions"]) == 32
-    assert 0 <= shown.rows[-1]["final/test error"] <= 1
+def test_a_run_is_named_by_its_variant_seed_and_fold(home, tmp_path):
+    record = json.loads(newest(home).read_text())
+    (tmp_path / "a.json").write_text(json.dumps({**record, "variant": "dropout 2"}))
+    shown = dashboard.read_record(tmp_path / "a.json")
+    assert shown.name == "dropout 2 fold0"
+    assert shown.config["_Group"] == "dropout 2"
 
 
-def test_reading_is_what_wandbs_own_command_prints(home):
-    path = files(home)["lm"][0]
-    command = [Path(sys.executable).with_name("wandb"), "leet", "inspect", "--json", str(path)]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert [json.loads(line) for line in printed.splitlines()] == dashboard.inspect(path)
+def test_curves_are_those_of_the_record(home):
+    path = newest(home)
+    rows, history = dashboard.read_record(path).rows, json.loads(path.read_text())["history"]["clas forward"]
+    for metric in ("train_loss", "valid_loss", "valid_error_rate"):
+        assert values(rows, f"clas/forward/{metric}") == [row[metric] for row in history]
+    at = [row["step"] for row in rows if "clas/forward/valid_loss" in row]
+    assert at == [row["step"] for row in history]
 
 
-def test_damaged_and_growing_runs_are_named_and_left_out(home, tmp_path):
-    (tmp_path / "wandb").mkdir()
-    (good, *_), (other, *_) = files(home)["clas"], files(home)["eval"]
-    for path in (good, other):
-        shutil.copytree(path.parent, tmp_path / "wandb" / path.parent.name)
-    track = Tracker("offline", tmp_path, "g", "lm", "growing", [], {})
-    track.log_epoch(EPOCH)
-    with pytest.raises(KeyboardInterrupt), Tracker("offline", tmp_path, "g", "lm", "broken", [], {}) as broken:
-        broken.log_epoch(EPOCH)
-        raise KeyboardInterrupt
-    for name, content in {
-        "flipped": good.read_bytes(),
-        "short": good.read_bytes()[:3000],
-        "text": b"text" * 99,
-        "nothing": b"",
-    }.items():
-        folder = tmp_path / "wandb" / f"offline-run-20260101_000000-{name}"
-        folder.mkdir()
-        middle = len(content) // 2
-        changed = content[:middle] + bytes(50) + content[middle + 50 :] if name == "flipped" else content
-        (folder / f"run-{name}.wandb").write_bytes(changed)
-    next((tmp_path / "wandb" / other.parent.name / "files").rglob("predictions*.json")).write_text("{")
-    time.sleep(0.1)
+def test_training_steps_have_the_loss_and_the_rate_of_each_layer_group(home):
+    path = newest(home)
+    (folder,) = (s["path"] for s in json.loads(path.read_text())["stages"] if s["name"] == "clas forward")
+    steps, rows = pd.read_csv(home / folder / "steps.csv"), dashboard.read_record(path).rows
+    assert values(rows, "clas/forward/batch_loss") == steps["train_loss"].tolist()
+    assert values(rows, "clas/forward/lr/group_0") == steps["lr_0"].fillna(0).tolist()
+    assert values(rows, "clas/forward/frozen_groups") == [{0: 4, 1: 0}[phase] for phase in steps["phase"]]
 
-    code = """if True:
-        import sys, json; from pathlib import Path; from ulmfit_exp import dashboard
-        store = dashboard.open_trackio(Path(sys.argv[1]))
-        print(json.dumps([dashboard.add_runs(store, Path(sys.argv[1])) for _ in range(2)]))
-    """
-    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
-    (new, why), (again, why_again) = json.loads(done.stdout)
-    track.finish({})
-    assert (new, again) == (1, 0) and why == why_again
-    reasons = {name.rpartition("-")[2]: text for name, text in why.items()}
-    assert all("damaged" in reasons[name] for name in ("flipped", "text"))
-    assert all("not finished" in reasons[name] for name in ("short", "nothing", track.path.rpartition("-")[2]))
-    assert "broken off" in reasons[broken.path.rpartition("-")[2]]
-    assert "predictions" in reasons[other.stem.removeprefix("run-")] and len(why) == 7
+
+def copied(home: Path, to: Path) -> Path:
+    """The record of a copy of the newest run."""
+    for folder in ("runs", "stages"):
+        shutil.copytree(home / folder, to / folder)
+    return to / newest(home).relative_to(home)
+
+
+def test_a_long_training_is_drawn_at_a_thousand_of_its_steps(home, tmp_path):
+    path = copied(home, tmp_path)
+    long = pd.DataFrame({"step": range(1, 3502), "phase": 0, "train_loss": 1.0, "lr_0": 0.1})
+    for folder in tmp_path.glob("stages/clas*"):
+        long.to_csv(folder / "steps.csv", index=False)
+    steps = [row["step"] for row in dashboard.read_record(path).rows if "clas/forward/batch_loss" in row]
+    assert steps == list(range(1, 3502, 4))
+
+
+def test_final_metrics_are_of_the_run_its_directions_the_baseline_and_the_language_model(home):
+    path = newest(home)
+    found, record = final(path), json.loads(path.read_text())
+    assert found["final/test_error"] == record["test"]["error"]
+    assert found["final/valid_error"] == record["valid"]["error"]
+    assert found["final/forward_test_error"] == record["directions"]["forward"]["test"]["error"]
+    assert found["final/baseline_test_error"] == record["baseline"]["error"]
+    assert found["final/lm_forward_valid_loss"] == record["history"]["lm forward"][-1]["valid_loss"]
+
+
+def test_tables_are_the_classes_the_confusion_and_the_most_confident_mistakes(home):
+    tables = {k: v["_value"] for k, v in final(newest(home)).items() if isinstance(v, dict)}
+    assert set(tables) == {"test/classes", "test/confusion", "test/mistakes"}
+    assert set(tables["test/confusion"][0]) == {"class", "as no", "as yes"}
+    confidence = [row["confidence"] for row in tables["test/mistakes"]]
+    assert confidence == sorted(confidence, reverse=True)
+    assert all(row["words"] for row in tables["test/mistakes"])
 
 
 def test_every_committed_record_is_shown():
-    for path in dashboard.record_paths(RECORDS):
-        shown = {s.config["stage"]: s for s in dashboard.read_record(path)}
-        record = json.loads(path.read_text())
-        if "test" in record:
-            assert shown["eval"].rows[0]["final/test error"] == record["test"]["error"]
-        if history := record["history"].get("clas forward"):
-            clas = next(s for s in dashboard.read_record(path) if s.name.startswith("clas forward"))
-            assert [r["clas/valid_loss"] for r in clas.rows[:-1]] == [r["valid_loss"] for r in history]
+    for path in find(RECORDS):
+        shown, record = dashboard.read_record(path), json.loads(path.read_text())
+        assert "fold" not in shown.project
+        assert shown.rows[-1]["final/test_error"] == record["test"]["error"]
+        for stage, history in record["history"].items():
+            losses = values(shown.rows, f"{stage.replace(' ', '/')}/valid_loss")
+            assert losses == [row["valid_loss"] for row in history]
 
 
-def test_what_is_no_record_is_named(tmp_path):
-    (tmp_path / "a.json").write_text("[1]")
-    (tmp_path / "b.json").write_text('{"experiment": "sfu"}')
-    for path in dashboard.record_paths(tmp_path):
-        with pytest.raises(dashboard.Unreadable, match="no record"):
-            dashboard.read_record(path)
+def updated(home: Path, records: Path) -> list:
+    """What `update` returned, in a process of its own as trackio's folder is set at import; and the runs stored."""
+    code = """if True:
+        import sys, json; from pathlib import Path; from ulmfit_exp.results import dashboard
+        home, records = map(Path, sys.argv[1:])
+        store = dashboard.open_trackio(home)
+        counts, left_out = dashboard.update(store, home, records)
+        left_out = {str(path): why for path, why in left_out.items()}
+        print(json.dumps([counts, left_out, {p: store.get_runs(p) for p in store.get_projects()}]))
+    """
+    done = subprocess.run([sys.executable, "-c", code, home, records], env=ENV, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_what_cannot_be_read_is_left_out_with_the_reason(home, tmp_path):
+    for name, content in {"list": "[1]", "part": '{"experiment": "sfu"}', "cut": newest(home).read_text()[:99]}.items():
+        (tmp_path / f"{name}.json").write_text(content)
+    (tmp_path / "good.json").write_text(newest(home).read_text())
+    counts, left_out, _ = updated(tmp_path / "home", tmp_path)
+    assert counts == {"sfu-sentiment": [1, 1]}
+    assert {Path(path).name for path in left_out} == {"list.json", "part.json", "cut.json"}
+    assert left_out[str(tmp_path / "part.json")].endswith("is damaged or not a record (KeyError: 'settings')")
+
+
+def test_a_damaged_stage_folder_leaves_its_record_out(home, tmp_path):
+    copied(home, tmp_path)
+    (broken,) = tmp_path.glob("stages/lm*")
+    (broken / "steps.csv").write_text("step")
+    counts, left_out, _ = updated(tmp_path, tmp_path / "none")
+    assert counts == {}
+    assert len(left_out) == 2
+
+
+def test_updating_again_adds_new_records_and_removes_those_that_are_gone(home, tmp_path):
+    records, text = tmp_path / "records", newest(home).read_text()
+    (records / "experiment" / "variant").mkdir(parents=True)
+    first, second = (records / "experiment" / "variant" / f"seed{i}.json" for i in (0, 1))
+    first.write_text(text)
+    assert updated(tmp_path / "home", records)[0] == {"sfu-sentiment": [1, 1]}
+    second.write_text(text.replace('"seed": 0', '"seed": 1'))
+    assert updated(tmp_path / "home", records)[0] == {"sfu-sentiment": [1, 2]}
+    first.unlink()
+    counts, _, runs = updated(tmp_path / "home", records)
+    assert counts == {"sfu-sentiment": [0, 1]}
+    assert runs == {"sfu-sentiment": ["tiny fold 0 seed 1"]}
+    second.unlink()
+    assert updated(tmp_path / "home", records) == [{}, {}, {}]
 
 
 @pytest.fixture
 def served(home):
-    """A function that starts scripts/dashboard.py; its process, what it said, and its address."""
+    """A function that starts scripts/dashboard.py; its process, what it printed, and its address."""
     started = []
 
-    def start():
+    def start(home=home):
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             port = s.getsockname()[1]
         command = [sys.executable, "scripts/dashboard.py", "--home", home, "--no-browser", "--port", str(port)]
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, cwd=ROOT, env=ENV, stdout=subprocess.PIPE, text=True)
         started.append(process)
-        said = []
-        for line in process.stdout:
-            said.append(line)
-            if "http://" in line:
-                return process, "".join(said), f"http://127.0.0.1:{port}"
-        raise AssertionError("".join(said))
+        return process
 
     yield start
     for process, end in zip(started, cycle((signal.SIGINT, signal.SIGTERM))):
@@ -165,42 +200,60 @@ def served(home):
         process.stdout.close()
 
 
-def test_a_second_time_adds_nothing_and_what_is_new_once(served, home):
-    _, first, _ = served()
-    assert re.search(r"my-runs: \d new of 5", first) and "records: " in first
-    _, second, _ = served()
-    assert "my-runs: 0 new of 5" in second and re.search(r"records: 0 new of \d+", second)
+def printed(process) -> tuple[str, str]:
+    """What it printed until it served, and its address."""
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if address := re.match(r"http://127\.0\.0\.1:\d+/\S+", line):
+            return "".join(lines), address[0]
+    raise AssertionError("".join(lines))
+
+
+def test_a_second_time_adds_nothing(served):
+    first, _ = printed(served())
+    second, _ = printed(served())
+    assert re.search(r"sfu-sentiment: \d+ runs, [1-9]", first)
+    assert set(re.findall(r"runs, (\d+) of them new", second)) == {"0"}
+
+
+def test_two_at_once_wait_for_each_other(served, tmp_path):
+    (tmp_path / "trackio").mkdir()
+    with FileLock(tmp_path / "trackio" / "update.lock"):
+        both = [served(tmp_path) for _ in range(2)]
+        waiting = [process.stdout.readline() for process in both]
+    assert set(waiting) == {"another dashboard is reading the records; waiting for it\n"}
+    new = [sum(map(int, re.findall(r"runs, (\d+) of them new", printed(process)[0]))) for process in both]
+    assert sorted(new) == [0, len(find(RECORDS))]
 
 
 def test_it_listens_to_this_machine_alone(served):
-    process, _, address = served()
+    process = served()
+    _, address = printed(process)
     assert urllib.request.urlopen(address).status == 200
-    port = int(address.rpartition(":")[2])
+    port = int(re.search(r":(\d+)/", address)[1])
     listening = [line.split()[1] for line in Path(f"/proc/{process.pid}/net/tcp").read_text().splitlines()[1:]]
-    assert f"0100007F:{port:04X}" in listening and f"00000000:{port:04X}" not in listening
+    assert f"0100007F:{port:04X}" in listening
+    assert f"00000000:{port:04X}" not in listening
 
 
-def test_in_a_browser_runs_are_listed_and_compared(served, browser):
-    _, _, address = served()
-    page = browser(f"{address}/?smoothing=0")
+def test_in_a_browser_the_newest_runs_of_the_newest_data_set_are_shown_and_compared(served, browser):
+    _, address = printed(served())
+    page = browser(address)
     page.set_viewport_size({"width": 1400, "height": 1000})
-    expect(page.get_by_text("Runs (5)")).to_be_visible(timeout=60_000)
-    for drop in (1, 2):
-        expect(
-            page.get_by_text(f"clas forward sfu-sentiment-fold0 seed0 | tiny miniature dropout {drop}").first
-        ).to_be_visible()
+    expect(page.get_by_text(re.compile(r"Runs \(\d+\)"))).to_be_visible(timeout=60_000)
+    expect(page.locator(".checkbox-item input:checked")).to_have_count(dashboard.NEWEST, timeout=60_000)
 
-    plot = page.locator('[data-metric="clas/valid_loss"]')
-    plot.scroll_into_view_if_needed()
-    lines = plot.locator("svg path[stroke], canvas")
-    expect(lines.first).to_be_visible(timeout=60_000)
-
-    page.get_by_placeholder("Type to filter...").fill("clas")
+    page.get_by_placeholder("Type to filter...").fill("tiny")
     expect(page.get_by_text("Runs (2)")).to_be_visible()
     page.get_by_text("Show run comparer").click()
     page.get_by_text("Diff only").click()
     expect(page.get_by_text("recipe.clas.drop_mult", exact=True)).to_be_visible()
     expect(page.get_by_text("recipe.lm.wd", exact=True)).to_have_count(0)
 
-    page.goto(f"{address}/media?project=my-runs")
-    expect(page.get_by_text("test/predictions").first).to_be_visible(timeout=60_000)
+    plot = page.locator('[data-metric="clas/forward/valid_loss"]')
+    plot.scroll_into_view_if_needed()
+    expect(plot.locator("svg path[stroke], canvas").first).to_be_visible(timeout=60_000)
+
+    page.get_by_text("Media & Tables").click()
+    expect(page.get_by_text("test/mistakes").first).to_be_visible(timeout=60_000)

@@ -1,57 +1,58 @@
-"""W&B's offline runs and committed records -> trackio, a dashboard on one's own machine without a network.
+"""Records in trackio: a dashboard on this machine that needs no account and no network.
 
-A run there is a W&B run, so a trained stage or an evaluation; of a record, each trained stage and its figures. Metrics
-go by stage, since a language model's loss is no classifier's:
+A data set is a project there, and a record with the stage folders that it names is a run:
 
-    clas/valid_loss, clas/phase 0/..., clas/lr/group 0, ...     curves over training steps
-    final/clas valid_error_rate, final/test error, ...          one figure a run
-    test/predictions, test/classes, test/confusion              tables
+    final/test_error, final/baseline_test_error, ...             one value per run
+    clas/forward/valid_error_rate, clas/forward/train_loss ...   per epoch, drawn over training steps
+    clas/forward/batch_loss, clas/forward/lr/group_0 ...         per training step, where the stage's folder is there
+    test/mistakes, test/classes, test/confusion                  tables
 """
 
 import io
 import json
 import os
-import subprocess
+import re
 import webbrowser
+from collections import Counter
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 
+import pandas as pd
+from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from ..common import DataError, sha256
-from ..record import read
-from ..runs.tracking import CLASSES, epoch_metrics
+from ..common import sha256
+from ..record import FILE, find, read
 
-RUNS, RECORDS = "my-runs", "records"
-"""trackio's projects; it opens the first of the alphabet."""
-ORDER = "final/test error,final/valid error,final/clas*,final/*,clas/valid_error_rate,clas/*,lm/*"
-LEFT_OUT = ("epoch", "seconds", "phase", "step", "n")
-"""What is no figure to compare."""
-TABLE_ROWS = 100
-LATEST = 25
-"""How many runs are drawn at first; the others are chosen at the left."""
-
-
-class Unreadable(ValueError):
-    """A run that cannot be shown; the message says why."""
+ORDER = "final/test_error,final/baseline_test_error,final/valid_error,final/*,clas/*,lm/*"
+NEWEST = 25
+"""Runs that are drawn at first: the browser takes half a minute to draw a thousand. Others are selected there."""
+POINTS = 1_000
+"""Most training steps per stage, evenly spaced: a plot is no wider."""
+CLASSES = 50
+"""Most classes of a confusion matrix."""
+WORDS = 8
+"""Words shown of a mistake: those that speak most for the predicted class."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A run as trackio is to have it."""
+    """A record as a run in trackio."""
 
-    id: str
+    project: str
     name: str
+    time: str
+    """ISO 8601."""
     config: dict
-    rows: list[dict] = field(default_factory=list)
-    """Metrics and tables, with the `step` and `time` (ISO 8601) of each."""
+    rows: list[dict]
+    """Metrics and tables, with the `step` of each."""
 
 
 def open_trackio(home: Path):
-    """trackio's store below `home`; trackio is kept from the network. Must precede any other import of trackio."""
+    """trackio's storage, in a folder of `home`, without a network. Must be called before trackio is imported."""
     os.environ["TRACKIO_DIR"] = str(home.resolve() / "trackio")
     os.environ["TRACKIO_PLOT_ORDER"] = ORDER
     os.environ["HF_HUB_OFFLINE"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -60,228 +61,183 @@ def open_trackio(home: Path):
     return SQLiteStorage
 
 
+def update(store, home: Path, records: Path) -> tuple[dict[str, tuple[int, int]], dict[Path, str]]:
+    """Make trackio hold the records of `home` and of the folder `records`: add those that are new, delete others.
+
+    Returns how many runs of each project are new and how many there are, and why records are left out.
+    """
+    with _locked(home / "trackio"):
+        runs = {run["id"]: (project, run["name"]) for project in store.get_projects() for run in _runs(store, project)}
+        paths, left_out = _by_digest([*find(records), *find(home)])  # of two equal ones, a home's
+        for deleted in set(runs) - set(paths):
+            store.delete_run(*runs[deleted], deleted)
+        new = Counter()
+        for id in tqdm([id for id in paths if id not in runs], desc="records", unit=" records", disable=None):
+            try:
+                _add(store, id, shown := read_record(paths[id]))
+                new[shown.project] += 1
+            except (DataError, OSError) as e:
+                left_out[paths[id]] = str(e)
+        counts = {project: (new[project], len(_runs(store, project))) for project in store.get_projects()}
+        for project in [project for project, (_, n) in counts.items() if not n]:
+            del counts[project]
+            for file in (home / "trackio").glob(f"{project}.db*"):
+                file.unlink()
+    return counts, left_out
+
+
+def _locked(folder: Path):
+    """A context that holds the lock of trackio's folder; trackio itself gives up waiting after ten seconds."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "update.lock")
+    try:
+        return lock.acquire(timeout=0)
+    except Timeout:
+        print("another dashboard is reading the records; waiting for it", flush=True)
+        return lock.acquire()
+
+
+def _by_digest(paths: list[Path]) -> tuple[dict[str, Path], dict[Path, str]]:
+    """Records by their digest, so that one that was changed is another; and why others cannot be read."""
+    found, left_out = {}, {}
+    for path in paths:
+        try:
+            found[sha256(path)[:12]] = path
+        except OSError as e:
+            left_out[path] = str(e)
+    return found, left_out
+
+
+def _runs(store, project: str) -> list[dict]:
+    """`id`, `name` and `created_at` of a project's runs, the newest last."""
+    return store.get_run_records(project)
+
+
+def _add(store, id: str, shown: Shown) -> None:
+    """Add a run in one transaction, which leaves nothing if it is interrupted."""
+    steps = [row["step"] for row in shown.rows]
+    metrics = [{k: v for k, v in row.items() if k != "step"} for row in shown.rows]
+    store.bulk_log(shown.project, shown.name, metrics, steps, [shown.time] * len(steps), shown.config, run_id=id)
+
+
 def show(store, port: int | None, browser: bool) -> None:
-    """Serve trackio on 127.0.0.1 until interrupted, at first with the latest runs alone: the browser takes half a
-    minute to draw a thousand. Raises `OSError` where the port is taken."""
+    """Serve trackio on 127.0.0.1 until interrupted; it opens with the newest runs of the project that has the newest.
+
+    Raises `OSError` where the port is taken.
+    """
     import trackio  # after open_trackio, which says where its data are
 
-    with redirect_stdout(io.StringIO()):  # it would name an address with the right to rename and delete runs
+    runs = {project: _runs(store, project) for project in store.get_projects()}
+    projects = sorted(runs, key=lambda project: runs[project][-1]["created_at"], reverse=True)
+    store.get_projects = lambda: projects  # the page opens with the first, which would be that of the alphabet
+    with redirect_stdout(io.StringIO()):  # it would print an address with the right to rename and delete runs
         _, url, *_ = trackio.show(
             open_browser=False, host="127.0.0.1", share=False, server_port=port, block_thread=False
         )
-    ids = list(_ids(store, RUNS))
-    latest = f"&run_ids={','.join(ids[-LATEST:])}" if len(ids) > LATEST else ""
-    url = f"{url}?smoothing=0{latest}"
+    newest = [run["id"] for run in runs[projects[0]]] if projects else []
+    selection = f"&run_ids={','.join(newest[-NEWEST:])}" if len(newest) > NEWEST else ""
+    url = f"{url}?smoothing=0{selection}"
     print(f"{url}   (Ctrl-C ends it)", flush=True)
     if browser:
         webbrowser.open(url)
     Event().wait()
 
 
-def add_runs(store, home: Path) -> tuple[int, dict[str, str]]:
-    """Take in the W&B runs below `home` that trackio does not have; how many, and why others were left out."""
-    there, new, left_out = set(_ids(store, RUNS)), 0, {}
-    files = sorted((home / "wandb").glob("*run-*/run-*.wandb"))
-    for file in tqdm([f for f in files if _id(f) not in there], desc="runs", unit=" runs", disable=None):
-        try:
-            _add(store, RUNS, read_wandb(file))
-            new += 1
-        except Unreadable as e:
-            left_out[file.parent.name] = str(e)
-    return new, left_out
-
-
-def add_records(store, folder: Path) -> tuple[int, dict[str, str]]:
-    """Make trackio's records those in `folder`, NAME.json or NAME/result.json; how many are new, why others are not."""
-    there, shown, left_out = _ids(store, RECORDS), {}, {}
-    for path in tqdm(record_paths(folder), desc="records", unit=" records", disable=None):
-        try:
-            shown |= {s.id: s for s in read_record(path)}
-        except Unreadable as e:
-            left_out[path.name if path.name != "result.json" else path.parent.name] = str(e)
-    for gone in set(there) - set(shown):
-        store.delete_run(RECORDS, there[gone], gone)
-    new = [s for s in shown.values() if s.id not in there]
-    for s in new:
-        _add(store, RECORDS, s)
-    return len(new), left_out
-
-
-def record_paths(folder: Path) -> list[Path]:
-    """The records in a folder."""
-    return sorted([*folder.glob("*.json"), *folder.glob("*/result.json")])
-
-
-def _ids(store, project: str) -> dict[str, str]:
-    return {r["id"]: r["name"] for r in store.get_run_records(project)}
-
-
-def _id(file: Path) -> str:
-    return file.stem.removeprefix("run-")
-
-
-def _add(store, project: str, shown: Shown) -> None:
-    """All of a run in one transaction: what is broken off leaves nothing."""
-    metrics = [{k: v for k, v in row.items() if k not in ("step", "time")} for row in shown.rows]
-    steps, times = ([row[k] for row in shown.rows] for k in ("step", "time"))
-    marks = [f"{shown.id} {i}" for i in range(len(metrics))]  # a row is taken once, also from two dashboards at a time
-    store.bulk_log(project, shown.name, metrics, steps, times, shown.config, marks, run_id=shown.id)
-
-
-def read_wandb(file: Path) -> Shown:
-    """A finished run's `.wandb` file. Raises `Unreadable`."""
-    run, rows, final = None, [], {}
-    for record in inspect(file):
-        kind = record["type"]
-        if kind == "run":
-            run = record["run"]
-        elif kind == "history":
-            rows.append(record["history"]["item"])
-            final = {}  # what comes after the last row was set at the end; before, it repeats the rows
-        elif kind == "summary":
-            final |= record["summary"].get("update", {})
-    if not rows and not final:
-        raise Unreadable("it holds no figures")
-    job, group = run.get("job_type") or "run", run.get("run_group") or ""
-    seen = [_row(item, job, file.parent) for item in rows]
-    last = {k: seen[-1][k] for k in ("step", "time")} if seen else {"step": 0, "time": run["start_time"]}
-    about = {"stage": job, "tags": ", ".join(run.get("tags", [])), "_Group": group}
-    config = {k: v for k, v in run.get("config", {}).get("update", {}).items() if k != "_wandb"}
-    return Shown(
-        run["run_id"],
-        _name(run.get("display_name") or run["run_id"], group),
-        _unlisted({**config, **about, "_Created": run["start_time"]}),
-        [*seen, {**_final(job, final), **last}],
-    )
-
-
-def _name(title: str, group: str) -> str:
-    """A run's name with its variant, without the experiment that the title says."""
-    return f"{title} | {group.partition(' ')[2]}"
-
-
-def inspect(file: Path) -> list[dict]:
-    """The records of a `.wandb` file, as `wandb leet inspect --json` prints them. Raises `Unreadable`.
-
-    Calls the program that this command starts, as Python's own start would take ten times as long as the reading.
-    """
-    from wandb.util import get_core_path
-
-    options = ["--no-observability", "--json", "--run-file", str(file), str(file.parent.parent)]
-    done = subprocess.run([get_core_path(), "leet", "inspect", *options], capture_output=True, text=True)
-    records = [json.loads(line) for line in done.stdout.splitlines()]
-    kinds = {r["type"] for r in records}
-    if done.returncode or "corrupt" in done.stderr or (records and "run" not in kinds):
-        raise Unreadable(f"it is damaged: {done.stderr.strip().splitlines()[-1] if done.stderr else 'no run in it'}")
-    if "exit" not in kinds:
-        raise Unreadable("it is not finished: still running, or killed")
-    if next(r["exit"] for r in records if r["type"] == "exit").get("exit_code"):
-        raise Unreadable("it was broken off; where the stage went on, another run has all of its epochs")
-    return records
-
-
-def _row(item: dict, job: str, folder: Path) -> dict:
-    """A row of history: figures, and tables read from the files beside it."""
-    tables = [k.removesuffix("._type") for k, v in item.items() if k.endswith("._type") and v == "table-file"]
-    return {
-        **_metrics(job, {k: v for k, v in item.items() if not k.startswith(tuple(f"{t}." for t in tables))}),
-        **{t.removesuffix("_table"): _table(folder / "files" / item[f"{t}.path"]) for t in tables},
-        "step": int(item.get("step", item["_step"])),
-        "time": datetime.fromtimestamp(item["_timestamp"], UTC).isoformat(),
-    }
-
-
-def _metrics(job: str, values: dict) -> dict:
-    """The figures among logged values, named by their stage."""
-    return {f"{job}/{k}": v for k, v in _numbers(values).items()}
-
-
-def _final(job: str, values: dict) -> dict:
-    """Final figures, named by their stage; an evaluation's say of what they are."""
-    stage = "" if job == "eval" else f"{job} "
-    return {f"final/{stage}{k.replace('/', ' ')}": v for k, v in _numbers(values).items()}
-
-
-def _numbers(values: dict) -> dict:
-    numbers = {k: v for k, v in values.items() if isinstance(v, (int, float)) and not k.startswith("_")}
-    return {k: v for k, v in numbers.items() if k.split("/")[-1] not in LEFT_OUT}
-
-
-def _table(path: Path) -> dict:
-    """A W&B table's first rows; of a confusion matrix, a row for each true class."""
+def read_record(path: Path) -> Shown:
+    """A record with its stage folders. Raises `DataError`."""
+    record = read(path)
     try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as e:
-        raise Unreadable(f"it is damaged: its table {path.name} cannot be read") from e
-    rows = [dict(zip(saved["columns"], row)) for row in saved["data"]]
-    if saved["columns"] == ["Actual", "Predicted", "nPredictions"]:
-        counts = {}
-        for row in rows:
-            counts.setdefault(row["Actual"], {})[row["Predicted"]] = row["nPredictions"]
-        return confusion_table(counts, list(counts))
-    return trackio_table(rows)
+        home = path.parents[2] if path.name == FILE else None
+        folders = {s["name"]: home / s["path"] for s in record["stages"]} if home else {}
+        rows = [row for stage in record["history"] for row in _curves(record, stage, folders.get(stage))]
+        final = {**_final(record, folders), **_tables(record, folders.get("eval"))}
+        time = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat()
+        return Shown(
+            project=re.sub(r"[^\w-]", "_", record["dataset"]),
+            name=f"{record['variant']} {record['replicate']}",
+            time=time,
+            config=_config(record, path, time),
+            rows=[*rows, {**final, "step": max((row["step"] for row in rows), default=0)}],
+        )
+    except (ValueError, TypeError, LookupError, AttributeError, OSError) as e:
+        raise DataError(f"{path} is not a complete record ({type(e).__name__}: {e})") from e
 
 
-def confusion_table(counts: dict[str, dict[str, int]], classes: list[str]) -> dict:
-    """A row for each true class, with how many of its texts were taken for which."""
-    taken = {true: {f"as {c}": counts.get(true, {}).get(c, 0) for c in classes} for true in classes}
-    return trackio_table([{"label": true, **row} for true, row in taken.items()])
+def _config(record: dict, path: Path, time: str) -> dict:
+    """What trackio compares of runs, and the group of the seeds and folds of a variant."""
+    about = {k: record[k] for k in ("experiment", "commit", "versions", "machine")}
+    about["record"] = path.parent.name if path.name == FILE else path.stem
+    return {**_without_lists(record["settings"]), **about, "_Group": record["variant"], "_Created": time}
 
 
-def trackio_table(rows: list[dict]) -> dict:
-    """Rows as trackio stores a table."""
-    shown = [{k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()} for row in rows[:TABLE_ROWS]]
-    return {"_type": "trackio.table", "_value": shown}
-
-
-def _unlisted(settings):
+def _without_lists(settings):
     """Settings with phases as a dict of their numbers, so that trackio compares them field by field."""
     if isinstance(settings, list) and any(isinstance(v, dict) for v in settings):
         settings = {str(i): v for i, v in enumerate(settings)}
-    return {k: _unlisted(v) for k, v in settings.items()} if isinstance(settings, dict) else settings
+    return {k: _without_lists(v) for k, v in settings.items()} if isinstance(settings, dict) else settings
 
 
-def read_record(path: Path) -> list[Shown]:
-    """A record's trained stages, a row an epoch, and its figures. Raises `Unreadable`."""
-    try:
-        record = read(path)
-        group = f"{record['dataset']} {record['variant']}"
-        title = f"{record['corpus']['name']} seed{record['seed']}"
-        rows = {stage: _epochs(stage.split()[0], history) for stage, history in record["history"].items() if history}
-        rows["eval"] = [{**_figures(record), "step": 0}]
-        about = {k: record[k] for k in ("experiment", "settings", "commit", "versions", "machine")}
-    except (ValueError, TypeError, KeyError, AttributeError, ImportError, StopIteration, OSError, DataError) as e:
-        raise Unreadable(f"it is no record: {type(e).__name__}: {e}") from e
-    mark = sha256(path)[:12]  # a record that changed is another
-    time = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat()
-    config = _unlisted({**about.pop("settings"), **about, "_Group": group, "_Created": time})
-    return [
-        Shown(
-            f"{mark}-{stage.replace(' ', '-')}",
-            _name(f"{stage} {title}", group),
-            {**config, "stage": stage.split()[0]},
-            [{**row, "time": time} for row in of_stage],
-        )
-        for stage, of_stage in rows.items()
+def _curves(record: dict, stage: str, folder: Path | None) -> list[dict]:
+    """Rows per epoch, and per training step where the stage left them; the names begin with the stage."""
+    history, prefix = record["history"][stage], stage.replace(" ", "/")
+    epochs = [
+        {k: v for k, v in row.items() if k.startswith(("train", "valid"))} | {"step": row.get("step", i)}
+        for i, row in enumerate(history, start=1)  # an old record has no training steps: its epochs are drawn as such
     ]
+    rows = [*(_steps(folder / "steps.csv") if folder else []), *epochs]
+    return [{k if k == "step" else f"{prefix}/{k}": v for k, v in row.items()} for row in rows]
 
 
-def _epochs(job: str, history: list[dict]) -> list[dict]:
-    """Rows whose step is the epoch, counted over all phases: not every record has the training steps."""
-    rows = [_metrics(job, epoch_metrics(row)) | {"step": i} for i, row in enumerate(history, start=1)]
-    last = {k: v for k, v in history[-1].items() if k.startswith("valid")}
-    return [*rows, {**_final(job, last), "step": len(rows)}]
+def _steps(path: Path) -> list[dict]:
+    """Rows per training step: the loss, the learning rate of each layer group, and how many groups are frozen."""
+    if not path.is_file():
+        return []
+    table = pd.read_csv(path)
+    table = table[:: -(-len(table) // POINTS)]
+    rates = table.filter(regex=r"^lr_\d+$")
+    shown = pd.concat([table["step"], table["train_loss"].rename("batch_loss")], axis=1)
+    shown["frozen_groups"] = rates.isna().sum(axis=1)
+    shown[[k.replace("lr_", "lr/group_") for k in rates]] = rates.fillna(0.0)
+    return shown.to_dict("records")
 
 
-def _figures(record: dict) -> dict:
-    """The final figures of a record, and its tables."""
-    splits = {s: record[s] for s in ("valid", "test") if s in record}
-    splits |= {"perplexity": {k: f["perplexity"] for k, f in record.get("perplexity", {}).items()}}
-    if base := record.get("baseline"):
-        splits["baseline"] = {"test error": base["error"], "valid error": base["valid_error"]}
-    figures = {f"{s}/{k}": v for s, f in splits.items() for k, v in f.items()}
-    classes = [{"class": c, **f} for c, f in record.get("per_class", {}).items()]
-    tables = {"test/classes": trackio_table(classes)} if classes else {}
-    if (counts := record.get("confusion")) and len(classes) <= CLASSES:
-        tables["test/confusion"] = confusion_table(counts, record["corpus"]["classes"])
-    return _final("eval", figures) | tables
+def _final(record: dict, folders: dict[str, Path]) -> dict:
+    """Final metrics: of the run, of its single directions, of the baseline, and of the kept language models."""
+    final = {f"{split}_{k}": v for split in ("test", "valid") for k, v in record.get(split, {}).items()}
+    for direction, splits in record.get("directions", {}).items():
+        final |= {f"{direction}_{split}_error": metrics["error"] for split, metrics in splits.items()}
+    if baseline := record.get("baseline"):
+        final |= {"baseline_test_error": baseline["error"], "baseline_valid_error": baseline["valid_error"]}
+    for texts, metrics in record.get("perplexity", {}).items():
+        final[f"{texts.replace(' ', '_')}_perplexity"] = metrics["perplexity"]
+    for stage, history in record["history"].items():
+        if history and stage.startswith("lm"):
+            info = _read(folders.get(stage), "stage.json", {"info": {}})["info"]
+            final[f"{stage.replace(' ', '_')}_valid_loss"] = history[info.get("kept_epoch", -1)]["valid_loss"]
+    return {f"final/{k}": v for k, v in final.items() if not k.endswith(("_n", "_accuracy"))}
+
+
+def _tables(record: dict, evaluation: Path | None) -> dict:
+    """The metrics of each class, the confusion matrix, and the most confident mistakes."""
+    tables = {"classes": [{"class": c, **metrics} for c, metrics in record.get("per_class", {}).items()]}
+    if (counts := record.get("confusion")) and len(counts) <= CLASSES:
+        classes = record["corpus"]["classes"]
+        tables["confusion"] = [
+            {"class": true, **{f"as {c}": counts.get(true, {}).get(c, 0) for c in classes}} for true in classes
+        ]
+    tables["mistakes"] = [_mistake(m) for m in _read(evaluation, "mistakes.json", [])]
+    return {f"test/{name}": {"_type": "trackio.table", "_value": rows} for name, rows in tables.items() if rows}
+
+
+def _mistake(mistake: dict) -> dict:
+    """A mistake as a row; of the words' weights, the words with the highest."""
+    words = sorted(mistake.get("words", []), key=lambda word: -word[1])[:WORDS]
+    shown = {k: mistake[k] for k in ("label", "predicted", "confidence", "text")}
+    return {**shown, "words": ", ".join(word for word, _ in words)}
+
+
+def _read(folder: Path | None, name: str, default):
+    """A JSON file of a stage's folder, or `default` where there is none."""
+    if folder is None or not (folder / name).is_file():
+        return default
+    return json.loads((folder / name).read_text(encoding="utf-8"))
