@@ -1,8 +1,8 @@
 """Runs and records in a dashboard on this machine: no account, no network.
 
-python scripts/dashboard.py                  the runs below runs/, and the committed records as a project of their own
-python scripts/dashboard.py --home elsewhere --no-browser --port 8000
-python scripts/dashboard.py --records elsewhere/runs      other records: a folder of NAME.json or NAME/result.json
+    ulmfit-exp dashboard                  the runs below runs/, and the committed records as a project of their own
+    ulmfit-exp dashboard --home elsewhere --no-browser --port 8000
+    ulmfit-exp dashboard --records elsewhere/runs      other records: a folder of NAME.json or NAME/result.json
 
 W&B's offline runs are read by `wandb leet inspect --json` into trackio, which keeps them in HOME/trackio. The next time
 takes in what is new. A run that is damaged or not finished is named and left out; it is tried again the next time.
@@ -11,13 +11,10 @@ takes in what is new. A run that is damaged or not finished is named and left ou
 import sys
 from pathlib import Path
 
-import tyro
-
-from ulmfit_exp.results import dashboard
-from ulmfit_exp.results.dashboard import RECORDS, RUNS
+from ulmfit_exp.cli import ROOT, command
 from ulmfit_exp.runs.interrupt import interruptible
 
-COMMITTED = Path(__file__).parents[1] / "experiments" / "results"
+COMMITTED = ROOT / "experiments" / "results"
 
 
 def main(
@@ -36,6 +33,9 @@ def main(
     """
     if not records.is_dir():
         sys.exit(f"error: there is no folder {records}")
+    from ulmfit_exp.results import dashboard  # imports torch, for which --help does not wait
+    from ulmfit_exp.results.dashboard import RECORDS, RUNS
+
     interruptible()  # also where a shell started it in the background, which then ignores SIGINT
     try:
         store = dashboard.open_trackio(home)
@@ -53,4 +53,4 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,))
+    command("dashboard", main)

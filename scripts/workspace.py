@@ -1,23 +1,22 @@
-"""A W&B workspace for these experiments, and a report that compares the paper's variants. For users who are logged in.
+"""Create a W&B workspace for these experiments, and a W&B report on the paper's variants.
 
-python scripts/workspace.py --entity YOU
-python scripts/workspace.py --dry-run            only write what would be created
+    ulmfit-exp workspace --entity YOU
+    ulmfit-exp workspace --dry-run            only write what would be created
 
-Without a login it says so, and writes what it would have created to runs/workspace.json.
+Needs a login (wandb login). Without one it reports that, and writes what it would have created to runs/workspace.json.
 """
 
 import json
 import os
-from importlib import import_module
 from pathlib import Path
 
-import tyro
 import wandb
 import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
 
-from experiments.paper.__main__ import NAMES
-from ulmfit_exp.runs.tracking import PROJECT
+from ulmfit_exp.cli import command, part
+
+paper = part("experiments.paper.__main__")
 
 
 def curve(key: str, title: str, x: str = "step"):
@@ -64,17 +63,17 @@ def workspace(entity: str, project: str) -> ws.Workspace:
 
 
 def report(entity: str, project: str) -> wr.Report:
-    """A chapter for each of the paper's tables and figures: the runs that `experiments.paper` tagged with its name."""
+    """A chapter for each of the paper's tables and figures: the runs that `ulmfit-exp paper` tagged with its name."""
     blocks = [wr.TableOfContents()]
-    for name in NAMES:
-        module = import_module(f"experiments.paper.{name}")
+    for name in paper.NAMES:
+        module = paper.module(name)
         tagged = ws.And(ws.Tags().isin([name]))
         runs = wr.Runset(name=name, filters=tagged, groupby=["Group"])  # without a project it is the report's own
         panels = [bars("test/error", "test error"), bars("valid/error", "valid error")]
         panels.append(curve("valid_error_rate", "valid error of the classifiers by training step"))
-        command = wr.P(["Runs of ", wr.InlineCode(f"python -m experiments.paper {name} --wandb online")])
+        made_by = wr.P(["Runs of ", wr.InlineCode(f"ulmfit-exp paper {name} --wandb online")])
         text = wr.MarkdownBlock(module.__doc__.strip())
-        blocks += [wr.H2(module.TITLE), text, command, wr.PanelGrid(runsets=[runs], panels=panels)]
+        blocks += [wr.H2(module.TITLE), text, made_by, wr.PanelGrid(runsets=[runs], panels=panels)]
     about = "Each variant is a group; the spread is over seeds and folds."
     return wr.Report(project, entity, title="ULMFiT: the paper's variants", description=about, blocks=blocks)
 
@@ -86,7 +85,7 @@ def as_json(made) -> dict:
 
 def main(
     entity: str | None = None,
-    project: str = os.environ.get("WANDB_PROJECT", PROJECT),
+    project: str | None = None,
     out: Path = Path("runs/workspace.json"),
     dry_run: bool = False,
 ) -> None:
@@ -94,10 +93,13 @@ def main(
 
     Args:
         entity: User or team at W&B (default: your own).
-        project: W&B project.
+        project: W&B project (default: $WANDB_PROJECT, or that of the runs).
         out: Where to write them if there is no login.
         dry_run: Only write them.
     """
+    from ulmfit_exp.runs.tracking import PROJECT  # imports torch, for which --help does not wait
+
+    project = project or os.environ.get("WANDB_PROJECT", PROJECT)
     login = not dry_run and wandb.login(prompt=False, verify=False)
     if login:
         entity = entity or wandb.Api().default_entity
@@ -112,4 +114,4 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,))
+    command("workspace", main)
