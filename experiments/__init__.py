@@ -9,7 +9,7 @@ def experiment(name: str):
     """The experiment of that name, a subclass of `Command`: what a record of it is run again by."""
     if name not in NAMES:
         raise KeyError(f"there is no experiment {name!r}; there are {', '.join(NAMES)}")
-    return next(c for c in vars(import_module(f"experiments.{name}")).values() if getattr(c, "name", None) == name)
+    return next(c for c in vars(import_module(f".{name}", __name__)).values() if getattr(c, "name", None) == name)
 
 
 def settings_of(record: dict, **where):

@@ -1,10 +1,10 @@
-"""The general-domain language model (paper, section 3.1), or a pretrained one trained further on a domain's texts.
+"""Pretrain a language model (paper, section 3.1), or continue with a domain's texts.
 
 Lab record of wikipedia-small, which ships, 2026-11-23, commit 3fd06031f8ea, one seed: one thread of an AMD EPYC (Zen 4,
 bf16) for each of the two directions, 99 minutes:
 
-    OMP_NUM_THREADS=1 python -m experiments.pretrain --corpus wikipedia
-    OMP_NUM_THREADS=1 python -m experiments.pretrain --corpus wikipedia --backwards
+    OMP_NUM_THREADS=1 ulmfit-exp pretrain --corpus wikipedia
+    OMP_NUM_THREADS=1 ulmfit-exp pretrain --corpus wikipedia --backwards
 
     perplexity         forward 46.9, backward 47.1 (held-out articles, 6.6 % unknown words)
 

@@ -1,9 +1,10 @@
-"""SFU Review Corpus (Taboada 2008): 400 product reviews. Is the product recommended, or which of 8 kinds is it?
+"""SFU reviews: is the product recommended, or which of 8 categories is it from?
 
-Lab record, sentiment, 2026-11-25, commit 843cc0a46ac8: one thread of an AMD EPYC (AVX-512 bf16), 12 minutes per fold.
-Not in the paper. Five folds of 80 test reviews; a table needs all five, --fold 0 to --fold 4:
+400 product reviews (SFU Review Corpus, Taboada 2008); not in the paper. Lab record, sentiment, 2026-11-25, commit
+843cc0a46ac8: one thread of an AMD EPYC (AVX-512 bf16), 12 minutes per fold. Five folds of 80 test reviews; a table
+needs all five, --fold 0 to --fold 4:
 
-    OMP_NUM_THREADS=1 python -m experiments.sfu --target sentiment --fold 0
+    OMP_NUM_THREADS=1 ulmfit-exp sfu --target sentiment --fold 0
 
     test error in %   24.75 ± 4.71; forward 28.00 ± 3.71, backward 30.75 ± 7.79
     baseline          19.75 ± 3.24 (TF-IDF + logistic regression), lower by no significant difference

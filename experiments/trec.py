@@ -1,8 +1,9 @@
-"""TREC-6, question classification (Li & Roth 2002): 5,452 training and 500 test questions in six classes.
+"""TREC-6: which of six types of question is it?
 
-Lab record, 2026-11-23, commit eeddaeb53173: one thread of an AMD EPYC (AVX-512 bf16), 8 minutes per seed:
+5,452 training and 500 test questions (Li & Roth 2002). Lab record, 2026-11-23, commit eeddaeb53173: one thread of an
+AMD EPYC (AVX-512 bf16), 8 minutes per seed:
 
-    OMP_NUM_THREADS=1 python -m experiments.trec --seed 0
+    OMP_NUM_THREADS=1 ulmfit-exp trec --seed 0
 
     test error in %   4.67 ± 0.31 (3 seeds); forward 5.73 ± 0.31, backward 4.87 ± 0.31
     features          10.27 ± 0.50 (--recipe features: logistic regression on the language models' features)

@@ -1,8 +1,8 @@
 """Runs and committed records in a dashboard in the browser, on this machine: no account, no network.
 
-python scripts/dashboard.py                               the runs in runs/, and the committed records
-python scripts/dashboard.py --home elsewhere --no-browser --port 8000
-python scripts/dashboard.py --records elsewhere           the records of another home or folder instead of the committed
+    ulmfit-exp dashboard                               the runs in runs/, and the committed records
+    ulmfit-exp dashboard --home elsewhere --no-browser --port 8000
+    ulmfit-exp dashboard --records elsewhere           the records of another home or folder instead of the committed
 
 The records and their stage folders are read into trackio, which keeps them in HOME/trackio: a data set is a project, a
 record is a run. Run it again to import new runs. A record that cannot be read is reported and left out.
@@ -11,12 +11,10 @@ record is a run. Run it again to import new runs. A record that cannot be read i
 import sys
 from pathlib import Path
 
-import tyro
-
-from ulmfit_exp.results import dashboard
+from ulmfit_exp.cli import ROOT, command
 from ulmfit_exp.runs.interrupt import interruptible
 
-COMMITTED = Path(__file__).parents[1] / "experiments" / "results"
+COMMITTED = ROOT / "experiments" / "results"
 
 
 def main(
@@ -35,6 +33,8 @@ def main(
     """
     if not records.is_dir():
         sys.exit(f"error: there is no folder {records}; name one with --records")
+    from ulmfit_exp.results import dashboard  # imports torch, for which --help does not wait
+
     interruptible()  # also where a shell started it in the background, which then ignores SIGINT
     try:
         store = dashboard.open_trackio(home)
@@ -52,4 +52,4 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,))
+    command("dashboard", main)

@@ -1,23 +1,21 @@
-"""Hand a finished run on, as fastai's own Learner or to the Hugging Face hub.
+"""Export a finished run as fastai's Learner, or as a folder for the Hugging Face hub.
 
-python scripts/export.py runs/runs/NAME --learner export.pkl
-python scripts/export.py runs/runs/NAME --hub folder                       writes the folder, sends nothing
-python scripts/export.py runs/runs/NAME --hub folder --push OWNER/NAME     sends it, to a private repository
+    ulmfit-exp export runs/runs/NAME --learner export.pkl
+    ulmfit-exp export runs/runs/NAME --hub folder                       writes the folder, uploads nothing
+    ulmfit-exp export runs/runs/NAME --hub folder --push OWNER/NAME     uploads it to a private repository
 
-export.pkl is a pickle: whoever loads one runs what is in it, so load none that you did not make or do not trust. It
-holds both directions and the temperature, and predicts what the run does; load_learner needs this package beside
-fastai. The hub's folder holds safetensors, the record and a model card made from it. It predicts by ulmfit_exp.predict
-and is a --pretrained.
+export.pkl is a pickle: loading it runs the code in it, so load only files that you trust. It holds both directions and
+the temperature, and predicts what the run predicts; load_learner needs this package besides fastai. The folder for the
+hub holds safetensors, the record and a model card made from it. It can be used for prediction or given to --pretrained.
 """
 
 import sys
 from pathlib import Path
 
-import numpy as np
 import tyro
 
+from ulmfit_exp.cli import command
 from ulmfit_exp.common import DataError
-from ulmfit_exp.inference import predict
 
 TEXTS = ["A fine, fine book.", "It broke twice; I want my money back. " * 30, "No."]
 
@@ -31,41 +29,41 @@ def main(
         run: Folder of a finished run, or its result.json.
         learner: Write fastai's export.pkl here.
         hub: Write a folder for the Hugging Face hub here.
-        push: Send that folder to this repository, OWNER/NAME, with the token of `hf auth login`.
+        push: Upload that folder to this repository, OWNER/NAME, with the token of `hf auth login`.
     """
     run = run.parent if run.name == "result.json" else run
     if not (learner or hub) or (push and not hub):
         sys.exit("error: name what to write: --learner export.pkl, or --hub folder; --push goes with --hub")
-    try:
-        if learner:
-            write_learner(run, learner)
-        if hub:
-            write_hub(run, hub, push)
-    except (DataError, OSError) as e:
-        sys.exit(f"error: {e}")
+    if learner:
+        write_learner(run, learner)
+    if hub:
+        write_hub(run, hub, push)
 
 
 def write_learner(run: Path, out: Path) -> None:
-    """The learner, written, loaded again and held against the run."""
+    """Write the learner, load it again and compare its predictions with those of the run."""
+    import numpy as np
     from fastai.text.all import load_learner
 
-    from ulmfit_exp.inference import export
+    from ulmfit_exp.inference import export, predict
 
     predictor = predict.load(run)
     out.parent.mkdir(parents=True, exist_ok=True)
     export.learner(predictor).export(out.resolve())
     loaded = load_learner(out)
     with loaded.no_bar():
-        said = loaded.get_preds(dl=loaded.dls.test_dl(TEXTS))[0].numpy()
-    off = float(np.abs(said - predictor.probabilities(TEXTS)).max())
-    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB; loaded again, it differs from the run by at most {off:.0e}")
-    print("it is a pickle: whoever loads it runs what is in it. Load no export.pkl that you do not trust")
-    if off > 1e-5:
-        sys.exit("error: the learner does not predict what the run does")
+        probs = loaded.get_preds(dl=loaded.dls.test_dl(TEXTS))[0].numpy()
+    difference = float(np.abs(probs - predictor.probabilities(TEXTS)).max())
+    print(
+        f"{out}: {out.stat().st_size / 1e6:.1f} MB; its probabilities differ from the run's by at most {difference:.0e}"
+    )
+    print("it is a pickle: loading it runs the code in it. Load only files that you trust")
+    if difference > 1e-5:
+        sys.exit("error: the exported learner does not predict what the run predicts")
 
 
 def write_hub(run: Path, out: Path, push: str | None) -> None:
-    """The hub's folder; sent only where that was asked for."""
+    """Write the folder for the hub; upload it if that was asked for."""
     from ulmfit_exp.inference import export
 
     for what in export.hub_folder(run, out):
@@ -80,9 +78,9 @@ def write_hub(run: Path, out: Path, push: str | None) -> None:
             HfApi().create_repo(push, private=True, exist_ok=True)
             HfApi().upload_folder(repo_id=push, folder_path=out, commit_message="A finished run of ULMFiT")
         except (HfHubHTTPError, HFValidationError, OSError) as e:
-            raise DataError(f"{push} could not be sent to the Hugging Face hub: {str(e).splitlines()[0]}") from e
-        print(f"sent to {push}; it is private until you publish it")
+            raise DataError(f"the upload to {push} on the Hugging Face hub failed: {str(e).splitlines()[0]}") from e
+        print(f"uploaded to {push}; it is private until you publish it")
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    command("export", main)

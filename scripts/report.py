@@ -1,40 +1,47 @@
-"""One HTML file in which runs are looked at and compared; it needs no network and nothing besides itself.
+"""Compare runs in one HTML file, which needs no network.
 
-python scripts/report.py                       of runs/ and of the committed records
-python scripts/report.py /data/runs --out report.html --open
+    ulmfit-exp report                                   the runs in runs/, and the committed records
+    ulmfit-exp report /data/runs --out report.html --open
 
-Every run in a table to search, narrow down and sort; of the runs that are chosen there the learning curves, the rates,
-the settings that differ, the confusion and the most confident mistakes; below, the paper's tables and figures that the
-records make.
+The page has a table of all runs to search, filter and sort. For the runs selected there it shows learning curves,
+learning rates, the settings that differ, confusion matrices and the most confident mistakes. Below are the paper's
+tables and figures, as far as there are records for them.
 """
 
+import os
 import sys
 import webbrowser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 
-from experiments import settings_of
-from experiments.paper.__main__ import NAMES, RECORDS, module, recorded, rendered
+from ulmfit_exp.cli import command, part, typed
 from ulmfit_exp.common import DataError
-from ulmfit_exp.results import page
-from ulmfit_exp.results.figures import svg
+
+if TYPE_CHECKING:
+    from ulmfit_exp.results.page import Section
+
+experiments, paper = part("experiments"), part("experiments.paper.__main__")
 
 
-def sections(records: list[dict]) -> list[page.Section]:
+def sections(records: list[dict]) -> list["Section"]:
     """The paper's tables and figures that these records make."""
+    from ulmfit_exp.results.figures import svg
+    from ulmfit_exp.results.page import Section
+
     made, known = [], [r for r in records if _known(r)]
-    for name in NAMES:
-        if results := recorded(name, known):
-            text, figure = rendered(name, results)
-            made.append(page.Section(module(name).TITLE, text.partition("\n\n")[2], svg(figure, name)))
+    for name in paper.NAMES:
+        if results := paper.recorded(name, known):
+            text, figure = paper.rendered(name, results)
+            made.append(Section(paper.module(name).TITLE, text.partition("\n\n")[2], svg(figure, name)))
     return made
 
 
 def _known(record: dict) -> bool:
-    """Has this commit the settings of the record? Those of another one are listed, and are in no table."""
+    """Does this commit have the settings of the record? Records of other commits are listed, and are in no table."""
     try:
-        return bool(settings_of(record))
+        return bool(experiments.settings_of(record))
     except DataError:
         return False
 
@@ -47,18 +54,24 @@ def main(
     """Write the page.
 
     Args:
-        folders: Homes of runs, or folders of records (default: runs, where there is one, and the committed records).
-        out: The file.
+        folders: Homes of runs, or folders of records. Default: runs/ if it exists, and the committed records.
+        out: The file to write.
         open: Show it in the browser.
     """
-    folders = folders or tuple(f for f in (Path("runs"), RECORDS) if f.is_dir())
+    folders = folders or tuple(f for f in (Path("runs"), paper.RECORDS) if f.is_dir())
     if absent := [f for f in folders if not f.is_dir()]:
         sys.exit(f"error: there is no folder {', '.join(map(str, absent))}")
+    if not os.access(out.parent, os.W_OK):  # asked now, and not found when the work is done
+        sys.exit(f"error: the folder of --out {out} does not exist or cannot be written; name another file with --out")
+
+    from ulmfit_exp.results import page  # imports pandas, for which --help does not wait
+
     found, skipped = page.read(folders)
     for line in skipped:
         print(f"left out: {line}", file=sys.stderr)
     if not found:
-        sys.exit(f"error: no record of a run in {', '.join(map(str, folders))}; make one: make demo")
+        demo = f"{typed('ulmfit-exp')} sfu --target category --miniature"
+        sys.exit(f"error: there is no record of a run in {', '.join(map(str, folders))}; to make one: {demo}")
     out.write_text(page.page(found, sections([record for _, record in found])), encoding="utf-8")
     print(f"{len(found)} runs, {out.stat().st_size / 2**20:.1f} MB")
     print(out)
@@ -67,4 +80,4 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,))
+    command("report", main)

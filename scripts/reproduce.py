@@ -1,9 +1,9 @@
-"""Run a committed record again, from the record alone, and compare.
+"""Run a committed record again, from the record alone, and compare the figures.
 
-python scripts/reproduce.py experiments/results/NAME.json
+    ulmfit-exp reproduce trec/small/seed0.json
 
-Says of each figure whether it came out equal, within the spread of the same settings' other seeds among the records, or
-different; and what differs in versions and machine. Exit code 1 if a figure is different.
+Reports for each figure whether it is equal, within the spread of the same settings' other seeds among the committed
+records, or different; and which versions and what of the machine differ. Exit code 1 if a figure is different.
 """
 
 import json
@@ -16,12 +16,10 @@ from typing import Literal
 
 import tyro
 
-from experiments import settings_of
-from ulmfit_exp.cli import run
-from ulmfit_exp.common import DataError
+from ulmfit_exp.cli import ROOT, command, part, run
 from ulmfit_exp.record import compared, figures, read, read_all
 
-RESULTS = Path(__file__).parents[1] / "experiments" / "results"
+RESULTS = ROOT / "experiments" / "results"
 
 
 def spreads(record: dict, others: list[dict]) -> dict[str, float]:
@@ -55,18 +53,15 @@ def main(
     """Run a record again and compare.
 
     Args:
-        record: A result.json, or one of experiments/results/.
-        home: Where stages go; what is finished there is not computed again (default: a new temporary folder).
+        record: A result.json, or DATASET/VARIANT/seed0.json of the committed records.
+        home: Where stages go; finished ones there are reused. Default: a new temporary folder.
         data_dir: As of the experiments.
         wandb: As of the experiments.
     """
-    old = read(record)
-    os.environ["OMP_NUM_THREADS"] = str(old["machine"]["threads"])  # figures hang on it; torch is not imported yet
+    old = read(record if record.exists() else RESULTS / record)
+    os.environ["OMP_NUM_THREADS"] = str(old["machine"]["threads"])  # figures depend on it; torch is not imported yet
     home = home or Path(tempfile.mkdtemp(prefix="reproduce-"))
-    try:
-        new = read(run(settings_of(old, home=home, data_dir=data_dir, wandb=wandb)))
-    except (DataError, OSError) as e:
-        sys.exit(f"error: {e}")
+    new = read(run(part("experiments").settings_of(old, home=home, data_dir=data_dir, wandb=wandb)))
     others = [other for _, other in read_all([RESULTS])[0]]
     spread, found = spreads(old, others), figures(new)
     verdicts = {k: verdict(value, found.get(k), spread.get(k)) for k, value in figures(old).items()}
@@ -74,13 +69,13 @@ def main(
     for k, value in figures(old).items():
         print(f"{k:<28}{value:>12.5f}{found.get(k, float('nan')):>12.5f}  {verdicts[k]}")
     if reused := [s["name"] for s in new["stages"] if s["reused"]]:
-        print(f"not computed again, but found in {home}: {', '.join(reused)}")
+        print(f"not computed again, but reused from {home}: {', '.join(reused)}")
     for line in compared(old, new):
         print(line)
     if old["corpus"]["digest"] != new["corpus"]["digest"]:
-        print("the texts are others than the record's")
+        print("the texts differ from those of the record")
     sys.exit("different" in verdicts.values())
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    command("reproduce", main)

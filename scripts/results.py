@@ -1,9 +1,10 @@
 """Write the generated parts of README.md and docs/ from the committed records in experiments/results/.
 
-python scripts/results.py            rewrite README's table, docs/results.md and experiments/results/paper/
-python scripts/results.py --check    exit with 1 if one of them, or a figure in hand-written text, differs from records
+    ulmfit-exp results            rewrite README's table, docs/results.md and experiments/results/paper/
+    ulmfit-exp results --check    exit with 1 if one of them, or a figure in hand-written text, differs from records
+    ulmfit-exp results --add runs/runs/NAME ...    add the records of these runs first
 
-python scripts/results.py --add runs/runs/NAME ...    add the records of these runs first
+Works in a checkout of the project.
 """
 
 import ast
@@ -15,18 +16,12 @@ from filecmp import cmp
 from pathlib import Path
 from statistics import mean
 
-import pandas as pd
-import tyro
-
-from experiments import settings_of
-from experiments.paper.__main__ import MOST_SEEDS, NAMES, RECORDS, committed, module, own, recorded, write
-from experiments.paper.base import replicates
+from ulmfit_exp.cli import INSTALLED, ROOT, command, part, typed
 from ulmfit_exp.common import write_json
 from ulmfit_exp.record import folder_of, read
-from ulmfit_exp.results.figures import SIGNIFICANCE
-from ulmfit_exp.results.tables import markdown, spread, summary
 
-ROOT = Path(__file__).parents[1]
+experiments, paper = part("experiments"), part("experiments.paper.__main__")
+replicates, MOST_SEEDS, RECORDS = part("experiments.paper.base").replicates, paper.MOST_SEEDS, paper.RECORDS
 README, RESULTS, FINDINGS = ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "findings.md"
 START, END = "<!-- made by scripts/results.py -->\n", "<!-- end of what scripts/results.py made -->"
 HEADLINE = {
@@ -46,7 +41,7 @@ NO_RECORDS = ("own_csv", "pretrain")
 
 def rebuilt(folder: Path) -> dict[Path, str]:
     """The files with a generated part, as the records make them; the paper's tables and plots go to `folder`."""
-    records = committed(RECORDS)
+    records = paper.committed(RECORDS)
     return {README: filled(README, headline(records)), RESULTS: filled(RESULTS, tables(records, folder))}
 
 
@@ -58,13 +53,19 @@ def filled(path: Path, made: str) -> str:
 
 def headline(records: list[dict]) -> str:
     """README's table."""
-    by_settings = {settings_of(r, precision="auto"): r for r in records}
+    import pandas as pd
+
+    from ulmfit_exp.results.tables import markdown
+
+    by_settings = {experiments.settings_of(r, precision="auto"): r for r in records}
     found = {data: [by_settings[run] for run in runs if run in by_settings] for data, runs in HEADLINE.items()}
     return markdown(pd.DataFrame([row(data, runs) for data, runs in found.items() if runs]))
 
 
 def row(data: str, records: list[dict]) -> dict:
     """A row of README's table: test error of ULMFiT, of the baseline and in the paper; the lower of ours in bold."""
+    from ulmfit_exp.results.tables import spread
+
     folds = len({r["corpus"]["name"] for r in records}) > 1
     errors = {
         "ULMFiT": [100 * r["test"]["error"] for r in records],
@@ -83,21 +84,27 @@ def row(data: str, records: list[dict]) -> dict:
 
 def tables(records: list[dict], folder: Path) -> str:
     """docs/results.md: a row for each recipe on each data set, and the paper's tables and figures in short."""
+    from ulmfit_exp.results.figures import SIGNIFICANCE
+    from ulmfit_exp.results.tables import summary
+
     texts = []
-    for name in NAMES:
-        if results := recorded(name, records):
-            write(name, results, folder)
+    for name in paper.NAMES:
+        if results := paper.recorded(name, records):
+            paper.write(name, results, folder)
             texts.append(brief(name, results))
-    paper = f"## The paper's tables and figures\n\n{SIGNIFICANCE}"
-    return "\n\n".join(["## All recipes", summary(own(records)), paper, *texts])
+    heading = f"## The paper's tables and figures\n\n{SIGNIFICANCE}"
+    return "\n\n".join(["## All recipes", summary(paper.own(records)), heading, *texts])
 
 
 def brief(name: str, results: list[tuple]) -> str:
     """A table or figure in short: what it is, its first table, its plot, and a link to the rest."""
-    about, file = module(name).__doc__.strip().partition("\n\n")[0], f"../experiments/results/paper/{name}"
-    table = module(name).render(results)[0].partition(SIGNIFICANCE)[0].strip()
+    from ulmfit_exp.results.figures import SIGNIFICANCE
+
+    module, file = paper.module(name), f"../experiments/results/paper/{name}"
+    about = module.__doc__.strip().partition("\n\n")[0]
+    table = module.render(results)[0].partition(SIGNIFICANCE)[0].strip()
     return (
-        f"### {module(name).TITLE}\n\n{about}\n\n{table}\n\n![{name}]({file}.svg)\n\n"
+        f"### {module.TITLE}\n\n{about}\n\n{table}\n\n![{name}]({file}.svg)\n\n"
         f"`python -m experiments.paper {name}`. Differences from the paper, and run times: [{name}.md]({file}.md)"
     )
 
@@ -153,14 +160,16 @@ def main(check: bool = False, add: tuple[Path, ...] = ()) -> None:
         check: Change nothing; only report what differs from the records.
         add: Folders of finished runs whose records are to be added to the committed ones.
     """
+    if INSTALLED:
+        sys.exit("error: results works in a checkout of the project, whose README.md and docs/ it writes")
     for run in add:
         take_in(run)
     if not check:
         for path, text in rebuilt(RECORDS / "paper").items():
             path.write_text(text, encoding="utf-8")
     elif lines := stale():
-        sys.exit("\n".join([*lines, "run python scripts/results.py, and correct the text where a figure changed"]))
+        sys.exit("\n".join([*lines, f"run {typed('ulmfit-exp')} results, and correct the text where a figure changed"]))
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    command("results", main)

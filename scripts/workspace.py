@@ -1,24 +1,36 @@
+<<<<<<< HEAD
 """A W&B workspace for these experiments, and a report that compares the paper's variants; needs a W&B login.
 
 python scripts/workspace.py --entity YOU
 python scripts/workspace.py --dry-run            only write to a file what would be created
 
 Without a login it reports that, and writes what it would have created to runs/workspace.json.
+=======
+"""Create a W&B workspace for these experiments, and a W&B report on the paper's variants.
+
+    ulmfit-exp workspace --entity YOU
+    ulmfit-exp workspace --dry-run            only write what would be created
+
+Needs a login (wandb login). Without one it reports that, and writes what it would have created to runs/workspace.json.
+>>>>>>> package
 """
 
 import json
 import os
+<<<<<<< HEAD
 from dataclasses import asdict
 from importlib import import_module
+=======
+>>>>>>> package
 from pathlib import Path
 
-import tyro
 import wandb
 import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
 
-from experiments.paper.__main__ import NAMES
-from ulmfit_exp.runs.tracking import PROJECT
+from ulmfit_exp.cli import command, part
+
+paper = part("experiments.paper.__main__")
 
 
 def curve(key: str, title: str, x: str = "step"):
@@ -65,24 +77,28 @@ def workspace(entity: str, project: str) -> ws.Workspace:
 
 
 def report(entity: str, project: str) -> wr.Report:
+<<<<<<< HEAD
     """A section for each of the paper's tables and figures, with the runs that `experiments.paper` tagged."""
+=======
+    """A chapter for each of the paper's tables and figures: the runs that `ulmfit-exp paper` tagged with its name."""
+>>>>>>> package
     blocks = [wr.TableOfContents()]
-    for name in NAMES:
-        module = import_module(f"experiments.paper.{name}")
+    for name in paper.NAMES:
+        module = paper.module(name)
         tagged = ws.And(ws.Tags().isin([name]))
         runs = wr.Runset(name=name, filters=tagged, groupby=["Group"])  # without a project it is the report's own
         panels = [bars("test/error", "test error"), bars("valid/error", "valid error")]
         panels.append(curve("valid_error_rate", "valid error of the classifiers by training step"))
-        command = wr.P(["Runs of ", wr.InlineCode(f"python -m experiments.paper {name} --wandb online")])
+        made_by = wr.P(["Runs of ", wr.InlineCode(f"ulmfit-exp paper {name} --wandb online")])
         text = wr.MarkdownBlock(module.__doc__.strip())
-        blocks += [wr.H2(module.TITLE), text, command, wr.PanelGrid(runsets=[runs], panels=panels)]
+        blocks += [wr.H2(module.TITLE), text, made_by, wr.PanelGrid(runsets=[runs], panels=panels)]
     about = "Each variant is a group; the spread is over seeds and folds."
     return wr.Report(project, entity, title="ULMFiT: the paper's variants", description=about, blocks=blocks)
 
 
 def main(
     entity: str | None = None,
-    project: str = os.environ.get("WANDB_PROJECT", PROJECT),
+    project: str | None = None,
     out: Path = Path("runs/workspace.json"),
     dry_run: bool = False,
 ) -> None:
@@ -90,10 +106,19 @@ def main(
 
     Args:
         entity: User or team at W&B (default: your own).
+<<<<<<< HEAD
         project: W&B project.
         out: The file to write to without a login.
         dry_run: Only write the file.
+=======
+        project: W&B project (default: $WANDB_PROJECT, or that of the runs).
+        out: Where to write them if there is no login.
+        dry_run: Only write them.
+>>>>>>> package
     """
+    from ulmfit_exp.runs.tracking import PROJECT  # imports torch, for which --help does not wait
+
+    project = project or os.environ.get("WANDB_PROJECT", PROJECT)
     login = not dry_run and wandb.login(prompt=False, verify=False)
     if login:
         entity = entity or wandb.Api().default_entity
@@ -108,4 +133,4 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,))
+    command("workspace", main)

@@ -1,7 +1,17 @@
-"""The command line of an experiment: parse, run, print."""
+"""Command lines: parse, run, print. Imports nothing heavy, so that `--help` is quick.
 
+A command's `--help` prints the first line of its module's docstring, usage and options, and last the rest of it.
+"""
+
+import os
+import shlex
+import shutil
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import tyro
@@ -13,33 +23,54 @@ if TYPE_CHECKING:
     from .corpora.corpus import Corpus
     from .corpora.documents import Documents
 
+PACKAGE = Path(__file__).parent
+INSTALLED = (PACKAGE / "experiments").is_dir()
+ROOT = PACKAGE if INSTALLED else PACKAGE.parent
+"""The folder of `experiments` and `scripts`: the checkout, or this package where it was installed from a wheel."""
+
+
+def part(name: str) -> ModuleType:
+    """A module of `experiments` or `scripts`: top-level in a checkout, within this package in a wheel.
+
+    The library imports neither; this is for the console script and for the scripts.
+    """
+    if INSTALLED:
+        return import_module(f"{__package__}.{name}")
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))
+    return import_module(name)
+
 
 def main(command: type[Command], args: list[str] | None = None) -> None:
     """Run what the options say and print the table; the record's path is the last line."""
-    settings = parse(command, sys.argv[1:] if args is None else args)
+    with ending_well():
+        settings = parse(command, sys.argv[1:] if args is None else args)
 
-    from .runs.interrupt import interruptible, leave
+        from .runs.interrupt import interruptible, leave
 
-    interruptible()
-    try:
-        path = run(settings)
-    except KeyboardInterrupt:
-        print("\ninterrupted; the same command resumes from the last checkpoint", file=sys.stderr, flush=True)
-        leave()
-    except (DataError, OSError) as e:
-        sys.exit(f"error: {e}")
-    print(path)
+        interruptible()
+        try:
+            print(run(settings))
+        except KeyboardInterrupt:
+            print("\ninterrupted; the same command resumes from the last checkpoint", file=sys.stderr, flush=True)
+            leave()
 
 
 def run(settings: Command, texts: "Corpus | Documents | None" = None) -> Path:
     """Run, print the table and how to look at the run; returns the path of the record."""
-    from .results.tables import how_to_look, of_run  # import torch, for which --help does not wait
+    from .results.tables import of_run  # imports torch, for which --help does not wait
     from .runs.run import run
 
     record, path = run(settings, texts)
     print(of_run(record))
     print(how_to_look(record, settings.home))
     return path
+
+
+def command(name: str, function: Callable, args: list[str] | None = None) -> None:
+    """Run a function whose parameters are the options of a command."""
+    with ending_well():
+        _parsed(name, function, sys.modules[function.__module__].__doc__, sys.argv[1:] if args is None else args)
 
 
 def parse(command: type[Command], args: list[str]) -> Command:
@@ -49,11 +80,65 @@ def parse(command: type[Command], args: list[str]) -> Command:
         option, _, value = arg.partition("=")
         if option in ("--recipe", "--size") and (value or following) in command.recipes:  # tyro refuses another
             name = value or following
-    return tyro.cli(
-        command,
-        args=args,
-        default=command(recipe_name=name, recipe=command.recipes[name]),
-        prog=f"python -m experiments.{command.name}",
-        description=sys.modules[command.__module__].__doc__,
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
+    default = command(recipe_name=name, recipe=command.recipes[name])
+    return _parsed(command.name, command, sys.modules[command.__module__].__doc__, args, default=default)
+
+
+def _parsed(name: str, target: Callable, doc: str, args: list[str], **options):
+    """What tyro makes of the command line; after --help, the rest of the docstring."""
+    summary, _, details = doc.strip().partition("\n")
+    config = (tyro.conf.FlagCreatePairsOff,)
+    prog = f"{typed('ulmfit-exp')} {name}"
+    try:
+        return tyro.cli(target, args=args, prog=prog, description=summary, config=config, **options)
+    except SystemExit as e:
+        if not e.code and {"-h", "--help"} & set(args):
+            notes = Path("experiments") / "notes"
+            print(details.strip().replace(f"{notes}", shown(ROOT / notes)))
+        raise
+
+
+@contextmanager
+def ending_well() -> Iterator[None]:
+    """Make an error that the user can correct one line, and end without one where the reader of a pipe has gone."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes what is left when it exits
+        sys.exit(1)
+    except (DataError, OSError) as e:
+        sys.exit(f"error: {e}")
+
+
+def how_to_look(record: dict, home: Path) -> str:
+    """Commands that show the run: ours, and W&B's own, which has a run for each stage."""
+    ours, wandb, folder = typed("ulmfit-exp"), typed("wandb"), shlex.quote(str(home))
+    lines = [
+        "",
+        f"compare runs:           {ours} report {folder}",
+        f"the same, a dashboard:  {ours} dashboard --home {folder}",
+    ]
+    if runs := [shlex.quote(f"{home}/{s['wandb']}") for s in record["stages"] if s["wandb"]]:
+        lines += [
+            f"curves in the terminal: {wandb} leet {shlex.quote(f'{home}/wandb')}",
+            f"figures of a stage:     {wandb} leet inspect --summary {runs[-1]}",
+            f"upload to W&B:          {wandb} sync {' '.join(runs)}",
+        ]
+    return "\n".join(lines)
+
+
+def typed(program: str) -> str:
+    """How a shell starts a program of this environment: by its name, or by this Python where that finds another."""
+    python = Path(sys.executable)
+    found = shutil.which(program)
+    if found and Path(found).resolve().parent == python.parent.resolve():
+        return program
+    return f"{shown(python)} -m {program.replace('-', '_')}"
+
+
+def shown(path: Path) -> str:
+    """A path for a shell: quoted, and relative where it is below the current folder."""
+    return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))

@@ -1,6 +1,6 @@
-"""The paper's tables and figures, each one command: a grid of runs, its table and its plot.
+"""A table or figure of the paper: its runs, the table and the plot.
 
-python -m experiments.paper table7 --data trec sfu --seeds 3 --jobs 2
+    ulmfit-exp paper table7 --data trec sfu --seeds 3 --jobs 2
 
 The plan is printed first: the number of runs, the stages that they share, and the estimated time. Finished runs are not
 run again, so the same command resumes an interrupted grid. The exit code is 1 if a run failed; the table then shows the
@@ -16,10 +16,12 @@ from typing import Literal
 
 import tyro
 
-from experiments import settings_of
-from experiments.paper.base import DATA, miniature_of, replicates
+from ulmfit_exp.cli import command
 from ulmfit_exp.record import read, read_all
 from ulmfit_exp.runs.interrupt import interruptible, leave
+
+from .. import settings_of
+from .base import DATA, miniature_of, replicates
 
 NAMES = ("table2", "table3", "table4", "table5", "table6", "table7", "figure3", "figure4", "directions")
 RECORDS = Path(__file__).parents[1] / "results"
@@ -28,7 +30,7 @@ MOST_SEEDS = 10
 
 def module(name: str):
     """The module of a table or figure."""
-    return import_module(f"experiments.paper.{name}")
+    return import_module(f".{name}", __package__)
 
 
 def cells(
@@ -153,10 +155,10 @@ def compute(found: list, jobs: int, only_plan: bool = False) -> tuple[list[tuple
     try:
         failed |= {} if only_plan else grid.run_grid(planned, jobs)
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on from the last checkpoints", file=sys.stderr, flush=True)
+        print("\ninterrupted; the same command resumes from the last checkpoints", file=sys.stderr, flush=True)
         leave()
     return [(p.cell, read(p.path)) for p in planned if p.finished], failed
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,))
+    command("paper", main)

@@ -2,13 +2,14 @@
 
 from dataclasses import fields, replace
 
-from experiments.dbpedia import Dbpedia
-from experiments.imdb import FIFTH, Imdb
-from experiments.sfu import Sfu
-from experiments.squad import Squad
-from experiments.trec import Trec
 from ulmfit_exp.recipe import Phase, Recipe, changed
 from ulmfit_exp.runs.settings import Experiment
+
+from ..dbpedia import Dbpedia
+from ..imdb import FIFTH, Imdb
+from ..sfu import Sfu
+from ..squad import Squad
+from ..trec import Trec
 
 DATA = {
     "imdb": Imdb(sample=0.2),  # 5,000 training, 10,000 unlabelled and 5,000 test reviews: for two cores

@@ -3,9 +3,10 @@
 The runs are those of tables 2 and 3.
 """
 
-from experiments.paper.table2 import REFERENCE
 from ulmfit_exp.results.figures import ablation, test_errors
 from ulmfit_exp.runs.settings import Experiment
+
+from .table2 import REFERENCE
 
 TITLE = "Forward, backward, both"
 DATA = ("imdb-full", "imdb", "trec", "sfu", "squad", "dbpedia")

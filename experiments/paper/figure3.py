@@ -14,9 +14,10 @@ Differs from the paper: test error, not validation error.
 from dataclasses import replace
 from math import ceil
 
-from experiments.paper.base import PATIENCE, forward, full, with_clas, with_lm, with_recipe
 from ulmfit_exp.results.figures import by_labels
 from ulmfit_exp.runs.settings import Experiment
+
+from .base import PATIENCE, forward, full, with_clas, with_lm, with_recipe
 
 TITLE = "Figure 3: labelled texts"
 DATA = ("imdb", "trec", "dbpedia")

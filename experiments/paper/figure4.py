@@ -6,9 +6,10 @@ rates, as in table 7 but without early stopping. A recipe of fewer epochs (IMDb'
 
 from dataclasses import replace
 
-from experiments.paper.base import forward, full, with_clas
 from ulmfit_exp.results.figures import by_epoch
 from ulmfit_exp.runs.settings import Experiment
+
+from .base import forward, full, with_clas
 
 TITLE = "Figure 4: validation error by epoch"
 DATA = ("imdb", "trec", "sfu")

@@ -7,9 +7,10 @@ Differs from the paper: SFU and SQuAD are ours; 10% of the training texts are he
 
 from dataclasses import replace
 
-from experiments.paper.base import with_recipe
 from ulmfit_exp.results.figures import ablation, test_errors
 from ulmfit_exp.runs.settings import Experiment
+
+from .base import with_recipe
 
 TITLE = "Table 2: test error, small tasks"
 DATA = ("imdb-full", "imdb", "trec", "sfu", "squad")

@@ -4,8 +4,9 @@ Differs from the paper: of its four data sets only DBpedia, and of that a sample
 instead of 560,000 and 70,000; 10% of the training texts are held out; a small pretrained model.
 """
 
-from experiments.paper.table2 import REFERENCE, variants
 from ulmfit_exp.results.figures import ablation, test_errors
+
+from .table2 import REFERENCE, variants
 
 __all__ = ["variants"]
 TITLE = "Table 3: test error, topic classification"

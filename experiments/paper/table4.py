@@ -9,9 +9,10 @@ Differs from the paper: a small pretrained model; no early stopping.
 
 from dataclasses import replace
 
-from experiments.paper.base import forward, shorter, with_recipe
 from ulmfit_exp.results.figures import both_errors
 from ulmfit_exp.runs.settings import Experiment
+
+from .base import forward, shorter, with_recipe
 
 TITLE = "Table 4: pretraining"
 DATA = ("imdb", "trec", "sfu")

@@ -4,9 +4,10 @@ Vanilla has no dropout, as in the paper. Differs from the paper: the language mo
 of 0.05, and the row without dropout fine-tunes that model.
 """
 
-from experiments.paper.base import forward, with_lm
 from ulmfit_exp.results.figures import both_errors
 from ulmfit_exp.runs.settings import Experiment
+
+from .base import forward, with_lm
 
 TITLE = "Table 5: quality of the language model"
 DATA = ("imdb", "trec", "sfu")

@@ -4,10 +4,11 @@ Validation error, one direction; the classifier is trained by ULMFiT's recipe. T
 fine-tune at the same highest learning rate, kept constant, and keep the epoch of the lowest validation loss.
 """
 
-from experiments.paper.base import PATIENCE, forward, with_lm
 from ulmfit_exp.recipe import changed
 from ulmfit_exp.results.figures import both_errors
 from ulmfit_exp.runs.settings import Experiment
+
+from .base import PATIENCE, forward, with_lm
 
 TITLE = "Table 6: language-model fine-tuning"
 DATA = ("imdb", "trec", "sfu")

@@ -7,10 +7,11 @@ Differs from the paper: all rows have the 12 epochs of ULMFiT's recipe instead o
 once, "from scratch", "last" and "chain-thaw" use the learning rate of ULMFiT's last phase.
 """
 
-from experiments.paper.base import PATIENCE, forward, full, with_clas, with_lm, with_recipe
 from ulmfit_exp.recipe import Phase, changed
 from ulmfit_exp.results.figures import both_errors
 from ulmfit_exp.runs.settings import Experiment
+
+from .base import PATIENCE, forward, full, with_clas, with_lm, with_recipe
 
 TITLE = "Table 7: classifier fine-tuning"
 DATA = ("imdb", "trec", "sfu")

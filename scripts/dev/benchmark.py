@@ -22,6 +22,7 @@ from typing import Literal
 
 import tyro
 
+from ulmfit_exp.cli import ending_well
 from ulmfit_exp.recipe import LM_HEAD, PRETRAINING, RECIPES, fastai_config
 from ulmfit_exp.runs.run import data_directory
 
@@ -326,4 +327,5 @@ def matrix_peak(dtype) -> float:
 
 if __name__ == "__main__":
     commands = {"lm": lm, "classifier": classifier, "tokens": tokens, "predict": predict, "side": side}
-    tyro.extras.subcommand_cli_from_dict(commands, description=__doc__)
+    with ending_well():
+        tyro.extras.subcommand_cli_from_dict(commands, description=__doc__)

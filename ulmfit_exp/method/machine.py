@@ -5,7 +5,9 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import parent_process
 from pathlib import Path
@@ -92,16 +94,23 @@ def _versions() -> dict[str, str]:
     return found
 
 
+@cache
 def _commit() -> str:
-    """The commit of this code, with + where files differ from it; empty outside a git checkout."""
-    git = ["git", "-C", str(Path(__file__).parent)]
+    """The commit of this code as it was imported, with + where files differ from it; unknown outside a git checkout."""
+    git, file = ["git", "-C", str(Path(__file__).parent)], Path(__file__).name
+    commands = (
+        ["ls-files", "--error-unmatch", file],  # fails where the package is installed within another repository
+        ["rev-parse", "--short=12", "HEAD"],
+        ["status", "--porcelain", "--untracked-files=no"],
+    )
     try:
-        head, changes = (
+        _, head, changes = (
             subprocess.run([*git, *command], capture_output=True, text=True, check=True).stdout.strip()
-            for command in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+            for command in commands
         )
     except (OSError, subprocess.CalledProcessError):
-        return ""
+        print('note: this is not a git checkout, so records have the commit "unknown"', file=sys.stderr)
+        return "unknown"
     return head + ("+" if changes else "")
 
 

@@ -1,7 +1,6 @@
 """Records -> tables."""
 
 import json
-from pathlib import Path
 
 import pandas as pd
 
@@ -37,23 +36,6 @@ def perplexity_table(record: dict) -> str:
         for name, f in record["perplexity"].items()
     ]
     return "\n" + pd.DataFrame(rows, columns=["", "perplexity", "texts", "tokens", "unknown"]).to_string(index=False)
-
-
-def how_to_look(record: dict, home: Path) -> str:
-    """Commands that show the run in W&B's own tools, one run of theirs a stage."""
-    runs = [f"{home}/{s['wandb']}" for s in record["stages"] if s["wandb"]]
-    if not runs:
-        return ""
-    return "\n".join(
-        [
-            "",
-            f"runs beside each other:  python scripts/report.py {home}",
-            f"the same in a dashboard: python scripts/dashboard.py --home {home}",
-            f"curves in the terminal:  wandb leet {home}/wandb",
-            f"one run's figures:       wandb leet inspect --summary {runs[-1]}",
-            f"to your W&B account:     wandb sync {' '.join(runs)}",
-        ]
-    )
 
 
 def summary(records: list[dict]) -> str:
