@@ -1,27 +1,14 @@
-<<<<<<< HEAD
-"""A W&B workspace for these experiments, and a report that compares the paper's variants; needs a W&B login.
-
-python scripts/workspace.py --entity YOU
-python scripts/workspace.py --dry-run            only write to a file what would be created
-
-Without a login it reports that, and writes what it would have created to runs/workspace.json.
-=======
 """Create a W&B workspace for these experiments, and a W&B report on the paper's variants.
 
     ulmfit-exp workspace --entity YOU
     ulmfit-exp workspace --dry-run            only write what would be created
 
 Needs a login (wandb login). Without one it reports that, and writes what it would have created to runs/workspace.json.
->>>>>>> package
 """
 
 import json
 import os
-<<<<<<< HEAD
 from dataclasses import asdict
-from importlib import import_module
-=======
->>>>>>> package
 from pathlib import Path
 
 import wandb
@@ -77,11 +64,7 @@ def workspace(entity: str, project: str) -> ws.Workspace:
 
 
 def report(entity: str, project: str) -> wr.Report:
-<<<<<<< HEAD
-    """A section for each of the paper's tables and figures, with the runs that `experiments.paper` tagged."""
-=======
     """A chapter for each of the paper's tables and figures: the runs that `ulmfit-exp paper` tagged with its name."""
->>>>>>> package
     blocks = [wr.TableOfContents()]
     for name in paper.NAMES:
         module = paper.module(name)
@@ -106,15 +89,9 @@ def main(
 
     Args:
         entity: User or team at W&B (default: your own).
-<<<<<<< HEAD
-        project: W&B project.
+        project: W&B project (default: $WANDB_PROJECT, or that of the runs).
         out: The file to write to without a login.
         dry_run: Only write the file.
-=======
-        project: W&B project (default: $WANDB_PROJECT, or that of the runs).
-        out: Where to write them if there is no login.
-        dry_run: Only write them.
->>>>>>> package
     """
     from ulmfit_exp.runs.tracking import PROJECT  # imports torch, for which --help does not wait
 

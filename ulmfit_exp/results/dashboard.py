@@ -24,7 +24,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from ..common import sha256
+from ..common import DataError, sha256
 from ..record import FILE, find, read
 
 ORDER = "final/test_error,final/baseline_test_error,final/valid_error,final/*,clas/*,lm/*"
