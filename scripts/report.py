@@ -15,7 +15,7 @@ from pathlib import Path
 import tyro
 
 from experiments import settings_of
-from experiments.paper.__main__ import NAMES, RECORDS, module, recorded, rendered
+from experiments.paper.tables import NAMES, RECORDS, module, recorded, rendered
 from ulmfit_exp.common import DataError
 from ulmfit_exp.results import page
 from ulmfit_exp.results.figures import svg

@@ -19,8 +19,8 @@ import pandas as pd
 import tyro
 
 from experiments import settings_of
-from experiments.paper.__main__ import MOST_SEEDS, NAMES, RECORDS, committed, module, own, recorded, write
 from experiments.paper.base import replicates
+from experiments.paper.tables import MOST_SEEDS, NAMES, RECORDS, committed, module, own, recorded, write
 from ulmfit_exp.common import write_json
 from ulmfit_exp.record import folder_of, read
 from ulmfit_exp.results.figures import SIGNIFICANCE

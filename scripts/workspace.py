@@ -16,7 +16,7 @@ import wandb
 import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
 
-from experiments.paper.__main__ import NAMES
+from experiments.paper.tables import NAMES
 from ulmfit_exp.runs.tracking import PROJECT
 
 
