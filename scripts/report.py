@@ -22,7 +22,7 @@ from ulmfit_exp.common import DataError
 if TYPE_CHECKING:
     from ulmfit_exp.results.page import Section
 
-experiments, paper = part("experiments"), part("experiments.paper.__main__")
+experiments, paper = part("experiments"), part("experiments.paper.tables")
 
 
 def sections(records: list[dict]) -> list["Section"]:

@@ -20,7 +20,7 @@ from ulmfit_exp.cli import INSTALLED, ROOT, command, part, typed
 from ulmfit_exp.common import write_json
 from ulmfit_exp.record import folder_of, read
 
-experiments, paper = part("experiments"), part("experiments.paper.__main__")
+experiments, paper = part("experiments"), part("experiments.paper.tables")
 replicates, MOST_SEEDS, RECORDS = part("experiments.paper.base").replicates, paper.MOST_SEEDS, paper.RECORDS
 README, RESULTS, FINDINGS = ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "findings.md"
 START, END = "<!-- made by scripts/results.py -->\n", "<!-- end of what scripts/results.py made -->"

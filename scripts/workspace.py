@@ -17,7 +17,7 @@ import wandb_workspaces.workspaces as ws
 
 from ulmfit_exp.cli import command, part
 
-paper = part("experiments.paper.__main__")
+paper = part("experiments.paper.tables")
 
 
 def curve(key: str, title: str, x: str = "step"):

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 from conftest import QUICK
 
-from experiments.paper import __main__ as paper
-from experiments.paper import base, figure3, figure4, table6, table7
+from experiments.paper import base, figure3, figure4, table6, table7, tables
+from experiments.paper.__main__ import main
 from ulmfit_exp.cli import run
 from ulmfit_exp.recipe import Phase
 from ulmfit_exp.record import cost
@@ -33,7 +33,7 @@ def quick(settings):
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(paper, "miniature_of", quick)
+    monkeypatch.setattr(tables, "miniature_of", quick)
 
 
 @pytest.fixture(scope="session")
@@ -41,28 +41,28 @@ def home(tmp_path_factory):
     return tmp_path_factory.mktemp("grids")
 
 
-@pytest.mark.parametrize("table", paper.NAMES)
+@pytest.mark.parametrize("table", tables.NAMES)
 def test_every_table_and_figure_is_planned_and_runs_in_miniature(table, small, home, tmp_path, capsys):
     with pytest.raises(SystemExit):
-        paper.main(table, miniature=True, home=tmp_path, plan=True, **QUIET)
+        main(table, miniature=True, home=tmp_path, plan=True, **QUIET)
     assert "to compute" in capsys.readouterr().out and not list(tmp_path.rglob("*.json"))
     with pytest.raises(SystemExit) as end:
-        paper.main(table, miniature=True, home=home, jobs=2, **QUIET)
+        main(table, miniature=True, home=home, jobs=2, **QUIET)
     assert end.value.code == 0
     shown = capsys.readouterr().out
     text, plot = (home / "paper" / f"{table}.{kind}" for kind in ("md", "svg"))
     assert text.read_text() in shown and "SFU sentiment" in text.read_text()
     assert plot.read_text().startswith("<?xml")
-    rows = {cell.row for cell in paper.cells(table, ("sfu",), 1, True)}
+    rows = {cell.row for cell in tables.cells(table, ("sfu",), 1, True)}
     assert all(row in text.read_text() for row in rows)
     with pytest.raises(SystemExit):
-        paper.main(table, miniature=True, home=home, jobs=2, **QUIET)
-    cells = len(paper.cells(table, ("sfu",), 1, True))
+        main(table, miniature=True, home=home, jobs=2, **QUIET)
+    cells = len(tables.cells(table, ("sfu",), 1, True))
     assert f"cells:   {cells}, of which {cells} are finished" in capsys.readouterr().out
 
 
 def test_the_miniature_is_the_tiny_recipe_on_the_shipped_model():
-    settings = {cell.row: cell.settings for cell in paper.cells("table4", ("sfu",), 1, True)}
+    settings = {cell.row: cell.settings for cell in tables.cells("table4", ("sfu",), 1, True)}
     assert {s.recipe.pretrained for s in settings.values()} == {"none", "wikipedia-small"}
     assert all(s.miniature and sum(p.epochs for p in s.recipe.clas.phases) == 5 for s in settings.values())
 
@@ -118,10 +118,10 @@ def test_one_cell_with_a_broken_setting_fails_alone(small, home, monkeypatch, ca
         broken = replace(cell.settings, recipe=replace(QUICK, lm=lm))
         return [impossible, replace(cell, row="no schedule", settings=broken), cell]
 
-    cells = paper.cells
-    monkeypatch.setattr(paper, "cells", with_broken)
+    cells = tables.cells
+    monkeypatch.setattr(tables, "cells", with_broken)
     with pytest.raises(SystemExit) as end:
-        paper.main("table4", miniature=True, home=home, **QUIET)
+        main("table4", miniature=True, home=home, **QUIET)
     assert end.value.code == 1
     shown = capsys.readouterr()
     assert "failed: sfu 0: too many" in shown.err and "--train-size 1000000" in shown.err
@@ -131,9 +131,10 @@ def test_one_cell_with_a_broken_setting_fails_alone(small, home, monkeypatch, ca
 
 def test_a_grid_killed_twice_ends_with_the_same_table(tmp_path):
     code = (
-        "import sys; sys.path.insert(0, 'tests'); from test_paper import paper, quick; paper.miniature_of = quick\n"
+        "import sys; sys.path.insert(0, 'tests'); from test_paper import Path, main, quick, tables\n"
+        "tables.miniature_of = quick\n"
         "if __name__ == '__main__':\n"
-        "    paper.main('table6', miniature=True, home=paper.Path(sys.argv[1]), wandb='disabled')"
+        "    main('table6', miniature=True, home=Path(sys.argv[1]), wandb='disabled')"
     )
     (tmp_path / "grid.py").write_text(code)
 
@@ -164,27 +165,30 @@ def figures_of(shown: str) -> list[str]:
 def records(small, home, tmp_path, monkeypatch):
     """Records of table 5 in miniature, as they would be committed, made on another machine."""
     with pytest.raises(SystemExit):
-        paper.main("table5", miniature=True, home=home, **QUIET)
+        main("table5", miniature=True, home=home, **QUIET)
     for path in (home / "runs").glob("*/result.json"):
         record = json.loads(path.read_text())
         record["settings"]["precision"] = "bf16"
         (tmp_path / f"{path.parent.name}.json").write_text(json.dumps(record))
-    cells = paper.cells
-    monkeypatch.setattr(paper, "cells", lambda name, data, seeds, **_: cells(name, ("sfu",), seeds, True))
+    cells = tables.cells
+    monkeypatch.setattr(tables, "cells", lambda name, data, seeds, **_: cells(name, ("sfu",), seeds, True))
     return tmp_path
 
 
 def test_tables_are_drawn_from_records_of_the_same_settings(records, tmp_path, monkeypatch, capsys):
-    assert [cell.row for cell, _ in paper.recorded("table5", paper.committed(records))] == ["vanilla LM", "AWD-LSTM LM"]
-    monkeypatch.setattr(paper, "RECORDS", records)
+    assert [cell.row for cell, _ in tables.recorded("table5", tables.committed(records))] == [
+        "vanilla LM",
+        "AWD-LSTM LM",
+    ]
+    monkeypatch.setattr(tables, "RECORDS", records)
     with pytest.raises(SystemExit) as end:
-        paper.main("table5", render=True, home=tmp_path / "drawn")
+        main("table5", render=True, home=tmp_path / "drawn")
     assert end.value.code == 0 and "| vanilla LM |" in capsys.readouterr().out
     for path in records.glob("*.json"):
         other = json.loads(path.read_text())
         other["settings"]["seed"] = 777
         path.write_text(json.dumps(other))
-    assert paper.recorded("table5", paper.committed(records)) == []
+    assert tables.recorded("table5", tables.committed(records)) == []
 
 
 def work_or_die(settings, log):
@@ -196,7 +200,7 @@ def work_or_die(settings, log):
 
 def test_a_worker_that_dies_fails_its_cell_alone_and_is_replaced(small, tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "work", work_or_die)
-    planned, _ = grid.plan(paper.cells("table5", ("sfu",), 1, True, home=tmp_path, **QUIET))
+    planned, _ = grid.plan(tables.cells("table5", ("sfu",), 1, True, home=tmp_path, **QUIET))
     failed = grid.run_grid(planned, jobs=1)
     assert [cell.row for cell in failed] == ["vanilla LM"]
     assert "exit code -9" in next(iter(failed.values()))

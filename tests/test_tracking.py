@@ -15,8 +15,8 @@ import pytest
 from conftest import FORWARD, QUIET, TINY
 from fastai.text.all import Callback
 
-from experiments.paper.__main__ import NAMES, cells, labelled
 from experiments.paper.base import with_clas
+from experiments.paper.tables import NAMES, cells, labelled
 from experiments.sfu import Sfu
 from ulmfit_exp.cli import run
 from ulmfit_exp.method import machine

@@ -1,0 +1,89 @@
+"""The paper's tables and figures: their runs, the committed records of these, and their rendering.
+
+What the command, the scripts and the notebooks share. A module of this package says what is in one table or figure.
+"""
+
+from collections import Counter
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+
+from ulmfit_exp.record import read_all
+
+from .. import settings_of
+from .base import miniature_of, replicates
+
+NAMES = ("table2", "table3", "table4", "table5", "table6", "table7", "figure3", "figure4", "directions")
+RECORDS = Path(__file__).parents[1] / "results"
+MOST_SEEDS = 10
+
+
+def module(name: str):
+    """The module of a table or figure."""
+    return import_module(f".{name}", __package__)
+
+
+def cells(
+    name: str, data: tuple[str, ...], seeds: int, miniature: bool = False, recipe: str = "small", **where
+) -> list:
+    """Every run of a table or figure."""
+    from ulmfit_exp.runs.grid import Cell
+
+    found = []
+    for d in data:
+        for i, base in enumerate(replicates(d, seeds, recipe)):
+            base = replace(miniature_of(base) if miniature else base, **where)
+            for row, settings in module(name).variants(base).items():
+                sized = module(name).sized(settings, d) if hasattr(module(name), "sized") else [settings]
+                found += [Cell(row, d, i, each) for each in sized]
+    return found
+
+
+def labelled(name: str, cell):
+    """The cell with a label and tags for records and W&B; without one where the recipe's own name says enough."""
+    label = f"{name} {cell.row}" if set(cell.settings.changes) - {"direction"} else ""
+    return replace(cell, settings=replace(cell.settings, label=label, tags=("paper", name)))
+
+
+def committed(folder: Path) -> list[dict]:
+    """The records of a folder."""
+    return [record for _, record in read_all([folder])[0]]
+
+
+def recorded(name: str, records: list[dict], data: tuple[str, ...] = (), recipe: str = "small") -> list[tuple]:
+    """The cells of a table or figure that have a record of the same settings, in any precision; and that record.
+
+    A data set of which an ablation has records of a single row is left out.
+    """
+    by_settings = {settings_of(r, precision="auto"): r for r in records}
+    found = cells(name, data or module(name).DATA, MOST_SEEDS, recipe=recipe)
+    results = [(cell, by_settings[cell.settings]) for cell in found if cell.settings in by_settings]
+    rows = Counter(data for data, _ in {(cell.data, cell.row) for cell, _ in results})
+    return [(c, r) for c, r in results if rows[c.data] > 1 or c.settings.recipe.direction == "both"]
+
+
+def own(records: list[dict]) -> list[dict]:
+    """The records without those that a table or figure varies, which are of one direction."""
+    grids = [result for name in NAMES for result in recorded(name, records)]
+    varied = {id(record) for cell, record in grids if cell.settings.recipe.direction != "both"}
+    return [r for r in records if id(r) not in varied]
+
+
+def rendered(name: str, results: list[tuple]) -> tuple:
+    """Markdown and plot of these (cell, record) pairs."""
+    from ulmfit_exp.results.figures import cost_line
+
+    text, figure = module(name).render(results)
+    about = module(name).__doc__.strip()
+    return f"## {module(name).TITLE}\n\n{about}\n\n{text}\n{cost_line(results)}\n", figure
+
+
+def write(name: str, results: list[tuple], folder: Path) -> str:
+    """NAME.md and NAME.svg of these (cell, record) pairs; returns the Markdown."""
+    from ulmfit_exp.results.figures import svg
+
+    text, figure = rendered(name, results)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.md").write_text(text, encoding="utf-8")
+    (folder / f"{name}.svg").write_text(svg(figure, name), encoding="utf-8")
+    return text
