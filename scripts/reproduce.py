@@ -58,7 +58,10 @@ def main(
         data_dir: As of the experiments.
         wandb: As of the experiments.
     """
-    old = read(record if record.exists() else RESULTS / record)
+    path = record if record.exists() else RESULTS / record
+    if not path.exists():
+        sys.exit(f"error: there is no {record}, neither here nor among the committed records in {RESULTS}")
+    old = read(path)
     os.environ["OMP_NUM_THREADS"] = str(old["machine"]["threads"])  # figures depend on it; torch is not imported yet
     home = home or Path(tempfile.mkdtemp(prefix="reproduce-"))
     new = read(run(part("experiments").settings_of(old, home=home, data_dir=data_dir, wandb=wandb)))

@@ -109,7 +109,7 @@ def _commit() -> str:
             for command in commands
         )
     except (OSError, subprocess.CalledProcessError):
-        print('note: this is not a git checkout, so records have the commit "unknown"', file=sys.stderr)
+        print('note: this package is not in a git checkout, so records have the commit "unknown"', file=sys.stderr)
         return "unknown"
     return head + ("+" if changes else "")
 

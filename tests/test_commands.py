@@ -1,0 +1,174 @@
+"""The commands: their list, --help, errors of one line, printed commands, and a wheel outside a checkout."""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ulmfit_exp import cli
+from ulmfit_exp.__main__ import commands, usage
+
+ROOT = Path(__file__).parents[1]
+OURS = [sys.executable, "-m", "ulmfit_exp"]
+HELP_OF_ALL = """
+import sys
+from contextlib import redirect_stdout
+from io import StringIO
+from ulmfit_exp.__main__ import commands, main
+
+for name in commands():
+    with redirect_stdout(StringIO()) as shown:
+        try:
+            main([name, "--help"])
+        except SystemExit as e:
+            assert e.code == 0, name
+    assert shown.getvalue().startswith("usage: "), name
+    assert not {"torch", "pandas", "fastai"} & set(sys.modules), name
+"""
+
+
+def start(*command, env=None, **options) -> subprocess.CompletedProcess:
+    """Run a command in the checkout, or in another folder."""
+    options = {"cwd": ROOT, "env": os.environ | {"PYTHONPATH": str(ROOT)} | (env or {}), **options}
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, **options)
+
+
+def test_without_arguments_the_commands_are_listed():
+    shown = start(*OURS).stdout
+    assert shown == start(*OURS, "--help").stdout == usage(commands()) + "\n"
+    for name in ("sfu", "own_csv", "paper", "predict", "report", "dashboard", "export", "results", "reproduce"):
+        assert f"\n  {name} " in shown
+
+
+def test_an_unknown_command_is_one_line_that_names_the_choices():
+    done = start(*OURS, "tabel7")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: there is no command 'tabel7'; the commands are sfu, dbpedia")
+    assert done.stderr.count("\n") == 1
+
+
+def test_help_of_every_command_starts_with_usage_and_imports_neither_torch_nor_pandas():
+    done = start(sys.executable, "-c", HELP_OF_ALL)
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_ends_with_the_lab_record_and_the_path_of_the_notes(tmp_path):
+    options, record = start(*OURS, "sfu", "--help", cwd=tmp_path).stdout.split("Lab record")
+    assert "--recipe.clas.wd" in options
+    assert record.splitlines()[-1].endswith(f" {ROOT / 'experiments' / 'notes' / 'sfu.md'}")
+
+
+@pytest.mark.parametrize("command", [[*OURS, "sfu"], [*OURS, "report"], [sys.executable, "-m", "experiments.paper"]])
+def test_help_ends_quietly_where_the_reader_of_the_pipe_has_gone(command):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing) as closed:
+        done = subprocess.run([*command, "--help"], cwd=ROOT, stdout=closed, stderr=subprocess.PIPE, text=True)
+    assert done.stderr == ""
+    assert done.returncode == 1
+
+
+def test_printed_commands_are_quoted_for_a_shell():
+    record = {"stages": [{"wandb": None}, {"wandb": "wandb/offline-run-1"}]}
+    lines = [line for line in cli.how_to_look(record, Path("my runs")).splitlines() if line]
+    assert len(lines) == 5
+    for line in lines:
+        last = shlex.split(line.partition(": ")[2])[-1]
+        assert last in ("my runs", "my runs/wandb", "my runs/wandb/offline-run-1")
+
+
+def test_a_printed_command_exists_whether_or_not_the_environment_is_activated(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "a b" / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert cli.typed("ulmfit-exp") == "'a b/python' -m ulmfit_exp"
+    (tmp_path / "a b").mkdir()
+    (tmp_path / "a b" / "ulmfit-exp").touch(mode=0o755)
+    assert cli.typed("ulmfit-exp") == "'a b/python' -m ulmfit_exp"
+    monkeypatch.setenv("PATH", str(tmp_path / "a b"))
+    assert cli.typed("ulmfit-exp") == "ulmfit-exp"
+
+
+def test_report_in_a_folder_that_is_not_there_is_one_line_before_any_work(tmp_path):
+    done = start(*OURS, "report", ROOT / "experiments" / "results", "--out", tmp_path / "absent" / "report.html")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the folder of --out ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_benchmark_without_its_corpus_is_one_line():
+    done = start(sys.executable, "scripts/dev/benchmark.py", "lm", "--corpus", "absent.csv")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_outside_a_git_checkout_the_commit_is_unknown_and_that_is_noted_once(monkeypatch, tmp_path, capsys):
+    from ulmfit_exp.method import machine
+
+    monkeypatch.setattr(machine, "__file__", str(tmp_path / "machine.py"))
+    machine._commit.cache_clear()
+    assert [machine.description()["commit"] for _ in range(2)] == ["unknown", "unknown"]
+    machine._commit.cache_clear()
+    assert capsys.readouterr().err.count("not in a git checkout") == 1
+
+
+def test_a_package_installed_within_another_repository_does_not_record_that_ones_commit(monkeypatch, tmp_path):
+    from ulmfit_exp.method import machine
+
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
+    (tmp_path / "machine.py").touch()
+    monkeypatch.setattr(machine, "__file__", str(tmp_path / "machine.py"))
+    machine._commit.cache_clear()
+    assert machine._commit() == "unknown"
+    machine._commit.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    """A folder in which the wheel of this working tree is installed."""
+    folder = tmp_path_factory.mktemp("wheel")
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True).stdout.split("\0")
+    for name in filter(None, tracked):
+        (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, folder / "source" / name)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    done = start(*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder, folder / "source")
+    assert done.returncode == 0, done.stderr
+    done = start(*pip, "install", "-q", "--no-deps", "--target", folder / "site", *folder.glob("*.whl"))
+    assert done.returncode == 0, done.stderr
+    return folder / "site"
+
+
+@pytest.mark.slow
+def test_the_wheel_works_outside_a_checkout(installed, tmp_path):
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "__init__.py").write_text("raise ImportError('the user has a folder of this name')")
+
+    def ours(*args) -> str:
+        env = {"PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"}
+        done = start(*OURS, *args, env=env, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert {p.name for p in installed.iterdir() if not p.name.endswith(".dist-info")} == {"bin", "ulmfit_exp"}
+    assert ours() == ours("--help")
+    notes = Path(ours("sfu", "--help").split()[-1])
+    assert notes.is_relative_to(installed)
+    assert notes.is_file()
+    short = ["--recipe.direction", "forward", "--recipe.lm.phases.0.epochs", "1", "--recipe.clas.phases.4.epochs", "1"]
+    shown = ours("sfu", "--target", "category", "--miniature", "--wandb", "disabled", *short)
+    assert "ulmfit_exp report runs" in shown
+    record = tmp_path / shown.splitlines()[-1]
+    assert json.loads(record.read_text(encoding="utf-8"))["commit"] == "unknown"
+    assert "41.25 ± 5.13" in ours("paper", "table7", "--render")
+    ours("report", "--out", "all.html")
+    assert len((tmp_path / "all.html").read_text(encoding="utf-8")) > 1_000_000
