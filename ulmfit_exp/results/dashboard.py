@@ -67,7 +67,7 @@ def update(store, home: Path, records: Path) -> tuple[dict[str, tuple[int, int]]
     Returns how many runs of each project are new and how many there are, and why records are left out.
     """
     with _locked(home / "trackio"):
-        runs = {run["id"]: (project, run["name"]) for project in store.get_projects() for run in _runs(store, project)}
+        runs = {r["id"]: (p, r["name"]) for p in store.get_projects() for r in store.get_run_records(p)}
         paths, left_out = _by_digest([*find(records), *find(home)])  # of two equal ones, a home's
         for deleted in set(runs) - set(paths):
             store.delete_run(*runs[deleted], deleted)
@@ -78,7 +78,7 @@ def update(store, home: Path, records: Path) -> tuple[dict[str, tuple[int, int]]
                 new[shown.project] += 1
             except (DataError, OSError) as e:
                 left_out[paths[id]] = str(e)
-        counts = {project: (new[project], len(_runs(store, project))) for project in store.get_projects()}
+        counts = {project: (new[project], len(store.get_run_records(project))) for project in store.get_projects()}
         for project in [project for project, (_, n) in counts.items() if not n]:
             del counts[project]
             for file in (home / "trackio").glob(f"{project}.db*"):
@@ -108,11 +108,6 @@ def _by_digest(paths: list[Path]) -> tuple[dict[str, Path], dict[Path, str]]:
     return found, left_out
 
 
-def _runs(store, project: str) -> list[dict]:
-    """`id`, `name` and `created_at` of a project's runs, the newest last."""
-    return store.get_run_records(project)
-
-
 def _add(store, id: str, shown: Shown) -> None:
     """Add a run in one transaction, which leaves nothing if it is interrupted."""
     steps = [row["step"] for row in shown.rows]
@@ -127,8 +122,8 @@ def show(store, port: int | None, browser: bool) -> None:
     """
     import trackio  # after open_trackio, which says where its data are
 
-    runs = {project: _runs(store, project) for project in store.get_projects()}
-    projects = sorted(runs, key=lambda project: runs[project][-1]["created_at"], reverse=True)
+    runs = {project: store.get_run_records(project) for project in store.get_projects()}  # the newest last
+    projects = sorted(filter(runs.get, runs), key=lambda project: runs[project][-1]["created_at"], reverse=True)
     store.get_projects = lambda: projects  # the page opens with the first, which would be that of the alphabet
     with redirect_stdout(io.StringIO()):  # it would print an address with the right to rename and delete runs
         _, url, *_ = trackio.show(
