@@ -20,11 +20,12 @@ import tyro
 
 from experiments import settings_of
 from experiments.paper.base import replicates
-from experiments.paper.tables import MOST_SEEDS, NAMES, RECORDS, committed, module, own, recorded, write
+from experiments.paper.tables import MOST_SEEDS, NAMES, RECORDS, committed, drawn, module, own, recorded, write
 from ulmfit_exp.common import write_json
 from ulmfit_exp.record import folder_of, read
-from ulmfit_exp.results.figures import SIGNIFICANCE
-from ulmfit_exp.results.tables import markdown, spread, summary
+from ulmfit_exp.results.figures import SIGNIFICANCE, mark
+from ulmfit_exp.results.statistics import against
+from ulmfit_exp.results.tables import markdown, records_of, spread, summary
 
 ROOT = Path(__file__).parents[1]
 README, RESULTS, FINDINGS = ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "findings.md"
@@ -38,8 +39,22 @@ HEADLINE = {
     "SFU reviews: sentiment": replicates("sfu", MOST_SEEDS),
 }
 """The rows of README's table: the runs whose records each is the mean of."""
+COMPARED = (
+    ("dbpedia-ontology/small", "dbpedia-ontology/scratch"),
+    ("dbpedia-ontology/few-100-labels", "dbpedia-ontology/scratch-100-labels"),
+    ("dbpedia-ontology/few-100-labels", "dbpedia-ontology/features-100-labels"),
+    ("squad-topic/small", "squad-topic/scratch-forward"),
+    ("sfu-sentiment/few-from-IMDb-classifier", "sfu-sentiment/features-from-IMDb-classifier"),
+)
+"""Folders of records that docs/findings.md compares, and no other table does."""
+OTHER = (
+    "Pairs of variants that [findings.md](findings.md) compares and no table of the paper has: test error in %, of the "
+    "forward classifiers where one of the two has no others. \\* marks a significant difference, tested as in the "
+    "tables below."
+)
 FIGURE = re.compile(r"(?<!Python )(?<![\d.])\d+\.\d\d(?!\d)(?: ± \d+\.\d\d)?")
 NOTE = re.compile(r"\[([^][]*)\]\(([^)\s]*notes/[^)\s]*)\)")
+FROM_DOCS = "../experiments/results"
 NO_RECORDS = ("own_csv", "pretrain")
 """Experiments without committed records, whose figures are in their notes alone."""
 
@@ -60,22 +75,33 @@ def headline(records: list[dict]) -> str:
     """README's table."""
     by_settings = {settings_of(r, precision="auto"): r for r in records}
     found = {data: [by_settings[run] for run in runs if run in by_settings] for data, runs in HEADLINE.items()}
-    return markdown(pd.DataFrame([row(data, runs) for data, runs in found.items() if runs]))
+    errors = {
+        data: {
+            "ULMFiT": [100 * r["test"]["error"] for r in runs],
+            "TF-IDF + LR": [100 * r["baseline"]["error"] for r in runs],
+        }
+        for data, runs in found.items()
+        if runs
+    }
+    p = against(listed(errors), "ULMFiT")
+    return markdown(pd.DataFrame([row(d, found[d], errors[d], p[d, "TF-IDF + LR"]) for d in errors]))
 
 
-def row(data: str, records: list[dict]) -> dict:
+def listed(errors: dict[str, dict[str, list[float]]]) -> pd.DataFrame:
+    """data -> row -> errors, as `statistics.against` takes them."""
+    rows = [(d, row, i, e) for d, of in errors.items() for row, values in of.items() for i, e in enumerate(values)]
+    return pd.DataFrame(rows, columns=["data", "row", "replicate", "error"])
+
+
+def row(data: str, records: list[dict], errors: dict[str, list[float]], p: float) -> dict:
     """A row of README's table: test error of ULMFiT, of the baseline and in the paper; the lower of ours in bold."""
     folds = len({r["corpus"]["name"] for r in records}) > 1
-    errors = {
-        "ULMFiT": [100 * r["test"]["error"] for r in records],
-        "TF-IDF + LR": [100 * r["baseline"]["error"] for r in records],
-    }
     best = min(errors, key=lambda method: mean(errors[method]))
     of_paper = None if records[0]["settings"]["train_size"] else records[0]["paper"]
     return {
-        "data set": data,
+        "data set": f"[{data}](experiments/results/{records_of(records[0])})",
         "runs": f"{len(records)} {'fold' if folds else 'seed'}{'s' * (len(records) > 1)}",
-        **{method: f"**{spread(e)}**" if method == best else spread(e) for method, e in errors.items()},
+        **{m: f"**{spread(e)}**{mark(p)}" if m == best else spread(e) for m, e in errors.items()},
         "the paper": "" if of_paper is None else f"{of_paper:.2f}",
         "minutes per run": f"{mean(sum(s['seconds'] for s in r['stages']) for r in records) / 60:.0f}",
     }
@@ -86,16 +112,38 @@ def tables(records: list[dict], folder: Path) -> str:
     texts = []
     for name in NAMES:
         if results := recorded(name, records):
-            write(name, results, folder)
+            write(name, results, folder, "..")
             texts.append(brief(name, results))
-    paper = f"## The paper's tables and figures\n\n{SIGNIFICANCE}"
-    return "\n\n".join(["## All recipes", summary(own(records)), paper, *texts])
+    return "\n\n".join(
+        [
+            f"## All recipes\n\n{summary(own(records), FROM_DOCS)}",
+            f"## Other comparisons\n\n{OTHER}\n\n{comparisons(records)}",
+            f"## The paper's tables and figures\n\n{SIGNIFICANCE}",
+            *texts,
+        ]
+    )
+
+
+def comparisons(records: list[dict]) -> str:
+    """The test errors of the variants in `COMPARED`; of the forward classifiers where one of the two has no other."""
+    groups, errors = {}, {}
+    for record in sorted(records, key=lambda r: r["replicate"]):
+        groups.setdefault(records_of(record), []).append(record)
+    for pair in COMPARED:
+        forward = any(len(r["directions"]) == 1 for variant in pair for r in groups[variant])
+        parts = [[r["directions"]["forward"] if forward else r for r in groups[variant]] for variant in pair]
+        errors[pair] = {i: [100 * part["test"]["error"] for part in variant] for i, variant in enumerate(parts)}
+    p, table = against(listed(errors), 0), []
+    for pair, (one, other) in ((pair, of.values()) for pair, of in errors.items()):
+        variants = {f"variant {i}": f"[{variant}]({FROM_DOCS}/{variant})" for i, variant in enumerate(pair, 1)}
+        table.append({**variants, "error of 1": spread(one), "error of 2": spread(other) + mark(p[pair, 1])})
+    return markdown(pd.DataFrame(table))
 
 
 def brief(name: str, results: list[tuple]) -> str:
-    """A table or figure in short: what it is, its first table, its plot, and a link to the rest."""
-    about, file = module(name).__doc__.strip().partition("\n\n")[0], f"../experiments/results/paper/{name}"
-    table = module(name).render(results)[0].partition(SIGNIFICANCE)[0].strip()
+    """A table or figure in short: what it is, its tables, its plot, and a link to the rest."""
+    about, file = module(name).__doc__.strip().partition("\n\n")[0], f"{FROM_DOCS}/paper/{name}"
+    table = drawn(name, results, FROM_DOCS)[0].replace(f"\n{SIGNIFICANCE}\n", "").strip()
     return (
         f"### {module(name).TITLE}\n\n{about}\n\n{table}\n\n![{name}]({file}.svg)\n\n"
         f"`python -m experiments.paper {name}`. Differences from the paper, and run times: [{name}.md]({file}.md)"

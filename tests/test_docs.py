@@ -13,7 +13,8 @@ from scripts import results
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted([*ROOT.glob("experiments/[!_]*.py"), *ROOT.glob("experiments/paper/*.py")])
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("experiments/notes/*.md")])
+FOLDERS = ("", "docs/", "experiments/notes/", "experiments/results/paper/")
+PAGES = sorted(page for folder in FOLDERS for page in ROOT.glob(f"{folder}*.md"))
 
 
 def tracked() -> set[Path]:

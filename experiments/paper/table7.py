@@ -15,6 +15,7 @@ from ulmfit_exp.runs.settings import Experiment
 TITLE = "Table 7: classifier fine-tuning"
 DATA = ("imdb", "trec", "sfu")
 REFERENCE = "freez + discr + stlr"
+BEST = "ULMFiT, best epoch"
 PAPER = {
     "imdb": {
         "from scratch": 9.93, "full": 6.87, "full + discr": 5.57, "last": 6.49, "chain-thaw": 5.39, "freez": 6.37,
@@ -58,4 +59,4 @@ def chain_thaw(base: Experiment) -> tuple[Phase, ...]:
 
 
 def render(results):
-    return both_errors(results, PAPER, REFERENCE)
+    return both_errors(results, PAPER, REFERENCE, BEST)
