@@ -18,7 +18,7 @@ from experiments.paper import base, figure3, figure4, table6, table7, tables
 from experiments.paper.__main__ import main
 from ulmfit_exp.cli import run
 from ulmfit_exp.recipe import Phase
-from ulmfit_exp.record import cost
+from ulmfit_exp.record import cost, folder_of
 from ulmfit_exp.results import figures
 from ulmfit_exp.runs import grid, workers
 
@@ -70,17 +70,34 @@ def test_the_miniature_is_the_tiny_recipe_on_the_shipped_model():
 def test_table_7_has_the_papers_rows_on_one_fine_tuned_language_model(tmp_path):
     sfu = replace(quick(base.DATA["sfu"]), home=tmp_path)
     rows = table7.variants(sfu)
-    assert list(rows) == list(table7.PAPER["trec"])
-    planned, failed = grid.plan([grid.Cell(row, "sfu", 0, s) for row, s in rows.items()])
+    published = {row: rows[row] for row in table7.PAPER["trec"]}
+    planned, failed = grid.plan([grid.Cell(row, "sfu", 0, s) for row, s in published.items()])
     assert not failed
-    models = {p.cell.row: {path for path in p.stages if path.name.startswith("lm-")} for p in planned}
+    models = {p.cell.row: frozenset(path for path in p.stages if path.name.startswith("lm-")) for p in planned}
     assert models.pop("from scratch") not in models.values()
-    assert len({frozenset(m) for m in models.values()}) == 1
-    assert len({frozenset(p.stages) for p in planned}) == 10
-    epochs = {row: sum(p.epochs for p in s.recipe.clas.phases) for row, s in rows.items()}
+    assert len(set(models.values())) == 1
+    epochs = {row: sum(p.epochs for p in s.recipe.clas.phases) for row, s in published.items()}
     assert set(epochs.values()) - {epochs["chain-thaw"]} == {3}
-    assert [row for row, s in rows.items() if s.recipe.clas.patience is None] == [table7.REFERENCE]
-    assert rows["full"].recipe.clas.phases[0].decay == 1 and rows["freez"].recipe.clas.phases[0].freeze_to == -1
+    assert [row for row, s in published.items() if s.recipe.clas.patience is None] == [table7.REFERENCE]
+    assert rows["full"].recipe.clas.phases[0].decay == 1
+    assert rows["freez"].recipe.clas.phases[0].freeze_to == -1
+
+
+@pytest.mark.parametrize("table", tables.NAMES)
+def test_different_settings_of_a_table_have_different_rows_and_different_folders_of_records(table):
+    cells = [tables.labelled(table, cell) for cell in tables.cells(table, tuple(base.DATA), 1)]
+    folders = {replace(c.settings, label="", tags=()): folder_of(c.settings.names()).parent for c in cells}
+    assert len(set(folders.values())) == len(folders)
+    assert len({(c.data, c.row, c.settings.train_size) for c in cells}) == len(cells)
+    assert not {table7.BEST, "forward alone", "backward alone"} & {c.row for c in cells}
+
+
+def test_a_data_set_that_no_table_knows_yet_has_its_own_name_and_the_usual_numbers_of_labels():
+    news = base.replicates("trec", 1)[0]
+    assert [s.train_size for s in figure3.sized(news, "news")] == [*figure3.USUAL, None]
+    rows = [("ours", "news", i, 5.0, "news/small") for i in range(3)]
+    text, _ = figures.ablation(pd.DataFrame(rows, columns=figures.COLUMNS), {}, "ours")
+    assert "| news (n = 3) |" in text
 
 
 def test_chain_thaw_trains_each_layer_alone_and_then_all():
@@ -157,7 +174,8 @@ def test_a_grid_killed_twice_ends_with_the_same_table(tmp_path):
 
 def figures_of(shown: str) -> list[str]:
     rows = [line for line in shown.splitlines() if line.startswith("|")]
-    assert len(rows) == 12  # valid and test
+    variants = len(table6.variants(base.DATA["sfu"]))
+    assert len(rows) == 2 * (2 + variants)  # valid and test, with their heads
     return rows
 
 
@@ -234,10 +252,10 @@ def test_figure_3_gives_few_labels_more_epochs_and_averages_the_baseline_over_fo
     results = []
     for fold, wrong in enumerate((0.1, 0.5)):
         record = {"test": {"error": 0.2}, "baseline": {"method": "TF-IDF", "error": wrong}}
-        record["corpus"] = {"rows": {"train": 40}}
+        record |= {"dataset": "sfu", "variant": "small", "replicate": f"fold{fold}", "corpus": {"rows": {"train": 40}}}
         results.append((grid.Cell("supervised", "sfu", fold, sfu), record))
     text, _ = figures.by_labels(results, "supervised", "from scratch")
-    assert "SFU sentiment (n = 2)" in text and "| 40 | 20.00 ± 0.00 | 30.00 ± 28.28 |" in text
+    assert "SFU sentiment (n = 2)" in text and "| 40 | [20.00 ± 0.00](sfu/small) | [30.00 ± 28.28](sfu/small) |" in text
 
 
 def test_figure_3_says_how_many_times_as_many_labels_the_other_row_needs():
@@ -248,17 +266,36 @@ def test_figure_3_says_how_many_times_as_many_labels_the_other_row_needs():
     }  # fmt: skip
 
 
-def test_a_difference_is_marked_only_where_a_paired_test_supports_it():
-    found = {"ours": [5.0, 6.0, 7.0, 8.0, 9.0], "same": [5.1, 5.9, 7.1, 7.9, 9.0], "worse": [6.0, 7.1, 7.9, 9.0, 10.1]}
-    rows = [(row, "sfu", i, e) for row, errors in found.items() for i, e in enumerate(errors)]
-    text, _ = figures.ablation(pd.DataFrame(rows, columns=figures.COLUMNS), {}, "ours")
-    assert "| worse | 8.02 ± 1.60\\* |" in text and "| same | 7.00 ± 1.55 |" in text and "(n = 5)" in text
-    fewer, _ = figures.ablation(pd.DataFrame(rows[:-2], columns=figures.COLUMNS), {}, "ours")
+def marked(**rows: list[float]) -> str:
+    """The table of these errors."""
+    found = [(row, "sfu", i, e, f"sfu/{row}") for row, errors in rows.items() for i, e in enumerate(errors)]
+    return figures.ablation(pd.DataFrame(found, columns=figures.COLUMNS), {}, "ours")[0]
+
+
+def test_a_figure_links_to_its_records_and_is_marked_only_where_the_test_supports_it():
+    rows = {"ours": [5.0, 6.0, 7.0, 8.0, 9.0], "same": [5.1, 5.9, 7.1, 7.9, 9.0], "worse": [6.0, 7.1, 7.9, 9.0, 10.1]}
+    text = marked(**rows)
+    assert "| SFU sentiment (n = 5) |" in text
+    assert "| worse | [8.02 ± 1.60](sfu/worse)\\* |" in text
+    assert "| same | [7.00 ± 1.55](sfu/same) |" in text
+    fewer = marked(**{**rows, "worse": rows["worse"][:3]})
     assert re.search(r"7.00 ± 0.95\S* \(n = 3\)", fewer)
-    shifted = [("ours", "sfu", i, e) for i, e in enumerate((5.5, 5.7, 6.1))]
-    shifted += [("always a text more", "sfu", i, e + 1 / 3) for _, _, i, e in shifted]
-    text, _ = figures.ablation(pd.DataFrame(shifted, columns=figures.COLUMNS), {}, "ours")
-    assert "| always a text more | 6.10 ± 0.31 |" in text  # no spread of the difference, so no test
+
+
+def test_table_7_has_the_best_epoch_of_ulmfit_and_tests_no_validation_error():
+    results = tables.recorded("table7", tables.committed(tables.RECORDS), ("sfu",))
+    text = tables.drawn("table7", results)[0]
+    valid, test = text.split("Test error")
+    assert f"| {table7.BEST} | 23.12 ± 4.74 |" in valid
+    assert table7.BEST not in test
+    assert "\\*" not in valid
+    assert "\\*" in test
+
+
+def test_links_start_from_the_page_or_are_left_out():
+    results = tables.recorded("table4", tables.committed(tables.RECORDS), ("trec",))
+    assert "[5.73 ± 0.31](../trec/small-forward)" in tables.drawn("table4", results, "..")[0]
+    assert "](" not in tables.drawn("table4", results)[0]
 
 
 def test_shared_stages_count_once():

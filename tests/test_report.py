@@ -1,11 +1,13 @@
 """Tables come from records."""
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from ulmfit_exp.common import DataError
+from ulmfit_exp.recipe import RECIPES, Phase, differences
 from ulmfit_exp.record import folder_of, mistakes, read_all
 from ulmfit_exp.results import draw
 from ulmfit_exp.results.tables import difference, of_run, summary
@@ -40,6 +42,14 @@ def test_folds_and_seeds_are_one_row_with_mean_and_deviation_and_other_settings_
     assert lines[3].split(" | ")[4:7] == ["1", "80", "10.00"]
 
 
+def test_a_text_counts_once_for_all_seeds():
+    assert summary([record(seed=0), record(seed=1)]).splitlines()[2].split(" | ")[4:6] == ["2", "80"]
+
+
+def test_a_row_links_to_its_records():
+    assert "| [sfu-category](results/sfu-category/small) |" in summary([record()], "results")
+
+
 def test_the_table_of_a_run_sets_ours_beside_the_baseline_and_the_paper():
     shown = of_run(record(error=0.125))
     for part in (
@@ -61,6 +71,18 @@ def test_of_two_records_the_settings_that_differ_are_told_and_no_others():
     told = difference(record(seed=0, train_size=100), record(seed=3))
     assert list(told.index) == ["seed", "train_size"] and list(told.loc["seed"]) == [0, 3]
     assert difference(record(), record()).empty
+
+
+def test_a_schedule_differs_in_one_row_of_words():
+    recipes = [{"clas": {"bs": 16, "phases": [asdict(phase)]}} for phase in (Phase(), Phase(epochs=3, decay=1.0))]
+    table = difference(*(record(fold=fold, recipe=recipe) for fold, recipe in enumerate(recipes)))
+    assert table.loc["recipe.clas.phases"].tolist() == ["[0: 1 epoch stlr 0.01/2.6]", "[0: 3 epochs stlr 0.01]"]
+    assert list(table.index) == ["recipe.clas.phases", "fold"]
+
+
+def test_another_pooling_is_a_change_in_words():
+    recipe = RECIPES["small"]
+    assert differences(replace(recipe, pooling=("last", "max")), recipe) == {"pooling": "last, max"}
 
 
 def test_a_record_without_confusion_or_mistakes_says_so(tmp_path):

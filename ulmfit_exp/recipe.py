@@ -193,6 +193,8 @@ def in_words(value) -> str:
     """A setting in a few words; a schedule on one line: layer groups, epochs, schedule, learning rate/decay."""
     if not isinstance(value, tuple):
         return str(value)
+    if not all(isinstance(part, Phase) for part in value):
+        return ", ".join(map(str, value))
     phases = (
         f"{'only ' * p.alone}{p.freeze_to}: {p.epochs} epoch{'s' * (p.epochs != 1)} {p.schedule} {p.lr:g}"
         + (f"/{p.decay:g}" if p.decay != 1 else "")

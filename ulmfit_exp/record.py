@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from .common import DataError
+from .common import DataError, flat
+from .recipe import Phase, in_words
 
 FILE = "result.json"
 TOO_FAR = 2
@@ -63,6 +64,23 @@ def name(record: dict) -> str:
     return f"{record['dataset']}, {record['variant']}, {record['replicate']}"
 
 
+def settings_in_words(record: dict) -> dict:
+    """A record's settings by the option that sets each, such as `recipe.lm.bs`; a schedule is one of them, in words."""
+    recipe = dict(record["settings"]["recipe"])
+    for task in recipe.keys() & {"lm", "clas"}:
+        recipe[task] = {**recipe[task], "phases": in_words(tuple(Phase(**p) for p in recipe[task]["phases"]))}
+    return flat({**record["settings"], "recipe": recipe})
+
+
+def evaluation(path: Path) -> Path:
+    """The folder that a run's evaluation left, with its predictions and its most confident mistakes.
+
+    `path` is the run's folder or its `result.json`. For a run whose stages are elsewhere, there is no such folder.
+    """
+    path = (path / FILE if path.is_dir() else path).resolve()
+    return path.parents[2] / read(path)["stages"][-1]["path"]
+
+
 def mistakes(path: Path) -> list[dict]:
     """The most confident mistakes on the test set that the evaluation of a run's `result.json` left.
 
@@ -70,7 +88,7 @@ def mistakes(path: Path) -> list[dict]:
     """
     if path.name != FILE:
         return []
-    kept = path.parents[2] / read(path)["stages"][-1]["path"] / "mistakes.json"
+    kept = evaluation(path) / "mistakes.json"
     return json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else []
 
 

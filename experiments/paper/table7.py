@@ -16,6 +16,7 @@ from .base import PATIENCE, forward, full, with_clas, with_lm, with_recipe
 TITLE = "Table 7: classifier fine-tuning"
 DATA = ("imdb", "trec", "sfu")
 REFERENCE = "freez + discr + stlr"
+BEST = "ULMFiT, best epoch"
 PAPER = {
     "imdb": {
         "from scratch": 9.93, "full": 6.87, "full + discr": 5.57, "last": 6.49, "chain-thaw": 5.39, "freez": 6.37,
@@ -59,4 +60,4 @@ def chain_thaw(base: Experiment) -> tuple[Phase, ...]:
 
 
 def render(results):
-    return both_errors(results, PAPER, REFERENCE)
+    return both_errors(results, PAPER, REFERENCE, BEST)

@@ -3,6 +3,7 @@
 What the command, the scripts and the notebooks share. A module of this package says what is in one table or figure.
 """
 
+import re
 from collections import Counter
 from dataclasses import replace
 from importlib import import_module
@@ -16,6 +17,7 @@ from .base import miniature_of, replicates
 NAMES = ("table2", "table3", "table4", "table5", "table6", "table7", "figure3", "figure4", "directions")
 RECORDS = Path(__file__).parents[1] / "results"
 MOST_SEEDS = 10
+LINK = re.compile(r"\[([^]]+)\]\(([^)]+)\)")
 
 
 def module(name: str):
@@ -69,20 +71,29 @@ def own(records: list[dict]) -> list[dict]:
     return [r for r in records if id(r) not in varied]
 
 
-def rendered(name: str, results: list[tuple]) -> tuple:
-    """Markdown and plot of these (cell, record) pairs."""
+def drawn(name: str, results: list[tuple], records: str = "") -> tuple:
+    """Markdown tables and plot of these (cell, record) pairs.
+
+    `records` is the folder of committed records, as the page is to link to it; without it, nothing is linked.
+    """
+    text, figure = module(name).render(results)
+    return LINK.sub(rf"[\1]({records}/\2)" if records else r"\1", text), figure
+
+
+def rendered(name: str, results: list[tuple], records: str = "") -> tuple:
+    """`drawn`, with what the table or figure is, and what its runs took."""
     from ulmfit_exp.results.figures import cost_line
 
-    text, figure = module(name).render(results)
+    text, figure = drawn(name, results, records)
     about = module(name).__doc__.strip()
     return f"## {module(name).TITLE}\n\n{about}\n\n{text}\n{cost_line(results)}\n", figure
 
 
-def write(name: str, results: list[tuple], folder: Path) -> str:
-    """NAME.md and NAME.svg of these (cell, record) pairs; returns the Markdown."""
+def write(name: str, results: list[tuple], folder: Path, records: str = "") -> str:
+    """NAME.md and NAME.svg of these (cell, record) pairs, as `rendered` makes them; returns the Markdown."""
     from ulmfit_exp.results.figures import svg
 
-    text, figure = rendered(name, results)
+    text, figure = rendered(name, results, records)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.md").write_text(text, encoding="utf-8")
     (folder / f"{name}.svg").write_text(svg(figure, name), encoding="utf-8")

@@ -1,22 +1,26 @@
-"""Records of a grid -> Markdown tables and plots."""
+"""Records of a grid -> Markdown tables and plots.
+
+A table's figures link to the folder of their records, DATASET/VARIANT, from the folder of all committed records.
+"""
 
 import io
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from scipy.stats import ttest_1samp
 
 from ..record import cost
 from ..runs.grid import Cell
 from ..runs.view import duration
-from .tables import markdown, spread
+from .statistics import ALPHA, FEWEST, against
+from .tables import markdown, records_of, spread
 
 Results = list[tuple[Cell, dict]]
 """The finished cells with their records."""
-NAMES = {
+TITLES = {
     "imdb": "IMDb, a fifth",
     "imdb-full": "IMDb",
     "trec": "TREC-6",
@@ -24,19 +28,34 @@ NAMES = {
     "dbpedia": "DBpedia",
     "squad": "SQuAD topic",
 }
-COLUMNS = ["row", "data", "replicate", "error"]
-P = 0.05
+"""Data sets in words; one that is not here has its own name."""
+COLUMNS = ["row", "data", "replicate", "error", "records"]
 SIGNIFICANCE = (
-    f"\\* differs from the row in bold: paired t-test over the same seeds or folds, three or more, two-sided, p < {P}, "
-    "not corrected for the number of rows; over folds it is too bold, since their training texts overlap."
+    f"\\* significantly different from the reference in bold: two-sided paired t-test over at least {FEWEST} seeds or "
+    f"folds, p < {ALPHA} after Holm's correction for all comparisons in the table. Over folds the test is "
+    "anti-conservative, because their training texts overlap."
+)
+UNTESTED = (
+    "Not tested: rows with early stopping choose their epoch on the same validation texts, so their validation errors "
+    "are optimistic."
 )
 OURS, THEIRS = "#1f77b4", "#d62728"
 
 
-def errors(results: Results, split: str) -> pd.DataFrame:
-    """Error in % of each cell: columns row, data, replicate, error."""
-    rows = [(c.row, c.data, c.replicate, 100 * r[split]["error"]) for c, r in results]
+def title(data: str) -> str:
+    """A data set in words."""
+    return TITLES.get(data, data)
+
+
+def measured(results: Results, measure: Callable[[dict], float]) -> pd.DataFrame:
+    """A figure of each cell's record, in `COLUMNS`."""
+    rows = [(c.row, c.data, c.replicate, measure(r), records_of(r)) for c, r in results]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def errors(results: Results, split: str) -> pd.DataFrame:
+    """Error in % of each cell, in `COLUMNS`."""
+    return measured(results, lambda r: 100 * r[split]["error"])
 
 
 def test_errors(results: Results, reference: str) -> pd.DataFrame:
@@ -47,14 +66,24 @@ def test_errors(results: Results, reference: str) -> pd.DataFrame:
         if cell.row == reference:
             found |= {f"{d} alone": figures["test"]["error"] for d, figures in r["directions"].items()}
             found |= {r["baseline"]["method"]: r["baseline"]["error"]}
-        rows += [(row, cell.data, cell.replicate, 100 * error) for row, error in found.items()]
+        rows += [(row, cell.data, cell.replicate, 100 * error, records_of(r)) for row, error in found.items()]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def curve(record: dict) -> pd.Series:
+    """Validation error in % of the forward classifier after each epoch."""
+    return 100 * pd.Series([epoch["valid_error_rate"] for epoch in record["history"]["clas forward"]])
+
+
 def ablation(
-    found: pd.DataFrame, paper: dict, reference: str, what: str = "validation", test: pd.DataFrame | None = None
+    found: pd.DataFrame,
+    paper: dict,
+    reference: str,
+    what: str = "validation",
+    test: pd.DataFrame | None = None,
+    tested: bool = True,
 ) -> tuple[str, Figure]:
-    """Rows against data sets: mean, deviation and n of ours, the paper's figure beside it, and what differs for sure.
+    """Rows against data sets: mean, deviation and n of ours, the paper's figure beside it, and what differs.
 
     `found` is as `errors` makes it; `paper` is data -> row -> error in %; `reference` is the row that the others are
     compared with. The plot marks the mean of `test`, the test errors of the same runs, too.
@@ -62,35 +91,46 @@ def ablation(
     columns = found["data"].unique()
     published = [row for data in columns for row in paper.get(data, {})]
     order = list(dict.fromkeys([*found["row"], *published]))
+    p = against(found, reference) if tested else {}
     table = {"": [f"**{row}**" if row == reference else row for row in order]}
     for data in columns:
-        part = found[found["data"] == data].pivot(index="replicate", columns="row", values="error")
-        table[f"{NAMES[data]} (n = {len(part)})"] = [_cell(part, row, reference) for row in order]
+        part = found[found["data"] == data]
+        n = part["replicate"].nunique()
+        table[f"{title(data)} (n = {n})"] = [_cell(part[part["row"] == row], n, p.get((data, row))) for row in order]
         if theirs := paper.get(data):
-            table[f"{NAMES[data]}, the paper"] = [f"{theirs[row]:.2f}" if row in theirs else "" for row in order]
+            table[f"{title(data)}, the paper"] = [f"{theirs[row]:.2f}" if row in theirs else "" for row in order]
     text = f"{what.capitalize()} error in %, mean ± standard deviation over seeds or folds.\n\n"
-    text += f"{markdown(pd.DataFrame(table))}\n\n{SIGNIFICANCE}\n"
+    text += f"{markdown(pd.DataFrame(table))}\n\n{SIGNIFICANCE if tested else UNTESTED}\n"
     return text, _dots(found, paper, order, columns, what, test)
 
 
-def both_errors(results: Results, paper: dict, reference: str) -> tuple[str, Figure]:
-    """`ablation` of the validation error, as in the paper's analyses; and below it the test error of the same runs."""
+def both_errors(results: Results, paper: dict, reference: str, best: str = "") -> tuple[str, Figure]:
+    """`ablation` of the validation error, as in the paper's analyses; and below it the test error of the same runs.
+
+    The row `best` has the best epoch of the row `reference`. Validation errors are not tested where a row chooses its
+    epoch by them.
+    """
     valid, test = errors(results, "valid"), errors(results, "test")
-    text, figure = ablation(valid, paper, reference, test=test)
+    if best:
+        lowest = measured([(c, r) for c, r in results if c.row == reference], lambda r: curve(r).min())
+        valid = pd.concat([valid, lowest.assign(row=best)])
+    recipes = [c.settings.recipe for c, _ in results]
+    chosen = any(task.patience is not None for recipe in recipes for task in (recipe.lm, recipe.clas))
+    text, figure = ablation(valid, paper, reference, test=test, tested=not chosen)
     return f"{text}\n{ablation(test, {}, reference, 'test')[0]}", figure
 
 
-def _cell(part: pd.DataFrame, row: str, reference: str) -> str:
-    """Mean ± deviation of a row's column, its mark, and its n where it has fewer runs than the table."""
-    if row not in part:
+def _cell(runs: pd.DataFrame, n: int, p: float | None) -> str:
+    """Mean ± deviation of a row on a data set, its mark, and how many runs it has where they are fewer than `n`."""
+    if runs.empty:
         return ""
-    errors = part[row].dropna()
-    mark = ""
-    if reference in part and row != reference:
-        differences = (part[row] - part[reference]).dropna().round(9)  # equal ones are to be equal
-        certain = len(differences) > 2 and differences.std() > 0 and ttest_1samp(differences, 0).pvalue < P
-        mark = "\\*" if certain else ""
-    return spread(errors) + mark + (f" (n = {len(errors)})" if len(errors) < len(part) else "")
+    few = f" (n = {len(runs)})" if len(runs) < n else ""
+    return f"[{spread(runs['error'])}]({runs['records'].iloc[0]}){mark(p)}{few}"
+
+
+def mark(p: float | None) -> str:
+    """The sign of a significant difference; p is NaN or None where there is no test."""
+    return "\\*" if p is not None and p < ALPHA else ""
 
 
 def _dots(found: pd.DataFrame, paper: dict, order, columns, what: str, test: pd.DataFrame | None) -> Figure:
@@ -110,7 +150,7 @@ def _dots(found: pd.DataFrame, paper: dict, order, columns, what: str, test: pd.
             panel.plot(
                 list(theirs.values()), [place[r] for r in theirs], "D", mfc="none", color=THEIRS, label="the paper"
             )
-        panel.set(title=NAMES[data], xlabel=f"{what} error, %")
+        panel.set(title=title(data), xlabel=f"{what} error, %")
         panel.grid(axis="x", alpha=0.3)
     panels[0].set_yticks(list(place.values()), list(place))
     panels[0].legend(fontsize="small")
@@ -120,14 +160,9 @@ def _dots(found: pd.DataFrame, paper: dict, order, columns, what: str, test: pd.
 def by_labels(results: Results, ours: str, theirs: str, split: str = "test") -> tuple[str, Figure]:
     """Error against the number of labelled texts, a line a row of the grid, a panel a data set (paper, figure 3).
 
-    The table says how many times as many labels the row `theirs` needs for the errors of the row `ours`.
+    The table has the row `ours` in bold, and how many times as many labels the row `theirs` needs for its errors.
     """
-    rows = []
-    for c, r in results:
-        one = {"data": c.data, "labels": r["corpus"]["rows"]["train"], "replicate": c.replicate}
-        rows.append({**one, "row": c.row, "error": 100 * r[split]["error"]})
-        rows.append({**one, "row": r["baseline"]["method"], "error": 100 * r["baseline"]["error"]})
-    found = pd.DataFrame(rows).drop_duplicates(["data", "labels", "replicate", "row"])
+    found = _errors_by_labels(results, split)
     columns = found["data"].unique()
     figure = Figure(figsize=(1 + 3.4 * len(columns), 3.4), layout="constrained")
     text = (
@@ -135,22 +170,43 @@ def by_labels(results: Results, ours: str, theirs: str, split: str = "test") -> 
         f"The last column: how many times as many labels {theirs} needs for the error of {ours}, read off its line.\n"
     )
     for panel, data in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns):
-        part, lines = found[found["data"] == data], {}
+        part = found[found["data"] == data]
         for row, line in part.groupby("row", sort=False):
             stats = line.groupby("labels")["error"].agg(["mean", "std"]).fillna(0)
             panel.errorbar(stats.index, stats["mean"], yerr=stats["std"], fmt=".-", label=row)
-            lines[row] = line.groupby("labels")["error"].agg(spread)
-        means = part.pivot_table("error", "labels", "row")
-        if {ours, theirs} <= set(means):
-            lines[f"{theirs} needs"] = as_many(means[ours], means[theirs])
-        panel.set(title=NAMES[data], xscale="log", xlabel="labelled texts", ylabel=f"{split} error, %")
+        panel.set(title=title(data), xscale="log", xlabel="labelled texts", ylabel=f"{split} error, %")
         panel.grid(alpha=0.3)
-        table = pd.DataFrame(lines).sort_index().fillna("").rename_axis("labels").reset_index()
-        text += f"\n{NAMES[data]} (n = {part['replicate'].nunique()})\n\n{markdown(table)}\n"
+        text += f"\n{title(data)} (n = {part['replicate'].nunique()})\n\n{_table_by_labels(part, ours, theirs)}\n"
     figure.legend(
         *panel.get_legend_handles_labels(), loc="outside lower center", ncols=min(4, 2 * len(columns)), fontsize="small"
     )
-    return text, figure
+    return f"{text}\n{SIGNIFICANCE}\n", figure
+
+
+def _errors_by_labels(results: Results, split: str) -> pd.DataFrame:
+    """Error in % of each cell and of its baseline, in `COLUMNS` and labels."""
+    rows = []
+    for c, r in results:
+        for row, error in {c.row: r[split]["error"], r["baseline"]["method"]: r["baseline"]["error"]}.items():
+            rows.append((row, c.data, c.replicate, 100 * error, records_of(r), r["corpus"]["rows"]["train"]))
+    found = pd.DataFrame(rows, columns=[*COLUMNS, "labels"])
+    return found.drop_duplicates(["data", "labels", "replicate", "row"])
+
+
+def _table_by_labels(part: pd.DataFrame, ours: str, theirs: str) -> str:
+    """A data set's table of `by_labels`."""
+    p = against(part.assign(data=part["labels"]), ours)
+    n = part["replicate"].nunique()
+    lines = {
+        f"**{row}**" if row == ours else row: {
+            labels: _cell(runs, n, p.get((labels, row))) for labels, runs in line.groupby("labels")
+        }
+        for row, line in part.groupby("row", sort=False)
+    }
+    means = part.pivot_table("error", "labels", "row")
+    if {ours, theirs} <= set(means):
+        lines[f"{theirs} needs"] = as_many(means[ours], means[theirs])
+    return markdown(pd.DataFrame(lines).sort_index().fillna("").rename_axis("labels").reset_index())
 
 
 def as_many(ours: pd.Series, theirs: pd.Series) -> pd.Series:
@@ -170,35 +226,46 @@ def as_many(ours: pd.Series, theirs: pd.Series) -> pd.Series:
 def by_epoch(results: Results, reference: str) -> tuple[str, Figure]:
     """Validation error after each epoch of the classifier, a line a row, a panel a data set (paper, figure 4).
 
-    The table has the test error of the last epoch, too, and says what differs from the row `reference` for sure.
+    The table has the test error after the last epoch, too. What depends on the best epoch is not tested, because it is
+    chosen on the same validation texts.
     """
     columns = list(dict.fromkeys(c.data for c, _ in results))
     figure = Figure(figsize=(1 + 3.4 * len(columns), 3.4), layout="constrained")
-    table = []
     for panel, data in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns):
-        found = []
-        for c, r in results:
-            if c.data == data:
-                curve = 100 * pd.Series([e["valid_error_rate"] for e in r["history"]["clas forward"]])
-                best, last, test = curve.min(), curve.iloc[-1], 100 * r["test"]["error"]
-                measured = {"best epoch": best, "last epoch": last, "lost since the best": last - best, "test": test}
-                found.append({"row": c.row, "replicate": c.replicate, "curve": curve, **measured})
-        found = pd.DataFrame(found)
-        parts = found.drop(columns="curve").pivot(index="replicate", columns="row")
-        for row, runs in found.groupby("row", sort=False):
-            curves = pd.concat(list(runs["curve"]), axis=1)
+        for row in dict.fromkeys(c.row for c, _ in results):
+            curves = pd.DataFrame([curve(r) for c, r in results if (c.row, c.data) == (row, data)]).T
+            if curves.empty:
+                continue
             line = panel.errorbar(curves.index + 1, curves.mean(axis=1), yerr=curves.std(axis=1), label=row, capsize=2)
             panel.plot(curves.index + 1, curves, color=line[0].get_color(), alpha=0.25, lw=0.7)
-            cells = {what: _cell(parts[what], row, reference) for what in parts.columns.unique(0)}
-            table.append({"data": NAMES[data], "": f"**{row}**" if row == reference else row, "n": len(runs), **cells})
-        panel.set(title=NAMES[data], xlabel="epoch", ylabel="valid error, %")
+        panel.set(title=title(data), xlabel="epoch", ylabel="valid error, %")
         panel.grid(alpha=0.3)
         panel.legend(fontsize="small")
     head = (
         "Validation error in % of the classifier by epoch and test error after the last, mean ± standard deviation "
-        "over seeds or folds.\n\n"
+        "over seeds or folds. Tested are the last epoch and the test error.\n\n"
     )
-    return f"{head}{markdown(pd.DataFrame(table))}\n\n{SIGNIFICANCE}\n", figure
+    return f"{head}{_table_by_epoch(results, reference)}\n\n{SIGNIFICANCE}\n", figure
+
+
+def _table_by_epoch(results: Results, reference: str) -> str:
+    """The table of `by_epoch`."""
+    measures = {
+        "best epoch": lambda r: curve(r).min(),
+        "last epoch": lambda r: curve(r).iloc[-1],
+        "lost since the best": lambda r: curve(r).iloc[-1] - curve(r).min(),
+        "test": lambda r: 100 * r["test"]["error"],
+    }
+    found = {name: measured(results, measure) for name, measure in measures.items()}
+    tested = [found[name].assign(data=found[name]["data"] + name) for name in ("last epoch", "test")]
+    p, table = against(pd.concat(tested), reference), []
+    for data, row in dict.fromkeys((c.data, c.row) for c, _ in results):
+        runs = {name: part[(part["data"] == data) & (part["row"] == row)] for name, part in found.items()}
+        of_row = runs["test"]
+        link = f"[{f'**{row}**' if row == reference else row}]({of_row['records'].iloc[0]})"
+        cells = {name: spread(part["error"]) + mark(p.get((data + name, row))) for name, part in runs.items()}
+        table.append({"data": title(data), "": link, "n": len(of_row), **cells})
+    return markdown(pd.DataFrame(table))
 
 
 def cost_line(results: Results) -> str:

@@ -4,8 +4,7 @@ import json
 
 import pandas as pd
 
-from ..common import flat
-from ..record import certainty, name
+from ..record import certainty, folder_of, name, settings_in_words
 
 
 def of_run(record: dict) -> str:
@@ -38,8 +37,11 @@ def perplexity_table(record: dict) -> str:
     return "\n" + pd.DataFrame(rows, columns=["", "perplexity", "texts", "tokens", "unknown"]).to_string(index=False)
 
 
-def summary(records: list[dict]) -> str:
-    """Markdown: a row for each experiment with its settings; test error in %, mean ± deviation over folds and seeds."""
+def summary(records: list[dict], folder: str = "") -> str:
+    """Markdown: a row for each experiment with its settings; test error in %, mean ± deviation over folds and seeds.
+
+    `folder` is the folder of committed records, as a page is to link to it.
+    """
     groups: dict[str, list[dict]] = {}
     for r in records:
         if "test" not in r:  # a pretraining run
@@ -50,14 +52,15 @@ def summary(records: list[dict]) -> str:
     for group in groups.values():
         first = group[0]
         labels = first["settings"].get("train_size")
+        title = first["dataset"] + (f", {labels} labels" if labels else "")
         rows.append(
             {
-                "experiment": first["corpus"]["name"].split("-fold")[0] + (f", {labels} labels" if labels else ""),
+                "experiment": f"[{title}]({folder}/{records_of(first)})" if folder else title,
                 "recipe": first["settings"]["recipe_name"],
                 "pretrained": first["settings"]["recipe"].get("pretrained", "none"),
                 "direction": first["settings"]["recipe"]["direction"],
                 "runs": len(group),
-                "test texts": sum(r["test"]["n"] for r in group),
+                "test texts": sum({r["corpus"]["name"]: r["test"]["n"] for r in group}.values()),
                 "ULMFiT": _percent([r["test"]["error"] for r in group]),
                 "forward": _percent([r["directions"]["forward"]["test"]["error"] for r in group if _both(r)]),
                 "backward": _percent([r["directions"]["backward"]["test"]["error"] for r in group if _both(r)]),
@@ -65,13 +68,18 @@ def summary(records: list[dict]) -> str:
                 "the paper": "" if first["paper"] is None else f"{first['paper']:.2f}",
             }
         )
-    rows.sort(key=lambda row: (row["experiment"], row["pretrained"], row["recipe"]))
+    rows.sort(key=lambda row: (row["experiment"].partition("]")[0], row["pretrained"], row["recipe"]))
     return markdown(pd.DataFrame(rows))
+
+
+def records_of(record: dict) -> str:
+    """Where the records of a run's variant are, in the folder of all committed records."""
+    return folder_of(record).parent.as_posix()
 
 
 def difference(*records: dict) -> pd.DataFrame:
     """The settings in which some records differ: a row a setting, a column a record."""
-    table = pd.DataFrame([flat(r["settings"]) for r in records], index=map(name, records), dtype=object).T
+    table = pd.DataFrame(map(settings_in_words, records), index=map(name, records), dtype=object).T
     return table[[len({repr(v) for v in row}) > 1 for row in table.to_numpy()]]
 
 

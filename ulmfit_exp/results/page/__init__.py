@@ -14,11 +14,10 @@ import plotly.io
 from markdown_it import MarkdownIt
 from plotly.offline import get_plotlyjs
 
-from ...common import flat
 from ...inference.insight import html
 from ...method.schedules import rates
 from ...recipe import recipe_from
-from ...record import FILE, mistakes, read_all
+from ...record import FILE, mistakes, read_all, settings_in_words
 
 GROUPS = {"lm": 4, "clas": 5}
 """Layer groups of fastai's learners."""
@@ -117,7 +116,7 @@ def _run(path: Path, record: dict, plans: dict[str, dict], with_mistakes: bool) 
         "name": name,
         "made": f"commit {record['commit']}, {record['machine']['cpu']}, {record['settings']['precision']}",
         "cells": _cells(record, name),
-        "settings": flat(record["settings"]),
+        "settings": settings_in_words(record),
         "history": {stage: _columns(rows) for stage, rows in record["history"].items()},
         "plan": _plan(record["settings"]["recipe"], plans),
         "confusion": record.get("confusion"),

@@ -1,0 +1,192 @@
+"""The generated parts of README.md and docs/, from the committed records in experiments/results/."""
+
+import ast
+import re
+import tempfile
+from dataclasses import replace
+from filecmp import cmp
+from pathlib import Path
+from statistics import mean
+
+import pandas as pd
+
+from experiments import settings_of
+from experiments.paper.base import replicates
+from experiments.paper.tables import MOST_SEEDS, NAMES, RECORDS, committed, drawn, module, own, recorded, write
+from ulmfit_exp.common import write_json
+from ulmfit_exp.record import folder_of, read
+from ulmfit_exp.results.figures import SIGNIFICANCE, mark
+from ulmfit_exp.results.statistics import against
+from ulmfit_exp.results.tables import markdown, records_of, spread, summary
+
+ROOT = Path(__file__).parents[1]
+README, RESULTS, FINDINGS = ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "findings.md"
+START, END = "<!-- made by scripts/results.py -->\n", "<!-- end of what scripts/results.py made -->"
+HEADLINE = {
+    "TREC-6: type of question": replicates("trec", MOST_SEEDS),
+    "IMDb: sentiment": replicates("imdb-full", MOST_SEEDS),
+    "DBpedia ontology: 14 classes, 8,000 texts": replicates("dbpedia", MOST_SEEDS),
+    "… with 100 labels": [replace(run, train_size=100) for run in replicates("dbpedia", MOST_SEEDS, "few")],
+    "SQuAD: which of 35 articles": replicates("squad", MOST_SEEDS),
+    "SFU reviews: sentiment": replicates("sfu", MOST_SEEDS),
+}
+"""The rows of README's table: the runs whose records each is the mean of."""
+COMPARED = (
+    ("dbpedia-ontology/small", "dbpedia-ontology/scratch"),
+    ("dbpedia-ontology/few-100-labels", "dbpedia-ontology/scratch-100-labels"),
+    ("dbpedia-ontology/few-100-labels", "dbpedia-ontology/features-100-labels"),
+    ("squad-topic/small", "squad-topic/scratch-forward"),
+    ("sfu-sentiment/few-from-IMDb-classifier", "sfu-sentiment/features-from-IMDb-classifier"),
+)
+"""Folders of records that docs/findings.md compares, and no other table does."""
+OTHER = (
+    "Pairs of variants that [findings.md](findings.md) compares and no table of the paper has: test error in %, of the "
+    "forward classifiers where one of the two has no others. \\* marks a significant difference, tested as in the "
+    "tables below."
+)
+FIGURE = re.compile(r"(?<!Python )(?<![\d.])\d+\.\d\d(?!\d)(?: ± \d+\.\d\d)?")
+NOTE = re.compile(r"\[([^][]*)\]\(([^)\s]*notes/[^)\s]*)\)")
+FROM_DOCS = "../experiments/results"
+NO_RECORDS = ("own_csv", "pretrain")
+"""Experiments without committed records, whose figures are in their notes alone."""
+
+
+def rebuilt(folder: Path) -> dict[Path, str]:
+    """The files with a generated part, as the records make them; the paper's tables and plots go to `folder`."""
+    records = committed(RECORDS)
+    return {README: filled(README, headline(records)), RESULTS: filled(RESULTS, tables(records, folder))}
+
+
+def filled(path: Path, made: str) -> str:
+    """The file's text with `made` between its two marks."""
+    before, _, rest = path.read_text(encoding="utf-8").partition(START)
+    return before + START + made + "\n" + END + rest.partition(END)[2]
+
+
+def headline(records: list[dict]) -> str:
+    """README's table."""
+    by_settings = {settings_of(r, precision="auto"): r for r in records}
+    found = {data: [by_settings[run] for run in runs if run in by_settings] for data, runs in HEADLINE.items()}
+    errors = {
+        data: {
+            "ULMFiT": [100 * r["test"]["error"] for r in runs],
+            "TF-IDF + LR": [100 * r["baseline"]["error"] for r in runs],
+        }
+        for data, runs in found.items()
+        if runs
+    }
+    p = against(listed(errors), "ULMFiT")
+    return markdown(pd.DataFrame([row(d, found[d], errors[d], p[d, "TF-IDF + LR"]) for d in errors]))
+
+
+def listed(errors: dict[str, dict[str, list[float]]]) -> pd.DataFrame:
+    """data -> row -> errors, as `statistics.against` takes them."""
+    rows = [(d, row, i, e) for d, of in errors.items() for row, values in of.items() for i, e in enumerate(values)]
+    return pd.DataFrame(rows, columns=["data", "row", "replicate", "error"])
+
+
+def row(data: str, records: list[dict], errors: dict[str, list[float]], p: float) -> dict:
+    """A row of README's table: test error of ULMFiT, of the baseline and in the paper; the lower of ours in bold."""
+    folds = len({r["corpus"]["name"] for r in records}) > 1
+    best = min(errors, key=lambda method: mean(errors[method]))
+    of_paper = None if records[0]["settings"]["train_size"] else records[0]["paper"]
+    return {
+        "data set": f"[{data}](experiments/results/{records_of(records[0])})",
+        "runs": f"{len(records)} {'fold' if folds else 'seed'}{'s' * (len(records) > 1)}",
+        **{m: f"**{spread(e)}**{mark(p)}" if m == best else spread(e) for m, e in errors.items()},
+        "the paper": "" if of_paper is None else f"{of_paper:.2f}",
+        "minutes per run": f"{mean(sum(s['seconds'] for s in r['stages']) for r in records) / 60:.0f}",
+    }
+
+
+def tables(records: list[dict], folder: Path) -> str:
+    """docs/results.md: a row for each recipe on each data set, and the paper's tables and figures in short."""
+    texts = []
+    for name in NAMES:
+        if results := recorded(name, records):
+            write(name, results, folder, "..")
+            texts.append(brief(name, results))
+    return "\n\n".join(
+        [
+            f"## All recipes\n\n{summary(own(records), FROM_DOCS)}",
+            f"## Other comparisons\n\n{OTHER}\n\n{comparisons(records)}",
+            f"## The paper's tables and figures\n\n{SIGNIFICANCE}",
+            *texts,
+        ]
+    )
+
+
+def comparisons(records: list[dict]) -> str:
+    """The test errors of the variants in `COMPARED`; of the forward classifiers where one of the two has no other."""
+    groups, errors = {}, {}
+    for record in sorted(records, key=lambda r: r["replicate"]):
+        groups.setdefault(records_of(record), []).append(record)
+    for pair in COMPARED:
+        forward = any(len(r["directions"]) == 1 for variant in pair for r in groups[variant])
+        parts = [[r["directions"]["forward"] if forward else r for r in groups[variant]] for variant in pair]
+        errors[pair] = {i: [100 * part["test"]["error"] for part in variant] for i, variant in enumerate(parts)}
+    p, table = against(listed(errors), 0), []
+    for pair, (one, other) in ((pair, of.values()) for pair, of in errors.items()):
+        variants = {f"variant {i}": f"[{variant}]({FROM_DOCS}/{variant})" for i, variant in enumerate(pair, 1)}
+        table.append({**variants, "error of 1": spread(one), "error of 2": spread(other) + mark(p[pair, 1])})
+    return markdown(pd.DataFrame(table))
+
+
+def brief(name: str, results: list[tuple]) -> str:
+    """A table or figure in short: what it is, its tables, its plot, and a link to the rest."""
+    about, file = module(name).__doc__.strip().partition("\n\n")[0], f"{FROM_DOCS}/paper/{name}"
+    table = drawn(name, results, FROM_DOCS)[0].replace(f"\n{SIGNIFICANCE}\n", "").strip()
+    return (
+        f"### {module(name).TITLE}\n\n{about}\n\n{table}\n\n![{name}]({file}.svg)\n\n"
+        f"`python -m experiments.paper {name}`. Differences from the paper, and run times: [{name}.md]({file}.md)"
+    )
+
+
+def stale() -> list[str]:
+    """What differs from the records, a line each."""
+    with tempfile.TemporaryDirectory() as folder:
+        texts, paper = rebuilt(Path(folder)), sorted(Path(folder).glob("*.md"))
+        lines = [f"{path.relative_to(ROOT)} differs" for path in texts if path.read_text("utf-8") != texts[path]]
+        for made in paper:
+            kept = RECORDS / "paper" / made.name
+            if not kept.is_file() or not cmp(made, kept, shallow=False):
+                lines.append(f"{kept.relative_to(ROOT)} differs")
+        known = texts[RESULTS] + "".join(made.read_text("utf-8") for made in paper)
+    for path, text in hand_written().items():
+        lines += [f"{path.relative_to(ROOT)}: no table has {f}" for f in unsupported(text, known, path.parent)]
+    return lines
+
+
+def hand_written() -> dict[Path, str]:
+    """The texts whose figures are checked: README, the findings, and the lab records, which are docstrings."""
+    modules = [p for p in ROOT.glob("experiments/*.py") if p.stem not in NO_RECORDS]
+    records = {p: ast.get_docstring(ast.parse(p.read_text("utf-8"))) or "" for p in sorted(modules)}
+    return {p: p.read_text("utf-8") for p in (README, FINDINGS)} | records
+
+
+def unsupported(text: str, known: str, folder: Path) -> list[str]:
+    """The figures with two decimals in `text` that are in no table of `known`, neither in full nor as a mean alone.
+
+    Figures in a link to a note have to be in that note instead; `folder` is the one that links start from.
+    """
+    figures = set(FIGURE.findall(known))
+    figures |= {figure.partition(" ")[0] for figure in figures}
+    missing = [figure for figure in FIGURE.findall(NOTE.sub("", text)) if figure not in figures]
+    for linked, target in NOTE.findall(text):
+        note = folder / target.partition("#")[0]
+        missing += [figure for figure in FIGURE.findall(linked) if figure not in note.read_text(encoding="utf-8")]
+    return missing
+
+
+def rewrite() -> None:
+    """Rewrite the generated parts."""
+    for path, text in rebuilt(RECORDS / "paper").items():
+        path.write_text(text, encoding="utf-8")
+
+
+def take_in(run: Path) -> None:
+    """Put a run's record among the committed ones, in the place of an older one of the same data set and variant."""
+    record = read(run)
+    target = RECORDS / folder_of(record)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_json(target, record)

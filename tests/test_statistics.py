@@ -1,0 +1,111 @@
+"""The tests of significance: known values, what is not tested, and what they refuse to compare."""
+
+import json
+from math import isnan
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import ttest_rel
+
+from ulmfit_exp.common import DataError
+from ulmfit_exp.results.statistics import ALPHA, against, bootstrap, holm, mcnemar, paired, wrong
+
+OURS, THEIRS = [5.0, 6.0, 7.0, 8.0, 9.0], [6.0, 7.1, 7.9, 9.0, 10.1]
+
+
+def found(**rows: list[float]) -> pd.DataFrame:
+    """Errors as `against` takes them, of one data set."""
+    cells = [(row, "sfu", i, error) for row, errors in rows.items() for i, error in enumerate(errors)]
+    return pd.DataFrame(cells, columns=["row", "data", "replicate", "error"])
+
+
+def texts(*is_wrong: bool) -> pd.Series:
+    """A run's test texts as `wrong` returns them."""
+    return pd.Series(is_wrong, index=pd.MultiIndex.from_tuples([(i, "a") for i in range(len(is_wrong))]))
+
+
+def test_the_paired_test_is_scipys_on_the_same_seeds():
+    p = paired(pd.Series(OURS) - pd.Series(THEIRS))
+    assert p == pytest.approx(ttest_rel(OURS, THEIRS).pvalue)
+
+
+def test_two_runs_are_too_few_to_test():
+    assert isnan(paired(pd.Series([0.5, 0.6])))
+
+
+def test_differences_that_are_all_equal_are_not_tested():
+    errors = pd.Series([5.5, 5.7, 6.1])
+    assert isnan(paired(errors - (errors + 1 / 3)))
+
+
+def test_holm_multiplies_the_smallest_p_by_the_number_of_tests_and_keeps_their_order():
+    p = holm(pd.Series([0.01, 0.04, float("nan"), 0.03, 0.005]))
+    assert p.dropna().round(10).tolist() == [0.03, 0.06, 0.06, 0.02]
+
+
+def test_what_is_significant_alone_may_not_be_beside_many_other_rows():
+    alone = against(found(ours=OURS[:3], theirs=[6.0, 7.1, 7.8]), "ours")
+    assert alone["sfu", "theirs"] < ALPHA
+    rng = np.random.default_rng(0)
+    others = {f"row {i}": list(OURS[:3] + rng.normal(size=3)) for i in range(20)}
+    among = against(found(ours=OURS[:3], theirs=[6.0, 7.1, 7.8], **others), "ours")
+    assert among["sfu", "theirs"] > ALPHA
+
+
+def test_a_table_without_its_reference_has_no_tests():
+    assert against(found(theirs=THEIRS), "ours") == {}
+
+
+def test_false_positives_of_a_table_are_at_most_alpha():
+    rng = np.random.default_rng(0)
+    tables = [found(**{f"{i}": list(rng.normal(size=3)) for i in range(10)}) for _ in range(200)]
+    assert np.mean([min(against(table, "0").values()) < ALPHA for table in tables]) < 2 * ALPHA
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """The folder of a run with predictions of two test texts, one of them wrong, of classes that look like numbers."""
+    run, stage = tmp_path / "runs" / "sfu-small-seed0", tmp_path / "stages" / "eval-1"
+    run.mkdir(parents=True)
+    stage.mkdir(parents=True)
+    rows = ["row,split,label,predicted,p 1", "0,valid,1,NA,0.4", "3,test,NA,NA,0.2", "7,test,1,NA,0.3"]
+    (stage / "predictions.csv").write_text("\n".join(rows), encoding="utf-8")
+    record = {"settings": {"recipe_name": "small"}, "corpus": {"name": "sfu"}, "seed": 0}
+    (run / "result.json").write_text(json.dumps({**record, "stages": [{"path": "stages/eval-1"}]}), encoding="utf-8")
+    return run
+
+
+def test_a_finished_run_has_its_predictions(finished):
+    assert wrong(finished).to_dict() == {(3, "NA"): False, (7, "1"): True}
+    assert wrong(finished / "result.json").equals(wrong(finished))
+
+
+def test_a_record_without_predictions_is_refused(finished):
+    (finished.parents[1] / "stages" / "eval-1" / "predictions.csv").unlink()
+    with pytest.raises(DataError, match="has no predictions"):
+        wrong(finished)
+
+
+def test_four_texts_to_none_are_not_significant_by_mcnemar():
+    ours, theirs = texts(*[False] * 4, True, False), texts(*[True] * 4, True, False)
+    assert mcnemar(ours, theirs) == 0.125
+    assert mcnemar(ours, ours) == 1
+
+
+def test_the_bootstrap_has_the_mean_difference_in_points_and_an_interval_around_it():
+    rng = np.random.default_rng(0)
+    ours, theirs = ([texts(*(rng.random(500) < share)) for _ in range(3)] for share in (0.05, 0.15))
+    mean, low, high = bootstrap(ours, theirs)
+    assert mean == pytest.approx(100 * np.mean([a.mean() - b.mean() for a, b in zip(ours, theirs)]))
+    assert low < mean < high < 0
+    assert bootstrap(ours, theirs) == (mean, low, high)
+    _, low, high = bootstrap(ours, [texts(*rng.permutation(run)) for run in ours])
+    assert low < 0 < high
+
+
+def test_runs_on_different_texts_are_not_compared():
+    with pytest.raises(DataError, match="different test texts"):
+        mcnemar(texts(True, False), texts(True))
+    with pytest.raises(DataError, match="different test texts"):
+        bootstrap([texts(True, False)], [texts(True, False, True)])
