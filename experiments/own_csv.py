@@ -2,9 +2,8 @@
 
     ulmfit-exp own_csv --csv reviews.csv --text-col body --label-col stars
 
-The table is in CSV, TSV, JSON lines or Parquet, also compressed. Columns that are not named are guessed. What was found
-is printed first: encoding, delimiter, classes, lengths, duplicates, and texts that occur on both sides of a split.
---recipe few is for a hundred labels.
+CSV, TSV, JSON lines or Parquet, also compressed. Columns that are not named are guessed. What was found is printed:
+encoding, delimiter, classes, lengths, duplicates, texts on both sides of a split. --recipe few is for a hundred labels.
 
 Lab record, 2026-11-24, commit 9cebae9366cc, one seed: one thread of an AMD EPYC (AVX-512 bf16), 8 to 15 minutes.
 Test error in % on public sets, and that of TF-IDF + logistic regression:

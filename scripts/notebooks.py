@@ -3,7 +3,7 @@
 python scripts/notebooks.py                    all of them, two at a time; they share notebooks/runs
 python scripts/notebooks.py notebooks/2*.ipynb --check
 
-What hangs on the hour or the machine is not saved: timings, versions, and the output of cells tagged `progress`.
+What depends on the time or the machine is not saved: timings, versions, and the output of cells tagged `progress`.
 Pictures are saved in 128 colours, which are a third of the bytes.
 """
 

@@ -70,7 +70,7 @@ def run(settings: Command, texts: "Corpus | Documents | None" = None) -> Path:
 def command(name: str, function: Callable, args: list[str] | None = None) -> None:
     """Run a function whose parameters are the options of a command."""
     with ending_well():
-        _parsed(name, function, sys.modules[function.__module__].__doc__, sys.argv[1:] if args is None else args)
+        _parsed(name, function, sys.argv[1:] if args is None else args)
 
 
 def parse(command: type[Command], args: list[str]) -> Command:
@@ -80,13 +80,12 @@ def parse(command: type[Command], args: list[str]) -> Command:
         option, _, value = arg.partition("=")
         if option in ("--recipe", "--size") and (value or following) in command.recipes:  # tyro refuses another
             name = value or following
-    default = command(recipe_name=name, recipe=command.recipes[name])
-    return _parsed(command.name, command, sys.modules[command.__module__].__doc__, args, default=default)
+    return _parsed(command.name, command, args, default=command(recipe_name=name, recipe=command.recipes[name]))
 
 
-def _parsed(name: str, target: Callable, doc: str, args: list[str], **options):
-    """What tyro makes of the command line; after --help, the rest of the docstring."""
-    summary, _, details = doc.strip().partition("\n")
+def _parsed(name: str, target: Callable, args: list[str], **options):
+    """What tyro makes of the command line; --help also prints the docstring of the module of `target`."""
+    summary, _, details = (sys.modules[target.__module__].__doc__ or "").strip().partition("\n")
     config = (tyro.conf.FlagCreatePairsOff,)
     prog = f"{typed('ulmfit-exp')} {name}"
     try:
