@@ -53,7 +53,7 @@ class OwnCsv(Experiment):
     def load(self, data_dir: Path | None):
         from ulmfit_exp.common import DataError
         from ulmfit_exp.corpora import own as table
-        from ulmfit_exp.corpora.files import MINIATURE
+        from ulmfit_exp.corpora.sources import MINIATURE
 
         path = MINIATURE / "dbpedia_csv" / "train.csv" if data_dir == MINIATURE else self.csv
         if path is None:

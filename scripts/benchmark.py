@@ -113,7 +113,7 @@ def predict(
         out: Keep the JSON object here.
     """
     from ulmfit_exp.corpora import sfu
-    from ulmfit_exp.corpora.files import MINIATURE
+    from ulmfit_exp.corpora.sources import MINIATURE
     from ulmfit_exp.inference.predict import read_record
 
     record, sentences = read_record(run), [s for t in sfu.load(MINIATURE).df["text"] for s in t.split(". ")]

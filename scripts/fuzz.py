@@ -42,7 +42,7 @@ from ulmfit_exp.corpora import dbpedia, imdb, sfu, squad, trec
 from ulmfit_exp.corpora import own as table
 from ulmfit_exp.corpora.corpus import Corpus
 from ulmfit_exp.corpora.documents import open_documents
-from ulmfit_exp.corpora.files import MINIATURE
+from ulmfit_exp.corpora.sources import MINIATURE
 
 Files = dict[str, bytes]
 """Name -> content, below a folder."""

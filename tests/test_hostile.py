@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from experiments.own_csv import OwnCsv
 from ulmfit_exp.common import DataError
-from ulmfit_exp.corpora import documents, files
+from ulmfit_exp.corpora import archives, documents
 from ulmfit_exp.corpora import own as table
 from ulmfit_exp.corpora.corpus import Corpus, sound
 from ulmfit_exp.inference import predict
@@ -68,7 +68,7 @@ def test_bombs_of_a_zip_a_sparse_tar_and_parquet_are_refused(tmp_path):
             table.load(tmp_path / name)
     for name in ("a.zip", "a.tar"):
         with pytest.raises(DataError, match="unpacks to more than"):
-            list(files.members(tmp_path / name, r"a\.(csv|txt)"))
+            list(archives.members(tmp_path / name, r"a\.(csv|txt)"))
 
 
 def test_members_that_point_elsewhere_are_read_or_passed_over_but_never_followed(tmp_path):
@@ -84,7 +84,7 @@ def test_members_that_point_elsewhere_are_read_or_passed_over_but_never_followed
             info.size = 4
             t.addfile(info, io.BytesIO(b"text"))
     before = sorted(tmp_path.rglob("*"))
-    assert [data for _, data in files.members(tmp_path / "a.tar.gz", r".*\.txt")] == [b"text"] * 4
+    assert [data for _, data in archives.members(tmp_path / "a.tar.gz", r".*\.txt")] == [b"text"] * 4
     assert sorted(tmp_path.rglob("*")) == before and not Path("/absolute.txt").exists()
 
 

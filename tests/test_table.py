@@ -13,8 +13,8 @@ from conftest import FORWARD, QUIET
 from experiments.own_csv import OwnCsv
 from ulmfit_exp.common import DataError
 from ulmfit_exp.corpora.corpus import Corpus
-from ulmfit_exp.corpora.files import MINIATURE
 from ulmfit_exp.corpora.own import load
+from ulmfit_exp.corpora.sources import MINIATURE
 from ulmfit_exp.runs.settings import run
 
 ROWS = [

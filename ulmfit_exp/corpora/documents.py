@@ -16,7 +16,8 @@ from tqdm.auto import tqdm
 
 from ..common import DataError
 from . import imdb
-from .files import Source, find, members, parquet_rows, readable, unpacked
+from .archives import members, parquet_rows, readable, unpacked
+from .sources import Source, find
 
 HELD_OUT = 500
 """Of so many documents, the first is held out for validation and the second for test."""

@@ -15,9 +15,10 @@ import pandas as pd
 from charset_normalizer import from_bytes
 
 from ..common import DataError
-from .corpus import Corpus, sound, stratified
+from .archives import MOST_COLUMNS, parquet_rows, readable, unpacked
+from .corpus import Corpus, sound
 from .documents import JSON_LINES
-from .files import MOST_COLUMNS, parquet_rows, readable, unpacked
+from .splits import stratified
 
 ENCODINGS = ["utf_16", "cp1252", "cp1251", "cp1253", "cp1255", "cp1256", "shift_jis", "gb18030", "big5", "euc_kr"]
 """Of tables that are not UTF-8, one for each script: which of the Latin ones it is, a short text does not tell."""

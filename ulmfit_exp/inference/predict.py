@@ -27,8 +27,8 @@ import tyro
 from tqdm.auto import tqdm
 
 from ..common import DataError
+from ..corpora.archives import readable
 from ..corpora.documents import JSON_LINES, TABLES, csv_texts, json_texts, parquet_texts, text_lines
-from ..corpora.files import readable
 from ..method import learners
 from ..method.tokens import words
 from ..recipe import DIRECTIONS, Model, Recipe, recipe_from

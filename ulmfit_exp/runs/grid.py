@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from ..common import DataError
-from ..corpora.corpus import SPLITS
+from ..corpora.splits import SPLITS
 from ..method.machine import cores, end_with_parent
 from .settings import Experiment, data_directory, interruptible, leave, prepare, result, run
 from .stages import Run

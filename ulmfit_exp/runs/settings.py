@@ -143,7 +143,7 @@ class Experiment(Command):
         return DIRECTIONS[self.recipe.direction]
 
     def texts(self, data_dir: Path | None) -> "Corpus":
-        from ..corpora.files import MINIATURE
+        from ..corpora.sources import MINIATURE
 
         corpus = self.load(MINIATURE if self.miniature else data_dir).with_train_size(self.train_size)
         return corpus.labelled() if self.labelled_only else corpus
@@ -239,7 +239,7 @@ def settings_of(record: dict, **where) -> Command:
 
 def data_directory() -> Path | None:
     """$ULMFIT_EXP_DATA."""
-    from ..corpora.files import DATA_VARIABLE
+    from ..corpora.sources import DATA_VARIABLE
 
     return Path(d) if (d := os.environ.get(DATA_VARIABLE)) else None
 

@@ -1,21 +1,16 @@
-"""Finding, downloading and reading the publishers' files."""
+"""Compressed files and archives: what they hold, read without unpacking to disk and in bounded memory."""
 
 import bz2
 import csv
 import gzip
 import io
 import lzma
-import os
 import re
-import sys
 import tarfile
-import urllib.error
-import urllib.request
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,90 +18,9 @@ import pandas as pd
 from pyarrow import parquet
 from tqdm.auto import tqdm
 
-from ..common import DataError, sha256
+from ..common import DataError
 
-MINIATURE = Path(__file__).parent / "miniature"
-DATA_VARIABLE = "ULMFIT_EXP_DATA"
-
-
-@dataclass(frozen=True)
-class Source:
-    """A publisher's file: its place below a data directory, its address, and its published digest."""
-
-    path: str
-    url: str
-    sha256: str = ""
-    """Of the published file; empty where none is published."""
-    unpacked: str = ""
-    """The folder that an archive unpacks to, read just as well where the archive is not there."""
-    by_hand: bool = False
-    """True where no file address is known or a log-in is wanted: `url` is then the page to get the file from."""
-
-
-def find(source: Source, data_dir: Path | None, download: bool = True) -> Path:
-    """The path of `source`: in `data_dir`, in the cache, or downloaded into it.
-
-    A file listed in the data directory's `SHA256SUMS` is checked against it. Raises `DataError`.
-    """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ulmfit_exp"
-    if data_dir is not None and not data_dir.is_dir():
-        raise DataError(f"the data directory {data_dir} does not exist or is not a directory")
-    if data_dir is not None and not os.access(data_dir, os.R_OK | os.X_OK):
-        raise DataError(f"the data directory {data_dir} is not readable; mend its permissions")
-    for folder in [MINIATURE] if data_dir == MINIATURE else filter(None, (data_dir, cache)):
-        places = [p for p in (source.path, source.unpacked) if p]
-        for path in [folder / p for p in places] + [folder / Path(p).name for p in places]:
-            if path.exists():
-                if not os.access(path, os.R_OK):
-                    raise DataError(f"{path} is not readable")
-                _check_sums(folder, path)
-                return path
-    if data_dir == MINIATURE:
-        raise DataError(f"there is no miniature of {source.path}; run without --miniature")
-    if not download:
-        raise DataError(f"{source.path} is neither in the data directory nor in the cache")
-    return _download(source, cache, data_dir)
-
-
-def _check_sums(folder: Path, path: Path) -> None:
-    sums = folder / "SHA256SUMS"
-    if not sums.is_file() or not path.is_file():
-        return
-    name = path.relative_to(folder).as_posix()
-    for line in sums.read_text().splitlines():
-        expected, _, listed = line.partition(" ")
-        if listed.strip(" *").removeprefix("./") == name and sha256(path) != expected:
-            raise DataError(f"{path} has another SHA-256 than {sums} says; fetch the file again or mend the list")
-
-
-def _download(source: Source, cache: Path, data_dir: Path | None) -> Path:
-    target = (data_dir or cache) / source.path
-    help_line = f"put it at {target}, or try the bundled texts with --miniature"
-    if source.by_hand:
-        raise DataError(f"{target.name} is not there and has to be fetched by hand from {source.url}; {help_line}")
-    final = cache / source.path
-    part = final.with_name(final.name + ".part")
-    try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        with urllib.request.urlopen(source.url, timeout=30) as response, open(part, "wb") as out:
-            size = int(response.headers.get("Content-Length") or 0)
-            with tqdm(total=size or None, unit="B", unit_scale=True, desc=final.name, disable=None) as bar:
-                while block := response.read(1 << 20):
-                    out.write(block)
-                    bar.update(len(block))
-        if size and part.stat().st_size != size:
-            raise OSError(f"{part.stat().st_size:,} of {size:,} bytes came")
-        if source.sha256 and (found := sha256(part)) != source.sha256:
-            raise DataError(f"{source.url} gave a file with SHA-256 {found}, not {source.sha256}; {help_line}")
-        part.replace(final)
-    except (OSError, urllib.error.URLError) as e:
-        raise DataError(f"{final.name} is not there and {source.url} could not be downloaded ({e}); {help_line}") from e
-    finally:
-        part.unlink(missing_ok=True)
-    return final
-
-
-csv.field_size_limit(sys.maxsize)
+csv.field_size_limit(2**31 - 1)  # the largest that Windows takes
 MOST_COLUMNS = 1000
 PACKED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 """What opens a compressed file, by its first bytes."""
