@@ -40,12 +40,13 @@ from typing import Annotated, ClassVar, Literal
 
 import tyro
 
+from ulmfit_exp.corpora.options import Format
 from ulmfit_exp.recipe import PRETRAINING, LMRecipe
 from ulmfit_exp.runs.settings import Command, main
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pretrain(Command):
+class Pretrain(Format, Command):
     name: ClassVar[str] = "pretrain"
     recipes: ClassVar[dict[str, LMRecipe]] = PRETRAINING
     also_variant: ClassVar[tuple[str, ...]] = ("backwards",)
@@ -53,8 +54,9 @@ class Pretrain(Command):
     corpus: str = "wikipedia"
     """wikipedia, wikitext-2 or imdb (its unlabelled reviews) in the data directory; or a file or folder: JSON lines,
     CSV, WikiExtractor's output, plain text, .xz .gz .bz2 of these, a WikiText zip, an archive of .txt files."""
-    text_col: str = "text"
-    """JSON field or CSV column of the text; a number counts the columns, from 0, of a CSV without header."""
+    text_col: tuple[str, ...] = ("text",)
+    """JSON field or CSV column of the text; several are joined. A number counts the columns, from 0, of a CSV without
+    header."""
     backwards: bool = False
     """Read texts from their end."""
     recipe_name: Annotated[Literal["small", "cycle", "paper", "tiny"], tyro.conf.arg(name="size")] = "small"
@@ -73,7 +75,8 @@ class Pretrain(Command):
     def texts(self, data_dir: Path | None):
         from ulmfit_exp.corpora.documents import open_documents
 
-        return open_documents(self.corpus, data_dir, self.text_col)
+        text_col = (self.text_col,) if isinstance(self.text_col, str) else self.text_col  # a str in older records
+        return open_documents(self.corpus, data_dir, text_col, format=self)
 
     def figures(self, run, done: dict) -> dict:
         return {k: done["perplexity"].info[k] for k in ("perplexity", "counted")}

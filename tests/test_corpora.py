@@ -355,7 +355,7 @@ def test_download_is_kept_only_with_the_published_digest(tmp_path, monkeypatch, 
     assert path.read_text() == "hello" and sources.find(good, None) == path
     path.unlink()
     (folder / "x.txt").write_text("tampered")
-    with pytest.raises(DataError, match="SHA256 hash .* does not match"):
+    with pytest.raises(DataError, match=r"SHA256 hash .* does not match"):
         sources.find(good, None)
     assert not list((tmp_path / "cache").rglob("*.txt*"))
 

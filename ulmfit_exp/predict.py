@@ -1,6 +1,82 @@
-"""`python -m ulmfit_exp.predict RUN texts.csv`, as model cards name it; the code is `inference.predict`."""
+"""A finished run's classifier on new texts.
 
-from .inference.predict import command
+python -m ulmfit_exp.predict runs/runs/NAME texts.csv --out predictions.csv --id-col id
+echo "A fine book." | python -m ulmfit_exp.predict runs/runs/NAME -
+
+The file is read as in training, from the same columns: CSV, JSON, Parquet, or a text a line; also packed by gzip,
+bzip2, xz or zip. The output has a row for each text, in order: its row number or id, the class, the confidence, the
+probability of each class. The run's folder may have been moved or copied from another machine.
+"""
+
+import csv
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain, islice
+from pathlib import Path
+from typing import Annotated, TextIO
+
+import tyro
+
+from .common import DataError, replacing
+from .corpora.options import AUTO, Format
+
+
+def main(
+    run: tyro.conf.Positional[Path],
+    texts: tyro.conf.Positional[str],
+    out: Path | None = None,
+    text_col: tuple[str, ...] = (),
+    id_col: str | None = None,
+    format: Annotated[Format, tyro.conf.arg(name="")] = AUTO,
+) -> None:
+    """Predict the classes of texts.
+
+    Args:
+        run: Folder of a finished run, or its result.json.
+        texts: A file, or - for standard input, a text a line.
+        out: Where to write; default: standard output.
+        text_col: Column or field of the text; several are joined. Default: those of the training. A number counts the
+            columns, from 0, of a CSV without header.
+        id_col: Column to write before each prediction. Default: the row's number in the file, from 0.
+        format: How the file is written.
+    """
+    from .inference import predict  # imports torch, for which --help does not wait
+
+    try:
+        predictor = predict.load(run)
+        tables = predict.predictions(predictor, texts, text_col, id_col, format)
+        first = list(islice(tables, 1))  # what cannot be read writes nothing
+        if out and out.exists() and texts != "-" and out.samefile(texts):
+            raise DataError(f"--out {out} is the file of the texts; name another")
+        with _target(out) as target:
+            rows = csv.writer(target)
+            rows.writerow([id_col or "row", "class", "confidence", *(f"p {c}" for c in predictor.classes)])
+            for table in chain(first, tables):
+                rows.writerows([row, name, *(f"{p:.6g}" for p in probs)] for row, name, *probs in table.itertuples())
+                target.flush()
+    except BrokenPipeError:
+        sys.exit(1)
+    except (DataError, OSError) as e:
+        sys.exit(f"error: {e}")
+
+
+@contextmanager
+def _target(out: Path | None) -> Iterator[TextIO]:
+    """Standard output; or a file beside `out` that takes its place once all is written."""
+    how = {"mode": "w", "newline": "", "encoding": "utf-8"}
+    if out is None or (out.exists() and not out.is_file()):  # a device, or a pipe
+        with open(out or 1, closefd=out is not None, **how) as target:
+            yield target
+    else:
+        with replacing(out) as part, open(part, **how) as target:
+            yield target
+
+
+def command() -> None:
+    """The command line."""
+    tyro.cli(main, prog="python -m ulmfit_exp.predict", description=__doc__)
+
 
 if __name__ == "__main__":
     command()

@@ -1,7 +1,6 @@
 """Compressed files and archives: what they hold, read without unpacking to disk and in bounded memory."""
 
 import bz2
-import csv
 import gzip
 import io
 import lzma
@@ -14,14 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-import pandas as pd
-from pyarrow import parquet
 from tqdm.auto import tqdm
 
 from ..common import DataError
 
-csv.field_size_limit(2**31 - 1)  # the largest that Windows takes
-MOST_COLUMNS = 1000
 PACKED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 """What opens a compressed file, by its first bytes."""
 SUFFIXES = (".gz", ".bz2", ".xz")
@@ -55,6 +50,16 @@ class _Unpacked(io.RawIOBase):
         return n
 
 
+def hidden(name: str) -> bool:
+    """Whether a path below a folder or in an archive is what a system leaves there: `.DS_Store`, `__MACOSX/._x`."""
+    return any(p == "__MACOSX" or (p.startswith(".") and p.strip(".")) for p in name.split("/"))
+
+
+def zip_files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """The files in a zip."""
+    return [i for i in archive.infolist() if not i.is_dir() and not hidden(i.filename)]
+
+
 def unpacked(raw: BinaryIO, path: Path) -> tuple[BinaryIO, str]:
     """What an open file holds, and its name: gzip, bzip2, xz or a zip of one file unpacked, anything else as it is.
 
@@ -62,10 +67,10 @@ def unpacked(raw: BinaryIO, path: Path) -> tuple[BinaryIO, str]:
     """
     head = raw.read(6)
     raw.seek(0)
-    name = path.stem if path.suffix in SUFFIXES else path.name
+    name = path.stem if path.suffix.lower() in SUFFIXES else path.name
     if head.startswith(b"PK\3\4"):
         inside = zipfile.ZipFile(raw)
-        files = [i for i in inside.infolist() if not i.is_dir() and not i.filename.startswith("__MACOSX")]
+        files = zip_files(inside)
         if len(files) != 1:
             raise DataError(f"{path} holds {len(files)} files; it should hold the table alone")
         stream, name = inside.open(files[0]), files[0].filename
@@ -76,48 +81,12 @@ def unpacked(raw: BinaryIO, path: Path) -> tuple[BinaryIO, str]:
     return io.BufferedReader(_Unpacked(stream, raw, path), 2**16), name
 
 
-def csv_table(data: bytes, where: str, columns: tuple[str, ...] = ()) -> pd.DataFrame:
-    """A CSV in UTF-8 whose rows have these columns, or those that its first row names; all values are texts.
-
-    Raises `DataError`, soon even where a row has a million cells.
-    """
-    reader = csv.reader(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", newline=""), strict=True)
-    rows = []
-    try:
-        columns = columns or tuple(next(reader, ()))
-        for row in filter(None, reader):
-            if len(row) != len(columns):
-                expected = f"{', '.join(columns[:-1])} and {columns[-1]}" if columns else "a header"
-                raise DataError(f"{where}, line {reader.line_num}: {len(row)} columns where {expected} are expected")
-            rows.append(row)
-    except (csv.Error, UnicodeDecodeError) as e:
-        raise DataError(f"{where}, line {reader.line_num}: not a CSV in UTF-8 ({e})") from e
-    if len(columns) > MOST_COLUMNS or len(set(columns)) < len(columns) or not rows:
-        raise DataError(f"{where}: no rows, columns of the same name or too many of them")
-    return pd.DataFrame(rows, columns=list(columns))
-
-
-def parquet_rows(path: Path) -> Iterator[pd.DataFrame]:
-    """The rows of a Parquet file, a thousand at a time. Raises `DataError`."""
-    size = 0
-    try:
-        for batch in parquet.ParquetFile(path).iter_batches(batch_size=1000):
-            size += batch.nbytes
-            no_bomb(path, size, path.stat().st_size)
-            yield batch.to_pandas().astype(object)
-    except DataError:
-        raise
-    except Exception as e:  # bytes of any kind fail in any way
-        raise DataError(f"{path} is damaged or not Parquet ({str(e) or type(e).__name__}); make it again") from e
-
-
 # What the standard library raises for damaged files; RuntimeError for zips that claim encryption or an unknown method.
 DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,
     zlib.error,
     lzma.LZMAError,
-    csv.Error,
     EOFError,
     OSError,
     UnicodeDecodeError,
@@ -136,6 +105,28 @@ def readable(path: Path):
     except DAMAGE as e:
         what = str(e) or type(e).__name__
         raise DataError(f"{path} is damaged or not what it should be ({what}); fetch it again") from e
+
+
+TARS = (".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2")
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is a tar, or a zip of several files."""
+    if path.name.lower().endswith(TARS):
+        return True
+    with readable(path):
+        if not zipfile.is_zipfile(path):
+            return False
+        with zipfile.ZipFile(path) as z:
+            return len(zip_files(z)) != 1
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[BinaryIO, str, BinaryIO]]:
+    """What a file holds, unpacked; its name; and the file itself, whose place says how much of it has been read."""
+    with readable(path), open(path, "rb") as raw:
+        content, name = unpacked(raw, path)
+        yield content, name, raw
 
 
 def members(path: Path, pattern: str) -> Iterator[tuple[re.Match, bytes]]:

@@ -11,32 +11,36 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ..common import DataError
+from . import own
+from .formats import sound
+from .options import OwnTable
 from .splits import LABELLED, SPLITS, stratified
-
-
-def sound(text: str) -> str:
-    """`text` with each lone surrogate, which JSON and file names may bring and no file can hold, as U+FFFD."""
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 @dataclass(frozen=True)
 class Corpus:
     """A text-classification corpus.
 
-    `df` has the columns `text` (str), `label` (str; empty where `split` is unlabelled) and `split`
-    (train, valid, test, unlabelled). Raises `DataError` where a row or a class cannot be used.
+    `df` has the columns `text` (str), `label` (str; empty where `split` is unlabelled), `split` (train, valid, test,
+    unlabelled) and `row`, which names the row in its source; by default its number here. Raises `DataError` where a row
+    or a class cannot be used.
     """
 
     name: str
     df: pd.DataFrame
     least: int = 2
     """Fewest labelled rows that a class may have."""
+    text_cols: tuple[str, ...] = ()
+    """Columns of a user's table that the texts are from; predictions read the same."""
+    notes: tuple[str, ...] = ()
+    """How a user's table was read, what is odd in it, what was left out."""
 
     def __post_init__(self):
         df = self.df[["text", "label", "split"]].reset_index(drop=True)
         if df.isna().any(axis=None):
-            raise DataError(f"{self.name}: column {df.columns[df.isna().any()][0]!r} has missing values; say ''")
-        object.__setattr__(self, "df", df.map(lambda value: sound(str(value))).astype(str))
+            raise DataError(f"{self.name}: column {df.columns[df.isna().any()][0]!r} has missing values; put '' there")
+        df = df.map(lambda value: sound(str(value))).astype(str)
+        object.__setattr__(self, "df", df.assign(row=list(self.df.get("row", df.index))))
         object.__setattr__(self, "name", sound(self.name))
         self._check()
 
@@ -63,13 +67,19 @@ class Corpus:
 
     @classmethod
     def from_csv(cls, path: str | Path, text_col: str | tuple[str, ...] = (), label_col: str | None = None, **options):
-        """Your own table or folder of texts, with a note of what was found; options as of `table.load`."""
-        from .own import load
+        """Your own table or folder of texts, with notes of what was found; the options are those of `OwnTable`."""
+        return cls.from_found(own.load(Path(path), _own_table(text_col, label_col, options)))
 
-        text_cols = (text_col,) if isinstance(text_col, str) else text_col
-        corpus, notes = load(Path(path), text_cols, label_col, **options)
-        print("\n".join(notes))
-        return corpus
+    @classmethod
+    def from_df(cls, df: pd.DataFrame, text_col: str | tuple[str, ...] = (), label_col: str | None = None, **options):
+        """The same from a DataFrame, whose index names the rows."""
+        return cls.from_found(own.from_frame(df, "table", _own_table(text_col, label_col, options), []))
+
+    @classmethod
+    def from_found(cls, found: own.Found) -> "Corpus":
+        """What was found in a user's table; its notes are printed."""
+        print("\n".join(found.notes), flush=True)
+        return cls(found.name, found.df, text_cols=found.text_cols, notes=found.notes)
 
     @cached_property
     def classes(self) -> list[str]:
@@ -118,6 +128,11 @@ class Corpus:
     def labelled(self) -> "Corpus":
         """Without the unlabelled texts."""
         return replace(self, df=self.split(*LABELLED))
+
+
+def _own_table(text_col: str | tuple[str, ...], label_col: str | None, options: dict) -> OwnTable:
+    text_cols = (text_col,) if isinstance(text_col, str) else tuple(text_col)
+    return OwnTable(text_col=text_cols, label_col=label_col, **options)
 
 
 def _digest(fields) -> str:

@@ -16,8 +16,10 @@ from pathlib import Path
 import pandas as pd
 
 from ..common import DataError
-from .archives import bz2_lines, csv_table, members, readable
-from .corpus import Corpus, sound
+from .archives import bz2_lines, members, readable
+from .corpus import Corpus
+from .formats import sound
+from .readers import csv_table
 from .sources import Source, find
 from .splits import hold_out, hold_out_groups
 

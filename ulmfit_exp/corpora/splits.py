@@ -8,6 +8,10 @@ import pandas as pd
 
 SPLITS = ("train", "valid", "test", "unlabelled")
 LABELLED = SPLITS[:3]
+SPLIT_NAMES = {"train": "train", "training": "train", "valid": "valid", "validation": "valid", "val": "valid"} | {
+    "dev": "valid", "test": "test", "unlabelled": "unlabelled", "unlabeled": "unlabelled", "unsup": "unlabelled",
+}  # fmt: skip
+"""What publishers call the splits."""
 
 
 def text_order(texts: pd.Series) -> pd.Series:

@@ -10,7 +10,8 @@ import pandas as pd
 
 from ..common import DataError
 from .archives import readable
-from .corpus import Corpus, sound
+from .corpus import Corpus
+from .formats import sound
 from .sources import Source, find
 from .splits import hold_out_groups
 
