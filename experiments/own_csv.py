@@ -20,28 +20,17 @@ from pathlib import Path
 from typing import ClassVar
 
 from ulmfit_exp.cli import main
+from ulmfit_exp.corpora.options import OwnTable
 from ulmfit_exp.runs.settings import Experiment
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnCsv(Experiment):
+class OwnCsv(OwnTable, Experiment):
     name: ClassVar[str] = "own_csv"
     paths: ClassVar[tuple[str, ...]] = ("csv", "unlabelled")
 
     csv: Path | None = None
-    """The table, or a folder of CLASS/NAME.txt or SPLIT/CLASS/NAME.txt."""
-    text_col: tuple[str, ...] = ()
-    """Column of the text; several are joined. Default: the one with the longest values."""
-    label_col: str | None = None
-    """Column of the class. Default: one with a name such as label, or the one with the fewest different values."""
-    split_col: str | None = None
-    """Column that says train, valid, test or unlabelled. Default: rows are held out as below."""
-    valid_pct: float = 0.1
-    """Share of the training rows to hold out for validation."""
-    test_pct: float = 0.2
-    """Share of the rows to hold out for the test."""
-    unlabelled: Path | None = None
-    """Another table, of texts for the language model alone."""
+    """The table; or a folder of CLASS/NAME.txt, of SPLIT/CLASS/NAME.txt, or of train, valid and test tables."""
 
     @property
     def dataset(self) -> str:
@@ -51,16 +40,14 @@ class OwnCsv(Experiment):
 
     def load(self, data_dir: Path | None):
         from ulmfit_exp.common import DataError
-        from ulmfit_exp.corpora import own as table
-        from ulmfit_exp.corpora.files import MINIATURE
+        from ulmfit_exp.corpora.corpus import Corpus
+        from ulmfit_exp.corpora.own import load
+        from ulmfit_exp.corpora.sources import MINIATURE
 
         path = MINIATURE / "dbpedia_csv" / "train.csv" if data_dir == MINIATURE else self.csv
         if path is None:
             raise DataError("name your table with --csv, or try the bundled one with --miniature")
-        columns = (self.text_col, self.label_col, self.split_col)
-        corpus, notes = table.load(path, *columns, self.valid_pct, self.test_pct, self.unlabelled)
-        print("\n".join(notes), flush=True)
-        return corpus
+        return Corpus.from_found(load(path, self))
 
 
 if __name__ == "__main__":

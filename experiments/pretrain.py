@@ -21,12 +21,13 @@ from typing import Annotated, ClassVar, Literal
 import tyro
 
 from ulmfit_exp.cli import main
+from ulmfit_exp.corpora.options import Format
 from ulmfit_exp.recipe import PRETRAINING, LMRecipe
 from ulmfit_exp.runs.settings import Command
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pretrain(Command):
+class Pretrain(Format, Command):
     name: ClassVar[str] = "pretrain"
     recipes: ClassVar[dict[str, LMRecipe]] = PRETRAINING
     paths: ClassVar[tuple[str, ...]] = ("corpus",)
@@ -35,8 +36,9 @@ class Pretrain(Command):
     corpus: str = "wikipedia"
     """wikipedia, wikitext-2 or imdb (its unlabelled reviews) in the data directory; or a file or folder: JSON lines,
     CSV, WikiExtractor's output, plain text, .xz .gz .bz2 of these, a WikiText zip, an archive of .txt files."""
-    text_col: str = "text"
-    """JSON field or CSV column of the text; a number counts the columns, from 0, of a CSV without header."""
+    text_col: tuple[str, ...] = ("text",)
+    """JSON field or CSV column of the text; several are joined. A number counts the columns, from 0, of a CSV without
+    header."""
     backwards: bool = False
     """Read texts from their end."""
     recipe_name: Annotated[Literal["small", "cycle", "paper", "tiny"], tyro.conf.arg(name="size")] = "small"
@@ -55,7 +57,8 @@ class Pretrain(Command):
     def texts(self, data_dir: Path | None):
         from ulmfit_exp.corpora.documents import open_documents
 
-        return open_documents(self.corpus, data_dir, self.text_col)
+        text_col = (self.text_col,) if isinstance(self.text_col, str) else self.text_col  # a str in older records
+        return open_documents(self.corpus, data_dir, text_col, format=self)
 
 
 if __name__ == "__main__":

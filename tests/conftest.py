@@ -47,10 +47,10 @@ def sfu(tmp_path) -> Sfu:
 @pytest.fixture(scope="session")
 def quick_tokens(tmp_path_factory):
     """The SFU miniature and its tokens."""
-    from ulmfit_exp.corpora import files, sfu
+    from ulmfit_exp.corpora import sfu, sources
     from ulmfit_exp.method.tokens import read_tokens, write_tokens
 
-    corpus, folder = sfu.load(files.MINIATURE, "category"), tmp_path_factory.mktemp("tokens")
+    corpus, folder = sfu.load(sources.MINIATURE, "category"), tmp_path_factory.mktemp("tokens")
     write_tokens(corpus.documents(), folder, QUICK.max_vocab, QUICK.min_freq)
     return corpus, read_tokens(folder)
 

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 from ulmfit_exp.common import DataError
-from ulmfit_exp.corpora import dbpedia, files, imdb, sfu, squad, trec
+from ulmfit_exp.corpora import dbpedia, imdb, sfu, sources, squad, trec
 from ulmfit_exp.corpora.corpus import Corpus
-from ulmfit_exp.corpora.files import MINIATURE
+from ulmfit_exp.corpora.sources import MINIATURE
 
 
 def texts(corpus, *splits):
@@ -309,7 +309,7 @@ def test_the_text_digest_sees_texts_and_held_out_rows_but_no_labels():
 
 def test_missing_file_without_network_names_file_address_and_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(files.urllib.request, "urlopen", raises(files.urllib.error.URLError("no network")))
+    monkeypatch.setattr(sources.pooch, "retrieve", raises(OSError("no network")))
     data = tmp_path / "data"
     data.mkdir()
     with pytest.raises(DataError) as e:
@@ -349,23 +349,23 @@ def test_download_is_kept_only_with_the_published_digest(tmp_path, monkeypatch, 
     address, folder = server
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (folder / "x.txt").write_text("hello")
-    digest = files.sha256(folder / "x.txt")
-    good = files.Source("set/x.txt", f"{address}/x.txt", digest)
-    path = files.find(good, None)
-    assert path.read_text() == "hello" and files.find(good, None) == path
+    digest = sources.sha256(folder / "x.txt")
+    good = sources.Source("set/x.txt", f"{address}/x.txt", digest)
+    path = sources.find(good, None)
+    assert path.read_text() == "hello" and sources.find(good, None) == path
     path.unlink()
     (folder / "x.txt").write_text("tampered")
-    with pytest.raises(DataError, match="SHA-256"):
-        files.find(good, None)
+    with pytest.raises(DataError, match=r"SHA256 hash .* does not match"):
+        sources.find(good, None)
     assert not list((tmp_path / "cache").rglob("*.txt*"))
 
 
 def test_sha256sums_of_the_data_directory_are_checked(tmp_path):
     path = sfu_zip(tmp_path / "sfu" / "SFU_Review_Corpus_Raw.zip")
-    (tmp_path / "SHA256SUMS").write_text(f"{files.sha256(path)}  ./sfu/SFU_Review_Corpus_Raw.zip\n")
+    (tmp_path / "SHA256SUMS").write_text(f"{sources.sha256(path)}  ./sfu/SFU_Review_Corpus_Raw.zip\n")
     sfu.load(tmp_path)
     path.write_bytes(path.read_bytes() + b"x")
-    with pytest.raises(DataError, match="another SHA-256"):
+    with pytest.raises(DataError, match="does not have the SHA-256 listed"):
         sfu.load(tmp_path)
 
 

@@ -43,9 +43,9 @@ def test_each_layout_gives_the_documents(name, content, tmp_path):
 
 def test_a_csv_without_header_and_another_field(tmp_path):
     (tmp_path / "a.csv").write_text("".join(f'1,"{t}"\n' for t in TEXTS))
-    assert read(tmp_path / "a.csv", text_col="1") == TEXTS
+    assert read(tmp_path / "a.csv", text_col=("1",)) == TEXTS
     (tmp_path / "a.jsonl").write_text("".join(json.dumps({"body": t}) + "\n" for t in TEXTS))
-    assert read(tmp_path / "a.jsonl", text_col="body") == TEXTS
+    assert read(tmp_path / "a.jsonl", text_col=("body",)) == TEXTS
 
 
 def test_plain_text_is_cut_at_lines_and_a_folder_is_read_in_the_order_of_its_names(tmp_path):
@@ -78,12 +78,11 @@ def test_of_every_500_documents_one_is_valid_and_one_test(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "error"),
     [
-        ("a.jsonl", JSONL + "{not json\n", r"a.jsonl, line 5: not a JSON object with a field 'text'; see --text-col"),
-        ("a.jsonl", '{"title": "x"}\n', "line 1: not a JSON object with a field 'text'"),
-        ("a.jsonl", '{"text": 3}\n', "line 1: field 'text' is not a text"),
-        ("a.csv", "id,body\n1,x\n", r"no column 'text'; it has \['id', 'body'\]. Name one with --text-col"),
+        ("a.jsonl", JSONL + "{not json\n", r"a.jsonl, line 5: not JSON"),
+        ("a.jsonl", JSONL + "3\n", r"a.jsonl, line 5: not JSON \('3' is no object\)"),
+        ("a.jsonl", '{"title": "x"}\n', "no column 'text'; it has 'title'. Name another with --text-col"),
+        ("a.csv", "id,body\n1,x\n", "no column 'text'; it has 'id', 'body'. Name another with --text-col"),
         ("a.jsonl", JSONL.splitlines(keepends=True)[1], r"1 document\(s\) found"),
-        ("a.txt", b"caf\xe9", "is not UTF-8 text"),
         ("a.jsonl.xz", lzma.compress(JSONL.encode())[:-20], "damaged"),
         ("a.jsonl.gz", b"\x1f\x8bno gzip", "damaged"),
     ],
@@ -105,6 +104,6 @@ def test_the_digest_follows_the_files_and_how_they_are_read(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text(JSONL)
     first = Documents("x", (path,)).digest
-    assert first == Documents("another name", (path,)).digest != Documents("x", (path,), text_col="title").digest
+    assert first == Documents("another name", (path,)).digest != Documents("x", (path,), text_col=("title",)).digest
     path.write_text(JSONL + "\n")
     assert first != Documents("x", (path,)).digest

@@ -90,15 +90,15 @@ def test_predictions_stand_beside_the_texts_they_are_of(sfu):
     import pandas as pd
     import torch
 
-    from ulmfit_exp.corpora import files
     from ulmfit_exp.corpora import sfu as source
+    from ulmfit_exp.corpora import sources
     from ulmfit_exp.method import learners
     from ulmfit_exp.method.tokens import dls_clas, read_tokens
 
     r = record(sfu)
     folder = {s["name"]: sfu.home / s["path"] for s in r["stages"]}
     table = pd.read_csv(folder["eval"] / "predictions.csv", index_col="row")
-    corpus, tokens = source.load(files.MINIATURE, "sentiment"), read_tokens(folder["tokens"])
+    corpus, tokens = source.load(sources.MINIATURE, "sentiment"), read_tokens(folder["tokens"])
     assert (corpus.df.loc[table.index, "label"] == table["label"]).all()
     learn = learners.clas_learner(dls_clas(tokens, corpus, 8, False), 2, FORWARD, "fp32", sfu.home)
     learners.load_weights(learn, folder["clas forward"] / "model.safetensors")

@@ -25,9 +25,10 @@ from hypothesis import strategies as st
 from experiments.own_csv import OwnCsv
 from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
-from ulmfit_exp.corpora import documents, files
-from ulmfit_exp.corpora import own as table
-from ulmfit_exp.corpora.corpus import Corpus, sound
+from ulmfit_exp.corpora import archives, documents
+from ulmfit_exp.corpora.corpus import Corpus
+from ulmfit_exp.corpora.formats import sound
+from ulmfit_exp.corpora.readers import read_table
 from ulmfit_exp.inference import predict
 from ulmfit_exp.method.tokens import encode, read_tokens, words, write_tokens
 
@@ -51,7 +52,7 @@ def test_ten_gigabytes_of_zeros_are_refused_soon(pack, inside, tmp_path):
         for _ in range(GB_10):
             f.write(one)
     with pytest.raises(DataError, match=r"unpacks to more than 100 times its size"):
-        table.load(path) if inside == "table" else list(documents.open_documents(str(path), None).documents())
+        Corpus.from_csv(path) if inside == "table" else list(documents.open_documents(str(path), None).documents())
 
 
 def test_bombs_of_a_zip_a_sparse_tar_and_parquet_are_refused(tmp_path):
@@ -65,10 +66,10 @@ def test_bombs_of_a_zip_a_sparse_tar_and_parquet_are_refused(tmp_path):
     same.to_parquet(tmp_path / "a.parquet")
     for name in ("a.zip", "a.parquet"):
         with pytest.raises(DataError, match="unpacks to more than"):
-            table.load(tmp_path / name)
+            Corpus.from_csv(tmp_path / name)
     for name in ("a.zip", "a.tar"):
         with pytest.raises(DataError, match="unpacks to more than"):
-            list(files.members(tmp_path / name, r"a\.(csv|txt)"))
+            list(archives.members(tmp_path / name, r"a\.(csv|txt)"))
 
 
 def test_members_that_point_elsewhere_are_read_or_passed_over_but_never_followed(tmp_path):
@@ -84,7 +85,7 @@ def test_members_that_point_elsewhere_are_read_or_passed_over_but_never_followed
             info.size = 4
             t.addfile(info, io.BytesIO(b"text"))
     before = sorted(tmp_path.rglob("*"))
-    assert [data for _, data in files.members(tmp_path / "a.tar.gz", r".*\.txt")] == [b"text"] * 4
+    assert [data for _, data in archives.members(tmp_path / "a.tar.gz", r".*\.txt")] == [b"text"] * 4
     assert sorted(tmp_path.rglob("*")) == before and not Path("/absolute.txt").exists()
 
 
@@ -111,11 +112,12 @@ def test_hostile_texts_and_labels_go_through_a_whole_run(tmp_path):
         assert not any(cell.startswith(("=", "@", "+")) for cell in line)
 
 
-def test_a_hundred_thousand_empty_rows_are_told_of(tmp_path):
+def test_a_hundred_thousand_empty_rows_are_noted(tmp_path):
     good = [f"text {i},{'ab'[i % 2]}" for i in range(30)]
     (tmp_path / "a.csv").write_text("\n".join(["body,stars", *good, *['"",a'] * 100_000, *[""] * 1000]))
-    corpus, notes = table.load(tmp_path / "a.csv")
-    assert len(corpus.df) == 30 and any("rows without a text: 100,000" in n for n in notes)
+    corpus = Corpus.from_csv(tmp_path / "a.csv")
+    assert len(corpus.df) == 30
+    assert any("rows without a text: 100,000" in n for n in corpus.notes)
 
 
 def test_a_folder_whose_names_are_no_text(tmp_path):
@@ -124,8 +126,9 @@ def test_a_folder_whose_names_are_no_text(tmp_path):
         os.makedirs(folder, exist_ok=True)
         with open(folder + f"/{i}\n\udce9.txt".encode("utf-8", "surrogateescape"), "w") as f:
             f.write(f"text {i}")
-    corpus, notes = table.load(tmp_path / "d")
-    assert corpus.classes == ["b\ufffd", "🙂"] and "\n".join(notes).encode()
+    corpus = Corpus.from_csv(tmp_path / "d")
+    assert corpus.classes == ["b\ufffd", "🙂"]
+    assert "\n".join(corpus.notes).encode()
 
 
 def test_missing_values_and_numbers_as_labels():
@@ -168,8 +171,8 @@ def test_a_table_is_the_same_in_every_format(rows, data, tmp_path):
     if kind != "parquet":
         pack = data.draw(st.sampled_from([bytes, gzip.compress, bz2.compress, lzma.compress]))
         path.write_bytes(pack(path.read_bytes()))
-    read, notes = table.read(path)
-    assert read.to_numpy().tolist() == [list(row) for row in rows], notes
+    read, table = read_table(path)
+    assert read.to_numpy().tolist() == [list(row) for row in rows], table
 
 
 @LAX
@@ -177,7 +180,7 @@ def test_a_table_is_the_same_in_every_format(rows, data, tmp_path):
 def test_a_corpus_is_split_without_loss_or_overlap_or_refused(texts, labels, tmp_path):
     (tmp_path / "a.jsonl").write_text("".join(json.dumps({"t": t, "label": c}) + "\n" for t, c in zip(texts, labels)))
     try:
-        corpus, _ = table.load(tmp_path / "a.jsonl")
+        corpus = Corpus.from_csv(tmp_path / "a.jsonl")
     except DataError:
         return
     kept = [sound(t) for t, _ in zip(texts, labels) if sound(t).strip()]

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from conftest import QUICK
 
 from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError, harmless
+from ulmfit_exp.corpora.readers import joined, open_table
 from ulmfit_exp.inference import features, predict
 from ulmfit_exp.inference.scores import tempered
 from ulmfit_exp.runs.run import prepare
@@ -73,7 +73,8 @@ def test_the_command_reads_files_and_standard_input(finished, tmp_path):
     piped = cli(folder, "-", input="\n".join(texts) + "\n")
     assert piped.returncode == 0, piped.stderr
     assert tables[0] == tables[1] == piped.stdout
-    assert len(tables[0].splitlines()) == 4 and tables[0].startswith("class,confidence,p no,p yes\n")
+    assert len(tables[0].splitlines()) == 4
+    assert tables[0].startswith("row,class,confidence,p no,p yes\n0,")
 
 
 def test_texts_are_the_same_in_every_format(tmp_path):
@@ -86,9 +87,10 @@ def test_texts_are_the_same_in_every_format(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as z:
         z.write(tmp_path / "a.csv", "inside.csv")
     for path in sorted(tmp_path.iterdir()):
-        for column, expected in (("body", texts), ("nothing", None)):
-            with open(path, "rb") as raw, nullcontext() if expected else pytest.raises(DataError, match="--text-col"):
-                assert list(predict._texts(raw, path, column)) == expected, path
+        table = open_table(path, names=("body",), sure=False)
+        assert [text for rows in table.chunks() for text in joined(rows, ["body"])] == texts, path
+        with pytest.raises(DataError, match=r"no column 'nothing'.*--text-col"):
+            table.checked(["nothing"], "--text-col")
 
 
 def test_what_cannot_predict_says_so(finished, tmp_path):

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file, save_model
 from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
 from ulmfit_exp.corpora import sfu
-from ulmfit_exp.corpora.files import MINIATURE
+from ulmfit_exp.corpora.sources import MINIATURE
 from ulmfit_exp.method.pretrained import EMBEDDING, SHIPPED, TIED, quantised, resolve
 from ulmfit_exp.method.tokens import encode
 from ulmfit_exp.recipe import LM_HEAD, Model, fastai_config

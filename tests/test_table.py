@@ -1,4 +1,4 @@
-"""A user's own table: whatever its format, it is read, told about and split."""
+"""A user's own table: whatever its format, it is read, described and split."""
 
 import bz2
 import gzip
@@ -14,8 +14,7 @@ from experiments.own_csv import OwnCsv
 from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
 from ulmfit_exp.corpora.corpus import Corpus
-from ulmfit_exp.corpora.files import MINIATURE
-from ulmfit_exp.corpora.own import load
+from ulmfit_exp.corpora.sources import MINIATURE
 
 ROWS = [
     (f"The {thing} number {i} is naïve, {verb} it said.", label, str(i))
@@ -23,6 +22,11 @@ ROWS = [
     for thing, verb, label in (("phone", "love", "good"), ("kettle", "hate", "bad"))
 ]
 HEAD = ("body", "stars", "id")
+
+
+def load(path, text_cols=(), label_col=None, **options) -> tuple[Corpus, list[str]]:
+    corpus = Corpus.from_csv(path, text_cols, label_col, **options)
+    return corpus, list(corpus.notes)
 
 
 def delimited(rows=ROWS, by=",", head=HEAD) -> str:
@@ -109,10 +113,10 @@ def test_copies_stay_on_one_side_and_are_reported(tmp_path):
     named = [(*row, "test" if i < 5 else "train") for i, row in enumerate(copies)]
     (tmp_path / "b.csv").write_text(delimited(named, head=(*HEAD, "part")))
     _, notes = load(tmp_path / "b.csv", split_col="part")
-    assert any("5 test texts stand in train as well, 1 of them with another label" in n for n in notes)
+    assert any("5 test texts are in train as well, 1 of them with another label" in n for n in notes)
 
 
-def test_rows_that_cannot_be_used_are_left_out_and_told(tmp_path):
+def test_rows_that_cannot_be_used_are_left_out_with_a_note(tmp_path):
     rows = [*ROWS, ("", "good", "1"), (" ", "bad", "2"), ("alone of its kind", "odd", "3"), ("no label", "", "4")]
     (tmp_path / "a.csv").write_text(delimited(rows))
     corpus, notes = load(tmp_path / "a.csv")

@@ -1,25 +1,35 @@
 """A finished run's classifier on new texts.
 
-    ulmfit-exp predict runs/runs/NAME texts.csv --text-col body --out predictions.csv
+    ulmfit-exp predict runs/runs/NAME texts.csv --out predictions.csv --id-col id
     echo "A fine book." | ulmfit-exp predict runs/runs/NAME -
 
-CSV, TSV, JSON lines, Parquet, or plain text with a text a line; also packed by gzip, bzip2, xz or zip. A row for each
-text in its order: class, confidence, the probability of each class. The run's folder may have been moved or copied from
-another machine.
+The file is read as in training, from the same columns: CSV, JSON, Parquet, or a text a line; also packed by gzip,
+bzip2, xz or zip. The output has a row for each text, in order: its row number or id, the class, the confidence, the
+probability of each class. The run's folder may have been moved or copied from another machine.
 """
 
+import csv
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
+from typing import Annotated, TextIO
 
 import tyro
 
 from .cli import command
+from .common import DataError, replacing
+from .corpora.options import AUTO, Format
 
 
 def main(
     run: tyro.conf.Positional[Path],
     texts: tyro.conf.Positional[str],
     out: Path | None = None,
-    text_col: str = "text",
+    text_col: tuple[str, ...] = (),
+    id_col: str | None = None,
+    format: Annotated[Format, tyro.conf.arg(name="")] = AUTO,
 ) -> None:
     """Predict the classes of texts.
 
@@ -27,11 +37,41 @@ def main(
         run: Folder of a finished run, or its result.json.
         texts: A file, or - for standard input, a text a line.
         out: Where to write; default: standard output.
-        text_col: Column or field of the text; a number counts the columns, from 0, of a CSV without header.
+        text_col: Column or field of the text; several are joined. Default: those of the training. A number counts the
+            columns, from 0, of a CSV without header.
+        id_col: Column to write before each prediction. Default: the row's number in the file, from 0.
+        format: How the file is written.
     """
-    from .inference.predict import main  # imports torch, for which --help does not wait
+    from .inference import predict  # imports torch, for which --help does not wait
 
-    main(run, texts, out, text_col)
+    try:
+        predictor = predict.load(run)
+        tables = predict.predictions(predictor, texts, text_col, id_col, format)
+        first = list(islice(tables, 1))  # what cannot be read writes nothing
+        if out and out.exists() and texts != "-" and out.samefile(texts):
+            raise DataError(f"--out {out} is the file of the texts; name another")
+        with _target(out) as target:
+            rows = csv.writer(target)
+            rows.writerow([id_col or "row", "class", "confidence", *(f"p {c}" for c in predictor.classes)])
+            for table in chain(first, tables):
+                rows.writerows([row, name, *(f"{p:.6g}" for p in probs)] for row, name, *probs in table.itertuples())
+                target.flush()
+    except BrokenPipeError:
+        sys.exit(1)
+    except (DataError, OSError) as e:
+        sys.exit(f"error: {e}")
+
+
+@contextmanager
+def _target(out: Path | None) -> Iterator[TextIO]:
+    """Standard output; or a file beside `out` that takes its place once all is written."""
+    how = {"mode": "w", "newline": "", "encoding": "utf-8"}
+    if out is None or (out.exists() and not out.is_file()):  # a device, or a pipe
+        with open(out or 1, closefd=out is not None, **how) as target:
+            yield target
+    else:
+        with replacing(out) as part, open(part, **how) as target:
+            yield target
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ def predict(
         out: Write the JSON object to this file.
     """
     from ulmfit_exp.corpora import sfu
-    from ulmfit_exp.corpora.files import MINIATURE
+    from ulmfit_exp.corpora.sources import MINIATURE
     from ulmfit_exp.record import read
 
     record, sentences = read(run), [s for t in sfu.load(MINIATURE).df["text"] for s in t.split(". ")]

@@ -29,6 +29,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -39,10 +40,9 @@ import tyro
 
 from ulmfit_exp.common import DataError
 from ulmfit_exp.corpora import dbpedia, imdb, sfu, squad, trec
-from ulmfit_exp.corpora import own as table
 from ulmfit_exp.corpora.corpus import Corpus
 from ulmfit_exp.corpora.documents import open_documents
-from ulmfit_exp.corpora.files import MINIATURE
+from ulmfit_exp.corpora.sources import MINIATURE
 
 Files = dict[str, bytes]
 """Name -> content, below a folder."""
@@ -129,9 +129,10 @@ def documents_files(rng: Random) -> Files:
 
 def load_table(folder: Path, rng: Random):
     path = min(folder.iterdir(), default=folder / "absent")
-    columns = [{"split_col": "split"}] if path.is_dir() else [{"text_cols": ("body",)}, {"label_col": "stars"}]
-    corpus, notes = table.load(path, **rng.choice([{}, *columns]))
-    "\n".join(notes).encode()
+    columns = [{"split_col": "split"}] if path.is_dir() else [{"text_col": "body"}, {"label_col": "stars"}]
+    with redirect_stdout(io.StringIO()):
+        corpus = Corpus.from_csv(path, **rng.choice([{}, *columns]))
+    "\n".join(corpus.notes).encode()
     return corpus
 
 

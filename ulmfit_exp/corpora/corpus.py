@@ -1,7 +1,6 @@
-"""`Corpus`: a table of texts with labels and splits, checked; and the splits, which are columns, not random calls."""
+"""`Corpus`: a table of texts with labels and splits, checked."""
 
 import hashlib
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,34 +11,36 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ..common import DataError
-
-SPLITS = ("train", "valid", "test", "unlabelled")
-LABELLED = SPLITS[:3]
-
-
-def sound(text: str) -> str:
-    """`text` with each lone surrogate, which JSON and file names may bring and no file can hold, as U+FFFD."""
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+from . import own
+from .formats import sound
+from .options import OwnTable
+from .splits import LABELLED, SPLITS, stratified
 
 
 @dataclass(frozen=True)
 class Corpus:
     """A text-classification corpus.
 
-    `df` has the columns `text` (str), `label` (str; empty where `split` is unlabelled) and `split`
-    (train, valid, test, unlabelled). Raises `DataError` where a row or a class cannot be used.
+    `df` has the columns `text` (str), `label` (str; empty where `split` is unlabelled), `split` (train, valid, test,
+    unlabelled) and `row`, which names the row in its source; by default its number here. Raises `DataError` where a row
+    or a class cannot be used.
     """
 
     name: str
     df: pd.DataFrame
     least: int = 2
     """Fewest labelled rows that a class may have."""
+    text_cols: tuple[str, ...] = ()
+    """Columns of a user's table that the texts are from; predictions read the same."""
+    notes: tuple[str, ...] = ()
+    """How a user's table was read, what is odd in it, what was left out."""
 
     def __post_init__(self):
         df = self.df[["text", "label", "split"]].reset_index(drop=True)
         if df.isna().any(axis=None):
-            raise DataError(f"{self.name}: column {df.columns[df.isna().any()][0]!r} has missing values; say ''")
-        object.__setattr__(self, "df", df.map(lambda value: sound(str(value))).astype(str))
+            raise DataError(f"{self.name}: column {df.columns[df.isna().any()][0]!r} has missing values; put '' there")
+        df = df.map(lambda value: sound(str(value))).astype(str)
+        object.__setattr__(self, "df", df.assign(row=list(self.df.get("row", df.index))))
         object.__setattr__(self, "name", sound(self.name))
         self._check()
 
@@ -66,13 +67,19 @@ class Corpus:
 
     @classmethod
     def from_csv(cls, path: str | Path, text_col: str | tuple[str, ...] = (), label_col: str | None = None, **options):
-        """Your own table or folder of texts, with a note of what was found; options as of `table.load`."""
-        from .own import load
+        """Your own table or folder of texts, with notes of what was found; the options are those of `OwnTable`."""
+        return cls.from_found(own.load(Path(path), _own_table(text_col, label_col, options)))
 
-        text_cols = (text_col,) if isinstance(text_col, str) else text_col
-        corpus, notes = load(Path(path), text_cols, label_col, **options)
-        print("\n".join(notes))
-        return corpus
+    @classmethod
+    def from_df(cls, df: pd.DataFrame, text_col: str | tuple[str, ...] = (), label_col: str | None = None, **options):
+        """The same from a DataFrame, whose index names the rows."""
+        return cls.from_found(own.from_frame(df, "table", _own_table(text_col, label_col, options), []))
+
+    @classmethod
+    def from_found(cls, found: own.Found) -> "Corpus":
+        """What was found in a user's table; its notes are printed."""
+        print("\n".join(found.notes), flush=True)
+        return cls(found.name, found.df, text_cols=found.text_cols, notes=found.notes)
 
     @cached_property
     def classes(self) -> list[str]:
@@ -123,48 +130,14 @@ class Corpus:
         return replace(self, df=self.split(*LABELLED))
 
 
+def _own_table(text_col: str | tuple[str, ...], label_col: str | None, options: dict) -> OwnTable:
+    text_cols = (text_col,) if isinstance(text_col, str) else tuple(text_col)
+    return OwnTable(text_col=text_cols, label_col=label_col, **options)
+
+
 def _digest(fields) -> str:
     h = hashlib.sha256()
     for field in fields:
         data = field.encode("utf-8", "surrogatepass")
         h.update(len(data).to_bytes(8, "little") + data)
     return h.hexdigest()
-
-
-def text_order(texts: pd.Series) -> pd.Series:
-    """A fixed shuffle: the SHA-1 of each text, so that a split depends neither on row order nor on a random state."""
-    return texts.map(lambda t: hashlib.sha1(t.encode("utf-8", "surrogatepass")).hexdigest())
-
-
-def stratified(df: pd.DataFrame, size: int, by: str | list[str] = "label") -> pd.Index:
-    """`size` row indices of `df`, shared out over the groups of `by` by largest remainder, at least one each."""
-    order = text_order(df["text"]).sort_values(kind="stable").index
-    groups = df.loc[order].groupby(by, sort=True).groups
-    exact = {g: size * len(rows) / len(df) for g, rows in groups.items()}
-    take = {g: min(len(groups[g]), max(1, math.floor(x))) for g, x in exact.items()}
-    while (missing := size - sum(take.values())) != 0:
-        step = 1 if missing > 0 else -1  # "at least one" may have taken too many
-        able = [g for g in groups if 1 <= take[g] + step <= len(groups[g])]
-        take[max(able, key=lambda g: step * (exact[g] - take[g]))] += step
-    return df.index[df.index.isin(list(chain.from_iterable(rows[: take[g]] for g, rows in groups.items())))]
-
-
-def hold_out(df: pd.DataFrame, share: float = 0.1, by: str | list[str] = "label") -> pd.DataFrame:
-    """Turn `share` of the train rows into the valid split (the paper's 10%), stratified by `by`."""
-    train = df[df["split"] == "train"]
-    groups = train.groupby(by).ngroups
-    df = df.copy()
-    df.loc[stratified(train, max(groups, round(share * len(train))), by), "split"] = "valid"
-    return df
-
-
-def hold_out_groups(groups: pd.Series, shares: dict[str, float]) -> pd.Series:
-    """A split name a row such that all rows of a group stay together: `shares` of the groups, the rest train."""
-    names = pd.Series(sorted(set(groups)))
-    order = names[text_order(names).sort_values(kind="stable").index].tolist()
-    split, start = {}, 0
-    for name, share in shares.items():
-        n = max(1, round(share * len(order)))
-        split.update(dict.fromkeys(order[start : start + n], name))
-        start += n
-    return groups.map(lambda g: split.get(g, "train"))

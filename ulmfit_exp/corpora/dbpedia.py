@@ -16,8 +16,12 @@ from pathlib import Path
 import pandas as pd
 
 from ..common import DataError
-from .corpus import Corpus, hold_out, hold_out_groups, sound
-from .files import Source, bz2_lines, csv_table, find, members, readable
+from .archives import bz2_lines, members, readable
+from .corpus import Corpus
+from .formats import sound
+from .readers import csv_table
+from .sources import Source, find
+from .splits import hold_out, hold_out_groups
 
 ONTOLOGY = Source(
     "dbpedia_csv/dbpedia_csv.tar.gz",

@@ -1,29 +1,28 @@
 """`Documents`: texts for a language model alone, read as a stream, however many and however large."""
 
-import csv
 import hashlib
-import io
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
 
 from tqdm.auto import tqdm
 
 from ..common import DataError
 from . import imdb
-from .files import Source, find, members, parquet_rows, readable, unpacked
+from .archives import is_archive, members, readable
+from .folders import files_below
+from .options import AUTO, Format
+from .readers import joined, open_table
+from .sources import Source, find
 
 HELD_OUT = 500
 """Of so many documents, the first is held out for validation and the second for test."""
 PIECE = 20_000
 """Characters after which plain text is cut, at a line's end, into another document."""
-TABLES = (".csv", ".tsv")
-JSON_LINES = (".jsonl", ".ndjson", ".json")
 MEMBER = r".*\.(txt|tokens)"
 WIKITEXT_2 = Source(
     "wikitext-2/wikitext-2-v1.zip",
@@ -39,13 +38,12 @@ NAMED = {
 
 @dataclass(frozen=True)
 class Documents:
-    """Texts in files, in the files' order. How each is read hangs on its name:
+    """Texts in files, in the files' order. How each is read depends on its name:
 
-    .jsonl .json    JSON lines with a text field (WikiExtractor --json writes such)
-    .csv .tsv       a column; so .parquet
-    .zip .tar.gz    members that match `member`, a document each
+    .csv .jsonl ... a table, as for training, of which `text_col` is read
+    .zip .tar.gz    members that match `member`, a document each; a zip of one file is read as that file
     .tokens         WikiText, cut at its articles' titles; wiki.valid.tokens and wiki.test.tokens are held out whole
-    another         WikiExtractor's <doc> elements if it starts with one, JSON lines if with {, else plain text
+    another         WikiExtractor's <doc> elements if it starts with one, a table if its first line is one's, else text
 
     All but archives may be compressed by xz, gzip or bzip2. A member of an archive, and a line, is in memory whole.
     Raises `DataError`.
@@ -53,16 +51,19 @@ class Documents:
 
     name: str
     files: tuple[Path, ...]
-    text_col: str = "text"
-    """JSON field or CSV column of the text. A number counts the columns, from 0, of a CSV without header."""
+    text_col: tuple[str, ...] = ("text",)
+    """JSON field or CSV column of the text; several are joined."""
     member: str = MEMBER
+    format: Format = AUTO
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 over the files' bytes and how they are read."""
-        h = hashlib.sha256(json.dumps([self.text_col, self.member, HELD_OUT, PIECE]).encode())
+        text_col = self.text_col[0] if len(self.text_col) == 1 else self.text_col
+        how = [text_col, self.member, HELD_OUT, PIECE, *([astuple(self.format)] if self.format != AUTO else [])]
+        h = hashlib.sha256(json.dumps(how).encode())
         for path in self.files:
-            h.update("".join(path.suffixes).encode())  # how a file is read hangs on them
+            h.update("".join(path.suffixes).encode())  # how a file is read depends on them
             with readable(path), open(path, "rb") as f:
                 h.update(hashlib.file_digest(f, "sha256").digest())
         return h.hexdigest()
@@ -86,88 +87,39 @@ class Documents:
                             n += 1
         if n < 3:
             raise DataError(
-                f"{self.name}: {n} document(s) found, and two are to be held out; three or more are wanted. Plain text "
+                f"{self.name}: {n} document(s) found; three or more are needed, since two are held out. Plain text "
                 f"is cut into documents of {PIECE:,} characters; of an archive, .txt and .tokens files are read"
             )
 
     def _read(self, path: Path, bar: tqdm) -> Iterator[tuple[str, str | None]]:
-        if path.suffix in (".zip", ".tgz") or path.name.endswith((".tar.gz", ".tar.xz", ".tar.bz2")):
+        if is_archive(path):
             for m, data in members(path, self.member):
                 text = data.decode("utf-8")
                 yield from ((t, _split(m[0])) for t in (_wikitext(text) if m[0].endswith(".tokens") else [text]))
             bar.update(path.stat().st_size)
             return
-        if path.suffix == ".parquet":
-            yield from ((text, None) for text in parquet_texts(path, self.text_col))
-            bar.update(path.stat().st_size)
-            return
-        with open(path, "rb") as raw:
-            lines, suffix = text_lines(raw, path)
-            table = suffix in TABLES
-            texts = csv_texts(lines, path, self.text_col, suffix) if table else self._lines(lines, path, suffix)
-            before = 0
-            for text in texts:
-                yield text, _split(path.name)
-                bar.update(raw.tell() - before)
-                before = raw.tell()
-
-    def _lines(self, lines: Iterable[str], path: Path, suffix: str) -> Iterator[str]:
-        lines = iter(lines)
-        first = next(lines, "")
-        lines = chain([first], lines)
-        if suffix in JSON_LINES or (not suffix and first.startswith("{")):
-            return json_texts(lines, path, self.text_col)
-        if first.startswith("<doc "):
-            return _wikiextractor(lines)
-        return _wikitext("".join(lines)) if suffix == ".tokens" else _plain(lines)
+        table = open_table(path, self.format, self.text_col, sure=False)
+        if table.kind == "lines":
+            texts = _documents(table.lines(bar), Path(table.name).suffix)
+        else:
+            columns = table.checked(self.text_col, "--text-col")
+            texts = chain.from_iterable(joined(rows, columns) for rows in table.chunks(columns, bar))
+        yield from ((text, _split(table.name)) for text in texts)
 
 
-def text_lines(raw: BinaryIO, path: Path) -> tuple[Iterable[str], str]:
-    """The lines of an open file, unpacked, and the suffix of what is in it."""
-    content, name = unpacked(raw, path)
-    suffix = Path(name).suffix
-    return io.TextIOWrapper(content, encoding="utf-8-sig", newline="" if suffix in TABLES else None), suffix
+def _documents(lines: Iterator[str], suffix: str) -> Iterator[str]:
+    """The documents of a file that is no table."""
+    first = next(lines, "")
+    lines = chain([first], lines)
+    if first.startswith("<doc "):
+        return _wikiextractor(lines)
+    return _wikitext("".join(lines)) if suffix == ".tokens" else _plain(lines)
 
 
 def _split(name: str) -> str | None:
     """The split that a WikiText file's name says."""
     found = re.search(r"wiki\.(train|valid|test)\.(tokens|raw)", name)
     return found and found[1]
-
-
-def json_texts(lines: Iterable[str], path: Path, field: str) -> Iterator[str]:
-    for n, line in enumerate(lines, 1):
-        try:
-            text = json.loads(line)[field] if line.strip() else ""
-        except (ValueError, KeyError, TypeError, RecursionError) as e:
-            raise DataError(f"{path}, line {n}: not a JSON object with a field {field!r}; see --text-col") from e
-        if not isinstance(text, str):
-            raise DataError(f"{path}, line {n}: field {field!r} is not a text")
-        yield text
-
-
-def csv_texts(lines: Iterable[str], path: Path, column: str, suffix: str) -> Iterator[str]:
-    rows = csv.reader(lines, delimiter="\t" if suffix == ".tsv" else ",")
-    if column.isdecimal():
-        place = int(column)
-    else:
-        header = next(rows, [])
-        if column not in header:
-            raise DataError(
-                f"{path} has no column {column!r}; it has {header}. Name one with --text-col (0, 1, … if none)"
-            )
-        place = header.index(column)
-    for row in rows:
-        if row and place >= len(row):
-            raise DataError(f"{path}, line {rows.line_num}: {len(row)} column(s), no column {place}")
-        yield row[place] if row else ""
-
-
-def parquet_texts(path: Path, column: str) -> Iterator[str]:
-    for rows in parquet_rows(path):
-        if column not in rows:
-            raise DataError(f"{path} has no column {column!r}; it has {list(rows)}. Name one with --text-col")
-        yield from rows[column].where(rows[column].notna(), "").map(str)
 
 
 def _wikiextractor(lines: Iterable[str]) -> Iterator[str]:
@@ -198,17 +150,21 @@ def _wikitext(text: str) -> Iterator[str]:
         yield re.sub(r" @([-,.])@ ", r"\1", article).replace("<unk>", "xxunk")
 
 
-def open_documents(corpus: str, data_dir: Path | None, text_col: str = "text", download: bool = True) -> Documents:
+def open_documents(
+    corpus: str,
+    data_dir: Path | None,
+    text_col: tuple[str, ...] = ("text",),
+    download: bool = True,
+    format: Format = AUTO,
+) -> Documents:
     """The documents of a named corpus (wikipedia, wikitext-2, imdb: its unlabelled reviews), a folder or a file."""
     source, member = NAMED.get(corpus, (None, MEMBER))
     path = find(source, data_dir, download) if source else Path(corpus)
     if not path.exists():
         raise DataError(f"there is no file or folder {corpus}; named corpora are {', '.join(NAMED)}")
+    files = (path,)
     if path.is_dir():
-        found = (p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
-        files = tuple(sorted(p for p in found if member == MEMBER or re.search(member, p.as_posix())))
-    else:
-        files = (path,)
+        files = tuple(p for p in files_below(path) if member == MEMBER or re.search(member, p.as_posix()))
     if not files:
         raise DataError(f"{path} holds no files")
-    return Documents(corpus if source else path.name, files, text_col, member)
+    return Documents(corpus if source else path.name, files, text_col, member, format.checked())

@@ -9,8 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from ..common import DataError
-from .corpus import Corpus, hold_out, stratified
-from .files import Source, find, members
+from .archives import members
+from .corpus import Corpus
+from .sources import Source, find
+from .splits import hold_out, stratified
 
 SOURCE = Source(
     "imdb/aclImdb_v1.tar.gz",

@@ -1,70 +1,72 @@
-"""A user's own labelled texts, in a table or in folders of a class each -> `Corpus`; what was found is said.
+"""A user's own labelled texts, from a table, a folder or a DataFrame: columns, splits, and notes of what was found."""
 
-corpus, notes = load(Path("reviews.csv"))
-"""
-
-import csv
-import io
-import json
 import re
-from collections import Counter
-from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
-from charset_normalizer import from_bytes
 
 from ..common import DataError
-from .corpus import Corpus, sound, stratified
-from .documents import JSON_LINES
-from .files import MOST_COLUMNS, parquet_rows, readable, unpacked
+from .folders import read_folder, read_texts
+from .formats import LABEL_NAMES, sound
+from .options import OwnTable
+from .readers import joined, read_table
+from .rows import as_text
+from .splits import SPLIT_NAMES, stratified
 
-ENCODINGS = ["utf_16", "cp1252", "cp1251", "cp1253", "cp1255", "cp1256", "shift_jis", "gb18030", "big5", "euc_kr"]
-"""Of tables that are not UTF-8, one for each script: which of the Latin ones it is, a short text does not tell."""
-DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-LABEL_NAMES = ("label", "class", "category", "target", "sentiment", "topic", "stars", "rating", "score", "type")
-SPLIT_NAMES = {"train": "train", "training": "train", "valid": "valid", "validation": "valid", "val": "valid"} | {
-    "dev": "valid", "test": "test", "unlabelled": "unlabelled", "unlabeled": "unlabelled", "unsup": "unlabelled",
-}  # fmt: skip
+BOOLEANS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False, "": False}
 MOST_CLASSES = 0.5
 """Of its rows, the largest share of different values that a column guessed to be the label may have."""
 LONG = 10_000
 """Words from which a text is reported as very long."""
 
 
-def load(
-    path: Path,
-    text_cols: tuple[str, ...] = (),
-    label_col: str | None = None,
-    split_col: str | None = None,
-    valid_pct: float = 0.1,
-    test_pct: float = 0.2,
-    unlabelled: Path | None = None,
-) -> tuple[Corpus, list[str]]:
-    """The corpus of a table or folder, and notes for its owner: how it was read, what is odd in it, what was left out.
+@dataclass(frozen=True)
+class Found:
+    """What a `Corpus` is made of."""
 
-    Columns that are not named are guessed. Without a split column, `test_pct` and `valid_pct` of the rows are held out,
-    stratified by class; equal texts stay on one side. `unlabelled` is a table of texts for the language model alone.
-    Raises `DataError`.
-    """
-    table, notes = read(path)
-    split_col = split_col or _guessed_split(table, (*text_cols, label_col), notes)
-    text_cols, label_col = _columns(table, text_cols, label_col, split_col, path, notes)
-    df = pd.DataFrame({"text": _joined(table, text_cols), "label": table[label_col].str.strip()})
-    df["split"] = _named_splits(table[split_col], path) if split_col else "train"
-    if unlabelled:
-        more, its_notes = read(unlabelled)
-        columns = [c for c in text_cols if c in more] or [_longest(more)]
-        notes += [*its_notes, f"{unlabelled.name}: {len(more):,} unlabelled texts from {_and(columns)}"]
-        df = pd.concat([df, pd.DataFrame({"text": _joined(more, columns), "label": "", "split": "unlabelled"})])
-    df.loc[(df["label"] == "") & (df["split"] == "train"), "split"] = "unlabelled"
-    df = _usable(df.reset_index(drop=True), notes)
-    for split, share in (("test", test_pct), ("valid", valid_pct)):
+    name: str
+    df: pd.DataFrame
+    """`text`, `label`, `split`, and `row`, which names the row in the user's table."""
+    text_cols: tuple[str, ...]
+    notes: tuple[str, ...]
+    """For the owner: how the table was read, what is odd in it, what was left out."""
+
+
+def load(path: Path, options: OwnTable) -> Found:
+    """A table or folder. Without a column of splits, rows are held out, stratified by class; equal texts stay on one
+    side. Raises `DataError`."""
+    if path.is_dir():
+        table, notes = read_folder(path, options, options.named)
+    elif not path.exists():
+        raise DataError(f"there is no file or folder {path}")
+    else:
+        table, read = read_table(path, options, options.named)
+        notes = list(read.notes)
+    try:
+        return from_frame(table, plain_name(path), options, notes)
+    except DataError as e:
+        raise DataError(f"{path}: {e}") from e
+
+
+def from_frame(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str]) -> Found:
+    """A table that is in memory; the same as `load`."""
+    table = table.astype(object).where(table.notna(), None).map(as_text).rename(columns=str)
+    if missing := [c for c in options.named if c not in table]:
+        raise DataError(f"no column {missing[0]!r}; it has {_listed(table.columns)}")
+    notes = list(notes)
+    options = _guessed(table, options, notes)
+    df = pd.DataFrame({"text": joined(table, options.text_col), "label": table[options.label_col].str.strip()})
+    df["split"] = _splits(table[options.split_col]) if options.split_col else "train"
+    df["row"] = table[options.id_col] if options.id_col else table.index
+    if options.unlabelled:
+        df = pd.concat([df, _unlabelled(options, notes)])
+    df = _usable(_labelled(df.reset_index(drop=True), notes), notes)
+    for split, share in (("test", options.test_pct), ("valid", options.valid_pct)):
         if split not in set(df["split"]):
             _hold_out(df, split, share)
             notes.append(f"{share:.0%} of the labelled rows are held out as the {split} split")
-    notes += _report(df)
-    return Corpus(plain_name(path), df), [sound(note) for note in notes]
+    return Found(name, df, options.text_col, tuple(map(sound, notes + _report(df))))
 
 
 def plain_name(path: Path) -> str:
@@ -72,166 +74,96 @@ def plain_name(path: Path) -> str:
     return re.sub(r"\W+", "-", sound(path.name.split(".")[0])).strip("-")[:60] or "table"
 
 
-def read(path: Path) -> tuple[pd.DataFrame, list[str]]:
-    """A table whose values are all texts, and how it was read. Raises `DataError`."""
+def _unlabelled(options: OwnTable, notes: list[str]) -> pd.DataFrame:
+    """The texts of `options.unlabelled`, in the columns of the labelled ones where it has them."""
+    path = options.unlabelled
     if path.is_dir():
-        return _folders(path)
-    if not path.is_file():
-        raise DataError(f"there is no file or folder {path}")
-    if path.suffix == ".parquet":
-        table = pd.concat([pd.DataFrame(), *parquet_rows(path)], ignore_index=True)
-        return table.where(table.notna(), "").map(str), [f"{path.name}: Parquet"]
-    with readable(path), open(path, "rb") as raw:
-        content, name = unpacked(raw, path)
-        text, encoding = _decoded(content.read())
-    if Path(name).suffix in JSON_LINES:
-        return _json_lines(text, path), [f"{path.name}: JSON lines, {encoding}"]
-    return _delimited(text, path, encoding)
+        more, columns = read_texts(path, options).to_frame("text"), ["text"]
+    else:
+        more, table = read_table(path, options, options.text_col, sure=False)
+        columns = [c for c in options.text_col if c in more] or [longest(more)]
+        notes += table.notes
+    notes.append(f"{path.name}: {len(more):,} unlabelled texts from {_listed(columns)}")
+    return pd.DataFrame({"text": joined(more, columns), "label": "", "split": "unlabelled", "row": more.index})
 
 
-def _decoded(data: bytes) -> tuple[str, str]:
-    """Text, and the encoding that it turned out to be in."""
-    try:
-        return data.decode("utf-8-sig"), "UTF-8"
-    except UnicodeDecodeError:
-        found = from_bytes(data[:1_000_000], cp_isolation=ENCODINGS).best()
-        encoding = found.encoding if found else "cp1252"
-        return data.decode(encoding, errors="replace"), encoding
+def _guessed(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> OwnTable:
+    """With a name for each column that is used: those asked for, or guessed with a reason."""
+    free = table.drop(columns=options.named)
+    split, label, text = options.split_col, options.label_col, options.text_col
+    if not split and (split := _guessed_split(free)):
+        notes.append(f"split: column {split!r}, by its name and values (--split-col names another)")
+        free = free.drop(columns=split)
+    if not label:
+        label, why = _guessed_label(free)
+        notes.append(f"label: column {label!r}, {why} (--label-col names another)")
+        free = free.drop(columns=label)
+    if not text:
+        text = (longest(free),)
+        notes.append(f"text: column {text[0]!r}, which has the longest values (--text-col names others)")
+    return replace(options, text_col=text, label_col=label, split_col=split)
 
 
-def _json_lines(text: str, path: Path) -> pd.DataFrame:
-    rows, names = [], set()
-    for n, line in enumerate(text.split("\n"), 1):
-        try:
-            row = json.loads(line) if line.strip() else {}
-        except (ValueError, RecursionError) as e:
-            raise DataError(f"{path}, line {n}: not JSON ({e}); one object a line is wanted") from e
-        if not isinstance(row, dict):
-            raise DataError(f"{path}, line {n}: not a JSON object")
-        texts = {sound(k): sound(v) if isinstance(v, str) else json.dumps(v) for k, v in row.items() if v is not None}
-        rows += [texts] * bool(row)
-        names.update(texts)
-        if len(names) > MOST_COLUMNS:
-            raise DataError(f"{path}, line {n}: more than {MOST_COLUMNS:,} different fields; is it a table of texts?")
-    return pd.DataFrame(rows).fillna("")
-
-
-def _delimited(text: str, path: Path, encoding: str) -> tuple[pd.DataFrame, list[str]]:
-    delimiter = max(DELIMITERS, key=lambda d: _fit(text, d))
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        found = [(rows.line_num, row) for row in rows if any(cell.strip() for cell in row)]
-    except csv.Error as e:
-        raise DataError(f"{path}, line {rows.line_num}: {e}") from e
-    if not found:
-        raise DataError(f"{path} is empty")
-    lines = enumerate(text.split("\n"), 1)
-    plain = [(n, line.rstrip("\r").split(delimiter)) for n, line in lines if line.strip()]
-    unquoted = len(plain) > len(found) and len({len(row) for _, row in plain}) == 1  # quotes are mere characters in it
-    found = plain if unquoted else found
-    if len(found[0][1]) > MOST_COLUMNS:
-        raise DataError(f"{path} seems to have {len(found[0][1]):,} columns; is it a table of texts?")
-    head, below = found[0][1], [row for _, row in found[1:]]
-    named = len(set(head)) == len(head) and all(0 < len(c) <= 40 and not c.replace(".", "").isdigit() for c in head)
-    named = named and not any(cell == row[i] for row in below for i, cell in enumerate(head[: len(row)]))
-    columns = [c.strip() for c in head] if named else [str(i) for i in range(len(head))]
-    for line, row in found:
-        if len(row) != len(columns):
-            raise DataError(
-                f"{path}, line {line}: {len(row)} columns, but the first line has {len(columns)}; "
-                f"a text with a {DELIMITERS[delimiter]} or a line break in it must stand in double quotes"
-            )
-    how = f"{path.name}: {encoding}, columns separated by {DELIMITERS[delimiter]}s"
-    how += ", quotes are part of the text" if unquoted else ""
-    how += "" if named else "; no header line, so the columns are named 0, 1, ..."
-    return pd.DataFrame([row for _, row in found[named:]], columns=columns, dtype=object), [how]
-
-
-def _fit(text: str, delimiter: str) -> tuple[float, int]:
-    """How well a delimiter explains the first rows: their share with the commonest number of columns, and that."""
-    sample = io.StringIO(text[:200_000], newline="")
-    try:
-        sizes = Counter(len(row) for row, _ in zip(csv.reader(sample, delimiter=delimiter), range(200)) if row)
-    except csv.Error:
-        return 0.0, 0
-    size, times = sizes.most_common(1)[0] if sizes else (0, 0)
-    return (times / sizes.total(), size) if size > 1 else (0.0, size)
-
-
-def _folders(path: Path) -> tuple[pd.DataFrame, list[str]]:
-    """CLASS/*.txt, or SPLIT/CLASS/*.txt."""
-    rows = list(_files(path))
-    if not rows:
-        raise DataError(f"{path} holds no CLASS/NAME.txt")
-    table = pd.DataFrame(rows, columns=["split", "label", "text"])
-    return table, [f"{path.name}: a folder of {len(table):,} .txt files, a folder a class"]
-
-
-def _files(path: Path) -> Iterator[tuple[str, str, str]]:
-    for file in sorted(path.rglob("*.txt")):
-        *above, label = map(sound, file.relative_to(path).parts[:-1] or [""])
-        split = next((SPLIT_NAMES[p.lower()] for p in above if p.lower() in SPLIT_NAMES), "")
-        if label:
-            with readable(file):
-                yield split, label, _decoded(file.read_bytes())[0]
-
-
-def _columns(table, text_cols, label_col, split_col, path, notes) -> tuple[list[str], str]:
-    """Names of the text columns and of the label column: those asked for, or guessed with a reason."""
-    for name in [*text_cols, *filter(None, (label_col, split_col))]:
-        if name not in table:
-            raise DataError(f"{path} has no column {name!r}; it has {', '.join(map(repr, table.columns))}")
-    if not label_col:
-        rest = [c for c in table if c not in text_cols and c != split_col]
-        label_col, why = _guessed_label(table[rest], path)
-        notes.append(f"label: column {label_col!r}, {why} (--label-col names another)")
-    if not text_cols:
-        text_cols = (_longest(table.drop(columns=[label_col, *filter(None, [split_col])])),)
-        notes.append(f"text: column {text_cols[0]!r}, which has the longest values (--text-col names others)")
-    return list(text_cols), label_col
-
-
-def _guessed_split(table: pd.DataFrame, taken: tuple[str | None, ...], notes: list[str]) -> str | None:
-    """A column named split all of whose values name one: that is how whoever made the table wants it to be used."""
-    for column in table.columns.difference(taken):
-        named = {SPLIT_NAMES.get(name) for name in table[column].str.strip().str.lower().unique()}
+def _guessed_split(table: pd.DataFrame) -> str | None:
+    """A column named split or is_valid, if all of its values name one."""
+    for column in table:
+        values = set(table[column].str.strip().str.lower())
+        named = {SPLIT_NAMES.get(value) for value in values}
         if column.lower() == "split" and None not in named and "train" in named:
-            notes.append(f"split: column {column!r}, by its name and values (--split-col names another)")
+            return column
+        if column.lower() == "is_valid" and {BOOLEANS.get(value) for value in values} == {True, False}:
             return column
     return None
 
 
-def _guessed_label(table: pd.DataFrame, path: Path) -> tuple[str, str]:
+def _splits(column: pd.Series) -> pd.Series:
+    """The split of each row, by its name; or fastai's true for valid, of a column such as is_test for test."""
+    values = column.str.strip().str.lower()
+    if values.isin(list(BOOLEANS)).all():
+        held_out = "test" if "test" in str(column.name).lower() else "valid"
+        return values.map(BOOLEANS).map({True: held_out, False: "train"})
+    splits = values.map(SPLIT_NAMES)
+    if splits.isna().any():
+        raise DataError(
+            f"column {column.name!r}: unknown split {column[splits.isna()].iloc[0]!r}; known are "
+            f"{', '.join(SPLIT_NAMES)}, or true for valid and false for train"
+        )
+    return splits
+
+
+def _guessed_label(table: pd.DataFrame) -> tuple[str, str]:
     for name in LABEL_NAMES:
         for column in table:
             if column.lower() == name:
                 return column, "by its name"
     kinds = {c: table[c].nunique() for c in table if 1 < table[c].nunique() <= MOST_CLASSES * len(table)}
     if not kinds:
-        raise DataError(f"{path}: no column looks like a label; name it with --label-col. There are {list(table)}")
+        raise DataError(f"no column looks like a label; name it with --label-col. There are {_listed(table.columns)}")
     fewest = min(kinds, key=kinds.get)
     return fewest, f"which has the fewest different values, {kinds[fewest]}"
 
 
-def _longest(table: pd.DataFrame) -> str:
-    if table.empty:
+def longest(table: pd.DataFrame) -> str:
+    """The column with the longest values. Raises `DataError` where there is none."""
+    if not len(table.columns):
         raise DataError("there is no column left that could be the text; name it with --text-col")
     return max(table, key=lambda c: table[c].str.len().mean())
 
 
-def _joined(table: pd.DataFrame, columns: list[str]) -> pd.Series:
-    return table[list(columns)].agg("\n".join, axis=1) if len(columns) > 1 else table[columns[0]]
-
-
-def _named_splits(names: pd.Series, path: Path) -> pd.Series:
-    splits = names.str.strip().str.lower().map(SPLIT_NAMES)
-    if splits.isna().any():
-        raise DataError(f"{path}: unknown split {names[splits.isna()].iloc[0]!r}; known are {', '.join(SPLIT_NAMES)}")
-    return splits
+def _labelled(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """Rows of train without a label become unlabelled; those of valid and test measure nothing and are left out."""
+    df.loc[(df["label"] == "") & (df["split"] == "train"), "split"] = "unlabelled"
+    df.loc[df["split"] == "unlabelled", "label"] = ""
+    for split in ("valid", "test"):
+        without = (df["label"] == "") & (df["split"] == split)
+        if without.any():
+            notes.append(f"left out: rows of the {split} split without a label: {without.sum():,} (predict takes them)")
+            df = df[~without]
+    return df.reset_index(drop=True)
 
 
 def _usable(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
-    """Without empty texts, and without labels of classes that cannot stand in train, valid and test."""
+    """Without empty texts, and without labels of classes too small for train, valid and test."""
     empty = df["text"].str.strip() == ""
     if empty.any():
         notes.append(f"left out: rows without a text: {empty.sum():,}")
@@ -240,7 +172,7 @@ def _usable(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     sizes = df[labelled].drop_duplicates("text")["label"].value_counts()
     if small := sorted(sizes.index[sizes < 3]):
         rare = labelled & df["label"].isin(small)
-        notes.append(f"unlabelled now: classes with fewer than 3 texts: {_and(small[:10])} ({rare.sum():,} rows)")
+        notes.append(f"unlabelled now: classes with fewer than 3 texts: {_listed(small[:10])} ({rare.sum():,} rows)")
         df.loc[rare, ["label", "split"]] = ["", "unlabelled"]
     if df.loc[df["split"] != "unlabelled", "label"].nunique() < 2:
         raise DataError("fewer than two classes of three or more texts each are left; is the label column right?")
@@ -272,7 +204,7 @@ def _report(df: pd.DataFrame) -> list[str]:
     notes = [
         "rows: " + ", ".join(f"{split} {n:,}" for split, n in df["split"].value_counts().items()),
         f"classes: {len(classes)} ({shown}{', ...' if len(classes) > 12 else ''})",
-        f"words a text: median {words.median():.0f}, 95 % below {words.quantile(0.95):.0f}, longest {words.max():,}",
+        f"words per text: median {words.median():.0f}, 95 % below {words.quantile(0.95):.0f}, longest {words.max():,}",
     ]
     if long := int((words > LONG).sum()):
         notes.append(f"{long:,} texts of more than {LONG:,} words; the classifier pools over a text's last tokens")
@@ -285,9 +217,9 @@ def _report(df: pd.DataFrame) -> list[str]:
     train, test = (labelled[labelled["split"] == s].groupby("text")["label"].agg(set) for s in ("train", "test"))
     if both := set(train.index) & set(test.index):
         other = sum(train[t] != test[t] for t in both)
-        notes.append(f"{len(both):,} test texts stand in train as well, {other:,} of them with another label")
+        notes.append(f"{len(both):,} test texts are in train as well, {other:,} of them with another label")
     return notes
 
 
-def _and(names) -> str:
+def _listed(names) -> str:
     return ", ".join(map(repr, names))

@@ -8,8 +8,10 @@ from pathlib import Path
 import pandas as pd
 
 from ..common import DataError
-from .corpus import Corpus, hold_out
-from .files import Source, find, members, readable
+from .archives import members, readable
+from .corpus import Corpus
+from .sources import Source, find
+from .splits import hold_out
 
 SOURCE = Source(
     "sfu/SFU_Review_Corpus_Raw.zip",

@@ -9,8 +9,11 @@ from pathlib import Path
 import pandas as pd
 
 from ..common import DataError
-from .corpus import Corpus, hold_out_groups, sound
-from .files import Source, find, readable
+from .archives import readable
+from .corpus import Corpus
+from .formats import sound
+from .sources import Source, find
+from .splits import hold_out_groups
 
 _ADDRESS = "https://rajpurkar.github.io/SQuAD-explorer/dataset/"
 _SHA256 = {

@@ -8,8 +8,10 @@ from pathlib import Path
 import pandas as pd
 
 from ..common import DataError
-from .corpus import Corpus, hold_out
-from .files import Source, find, readable
+from .archives import readable
+from .corpus import Corpus
+from .sources import Source, find
+from .splits import hold_out
 
 _ADDRESS = "https://cogcomp.seas.upenn.edu/Data/QA/QC/"
 TRAIN = Source(

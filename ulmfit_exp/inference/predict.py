@@ -1,31 +1,21 @@
-"""A finished run's classifier on new texts.
+"""A finished run's classifier on new texts. Its folder may have been moved or copied from another machine."""
 
-python -m ulmfit_exp.predict runs/runs/NAME texts.csv --text-col body --out predictions.csv
-echo "A fine book." | python -m ulmfit_exp.predict runs/runs/NAME -
-
-CSV, TSV, JSON lines, Parquet, or plain text with a text a line; also packed by gzip, bzip2, xz or zip. A row for each
-text in its order: class, confidence, the probability of each class. The run's folder may have been moved or copied from
-another machine.
-"""
-
-import csv
 import json
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-import tyro
 from tqdm.auto import tqdm
 
-from ..common import DataError, harmless
-from ..corpora.documents import JSON_LINES, TABLES, csv_texts, json_texts, parquet_texts, text_lines
-from ..corpora.files import readable
+from ..common import DataError
+from ..corpora.options import Format
+from ..corpora.own import longest
+from ..corpora.readers import Table, joined, open_table
 from ..method import learners
 from ..method.tokens import words
 from ..recipe import DIRECTIONS, Model, Recipe, recipe_from
@@ -35,8 +25,6 @@ from .features import in_batches
 from .scores import tempered
 
 FILES = ("model.safetensors", "vocab.json")
-AT_ONCE = 2_000
-"""Texts read before they are sorted by length."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +35,16 @@ class Predictor:
     parts: dict[str, tuple[torch.nn.Module, dict[str, int]]]
     """Model and word -> id, for each direction."""
     temperature: float
+    text_cols: tuple[str, ...] = ()
+    """Columns of the user's table that it was trained on."""
 
     def probabilities(self, texts: list[str]) -> np.ndarray:
         """`texts x classes`, float64: the mean of the directions at the temperature, whatever the batch."""
         split, total = [words(text) for text in texts], 0
-        for direction, (model, ids_of) in self.parts.items():  # in float32's arithmetic: bf16's would hang on the batch
+        for direction, (
+            model,
+            ids_of,
+        ) in self.parts.items():  # in float32: bf16's results depend on the batch
             of_batch = partial(lambda model, ids: model(ids)[0].double().softmax(dim=1), model)
             total += np.stack(in_batches(split, ids_of, direction == "backward", of_batch))
         return tempered(total / len(self.parts), self.temperature)
@@ -87,7 +80,8 @@ def load(folder: Path) -> Predictor:
         raise DataError(f"{folder} is a run of --recipe features, which keeps no classifier to predict with")
     classes = record["corpus"]["classes"]
     parts = {d: _load(folder / "classifier" / d, len(classes), recipe) for d in DIRECTIONS[recipe.direction]}
-    return Predictor(classes, parts, record["calibration"]["temperature"])
+    text_cols = record["corpus"].get("text_cols") or record["settings"].get("text_col") or ()
+    return Predictor(classes, parts, record["calibration"]["temperature"], tuple(text_cols))
 
 
 def _load(folder: Path, n_out: int, recipe: Recipe) -> tuple[torch.nn.Module, dict[str, int]]:
@@ -100,67 +94,32 @@ def _load(folder: Path, n_out: int, recipe: Recipe) -> tuple[torch.nn.Module, di
     return model.eval(), {word: i for i, word in enumerate(vocab)}
 
 
-def main(
-    run: tyro.conf.Positional[Path],
-    texts: tyro.conf.Positional[str],
-    out: Path | None = None,
-    text_col: str = "text",
-) -> None:
-    """Predict the classes of texts.
-
-    Args:
-        run: Folder of a finished run, or its result.json.
-        texts: A file, or - for standard input, a text a line.
-        out: Where to write; default: standard output.
-        text_col: Column or field of the text; a number counts the columns, from 0, of a CSV without header.
-    """
-    try:
-        predictor = load(run)
-        tables = _tables(predictor, texts, text_col)
-        first = list(islice(tables, 1))  # what cannot be read leaves `out` as it was
-        if out and out.exists() and texts != "-" and out.samefile(texts):
-            raise DataError(f"--out {out} is the file of the texts; name another")
-        with open(out, "w", newline="", encoding="utf-8") if out else open(1, "w", newline="", closefd=False) as target:
-            rows = csv.writer(target)
-            rows.writerow(["class", "confidence", *(harmless(f"p {c}") for c in predictor.classes)])
-            for table in chain(first, tables):
-                table["class"] = table["class"].map(harmless)
-                rows.writerows([row[0], *(f"{p:.6g}" for p in row[1:])] for row in table.itertuples(index=False))
-                target.flush()
-    except BrokenPipeError:
-        sys.exit(1)
-    except (DataError, OSError) as e:
-        sys.exit(f"error: {e}")
-
-
-def _tables(predictor: Predictor, texts: str, text_col: str) -> Iterator[pd.DataFrame]:
+def predictions(
+    predictor: Predictor, texts: str, text_col: tuple[str, ...], id_col: str | None, format: Format
+) -> Iterator[pd.DataFrame]:
+    """Predictions of a file's texts, whose index is what names their rows."""
     if texts == "-":
-        for line in sys.stdin:
-            yield predictor.predict([line.rstrip("\n")])
+        with open(0, encoding=format.checked().encoding or "utf-8", errors="replace", closefd=False) as lines:
+            for n, line in enumerate(lines):
+                yield predictor.predict([line.rstrip("\n")]).set_axis([n])
         return
     path = Path(texts)
-    if not path.is_file():
-        raise DataError(f"there is no file {path}")
-    size = path.stat().st_size
-    with readable(path), open(path, "rb") as raw, tqdm(total=size, unit="B", unit_scale=True, disable=None) as bar:
-        rows = _texts(raw, path, text_col)
-        while chunk := list(islice(rows, AT_ONCE)):
-            yield predictor.predict(chunk)
-            bar.update((size if raw.closed else raw.tell()) - bar.n)  # at the end the reader has closed it
+    trained_on = predictor.text_cols or ("text",)
+    table = open_table(path, format, [*(text_col or trained_on), *filter(None, [id_col])], sure=False)
+    print(*table.notes, sep="\n", file=sys.stderr)
+    columns = table.checked(text_col, "--text-col") or _text_columns(table, predictor.text_cols)
+    ids = table.checked(filter(None, [id_col]), "--id-col")
+    with tqdm(total=path.stat().st_size, unit="B", unit_scale=True, disable=None) as bar:
+        for rows in table.chunks(list(dict.fromkeys([*columns, *ids])), bar):
+            yield predictor.predict(joined(rows, columns)).set_axis(rows[id_col] if ids else rows.index)
 
 
-def _texts(raw, path: Path, text_col: str) -> Iterator[str]:
-    """The texts of an open file, one after the other."""
-    if path.suffix == ".parquet":
-        return parquet_texts(path, text_col)
-    lines, suffix = text_lines(raw, path)
-    if suffix in TABLES:
-        return csv_texts(lines, path, text_col, suffix)
-    if suffix in JSON_LINES:
-        return json_texts(lines, path, text_col)
-    return (line.rstrip("\n") for line in lines)
-
-
-def command() -> None:
-    """The command line."""
-    tyro.cli(main, description=__doc__)
+def _text_columns(table: Table, trained_on: tuple[str, ...]) -> list[str]:
+    """The columns of a table's texts: those of the training, the only one, or a guess where the record has none."""
+    if len(table.columns) == 1:
+        return list(table.columns)
+    if trained_on or "text" in table.columns:
+        return table.checked(trained_on or ["text"], "--text-col")
+    column = longest(next(table.chunks(), pd.DataFrame()))
+    print(f"text: column {column!r}, which has the longest values (--text-col names others)", file=sys.stderr)
+    return [column]

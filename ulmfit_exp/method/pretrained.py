@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ..common import DataError, sha256
-from ..corpora.files import Source, find
+from ..corpora.sources import Source, find
 from ..recipe import LM_HEAD, Model, fastai_config
 
 SHIPPED = Path(__file__).parents[1] / "shipped"

@@ -31,7 +31,8 @@ from fastai.text.all import (
 )
 
 from ..common import DataError
-from ..corpora.corpus import SPLITS, Corpus
+from ..corpora.corpus import Corpus
+from ..corpora.splits import SPLITS
 from .machine import cores, end_with_parent
 
 LONGEST_WORD = 100

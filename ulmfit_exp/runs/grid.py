@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from ..corpora.corpus import SPLITS
+from ..corpora.splits import SPLITS
 from .plan import Run
 from .run import data_directory, prepare, result
 from .settings import Experiment

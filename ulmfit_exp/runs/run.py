@@ -8,7 +8,7 @@ from pathlib import Path
 from ..common import DataError, digest, writable, write_json
 from ..corpora.corpus import Corpus
 from ..corpora.documents import Documents
-from ..corpora.files import DATA_VARIABLE
+from ..corpora.sources import DATA_VARIABLE
 from ..inference.predict import FILES
 from ..method import machine, pretrained
 from ..recipe import check, not_default, recipe_from

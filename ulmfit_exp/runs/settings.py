@@ -149,7 +149,7 @@ class Experiment(Command):
         return DIRECTIONS[self.recipe.direction]
 
     def texts(self, data_dir: Path | None) -> "Corpus":
-        from ..corpora.files import MINIATURE
+        from ..corpora.sources import MINIATURE
 
         corpus = self.load(MINIATURE if self.miniature else data_dir).with_train_size(self.train_size)
         return corpus.labelled() if self.labelled_only else corpus

@@ -1,0 +1,289 @@
+"""The reader of tables: the same rows in training, unlabelled texts, pretraining and prediction, however written."""
+
+import csv
+import gzip
+import io
+import json
+import zipfile
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from ulmfit_exp.common import DataError
+from ulmfit_exp.corpora import formats, readers
+from ulmfit_exp.corpora.corpus import Corpus
+from ulmfit_exp.corpora.documents import Documents
+from ulmfit_exp.corpora.options import AUTO, Format
+from ulmfit_exp.corpora.readers import joined, open_table, read_table
+
+TEXTS = [f"The {what}, said guest {i}." for i in range(12) for what in ("soup was hot", "bed sank")]
+LABELS = ["good", "bad"] * 12
+ROWS = list(zip(TEXTS, LABELS))
+
+
+def as_csv(rows, **how) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n", **how).writerows(rows)
+    return text.getvalue()
+
+
+def write(path, content):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def texts(path, columns, format=AUTO) -> list[str]:
+    """As predictions and pretraining read them."""
+    table = open_table(path, format, columns, sure=False)
+    return [text for rows in table.chunks(columns) for text in joined(rows, columns)]
+
+
+HEAD = [("text", "label"), *ROWS]
+ALIKE = {
+    "a.csv": as_csv(HEAD),
+    "a.CSV": as_csv(HEAD),
+    "a.tsv": as_csv(HEAD, delimiter="\t"),
+    "semicolons.csv": as_csv(HEAD, delimiter=";"),
+    "tabs.txt": as_csv(HEAD, delimiter="\t"),
+    "bars": as_csv(HEAD, delimiter="|"),
+    "spaces.csv": as_csv([(f" {a} ", f" {b}") for a, b in HEAD[:1]]) + as_csv(ROWS),
+    "quoted after spaces.csv": "label, text\n" + "".join(f'{label}, "{text}"\n' for text, label in ROWS),
+    "utf16.csv": as_csv(HEAD).encode("utf-16"),
+    "utf16 without mark.csv": as_csv(HEAD).encode("utf-16-le"),
+    "a.jsonl": "".join(json.dumps({"text": t, "label": c}) + "\n" for t, c in ROWS),
+    "a.JSONL.GZ": gzip.compress("".join(json.dumps({"text": t, "label": c}) + "\n" for t, c in ROWS).encode()),
+    "array.json": json.dumps([{"text": t, "label": c} for t, c in ROWS]),
+    "array.JSON": json.dumps([{"text": t, "label": c} for t, c in ROWS], indent=2),
+    "a.parquet": pd.DataFrame(ROWS, columns=["text", "label"], index=range(5, 29)).to_parquet(),
+}
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_a_table_reads_the_same_in_every_use(name, tmp_path):
+    path, labelled = write(tmp_path / name, ALIKE[name]), write(tmp_path / "labelled.csv", as_csv(HEAD))
+    corpus = Corpus.from_csv(path)
+    assert corpus.df["text"].tolist() == TEXTS
+    assert corpus.df["label"].tolist() == LABELS
+    assert texts(path, ["text"]) == TEXTS
+    assert [text for text, _ in Documents("a", (path,)).documents()] == TEXTS
+    more = Corpus.from_csv(labelled, unlabelled=path)
+    assert more.split("unlabelled")["text"].tolist() == TEXTS
+
+
+def test_several_text_columns_are_joined_in_every_use(tmp_path):
+    path = write(
+        tmp_path / "a.csv", as_csv([("title", "body", "label"), *((f"T{i}", t, c) for i, (t, c) in enumerate(ROWS))])
+    )
+    expected = [f"T{i}\n{text}" for i, text in enumerate(TEXTS)]
+    columns = ("title", "body")
+    assert Corpus.from_csv(path, columns).df["text"].tolist() == expected
+    assert texts(path, columns) == expected
+    assert [text for text, _ in Documents("a", (path,), columns).documents()] == expected
+    more = Corpus.from_csv(path, columns, unlabelled=path)
+    assert more.split("unlabelled")["text"].tolist() == expected
+
+
+def test_the_stream_in_chunks_is_the_whole_table(tmp_path, monkeypatch):
+    monkeypatch.setattr(readers, "ROWS", 5)
+    path = write(tmp_path / "a.csv", as_csv(HEAD))
+    chunks = list(open_table(path).chunks())
+    assert [len(rows) for rows in chunks] == [5, 5, 5, 5, 4]
+    assert pd.concat(chunks).equals(read_table(path)[0])
+    assert list(chunks[-1].index) == [20, 21, 22, 23]
+
+
+# The header line
+
+NAMED = {
+    "an index without a name": (["", "text", "label"], [(i, t, c) for i, (t, c) in enumerate(ROWS)]),
+    "a name twice": (["text", "label", "text"], [(t, c, "web") for t, c in ROWS]),
+    "a comma at every line's end": (["text", "label", ""], [(t, c, "") for t, c in ROWS]),
+    "a comma at the header's end": (["text", "label", ""], ROWS),
+    "a row that repeats a name": (["text", "label"], [*ROWS, ("text", "good")]),
+    "the header again and again": (["text", "label"], [*ROWS[:8], ("text", "label"), *ROWS[8:], ("text", "label")]),
+    "a question for a name": (["text", "What did you think of the room and of the food in our house last week?"], ROWS),
+    "a year for a name": (["text", "2019"], ROWS),
+}
+
+
+@pytest.mark.parametrize("case", NAMED)
+def test_a_header_is_recognised_whatever_its_names(case, tmp_path):
+    head, rows = NAMED[case]
+    corpus = Corpus.from_csv(write(tmp_path / "a.csv", as_csv([head, *rows])))
+    assert corpus.df["text"].tolist()[:8] == TEXTS[:8]
+    assert corpus.classes == ["bad", "good"] if "again" not in case else ["bad", "good"]
+
+
+def test_rows_without_a_header_stay_rows(tmp_path):
+    rows = [(i % 4 + 1, f"Room {i}", text) for i, text in enumerate(TEXTS)]
+    path = write(tmp_path / "a.csv", as_csv(rows))
+    assert Corpus.from_csv(path).df["text"].tolist() == TEXTS
+    named = Corpus.from_csv(path, ("1", "2"), "0")
+    assert named.classes == ["1", "2", "3", "4"]
+    assert len(named.df) == 24
+
+
+def test_columns_that_the_user_names_and_an_option_outweigh_the_guess(tmp_path):
+    odd = [("good", "fine"), *((c, t) for t, c in ROWS)]  # a header that looks like a row
+    path = write(tmp_path / "a.csv", as_csv(odd))
+    assert len(Corpus.from_csv(path).df) == 25
+    assert len(Corpus.from_csv(path, "fine", "good").df) == 24
+    assert len(Corpus.from_csv(path, header="yes").df) == 24
+    assert len(read_table(write(tmp_path / "b.csv", as_csv(HEAD)), Format(header="no"))[0]) == 25
+
+
+# Quotes
+
+
+def mails(begin: str = "Dear guest,\n", by: str = ",") -> str:
+    return f"text{by}label\n" + "".join(f'"{begin}{text}"{by}{label}\n' for text, label in ROWS)
+
+
+@pytest.mark.parametrize("by", [",", ";", "\t"])
+def test_a_line_break_in_quotes_is_part_of_the_text(by, tmp_path):
+    begin = f"Dear guest{by}\n"  # each line has as many delimiters as each other
+    rows = mails(begin, by).replace("hot, said", "hot said").replace("sank, said", "sank said")
+    found = Corpus.from_csv(write(tmp_path / "a.csv", rows)).df["text"]
+    assert len(found) == 24
+    assert all(text.startswith(begin) and text.endswith(".") for text in found)
+
+
+def test_one_bad_quote_among_many_good_ones_changes_only_its_row(tmp_path):
+    rows = mails().replace("guest 3.", 'guest "3".').replace(", said", " said")
+    found = Corpus.from_csv(write(tmp_path / "a.csv", rows)).df["text"]
+    assert len(found) == 24
+    assert (
+        sum(text == f"Dear guest,\n{expected}".replace(", said", " said") for text, expected in zip(found, TEXTS)) >= 22
+    )
+
+
+def test_quotes_that_end_no_cell_are_part_of_the_text(tmp_path):
+    rows = [f"{c}\t{t}" if i % 5 else f'{c}\t"{t}' for i, (t, c) in enumerate(ROWS)]
+    found = texts(write(tmp_path / "a.tsv", "\n".join(rows)), ["1"])
+    assert found == [t if i % 5 else f'"{t}' for i, t in enumerate(TEXTS)]
+
+
+def test_a_backslash_may_mark_a_quote(tmp_path):
+    rows = "text,label\n" + "".join(f'"He said \\"{t}\\", twice",{c}\n' for t, c in ROWS)
+    assert texts(write(tmp_path / "a.csv", rows), ["text"]) == [f'He said "{t}", twice' for t in TEXTS]
+
+
+def test_quotes_and_delimiter_can_be_set(tmp_path):
+    path = write(tmp_path / "a.csv", 'text:label\n"one":a\n"two":b\n')
+    assert texts(path, ["text"], Format(delimiter=":")) == ["one", "two"]
+    assert texts(path, ["text"], Format(delimiter=":", quotes="no")) == ['"one"', '"two"']
+    with pytest.raises(DataError, match="--delimiter ab: give one character"):
+        open_table(path, Format(delimiter="ab"))
+
+
+def test_a_quote_that_never_ends_is_refused_in_bounded_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(formats, "LONGEST", 1000)
+    path = write(tmp_path / "a.csv", '"text,label' + "no end, of it\n" * 1000)
+    with pytest.raises(DataError, match="first row never ends; see --quotes"):
+        read_table(path, Format(quotes="yes"))
+
+
+# Encoding
+
+ACCENTS = [f"A naïve café – “{text}”" for text in TEXTS]
+
+
+def test_utf8_with_a_few_invalid_bytes_stays_utf8_with_a_note(tmp_path):
+    data = as_csv([("text", "label"), *zip(ACCENTS, LABELS)]).encode() + "cut 🙂".encode()[:-1] + b",good\n"
+    corpus = Corpus.from_csv(write(tmp_path / "a.csv", data))
+    assert corpus.df["text"].tolist() == [*ACCENTS, "cut \ufffd"]
+    assert any("not valid UTF-8, read as U+FFFD: 1" in note for note in corpus.notes)
+
+
+def test_one_cut_emoji_alone_is_utf8(tmp_path):
+    data = as_csv(HEAD).encode() + "cut 🙂".encode()[:-1] + b",good\n"
+    assert texts(write(tmp_path / "a.csv", data), ["text"]) == [*TEXTS, "cut \ufffd"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("cp1252", "Le café était très bon, la crème brûlée était délicieuse"),
+        ("mac_roman", "Le café était très bon, la crème brûlée était délicieuse"),
+        ("cp1250", "Książka była świetna, chociaż łóżko źle działa"),
+        ("iso8859_2", "Książka była świetna, chociaż łóżko źle działa"),
+        ("cp1251", "Книга была очень хорошая, спасибо"),
+        ("koi8_r", "Книга была очень хорошая, спасибо"),
+        ("shift_jis", "本はとても良かったです。ありがとうございます"),
+        ("gb18030", "这本书非常好，谢谢。质量很差，完全不能用"),
+    ],
+)
+def test_the_encoding_is_guessed_from_what_is_not_ascii_wherever_it_is(encoding, text, tmp_path):
+    plain = [("An English text like any other. " * 50, "good")] * 800  # more than a megabyte
+    data = as_csv([("text", "label"), *plain, *((f"{text} {i}", "bad") for i in range(5))]).encode(encoding)
+    path = write(tmp_path / "a.csv", data)
+    assert texts(path, ["text"])[-1] == f"{text} 4"
+    assert any(f"the encoding {encoding} is a guess" in note for note in open_table(path).notes)
+    assert texts(path, ["text"], Format(encoding=encoding))[-1] == f"{text} 4"
+
+
+def test_an_encoding_that_there_is_not_is_named(tmp_path):
+    with pytest.raises(DataError, match="--encoding klingon"):
+        open_table(write(tmp_path / "a.csv", as_csv(HEAD)), Format(encoding="klingon"))
+
+
+# Types
+
+
+def test_numbers_with_missing_values_are_the_same_in_every_batch_of_a_parquet_file(tmp_path):
+    labels = [None if i in (3, 400) else i % 2 for i in range(2500)]
+    table = pa.table({"text": [f"The soup of day {i}" for i in range(2500)], "label": pa.array(labels, pa.int64())})
+    parquet.write_table(table, tmp_path / "a.parquet", row_group_size=700)
+    corpus = Corpus.from_csv(tmp_path / "a.parquet")
+    assert corpus.classes == ["0", "1"]
+    assert corpus.counts()["unlabelled"] == 2
+
+
+def test_missing_values_are_no_labels_in_any_format(tmp_path):
+    frame = pd.DataFrame({"text": TEXTS, "label": [None, *LABELS[1:-1], float("nan")]}).astype(object)
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.to_parquet(tmp_path / "a.parquet")
+    rows = [{"text": t, "label": float("nan") if i in (0, 23) else c} for i, (t, c) in enumerate(ROWS)]
+    write(tmp_path / "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    corpora = [Corpus.from_csv(tmp_path / f"a.{kind}") for kind in ("csv", "parquet", "jsonl")] + [
+        Corpus.from_df(frame)
+    ]
+    for corpus in corpora:
+        assert corpus.classes == ["bad", "good"]
+        assert corpus.counts()["unlabelled"] == 2
+
+
+# Packed files, and files that are no tables
+
+
+def test_the_one_file_in_a_zip_is_read_whatever_a_mac_adds(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as z:
+        z.writestr("inside/a.csv", as_csv(HEAD))
+        z.writestr("__MACOSX/inside/._a.csv", "x")
+        z.writestr("inside/.DS_Store", "x")
+    assert texts(tmp_path / "a.zip", ["text"]) == TEXTS
+    assert [text for text, _ in Documents("a", (tmp_path / "a.zip",)).documents()] == TEXTS
+
+
+def test_a_text_file_is_a_table_only_if_its_first_line_names_a_column(tmp_path):
+    lines = ["It rained, a lot.", "The text, label and all.", "We left, of course."]
+    path = write(tmp_path / "a.txt", "\n".join(lines))
+    assert texts(path, ["text"]) == lines
+    assert open_table(path, names=("text",), sure=False).kind == "lines"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.json", '[{"text": "a"}, {"text": ', "object 2: not JSON"),
+        ("a.json", '[{"text": "a"}, 3]', "'3' is no object"),
+        ("a.json", '{\n"data": []\n}', "one object a line, or an array of objects"),
+        ("a.csv", "text,label\na,b\nc,d,e\n", "line 3: 3 columns, but the first line has 2"),
+        ("a.csv.gz", gzip.compress(b"x" * 257 + b"ustar"), "is a tar archive; unpack it first"),
+    ],
+)
+def test_what_is_no_table_is_refused_with_its_place(name, content, says, tmp_path):
+    with pytest.raises(DataError, match=says):
+        read_table(write(tmp_path / name, content))

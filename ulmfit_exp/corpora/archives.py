@@ -1,0 +1,167 @@
+"""Compressed files and archives: what they hold, read without unpacking to disk and in bounded memory."""
+
+import bz2
+import gzip
+import io
+import lzma
+import re
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from tqdm.auto import tqdm
+
+from ..common import DataError
+
+PACKED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+"""What opens a compressed file, by its first bytes."""
+SUFFIXES = (".gz", ".bz2", ".xz")
+MOST_UNPACKED = 100
+"""Times its size that a compressed file may unpack to, if it is more than `SMALL`; text has three to twenty times."""
+SMALL = 2**26
+
+
+def no_bomb(path: Path, unpacked: int, packed: int) -> None:
+    """Raises `DataError` where so many bytes cannot be text packed into so few."""
+    if unpacked > max(SMALL, MOST_UNPACKED * packed):
+        raise DataError(
+            f"{path} unpacks to more than {MOST_UNPACKED} times its size, as no text does; "
+            "if it is what it should be, unpack it first"
+        )
+
+
+class _Unpacked(io.RawIOBase):
+    """What a decompressor reads from `raw`, as long as it is no bomb."""
+
+    def __init__(self, stream: BinaryIO, raw: BinaryIO, path: Path):
+        self.stream, self.raw, self.path, self.size = stream, raw, path, 0
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        n = self.stream.readinto(buffer)
+        self.size += n
+        no_bomb(self.path, self.size, self.raw.tell())
+        return n
+
+
+def hidden(name: str) -> bool:
+    """Whether a path below a folder or in an archive is what a system leaves there: `.DS_Store`, `__MACOSX/._x`."""
+    return any(p == "__MACOSX" or (p.startswith(".") and p.strip(".")) for p in name.split("/"))
+
+
+def zip_files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """The files in a zip."""
+    return [i for i in archive.infolist() if not i.is_dir() and not hidden(i.filename)]
+
+
+def unpacked(raw: BinaryIO, path: Path) -> tuple[BinaryIO, str]:
+    """What an open file holds, and its name: gzip, bzip2, xz or a zip of one file unpacked, anything else as it is.
+
+    Raises `DataError` where it is a bomb, once so much of it has been read.
+    """
+    head = raw.read(6)
+    raw.seek(0)
+    name = path.stem if path.suffix.lower() in SUFFIXES else path.name
+    if head.startswith(b"PK\3\4"):
+        inside = zipfile.ZipFile(raw)
+        files = zip_files(inside)
+        if len(files) != 1:
+            raise DataError(f"{path} holds {len(files)} files; it should hold the table alone")
+        stream, name = inside.open(files[0]), files[0].filename
+    elif opener := next((opener for magic, opener in PACKED.items() if head.startswith(magic)), None):
+        stream = opener(raw)
+    else:
+        return raw, name
+    return io.BufferedReader(_Unpacked(stream, raw, path), 2**16), name
+
+
+# What the standard library raises for damaged files; RuntimeError for zips that claim encryption or an unknown method.
+DAMAGE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    UnicodeDecodeError,
+    RuntimeError,
+    MemoryError,  # a size of nonsense
+)
+
+
+@contextmanager
+def readable(path: Path):
+    """Turn every way in which a damaged or unreadable file can fail into one `DataError` that names it."""
+    try:
+        yield
+    except UnicodeDecodeError as e:
+        raise DataError(f"{path} is not UTF-8 text ({e}); convert it, with iconv for example") from e
+    except DAMAGE as e:
+        what = str(e) or type(e).__name__
+        raise DataError(f"{path} is damaged or not what it should be ({what}); fetch it again") from e
+
+
+TARS = (".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2")
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is a tar, or a zip of several files."""
+    if path.name.lower().endswith(TARS):
+        return True
+    with readable(path):
+        if not zipfile.is_zipfile(path):
+            return False
+        with zipfile.ZipFile(path) as z:
+            return len(zip_files(z)) != 1
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[BinaryIO, str, BinaryIO]]:
+    """What a file holds, unpacked; its name; and the file itself, whose place says how much of it has been read."""
+    with readable(path), open(path, "rb") as raw:
+        content, name = unpacked(raw, path)
+        yield content, name, raw
+
+
+def members(path: Path, pattern: str) -> Iterator[tuple[re.Match, bytes]]:
+    """(match, bytes) of every file in a zip, tar or folder whose name ends in a match of `pattern`.
+
+    Nothing is unpacked to disk, so a member's name (`../../x`, `/etc/x`, a link) can never become a path.
+    """
+    wanted = re.compile(f"(?s)(?:^|/){pattern}$")
+    size = 0
+    with readable(path):
+        if path.is_dir():
+            for file in sorted(path.rglob("*")):
+                if (m := wanted.search(file.relative_to(path).as_posix())) and file.is_file():
+                    yield m, file.read_bytes()
+        elif zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as z:
+                for info in z.infolist():
+                    if (m := wanted.search(info.filename)) and not info.is_dir():
+                        size += info.file_size
+                        no_bomb(path, size, path.stat().st_size)
+                        yield m, z.read(info)
+        else:
+            with open(path, "rb") as raw, tarfile.open(fileobj=unpacked(raw, path)[0], mode="r|") as t:
+                for info in t:
+                    if (m := wanted.search(info.name)) and info.isfile():
+                        size += info.size  # of a sparse member, more than the archive holds
+                        no_bomb(path, size, path.stat().st_size)
+                        yield m, t.extractfile(info).read()
+
+
+def bz2_lines(path: Path) -> Iterator[str]:
+    """The lines of a bzip2 file, as a stream, with a progress bar over the compressed bytes."""
+    bar = tqdm(total=path.stat().st_size, unit="B", unit_scale=True, desc=path.name, leave=False, disable=None)
+    with readable(path), bar, open(path, "rb") as raw:
+        for n, line in enumerate(io.TextIOWrapper(unpacked(raw, path)[0], encoding="utf-8")):
+            if n % 10_000 == 0:
+                bar.update(raw.tell() - bar.n)
+            yield line

@@ -1,0 +1,90 @@
+"""A folder of texts by class, or of tables by split, as one table."""
+
+import re
+from collections.abc import Collection
+from io import BytesIO
+from pathlib import Path
+
+import pandas as pd
+
+from ..common import DataError
+from .archives import SUFFIXES, hidden, readable
+from .formats import guessed_encoding, sound, unicode_encoding
+from .options import Format
+from .readers import JSON, PARQUET, TABLES, read_table
+from .splits import LABELLED, SPLIT_NAMES, SPLITS
+
+
+def files_below(folder: Path) -> list[Path]:
+    """The files in a folder, however deep, in the order of their names; not those that a system leaves there."""
+    return sorted(p for p in folder.rglob("*") if p.is_file() and not hidden(p.relative_to(folder).as_posix()))
+
+
+def read_folder(folder: Path, format: Format, names: Collection[str]) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of a folder, each named by its file, and notes. Raises `DataError`.
+
+    It holds CLASS/NAME.txt, SPLIT/CLASS/NAME.txt, or a train file and perhaps others: train.csv, dev.csv, test.csv.
+    """
+    tables = {file: split for file in files_below(folder) if (split := _split_of(file.relative_to(folder)))}
+    if "train" in tables.values():
+        return _by_split(tables, format, names)
+    texts = read_texts(folder, format)
+    rows, outside = _by_class(texts)
+    if rows.empty:
+        raise DataError(f"{folder} holds no CLASS/NAME.txt or SPLIT/CLASS/NAME.txt, and no table such as train.csv")
+    notes = [f"{folder.name}: a folder of {len(rows):,} .txt files, a folder a class"]
+    if outside:
+        notes.append(f"left out: {len(outside):,} .txt files that are in no class: {', '.join(outside[:3])}")
+    return rows, notes
+
+
+def _split_of(path: Path) -> str:
+    """The split that a table's path below its folder says, by the one word in it that names one; else nothing."""
+    name = Path(path.stem if path.suffix.lower() in SUFFIXES else path.name)
+    if name.suffix.lower() not in (*TABLES, *JSON, *PARQUET) and (name.suffix.lower() != ".txt" or len(path.parts) > 1):
+        return ""
+    words = re.findall("[a-z]+", path.with_name(name.stem).as_posix().lower())
+    splits = {SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES}
+    return splits.pop() if len(splits) == 1 else ""
+
+
+def _by_split(files: dict[Path, str], format: Format, names: Collection[str]) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of all tables, train first, whose columns are those of the others."""
+    parts, notes = [], []
+    for file, split in sorted(files.items(), key=lambda item: (SPLITS.index(item[1]), item[0])):
+        rows, table = read_table(file, format, names)
+        names = names or table.columns
+        notes += [f"{table.notes[0]}; the {split} split", *table.notes[1:]]
+        parts.append(rows.assign(split=split).set_axis([f"{file.name}:{i}" for i in rows.index]))
+    return pd.concat(parts).fillna(""), notes
+
+
+def _by_class(texts: pd.Series) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of the texts in a class's folder, with splits where folders name any; and the paths of the others."""
+    folders = [path.split("/")[:-1] for path in texts.index]
+    named = [[SPLIT_NAMES[f.lower()] for f in above if f.lower() in SPLIT_NAMES] for above in folders]
+    rest = [[f for f in above if f.lower() not in SPLIT_NAMES] for above in folders]
+    nested = any(splits and splits[0] in LABELLED and classes for splits, classes in zip(named, rest))
+    if not nested and any(rest):  # a class may be called train
+        rest, named = folders, [["unlabelled"] if "unlabelled" in splits else ["train"] for splits in named]
+    rows = pd.DataFrame({"text": texts, "label": [names[-1] if names else "" for names in rest]}, dtype=object)
+    default = "" if any("train" in splits for splits in named) else "train"
+    rows["split"] = ["unlabelled" if "unlabelled" in splits else (*splits, default)[0] for splits in named]
+    rows.loc[rows["split"] == "unlabelled", "label"] = ""
+    used = (rows["split"] == "unlabelled") | ((rows["split"] != "") & (rows["label"] != ""))
+    outside = list(texts.index[~used])
+    rows = rows[used]
+    return rows if set(rows["split"]) != {"train"} else rows.drop(columns="split"), outside
+
+
+def read_texts(folder: Path, format: Format) -> pd.Series:
+    """The text of each .txt file below a folder, by path. Files that are not UTF-8 are taken to be of one encoding."""
+    files = [file for file in files_below(folder) if file.suffix.lower() == ".txt"]
+    contents = []
+    for file in files:
+        with readable(file):
+            contents.append(file.read_bytes())
+    encodings = [format.checked().encoding or unicode_encoding(BytesIO(data))[0] for data in contents]
+    guess = guessed_encoding(BytesIO(b"\n".join(data for data, encoding in zip(contents, encodings) if not encoding)))
+    texts = [data.decode(encoding or guess, "replace") for data, encoding in zip(contents, encodings)]
+    return pd.Series(texts, [sound(file.relative_to(folder).as_posix()) for file in files], dtype=object)

@@ -1,0 +1,65 @@
+"""What the owner of a table may say of it, on the command line or in Python. Imports nothing heavy, for --help."""
+
+import codecs
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..common import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """How a table is written, where its owner says so."""
+
+    encoding: str | None = None
+    """Encoding of the file, such as cp1250. Default: UTF-8, or a guess where it is not UTF-8."""
+    delimiter: str | None = None
+    """Character between the columns of a CSV, or tab. Default: detected."""
+    header: Literal["auto", "yes", "no"] = "auto"
+    """Whether the first line of a CSV names the columns; without names they are called 0, 1, ..."""
+    quotes: Literal["auto", "yes", "no"] = "auto"
+    """Whether a cell of a CSV may be in double quotes; with no, quotes are part of the text."""
+
+    def checked(self) -> "Format":
+        """With `tab` as its character. Raises `DataError` where an option makes no sense."""
+        encoding = self.encoding
+        try:
+            if encoding:
+                b"".decode(encoding)
+                encoding = codecs.lookup(encoding).name.replace("utf-8", "utf-8-sig")
+        except (LookupError, UnicodeError) as e:
+            raise DataError(f"--encoding {self.encoding}: {e}") from e
+        delimiter = {"tab": "\t", "\\t": "\t"}.get(self.delimiter, self.delimiter)
+        if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
+            raise DataError(f"--delimiter {self.delimiter}: give one character, or tab")
+        return Format(encoding=encoding, delimiter=delimiter, header=self.header, quotes=self.quotes)
+
+
+AUTO = Format()
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnTable(Format):
+    """A table of labelled texts; the format is that of `unlabelled` too."""
+
+    text_col: tuple[str, ...] = ()
+    """Column of the text; several are joined, as lines. Default: the one with the longest values."""
+    label_col: str | None = None
+    """Column of the class. Default: one with a name such as label, or the one with the fewest different values."""
+    split_col: str | None = None
+    """Column that says train, valid, test or unlabelled, or true for valid. Default: split or is_valid; else rows are
+    held out as below."""
+    id_col: str | None = None
+    """Column that names a row in the predictions. Default: the row's number in the table, from 0."""
+    valid_pct: float = 0.1
+    """Share of the training rows to hold out for validation."""
+    test_pct: float = 0.2
+    """Share of the rows to hold out for the test."""
+    unlabelled: Path | None = None
+    """Another table, or a folder of .txt files, of texts for the language model alone."""
+
+    @property
+    def named(self) -> list[str]:
+        """The columns that are named."""
+        return [*self.text_col, *filter(None, (self.label_col, self.split_col, self.id_col))]

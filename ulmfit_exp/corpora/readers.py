@@ -1,0 +1,252 @@
+"""The one reader of tables, for training, unlabelled texts, pretraining and prediction.
+
+CSV and the like, JSON lines or an array of objects, Parquet, or a text a line; compressed, or alone in a zip. A table
+is read as a stream of chunks in bounded memory; training takes all of them. How it is written is decided before, from
+the whole file, so that it reads the same everywhere. All values are texts: no type is guessed.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from ..common import DataError
+from . import formats
+from .archives import opened
+from .formats import Dialect
+from .options import AUTO, Format
+from .rows import Row, json_rows, parquet_names, parquet_rows
+
+TABLES = (".csv", ".tsv", ".tab")
+JSON = (".jsonl", ".ndjson", ".json")
+PARQUET = (".parquet", ".pq")
+ROWS, ROOM = 2_000, 2**22
+"""Most rows of a chunk, and about the most characters."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A file of rows, and how it is written."""
+
+    path: Path
+    kind: Literal["delimited", "json", "parquet", "lines"]
+    name: str
+    """Of the file, or of what is packed in it."""
+    encoding: str = ""
+    dialect: Dialect | None = None
+    """Of a CSV."""
+    header: bool = False
+    columns: tuple[str, ...] = ("text",)
+    """Of JSON, those of the first rows."""
+    notes: tuple[str, ...] = ()
+    """How it is read, for its owner."""
+
+    def chunks(self, columns: Collection[str] = (), bar: tqdm | None = None) -> Iterator[pd.DataFrame]:
+        """The rows, with these columns or all. The index is the row's number in the file, from 0, without blank lines.
+
+        Raises `DataError`.
+        """
+        start = 0
+        for rows in _batches(self._rows(columns, bar)):
+            index = range(start, start := start + len(rows))
+            yield pd.DataFrame(rows, index, columns=list(columns) or None, dtype=object).fillna("")
+
+    def lines(self, bar: tqdm | None = None) -> Iterator[str]:
+        """The decoded lines; those of a CSV with their ends as they are, since a cell may hold them."""
+        with opened(self.path) as (content, _, raw):
+            newline = "" if self.kind == "delimited" else None
+            text = io.TextIOWrapper(content, self.encoding, errors="replace", newline=newline)
+            yield from _with_progress(iter(lambda: text.readline(formats.LONGEST), ""), raw, bar)
+
+    def _rows(self, columns: Collection[str], bar: tqdm | None) -> Iterator[Row]:
+        match self.kind:
+            case "parquet":
+                return parquet_rows(self.path, columns or self.columns, bar)
+            case "json":
+                return json_rows(self.lines(bar), self.path, columns)
+            case "lines":
+                return ({"text": line.rstrip("\n")} for line in self.lines(bar))
+        return self._delimited_rows(bar)
+
+    def _delimited_rows(self, bar: tqdm | None) -> Iterator[Row]:
+        try:
+            for line, row in islice(self.dialect.rows(self.lines(bar)), int(self.header), None):
+                cells = row if len(row) == len(self.columns) else self._fitted(row, line)
+                yield dict(zip(self.columns, cells))
+        except csv.Error as e:
+            raise DataError(f"{self.path}: {e}; see --quotes") from e
+
+    def _fitted(self, row: list[str], line: int) -> list[str]:
+        """A row of another length than the first, if what one has and the other has not are empty, nameless cells."""
+        n = len(self.columns)
+        nameless = self.header and all(self.columns[i] == str(i) for i in range(len(row), n))
+        if any(cell.strip() for cell in row[n:]) or (len(row) < n and not nameless):
+            raise DataError(
+                f"{self.path}, line {line}: {len(row)} columns, but the first line has {n}; a text with "
+                f"{self.delimiter} or line breaks in it must be in double quotes (see --delimiter and --quotes)"
+            )
+        return [*row[:n], *[""] * (n - len(row))]
+
+    @property
+    def delimiter(self) -> str:
+        """What separates columns, in words."""
+        return formats.DELIMITERS.get(self.dialect.delimiter, repr(self.dialect.delimiter))
+
+    def checked(self, columns: Iterable[str], option: str) -> list[str]:
+        """`columns` that the table has. Raises `DataError` where it lacks one; `option` names another."""
+        columns = list(columns)
+        if missing := [c for c in columns if c not in self.columns]:
+            have = ", ".join(map(repr, self.columns[:50]))
+            raise DataError(f"{self.path} has no column {missing[0]!r}; it has {have}. Name another with {option}")
+        return columns
+
+
+def joined(rows: pd.DataFrame, columns: Collection[str]) -> pd.Series:
+    """The texts of one column, or of several as lines of one text."""
+    texts = map("\n".join, rows[list(columns)].itertuples(index=False))
+    return pd.Series(texts, rows.index, dtype=object)
+
+
+def read_table(path: Path, format: Format = AUTO, names: Collection[str] = (), sure: bool = True):
+    """All rows of a table, and the table. Raises `DataError`."""
+    table = open_table(path, format, names, sure)
+    rows = pd.concat([pd.DataFrame(columns=list(table.columns), dtype=object), *table.chunks()])
+    return rows.fillna(""), table
+
+
+def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), sure: bool = True) -> Table:
+    """How a table is written. `names` are columns that it may have, as asked for or known from training.
+
+    Unless it is `sure` to be a table, a file that is none by suffix, `format` or first row is `lines`, a text each.
+    Raises `DataError`.
+    """
+    if not path.is_file():
+        raise DataError(f"there is no file {path}")
+    format = format.checked()
+    name, suffix = _packed_name(path)
+    if suffix in PARQUET:
+        return Table(path, "parquet", name, columns=parquet_names(path), notes=(f"{path.name}: Parquet",))
+    encoding, notes = _encoding(path, format)
+    table = Table(path, "lines", name, encoding)
+    head = formats.head_lines(table.lines())
+    if suffix in JSON or (suffix not in TABLES and re.match(r'\s*(\[\s*)?\{\s*"', "".join(head))):
+        table = replace(table, kind="json")
+        table = replace(table, columns=tuple(next(table.chunks(), pd.DataFrame())))
+    else:
+        words = [name for name in names if not name.isdecimal()]  # a number may be in any row
+        likely = formats.likely_dialect(head, format, words)
+        sure = sure or suffix in TABLES or bool(format.delimiter) or format.header != "auto"
+        if sure or _is_table(likely, head, words, names):
+            table = _delimited(replace(table, kind="delimited"), likely, format, names)
+    shown = {"utf-8-sig": "UTF-8"}.get(encoding, encoding)
+    return replace(table, notes=(f"{path.name}: {shown}, {_layout(table, head)}", *notes))
+
+
+def csv_table(data: bytes, where: str, columns: tuple[str, ...] = ()) -> pd.DataFrame:
+    """A publisher's CSV in UTF-8, with these columns or those that its first row names. Raises `DataError`."""
+    rows = Dialect(",").rows(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", newline=""), strict=True)
+    line, cells = 0, []
+    try:
+        columns = columns or tuple(next(rows, (0, ()))[1])
+        for line, row in rows:
+            if len(row) != len(columns):
+                expected = f"{', '.join(columns[:-1])} and {columns[-1]}" if columns else "a header"
+                raise DataError(f"{where}, line {line}: {len(row)} columns where {expected} are expected")
+            cells.append(row)
+    except (csv.Error, UnicodeDecodeError) as e:
+        raise DataError(f"{where}, after line {line}: not a CSV in UTF-8 ({e})") from e
+    if len(columns) > formats.MOST_COLUMNS or len(set(columns)) < len(columns) or not cells:
+        raise DataError(f"{where}: no rows, columns of the same name or too many of them")
+    return pd.DataFrame(cells, columns=list(columns))
+
+
+def _packed_name(path: Path) -> tuple[str, str]:
+    """The name of what a file holds, and the suffix that says how to read it. Raises `DataError`."""
+    with opened(path) as (content, name, raw):
+        suffix, start = Path(name).suffix.lower(), content.read(262)
+        if start.startswith(b"PAR1"):
+            suffix = PARQUET[0]
+        if start[257:].startswith(b"ustar"):
+            raise DataError(f"{path} is a tar archive; unpack it first")
+        if suffix in PARQUET and content is not raw:
+            raise DataError(f"{path} is a packed Parquet file; unpack it first")
+        return name, suffix
+
+
+def _layout(table: Table, head: list[str]) -> str:
+    """How rows are written, in words."""
+    if table.kind == "lines":
+        return "a text a line"
+    if table.kind == "json":
+        return "a JSON array" if "".join(head).lstrip().startswith("[") else "JSON lines"
+    how = "one column" if table.dialect.delimiter == formats.ONE_COLUMN else f"columns separated by {table.delimiter}"
+    how += "" if table.dialect.quotes else ", quotes are part of the text"
+    return how + ("" if table.header else "; no header line, so the columns are named 0, 1, ... (see --header)")
+
+
+def _encoding(path: Path, format: Format) -> tuple[str, list[str]]:
+    """The encoding of a file, and notes where it is a guess or bytes are not valid in it."""
+    if format.encoding:
+        return format.encoding, []
+    with opened(path) as (content, _, _):
+        encoding, invalid = formats.unicode_encoding(content)
+    if encoding:
+        notes = [f"places that are not valid UTF-8, read as U+FFFD: {invalid:,} (see --encoding)"]
+        return encoding, notes if invalid else []
+    with opened(path) as (content, _, _):
+        encoding = formats.guessed_encoding(content)
+    return encoding, [f"the encoding {encoding} is a guess (see --encoding)"]
+
+
+def _delimited(table: Table, likely: Dialect, format: Format, names: Collection[str]) -> Table:
+    dialect = formats.settled_dialect(likely, table.lines, format)
+    head = formats.first_rows(dialect, table.lines())
+    if not head:
+        raise DataError(f"{table.path} is empty, or its first row never ends; see --quotes")
+    if len(head[0]) > formats.MOST_COLUMNS:
+        raise DataError(f"{table.path} seems to have {len(head[0]):,} columns; is it a table of texts?")
+    header = format.header == "yes" or (format.header == "auto" and formats.has_header(head, names))
+    columns = formats.column_names(head[0] if header else [""] * len(head[0]))
+    return replace(table, dialect=dialect, header=header, columns=tuple(columns))
+
+
+def _is_table(dialect: Dialect, head: list[str], words: Collection[str], names: Collection[str]) -> bool:
+    """Whether lines with no suffix of a table are one: their first row has one of `words`, or, where `names` are
+    numbers, all rows have as many columns, not separated by commas, which are in any text."""
+    rows = formats.first_rows(dialect, head)
+    if not rows or len(rows[0]) == 1:
+        return False
+    even = len(set(map(len, rows))) == 1 and dialect.delimiter != ","
+    numbers = names and all(name.isdecimal() and int(name) < len(rows[0]) for name in names)
+    return bool(numbers and even) or not set(words).isdisjoint(formats.column_names(rows[0]))
+
+
+def _with_progress(lines: Iterable[str], raw: BinaryIO, bar: tqdm | None) -> Iterator[str]:
+    """`lines`, with `bar` at the place in `raw` from which they come."""
+    before = 0
+    for n, line in enumerate(lines):
+        yield line
+        if bar is not None and n % 100 == 0:
+            bar.update(raw.tell() - before)
+            before = raw.tell()
+    if bar is not None:
+        bar.update(raw.seek(0, io.SEEK_END) - before)
+
+
+def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    batch, size = [], 0
+    for row in rows:
+        batch.append(row)
+        size += sum(map(len, row.values()))
+        if len(batch) == ROWS or size > ROOM:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

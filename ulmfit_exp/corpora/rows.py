@@ -1,0 +1,110 @@
+"""Rows of JSON and Parquet files, whose cells are texts."""
+
+import json
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+
+from pyarrow import parquet
+from tqdm.auto import tqdm
+
+from ..common import DataError
+from .archives import no_bomb
+from .formats import LONGEST, MOST_COLUMNS, head_lines, sound
+
+DECODER = json.JSONDecoder(parse_constant=lambda name: None if name == "NaN" else name)
+SPACE = re.compile(r"[\s,]*")
+Row = dict[str, str]
+
+
+def as_text(value) -> str:
+    """A cell as a text: nothing for a missing value, JSON for a number, a list or an object."""
+    if isinstance(value, str):
+        return sound(value)
+    if value is None or value != value:
+        return ""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    plain = isinstance(value, bool | int | float | list | tuple | dict)
+    return sound(json.dumps(value, ensure_ascii=False, default=str)) if plain else str(value)
+
+
+def json_rows(lines: Iterator[str], path: Path, columns: Collection[str]) -> Iterator[Row]:
+    """The objects of JSON lines, or of an array, with these fields, or all that have a value. Raises `DataError`."""
+    names: set[str] = set()
+    for where, value in _json_values(lines, path):
+        if not isinstance(value, dict):
+            raise _not_json(path, where, f"{str(value)[:60]!r} is no object")
+        row = {sound(key): as_text(value[key]) for key in columns or value if value.get(key) is not None}
+        names.update(row)
+        if len(names) > MOST_COLUMNS:
+            raise DataError(f"{path}, {where}: more than {MOST_COLUMNS:,} different fields; is it a table of texts?")
+        yield row
+
+
+def _json_values(lines: Iterator[str], path: Path) -> Iterator[tuple[str, object]]:
+    """(place in the file, value) of each line, or of each member of an array."""
+    for n, line in enumerate(lines, 1):
+        if (line := line.strip()).startswith("["):
+            yield from _array_values(chain([line[1:]], lines), path)
+        elif line:
+            try:
+                yield f"line {n}", DECODER.decode(line)
+            except (ValueError, RecursionError) as e:
+                raise _not_json(path, f"line {n}", e) from e
+
+
+def _array_values(lines: Iterator[str], path: Path) -> Iterator[tuple[str, object]]:
+    """The same for an array whose bracket has been read."""
+    text, place, n = "", 0, 1
+    while True:
+        place = SPACE.match(text, place).end()
+        if text.startswith("]", place):
+            return
+        try:
+            value, place = DECODER.raw_decode(text, place)
+        except (ValueError, RecursionError) as e:  # it may go on in the next lines
+            text, place = text[place:], 0
+            more = "".join(head_lines(lines, max(len(text), 2**16)))
+            if not more or len(text) > LONGEST:
+                raise _not_json(path, f"object {n}", e) from e
+            text += more
+        else:
+            yield f"object {n}", value
+            n += 1
+
+
+def _not_json(path: Path, where: str, why: object) -> DataError:
+    return DataError(f"{path}, {where}: not JSON ({why}); one object a line, or an array of objects, is needed")
+
+
+def parquet_names(path: Path) -> tuple[str, ...]:
+    """The columns of a Parquet file, without pandas' index."""
+    with _parquet(path) as file:
+        return tuple(n for n in file.schema_arrow.names if not re.fullmatch(r"__index_level_\d+__", n))
+
+
+def parquet_rows(path: Path, columns: Collection[str], bar: tqdm | None) -> Iterator[Row]:
+    """The rows of a Parquet file, a thousand at a time. Raises `DataError`."""
+    size = 0
+    with _parquet(path) as file:
+        for batch in file.iter_batches(batch_size=1000, columns=list(columns)):
+            size += batch.nbytes
+            no_bomb(path, size, path.stat().st_size)
+            cells = [map(as_text, column.to_pylist()) for column in batch.columns]
+            yield from (dict(zip(batch.schema.names, row)) for row in zip(*cells))
+            if bar is not None:
+                bar.update(path.stat().st_size * batch.num_rows // file.metadata.num_rows)
+
+
+@contextmanager
+def _parquet(path: Path):
+    try:
+        with parquet.ParquetFile(path) as file:
+            yield file
+    except DataError:
+        raise
+    except Exception as e:  # bytes of any kind fail in any way
+        raise DataError(f"{path} is damaged or not Parquet ({str(e) or type(e).__name__}); make it again") from e

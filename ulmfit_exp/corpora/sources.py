@@ -1,0 +1,78 @@
+"""The publishers' files: where they are on disk, how they are downloaded, and their digests."""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pooch
+
+from ..common import DataError, sha256
+
+MINIATURE = Path(__file__).parent / "miniature"
+DATA_VARIABLE = "ULMFIT_EXP_DATA"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A publisher's file: its place below a data directory, its address, and its published digest."""
+
+    path: str
+    url: str
+    sha256: str = ""
+    """Of the published file; empty where none is published."""
+    unpacked: str = ""
+    """The folder that an archive unpacks to, read just as well where the archive is missing."""
+    by_hand: bool = False
+    """True where no file address is known or a log-in is needed: `url` is then the page to get the file from."""
+
+
+def find(source: Source, data_dir: Path | None, download: bool = True) -> Path:
+    """The path of `source`: in `data_dir`, in the cache, or downloaded into the cache.
+
+    A file listed in the data directory's `SHA256SUMS` is checked against it. Raises `DataError`.
+    """
+    if data_dir is not None and not data_dir.is_dir():
+        raise DataError(f"the data directory {data_dir} does not exist or is not a directory")
+    if data_dir is not None and not os.access(data_dir, os.R_OK | os.X_OK):
+        raise DataError(f"the data directory {data_dir} is not readable; change its permissions")
+    cache = pooch.os_cache("ulmfit_exp")
+    for folder in [MINIATURE] if data_dir == MINIATURE else filter(None, (data_dir, cache)):
+        places = [p for p in (source.path, source.unpacked) if p]
+        for path in [folder / p for p in places] + [folder / Path(p).name for p in places]:
+            if path.exists():
+                if not os.access(path, os.R_OK):
+                    raise DataError(f"{path} is not readable; change its permissions")
+                _check_sums(folder, path)
+                return path
+    if data_dir == MINIATURE:
+        raise DataError(f"there is no miniature of {source.path}; run without --miniature")
+    if not download:
+        raise DataError(f"{source.path} is neither in the data directory nor in the cache")
+    return _download(source, cache, data_dir)
+
+
+def _check_sums(folder: Path, path: Path) -> None:
+    sums = folder / "SHA256SUMS"
+    if not sums.is_file() or not path.is_file():
+        return
+    name = path.relative_to(folder).as_posix()
+    for line in sums.read_text(encoding="utf-8", errors="replace").splitlines():
+        expected, _, listed = line.partition(" ")
+        if listed.strip(" *").removeprefix("./") == name and sha256(path) != expected:
+            raise DataError(f"{path} does not have the SHA-256 listed in {sums}; download it again or correct the list")
+
+
+def _download(source: Source, cache: Path, data_dir: Path | None) -> Path:
+    """The published file, downloaded into the cache; kept only if it has the published digest."""
+    target = (data_dir or cache) / source.path
+    advice = f"put it at {target}, or try the bundled texts with --miniature"
+    if source.by_hand:
+        raise DataError(f"{target.name} is missing and has to be downloaded by hand from {source.url}; {advice}")
+    final, known = cache / source.path, f"sha256:{source.sha256}" if source.sha256 else None
+    pooch.get_logger().setLevel("WARNING")
+    fetch = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30)
+    try:
+        return Path(pooch.retrieve(source.url, known, final.name, final.parent, downloader=fetch))
+    except (OSError, ValueError) as e:  # pooch's ValueError: another digest than the published one
+        raise DataError(f"{final.name} is missing and could not be downloaded from {source.url} ({e}); {advice}") from e

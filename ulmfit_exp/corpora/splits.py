@@ -1,0 +1,53 @@
+"""Splits are columns: fixed by the texts themselves, never by a random state."""
+
+import hashlib
+import math
+from itertools import chain
+
+import pandas as pd
+
+SPLITS = ("train", "valid", "test", "unlabelled")
+LABELLED = SPLITS[:3]
+SPLIT_NAMES = {"train": "train", "training": "train", "valid": "valid", "validation": "valid", "val": "valid"} | {
+    "dev": "valid", "test": "test", "unlabelled": "unlabelled", "unlabeled": "unlabelled", "unsup": "unlabelled",
+}  # fmt: skip
+"""What publishers call the splits."""
+
+
+def text_order(texts: pd.Series) -> pd.Series:
+    """A fixed shuffle: the SHA-1 of each text, so that a split depends neither on row order nor on a random state."""
+    return texts.map(lambda t: hashlib.sha1(t.encode("utf-8", "surrogatepass")).hexdigest())
+
+
+def stratified(df: pd.DataFrame, size: int, by: str | list[str] = "label") -> pd.Index:
+    """`size` row indices of `df`, shared out over the groups of `by` by largest remainder, at least one each."""
+    order = text_order(df["text"]).sort_values(kind="stable").index
+    groups = df.loc[order].groupby(by, sort=True).groups
+    exact = {g: size * len(rows) / len(df) for g, rows in groups.items()}
+    take = {g: min(len(groups[g]), max(1, math.floor(x))) for g, x in exact.items()}
+    while (missing := size - sum(take.values())) != 0:
+        step = 1 if missing > 0 else -1  # "at least one" may have taken too many
+        able = [g for g in groups if 1 <= take[g] + step <= len(groups[g])]
+        take[max(able, key=lambda g: step * (exact[g] - take[g]))] += step
+    return df.index[df.index.isin(list(chain.from_iterable(rows[: take[g]] for g, rows in groups.items())))]
+
+
+def hold_out(df: pd.DataFrame, share: float = 0.1, by: str | list[str] = "label") -> pd.DataFrame:
+    """Turn `share` of the train rows into the valid split (the paper's 10%), stratified by `by`."""
+    train = df[df["split"] == "train"]
+    groups = train.groupby(by).ngroups
+    df = df.copy()
+    df.loc[stratified(train, max(groups, round(share * len(train))), by), "split"] = "valid"
+    return df
+
+
+def hold_out_groups(groups: pd.Series, shares: dict[str, float]) -> pd.Series:
+    """A split name a row such that all rows of a group stay together: `shares` of the groups, the rest train."""
+    names = pd.Series(sorted(set(groups)))
+    order = names[text_order(names).sort_values(kind="stable").index].tolist()
+    split, start = {}, 0
+    for name, share in shares.items():
+        n = max(1, round(share * len(order)))
+        split.update(dict.fromkeys(order[start : start + n], name))
+        start += n
+    return groups.map(lambda g: split.get(g, "train"))
