@@ -6,14 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from conftest import QUICK
-from fastai.text.all import load_learner
+from fastai.text.all import DataLoaders, load_learner
 
 from scripts import export as script
 from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
 from ulmfit_exp.inference import export, predict
+from ulmfit_exp.method import learners
 from ulmfit_exp.method.pretrained import resolve
 
 TEXTS = ["Fine.", "A kettle that boils, and boils, and boils. " * 30, "naïve 🙂", "bad " * 200]
@@ -35,6 +38,33 @@ def test_the_learner_predicts_what_the_run_does_alone_and_in_a_batch(folder, tmp
     assert np.allclose(together, expected.probabilities(TEXTS), atol=1e-5)
     assert np.allclose(np.stack([p for *_, p in alone]), together, atol=1e-5)
     assert [str(c) for c, *_ in alone] == expected.predict(TEXTS)["class"].tolist()
+
+
+@pytest.mark.filterwarnings("ignore:load_learner")
+def test_a_loaded_export_has_the_five_layer_groups_and_can_be_fine_tuned(folder, tmp_path):
+    script.write_learner(folder, tmp_path / "export.pkl")
+    learn = load_learner(tmp_path / "export.pkl")
+    texts = pd.DataFrame({"text": TEXTS * 6, "label": ["no", "yes"] * 12})
+    train = learn.dls.test_dl(texts, with_labels=True, shuffle=True, bs=8)
+    learn.dls = DataLoaders(train, learn.dls.test_dl(texts[:4], with_labels=True))
+    with learn.no_bar(), learn.no_logging():
+        before = learn.validate()[0]
+        learn.freeze_to(-1)
+        frozen = {k: w.clone() for k, w in learn.model.named_parameters()}
+        learn.fit(1, 0.01)
+        trained = {k for k, w in learn.model.named_parameters() if not torch.equal(w, frozen[k])}
+        learn.unfreeze()
+        learn.fit_one_cycle(4, slice(0.01 / 2.6**4, 0.01))
+    assert len(learn.opt.param_groups) == 5
+    assert {k.split(".")[2] for k in trained} == {"1"}  # the head of each direction
+    assert {k.split(".")[1] for k in trained} == {"0", "1"}
+    assert learn.validate()[0] < before
+
+
+def test_words_keep_their_ids_where_fastai_filled_the_vocabulary_up():
+    words = ["xxunk", "xxpad", "xxfake", "xxfake", "kettle", "xxfake"]
+    model = learners.classifier(len(words), 2, QUICK)
+    assert export.vocabulary((model, {word: i for i, word in enumerate(words)}))[4] == "kettle"
 
 
 @pytest.mark.filterwarnings("ignore:load_learner")

@@ -42,7 +42,7 @@ def decided() -> Corpus:
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory) -> OfCorpus:
-    return OfCorpus(recipe_name="tiny", recipe=LEARNS, home=tmp_path_factory.mktemp("home"), **QUIET)
+    return OfCorpus(corpus="decided", recipe_name="tiny", recipe=LEARNS, home=tmp_path_factory.mktemp("home"), **QUIET)
 
 
 @pytest.fixture(scope="module")

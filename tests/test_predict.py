@@ -116,13 +116,3 @@ def test_what_cannot_be_predicted_leaves_the_files_as_they_were(finished, tmp_pa
 def test_a_label_that_a_spreadsheet_would_run_is_quoted():
     cells = ("=cmd()", "+1+A1", "@x", "\n=1", "-", "good", "-1", "+0.5")
     assert [harmless(c) for c in cells] == ["'=cmd()", "'+1+A1", "'@x", "'\n=1", "'-", "good", "-1", "+0.5"]
-
-
-def test_three_lines_of_python(tmp_path, monkeypatch):
-    from ulmfit_exp import Corpus, recipe, ulmfit
-
-    monkeypatch.setitem(recipe.RECIPES, "small", QUICK)
-    corpus = Corpus.from_csv(ROOT / "ulmfit_exp" / "corpora" / "miniature" / "dbpedia_csv" / "train.csv")
-    run = ulmfit(corpus, home=tmp_path, wandb="disabled", precision="fp32")
-    said = run.predict(["A river in the north.", "A village."])
-    assert set(said["class"]) <= set(corpus.classes) and len(said) == 2

@@ -2,19 +2,103 @@
 
 corpus = Corpus.from_csv("reviews.csv", text_col="body", label_col="stars")
 run = ulmfit(corpus)
-run.predict(["A fine book."])
+run.predict("A fine book.")
+learn = run.learner("forward")
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
+from html import escape
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+
+import pandas as pd
 
 from . import cli
 from .common import DataError
 from .corpora.corpus import Corpus
+from .corpora.own import plain_name
 from .inference import predict
-from .recipe import RECIPES
-from .runs.settings import Experiment
+from .inference.features import Encoder
+from .inference.insight import Words
+from .recipe import DIRECTIONS, RECIPES, Recipe, differences, recipe_from
+from .record import name, read
+from .results.tables import of_run
+from .runs.settings import Experiment, Precision, Wandb
+
+if TYPE_CHECKING:
+    from fastai.text.all import TextLearner
+
+Direction = Literal["forward", "backward"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result:
+    """A finished run in use. In a notebook it shows its table of errors."""
+
+    path: Path
+    """Its folder, which can be moved: `result.json` is the record, `classifier` has the models."""
+    record: dict
+    """Names, settings, errors, calibration, history, versions and machine."""
+    corpus: Corpus | None = None
+    """The texts it was made from; None for a run that was loaded from its folder."""
+
+    @property
+    def error(self) -> float:
+        """Share of the test texts that got a wrong class."""
+        return self.record["test"]["error"]
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """Which way its models read: forward, backward or both."""
+        return DIRECTIONS[self.record["settings"]["recipe"]["direction"]]
+
+    @cached_property
+    def predictor(self) -> predict.Predictor:
+        """Its classifiers, read when they are first needed. Raises `DataError` where the run has none."""
+        return predict.load(self.path)
+
+    def predict(self, texts: str | Iterable[str]) -> pd.DataFrame:
+        """A row per text: `class`, `confidence`, and `p CLASS` for each class. A single string is one text."""
+        return self.predictor.predict(texts)
+
+    def words(self, text: str, cls: str | None = None) -> Words:
+        """(word, weight) of each word: how far it moved the prediction towards `cls`; default: the predicted class."""
+        return self.predictor.words(text, cls)
+
+    def encoder(self, direction: Direction | None = None) -> Encoder:
+        """The fine-tuned language model's encoder as a transformer of scikit-learn: `encoder().transform(texts)`.
+
+        `direction` is by default the run's first.
+        """
+        recipe = recipe_from(self.record["settings"]["recipe"])
+        options = {"seq_len": recipe.seq_len, "max_len": recipe.max_len, "pooling": recipe.pooling}
+        return Encoder.load(self.path, direction=self._direction(direction), **options)
+
+    def learner(self, direction: Direction | None = None, corpus: Corpus | None = None) -> "TextLearner":
+        """fastai's Learner of one classifier: its weights, and the train and valid texts as its data.
+
+        It is a learner of its own: what is trained in it changes neither this run nor its record. `direction` is by
+        default the run's first. `corpus` are other texts of the same classes; a run that was loaded from its folder
+        needs them. Raises `DataError`.
+        """
+        from .inference.export import classifier_learner
+
+        corpus = corpus or self.corpus
+        if corpus is None:
+            raise DataError(f"{self.path} was loaded without its texts: give them as learner(corpus=...)")
+        return classifier_learner(self.predictor, self._direction(direction), corpus)
+
+    def _direction(self, direction: str | None) -> str:
+        return self.directions[0] if direction is None else _one_of("direction", direction, self.directions)
+
+    def __repr__(self) -> str:
+        test = self.record["test"]
+        return f"<{name(self.record)}: test error {100 * self.error:.2f} % of {test['n']:,} texts; {self.path}>"
+
+    def _repr_html_(self) -> str:
+        return f"<b>{escape(name(self.record))}</b><pre>{escape(of_run(self.record))}</pre>{escape(str(self.path))}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,20 +107,87 @@ class OfCorpus(Experiment):
 
     name: ClassVar[str] = "own_csv"
 
+    corpus: str
+    """The corpus' name."""
+
+    def settings(self) -> dict:
+        """Those of `experiments.own_csv`: what the figures depend on is the corpus' digest."""
+        return {k: v for k, v in super().settings().items() if k != "corpus"}
+
     def load(self, data_dir: Path | None) -> Corpus:
         raise DataError("this run was made from Python, from an in-memory corpus; it cannot be rerun from its record")
 
 
 def ulmfit(
-    corpus: Corpus, recipe: str = "small", *, home: str | Path = "runs", direction: str | None = None, **settings
-) -> predict.Predictor:
+    corpus: Corpus,
+    recipe: Recipe | Literal["paper", "small", "few", "features", "scratch", "tiny"] = "small",
+    *,
+    direction: Literal["forward", "backward", "both"] | None = None,
+    seed: int = 0,
+    home: str | Path = "runs",
+    precision: Precision = "auto",
+    wandb: Wandb = "auto",
+    train_size: int | None = None,
+    label: str = "",
+    tags: Iterable[str] = (),
+) -> Result:
     """Fine-tune on `corpus` and leave a record, as `experiments.own_csv` does; what is finished is reused.
 
-    `recipe` names one of `RECIPES`; `direction` is forward, backward or both, by default the recipe's; `settings` are
-    those of an experiment: seed, precision, wandb, train_size. Raises `DataError`.
+    Args:
+        corpus: The texts, with labels and splits.
+        recipe: Name of a recipe, or a `Recipe`, for example `replace(RECIPES["small"], max_len=200)`. The record says
+            in which fields that differs from the named recipe that is nearest to it.
+        direction: Which way texts are read; both is the mean of two classifiers. Default: the recipe's.
+        seed: Seed of every stage.
+        home: Folder of stages, records and W&B runs.
+        precision: fp32 is the paper's arithmetic; auto takes bf16 where it was measured to be faster.
+        wandb: Weights & Biases; auto is online when logged in, else offline.
+        train_size: Keep the labels of so many training texts, stratified; the others stay in as unlabelled.
+        label: Name of this variant in records and W&B. Default: the recipe's fields that differ from the named recipe.
+        tags: Tags for W&B.
+
+    Raises `DataError`, which names the argument.
     """
-    if size := settings.get("train_size"):
-        corpus = corpus.with_train_size(size)
-    chosen = replace(RECIPES[recipe], direction=direction or RECIPES[recipe].direction)
-    of_corpus = OfCorpus(recipe_name=recipe, recipe=chosen, home=Path(home), **settings)
-    return predict.load(cli.run(of_corpus, corpus))
+    if not isinstance(corpus, Corpus):
+        raise DataError(f"corpus is a {type(corpus).__name__}: make a Corpus of it, as Corpus.from_csv does")
+    base, chosen = _chosen(recipe)
+    if direction is not None:
+        chosen = replace(chosen, direction=_one_of("direction", direction, DIRECTIONS))
+    if corpus.name != (plain := plain_name(Path(corpus.name))):  # it names a folder
+        corpus = replace(corpus, name=plain)
+    corpus = corpus.with_train_size(train_size)
+    settings = OfCorpus(
+        corpus=corpus.name,
+        recipe_name=base,
+        recipe=chosen,
+        seed=seed,
+        home=Path(home),
+        precision=_one_of("precision", precision, get_args(Precision)),
+        wandb=_one_of("wandb", wandb, get_args(Wandb)),
+        train_size=train_size,
+        label=label,
+        tags=(tags,) if isinstance(tags, str) else tuple(tags),
+    )
+    return replace(load(cli.run(settings, corpus)), corpus=corpus)
+
+
+def load(path: str | Path) -> Result:
+    """A finished run, by its folder or its `result.json`. Raises `DataError`."""
+    path = Path(path)
+    record = read(path)
+    if "test" not in record:
+        raise DataError(f"{path} is a run of a language model, without a classifier")
+    return Result(path.parent if path.is_file() else path, record)
+
+
+def _chosen(recipe: Recipe | str) -> tuple[str, Recipe]:
+    """A recipe, and the name of the one that it is or has the fewest differences to."""
+    if not isinstance(recipe, Recipe):
+        return recipe, RECIPES[_one_of("recipe", recipe, RECIPES)]
+    return min(RECIPES, key=lambda k: (len(differences(recipe, RECIPES[k])), k != "small")), recipe
+
+
+def _one_of(argument: str, value: str, choices: Iterable[str]) -> str:
+    if value not in tuple(choices):
+        raise DataError(f"{argument} {value!r} is unknown; choose one of {', '.join(choices)}")
+    return value

@@ -81,6 +81,11 @@ class Corpus:
         print("\n".join(found.notes), flush=True)
         return cls(found.name, found.df, text_cols=found.text_cols, notes=found.notes)
 
+    @classmethod
+    def from_folder(cls, path: str | Path, **options) -> "Corpus":
+        """A folder of texts, CLASS/NAME.txt or SPLIT/CLASS/NAME.txt; options as of `from_csv`."""
+        return cls.from_csv(path, **options)
+
     @cached_property
     def classes(self) -> list[str]:
         """Class names, sorted: a label's id is its place here."""

@@ -2,25 +2,44 @@
 
 import html
 import shutil
+from itertools import chain
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import torch
 from fastai.text.all import (
     Categorize,
+    ColReader,
     CrossEntropyLossFlat,
+    DataLoaders,
     Datasets,
+    L,
     Learner,
     Numericalize,
+    Pad_Chunk,
+    SortedDL,
+    TensorCategory,
+    TensorText,
+    TextLearner,
+    TitledStr,
     Transform,
-    pad_input,
+    default_device,
+    dispatch,
+    display_df,
+    error_rate,
+    get_empty_df,
 )
+from fastai.text.models.awdlstm import awd_lstm_clas_split
 
 from ..common import DataError
+from ..corpora.corpus import Corpus
+from ..method import learners
 from ..method.pretrained import resolve
-from ..method.tokens import words
+from ..method.tokens import without_single, words
 from ..recipe import DIRECTIONS, PAD
 from ..record import certainty, read
-from . import predict
+from .predict import Predictor
 
 
 class Words(Transform):
@@ -28,6 +47,19 @@ class Words(Transform):
 
     def encodes(self, text: str):
         return words(text)
+
+    def decodes(self, tokens: L):
+        return TitledStr(" ".join(tokens))
+
+
+class Backwards(Transform):
+    """Token ids from last to first; shown in the order of the text."""
+
+    def encodes(self, ids: TensorText):
+        return ids.flip(0)
+
+    def decodes(self, ids: TensorText):
+        return ids.flip(0)
 
 
 class Ensemble(torch.nn.Module):
@@ -47,17 +79,89 @@ class Ensemble(torch.nn.Module):
         return (sum(probs) / len(probs)).clamp_min(1e-30).log() / self.temperature
 
 
-def learner(predictor: predict.Predictor) -> Learner:
-    """A fastai Learner that predicts as the run does: `predict(text)`, and `get_preds(dl=dls.test_dl(texts))`."""
-    ((_, ids_of), *others) = predictor.parts.values()
-    assert all(other == ids_of for _, other in others)  # one tokens stage made both
-    one = predictor.classes[0]  # the data are not exported, and fastai wants some to set its transforms up
-    sets = Datasets(
-        [one, one], [[Words(), Numericalize(list(ids_of))], [Categorize(predictor.classes)]], splits=[[0], [1]]
-    )
-    dls = sets.dataloaders(bs=64, before_batch=pad_input, num_workers=0, device=torch.device("cpu"))
+def layer_groups(model: Ensemble) -> list[list[torch.nn.Parameter]]:
+    """The five layer groups of the classifiers: embedding, LSTMs and head, each that of all directions."""
+    return [[*chain(*same)] for same in zip(*map(awd_lstm_clas_split, model.models))]
+
+
+def learner(predictor: Predictor) -> Learner:
+    """A fastai Learner that predicts as the run does: `predict(text)`, and `get_preds(dl=dls.test_dl(texts))`.
+
+    It has no data. To fine-tune it, give it `dls` of its own `dls.test_dl(df, with_labels=True)`, where `df` has the
+    columns text and label.
+    """
+    vocab, *others = map(vocabulary, predictor.parts.values())
+    assert all(other == vocab for other in others)  # one tokens stage made both
+    one = predictor.classes[0]  # fastai needs some data to set its transforms up; they are not exported
+    rows = pd.DataFrame({"text": one, "label": one, "split": ["train", "valid"]})
     model = Ensemble({d: model for d, (model, _) in predictor.parts.items()}, predictor.temperature)
-    return Learner(dls, model, loss_func=CrossEntropyLossFlat())
+    return Learner(
+        dataloaders(rows, vocab, predictor.classes, 64, device=torch.device("cpu")),
+        model,
+        loss_func=CrossEntropyLossFlat(),
+        splitter=layer_groups,
+        metrics=error_rate,
+        **learners.common(predictor.recipe.clas, "fp32", Path()),
+    )
+
+
+def classifier_learner(predictor: Predictor, direction: str, corpus: Corpus) -> TextLearner:
+    """A fastai Learner of one direction's classifier, with its weights and the train and valid texts of a corpus.
+
+    Raises `DataError` where the corpus has a class that the classifier does not have.
+    """
+    if unknown := sorted(set(corpus.classes) - set(predictor.classes)):
+        raise DataError(f"{corpus.name}: the classifier has no class {unknown[0]!r}; it has {predictor.classes}")
+    part = predictor.parts[direction]
+    bs, backwards = predictor.recipe.clas.bs, direction == "backward"
+    dls = dataloaders(corpus.df, vocabulary(part), predictor.classes, bs, backwards)
+    learn = learners.clas_learner(dls, len(predictor.classes), predictor.recipe, "fp32", Path())
+    learn.model.load_state_dict(part[0].state_dict())
+    return learn
+
+
+def vocabulary(part: tuple[torch.nn.Module, dict[str, int]]) -> list[str]:
+    """The words of a predictor's part by their id; fastai fills a vocabulary up to a multiple of 8 with xxfake."""
+    model, ids_of = part
+    word_of = {i: word for word, i in ids_of.items()}
+    return [word_of.get(i, "xxfake") for i in range(model[0].module.encoder.num_embeddings)]
+
+
+def dataloaders(
+    df: pd.DataFrame,
+    vocab: list[str],
+    classes: list[str],
+    bs: int,
+    backwards: bool = False,
+    device: torch.device | None = None,
+) -> DataLoaders:
+    """fastai's own loaders of the train and valid rows of `df`, which has the columns text, label and split.
+
+    A run trains on `method.tokens`, which reads ids from disk. These read texts, so that everything in fastai works
+    that shows a batch, predicts a text or takes new data.
+    """
+    read_ids = [ColReader("text"), Words(), Numericalize(vocab), *([Backwards()] if backwards else [])]
+    rows = [np.flatnonzero(df["split"] == split).tolist() for split in ("train", "valid")]
+    sizes = [df["text"].iloc[places].str.len().tolist() for places in rows]  # else fastai tokenises them to sort them
+    sets = Datasets(df, [read_ids, [ColReader("label"), Categorize(classes)]], splits=rows)
+    return sets.dataloaders(
+        bs=without_single(len(rows[0]), bs),
+        dl_type=SortedDL,
+        dl_kwargs=[{"res": sizes[0]}, {"val_res": sizes[1]}],
+        before_batch=Pad_Chunk(pad_first=False),  # pads as `pad_input`, which would show the padding
+        drop_last=False,
+        num_workers=0,
+        device=device or default_device(),
+    )
+
+
+@dispatch
+def show_results(x: TensorText, y: TensorCategory, samples, outs, ctxs=None, max_n=10, trunc_at=150, **kwargs):
+    """In fastai 2.8 that of texts fails with "'Function' object is not subscriptable" (fastai issue 4092)."""
+    samples = L((text.truncate(trunc_at), label) for text, label in samples)
+    ctxs = get_empty_df(min(len(samples), max_n)) if ctxs is None else ctxs
+    of_any = show_results.invoke(object, object, object, object)
+    display_df(pd.DataFrame(of_any(x, y, samples, outs, ctxs=ctxs, max_n=max_n, **kwargs)))
 
 
 def hub_folder(run: Path, out: Path) -> list[str]:

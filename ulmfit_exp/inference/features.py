@@ -16,7 +16,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler, normalize
 
 from ..method.encoder import BatchFreeEncoder, concat_pool
 from ..method.pretrained import resolve
-from ..method.tokens import words
+from ..method.tokens import as_texts, words
 from ..recipe import LM_HEAD, PAD, POOLING, Model, fastai_config
 
 TOKENS = 16_000
@@ -57,9 +57,9 @@ class Encoder(TransformerMixin, BaseEstimator):
         self.width_ = lm[0].emb_sz
         return self
 
-    def transform(self, X: Iterable[str]) -> np.ndarray:
-        """The features of some texts, in order."""
-        texts = [words(text) for text in X]
+    def transform(self, X: str | Iterable[str]) -> np.ndarray:
+        """The features of some texts, in order; a single string is one text. Raises `DataError`."""
+        texts = [words(text) for text in as_texts(X)]
 
         def pooled(ids: torch.Tensor) -> torch.Tensor:
             return concat_pool(*self.encoder_(ids), self.pooling)

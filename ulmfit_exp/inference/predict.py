@@ -17,7 +17,7 @@ from ..corpora.options import Format
 from ..corpora.own import longest
 from ..corpora.readers import Table, joined, open_table
 from ..method import learners
-from ..method.tokens import words
+from ..method.tokens import as_texts, words
 from ..recipe import DIRECTIONS, Model, Recipe, recipe_from
 from ..record import read
 from . import insight
@@ -35,32 +35,36 @@ class Predictor:
     parts: dict[str, tuple[torch.nn.Module, dict[str, int]]]
     """Model and word -> id, for each direction."""
     temperature: float
+    recipe: Recipe
+    """The run's, with the shape of its models."""
     text_cols: tuple[str, ...] = ()
     """Columns of the user's table that it was trained on."""
 
-    def probabilities(self, texts: list[str]) -> np.ndarray:
-        """`texts x classes`, float64: the mean of the directions at the temperature, whatever the batch."""
-        split, total = [words(text) for text in texts], 0
-        for direction, (
-            model,
-            ids_of,
-        ) in self.parts.items():  # in float32: bf16's results depend on the batch
+    def probabilities(self, texts: str | Iterable[str]) -> np.ndarray:
+        """`texts x classes`, float64: the mean of the directions at the temperature, the same in any batch.
+
+        A single string is one text. Raises `DataError` where a text is missing or is not a string.
+        """
+        split, total = [words(text) for text in as_texts(texts)], np.zeros(len(self.classes))
+        for direction, (model, ids_of) in self.parts.items():  # in fp32: with bf16 they would depend on the batch
             of_batch = partial(lambda model, ids: model(ids)[0].double().softmax(dim=1), model)
-            total += np.stack(in_batches(split, ids_of, direction == "backward", of_batch))
+            rows = in_batches(split, ids_of, direction == "backward", of_batch)
+            total = total + np.reshape(rows, (len(split), len(self.classes)))  # no texts have no rows
         return tempered(total / len(self.parts), self.temperature)
 
-    def predict(self, texts: Iterable[str]) -> pd.DataFrame:
-        """A row a text: `class`, `confidence`, and `p CLASS` for each class."""
-        probs = self.probabilities(list(texts))
+    def predict(self, texts: str | Iterable[str]) -> pd.DataFrame:
+        """A row per text: `class`, `confidence`, and `p CLASS` for each class. A single string is one text."""
+        probs = self.probabilities(texts)
         table = pd.DataFrame(probs, columns=[f"p {c}" for c in self.classes])
         table.insert(0, "class", [self.classes[i] for i in probs.argmax(axis=1)])
         table.insert(1, "confidence", probs.max(axis=1))
         return table
 
     def words(self, text: str, cls: str | None = None) -> insight.Words:
-        """Each word of a text and how far it moved the prediction towards a class, by default the predicted one.
+        """(word, weight) of each word of a text: how far it moved the prediction towards a class, by default the
+        predicted one.
 
-        `insight.word_weights` says what the weights are; `insight.html` shows them. Raises `DataError`.
+        `insight.word_weights` defines the weights, `insight.html` shows them. Raises `DataError`.
         """
         if cls is not None and cls not in self.classes:
             raise DataError(f"there is no class {cls!r}; the classes are {', '.join(self.classes)}")
@@ -81,7 +85,7 @@ def load(folder: Path) -> Predictor:
     classes = record["corpus"]["classes"]
     parts = {d: _load(folder / "classifier" / d, len(classes), recipe) for d in DIRECTIONS[recipe.direction]}
     text_cols = record["corpus"].get("text_cols") or record["settings"].get("text_col") or ()
-    return Predictor(classes, parts, record["calibration"]["temperature"], tuple(text_cols))
+    return Predictor(classes, parts, record["calibration"]["temperature"], recipe, tuple(text_cols))
 
 
 def _load(folder: Path, n_out: int, recipe: Recipe) -> tuple[torch.nn.Module, dict[str, int]]:

@@ -37,7 +37,7 @@ def lm_learner(dls: TextDataLoaders, recipe: LMRecipe, precision: str, path: Pat
         config={**fastai_config(recipe.model), **LM_HEAD},
         drop_mult=recipe.lm.drop_mult or NO_DROPOUT,
         pretrained=False,
-        **_common(recipe.lm, precision, path),
+        **common(recipe.lm, precision, path),
     )
     learn.model[1] = FeatureDecoder(learn.model[1])
     learn.loss_func = LMLoss(learn.model[1], recipe.softmax_samples, dls.targets)
@@ -58,7 +58,7 @@ def clas_learner(dls: TextDataLoaders, n_out: int, recipe: Recipe, precision: st
         pretrained=False,
         loss_func=CrossEntropyLossFlat(),
         metrics=error_rate,
-        **_common(recipe.clas, precision, path),
+        **common(recipe.clas, precision, path),
     )
     batch_free(learn.model, recipe.pooling).to(dls.device)
     return learn
@@ -66,12 +66,20 @@ def clas_learner(dls: TextDataLoaders, n_out: int, recipe: Recipe, precision: st
 
 def classifier(vocab_sz: int, n_out: int, recipe: Recipe) -> SequentialRNN:
     """A classifier without a learner, to predict with."""
-    config = fastai_config(recipe.model)
-    sizes = {"seq_len": recipe.seq_len, "max_len": recipe.max_len}
-    return batch_free(get_text_classifier(AWD_LSTM, vocab_sz, n_out, config=config, **sizes), recipe.pooling)
+    model = get_text_classifier(
+        AWD_LSTM,
+        vocab_sz,
+        n_out,
+        seq_len=recipe.seq_len,
+        max_len=recipe.max_len,
+        config=fastai_config(recipe.model),
+        drop_mult=recipe.clas.drop_mult or NO_DROPOUT,
+    )
+    return batch_free(model, recipe.pooling)
 
 
-def _common(training: Training, precision: str, path: Path) -> dict:
+def common(training: Training, precision: str, path: Path) -> dict:
+    """Options that every learner of ours has: the paper's Adam, weight decay, clipped gradients."""
     cbs = [GradientClip(training.clip), *precision_cbs(precision)]
     return {"opt_func": OPTIMIZER, "wd": training.wd, "path": path, "cbs": cbs}
 

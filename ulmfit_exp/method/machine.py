@@ -6,12 +6,13 @@ import platform
 import re
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import parent_process
 from pathlib import Path
 from threading import Thread
+from types import ModuleType
 
 import psutil
 import torch
@@ -42,6 +43,21 @@ def end_with_parent() -> None:
         os._exit(1)
 
     Thread(target=wait, daemon=True).start()
+
+
+@contextmanager
+def without_main():
+    """Processes that are spawned in this context do not import the main module.
+
+    A script without `if __name__ == "__main__":` would otherwise run again in each of them, and wait for the stage that
+    the script itself is computing.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 class Autocast(Callback):

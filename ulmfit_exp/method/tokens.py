@@ -33,7 +33,7 @@ from fastai.text.all import (
 from ..common import DataError
 from ..corpora.corpus import Corpus
 from ..corpora.splits import SPLITS
-from .machine import cores, end_with_parent
+from .machine import cores, end_with_parent, without_main
 
 LONGEST_WORD = 100
 """Characters; a longer word is split. spaCy's time is quadratic in a word's length."""
@@ -105,6 +105,17 @@ def words(text: str) -> list[str]:
     return list(chain(next(pieces), *(piece[1:] for piece in pieces)))  # each begins with xxbos
 
 
+def as_texts(texts: str | Iterable[str]) -> list[str]:
+    """Texts as a list; a single string is one text. Raises `DataError` where one is missing or is not a string."""
+    if hasattr(texts, "columns"):  # iterating over a DataFrame gives the names of its columns
+        raise DataError("texts are a list or one column of a table, such as df['text'], not a whole table")
+    texts = [texts] if isinstance(texts, str) else list(texts)
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise DataError(f"text {i} is {text!r}, not a string: leave it out, or replace it by ''")
+    return texts
+
+
 def _numbered(texts: list[str]) -> tuple[list[str], np.ndarray, list[int]]:
     """(distinct words in order of appearance, the number of each word, words per text) of some texts."""
     number: dict[str, int] = {}
@@ -135,7 +146,8 @@ def _parallel(chunks: Iterator, processes: int) -> Iterator:
     with ProcessPoolExecutor(processes, spawn, initializer=end_with_parent) as pool:
         waiting = deque()
         for texts, splits in chain(first, chunks):
-            waiting.append((pool.submit(_numbered, texts), splits))
+            with without_main():  # the pool spawns its processes as it is given work
+                waiting.append((pool.submit(_numbered, texts), splits))
             if len(waiting) > 2 * processes:
                 future, done = waiting.popleft()
                 yield *future.result(), done
@@ -277,9 +289,15 @@ def clas_dl(tokens: Tokens, corpus: Corpus, split: str, bs: int, backwards: bool
     rows = corpus.split(split)
     labels = rows["label"].map({c: i for i, c in enumerate(corpus.classes)}).to_numpy()
     ds = Texts(tokens, rows.index.to_numpy(), backwards, labels)
-    while shuffle and len(ds) % bs == 1 and bs > 2:
-        bs -= 1  # batch norm cannot train on a last batch of one text
+    bs = without_single(len(ds), bs) if shuffle else bs
     return SortedDL(ds, res=ds.lengths, bs=bs, shuffle=shuffle, before_batch=pad_input, num_workers=0)
+
+
+def without_single(n: int, bs: int) -> int:
+    """The greatest batch size up to `bs` whose last batch has more than one text: batch norm cannot train on one."""
+    while n % bs == 1 and 2 < bs < n:
+        bs -= 1
+    return bs
 
 
 def _dls(train, valid, tokens: Tokens) -> TextDataLoaders:

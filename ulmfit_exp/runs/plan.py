@@ -17,8 +17,9 @@ from ..method.pretrained import Pretrained
 from ..method.tokens import TOKENIZER, Tokens, read_tokens
 from ..recipe import LMRecipe, not_default
 from . import store
+from .settings import Wandb
 from .store import Stage
-from .tracking import Mode, Tracker
+from .tracking import Tracker
 
 INTO_TOKENS = ("max_vocab", "min_freq")
 INTO_LM = ("model", "lm", "seq_len", "skip_tokens", "max_tokens", "softmax_samples")
@@ -44,7 +45,7 @@ class Run:
     """Data set and variant: the W&B group."""
     settings: dict
     """All settings of the experiment, for W&B's config."""
-    wandb: Mode = "auto"
+    wandb: Wandb = "auto"
     tags: tuple[str, ...] = ()
     log_artifacts: bool = False
     by: dict = field(default_factory=machine.description)

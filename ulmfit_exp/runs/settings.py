@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # Settings that say where and how to show, not what: they change no figure and name no record.
 WHERE = ("data_dir", "home", "wandb", "log_artifacts", "tags", "label")
+Precision = Literal["auto", "fp32", "bf16"]
+Wandb = Literal["auto", "online", "offline", "disabled"]
 LONGEST_NAME = 60
 """Characters of the differences to a recipe in a variant's name; of longer ones it has a digest."""
 
@@ -38,13 +40,13 @@ class Command(ABC):
     recipe: LMRecipe
     seed: int = 0
     """Seed of every stage."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Precision = "auto"
     """fp32 is the paper's arithmetic. auto takes bf16 where it was measured to be faster: GPUs, AMX, AMD's AVX-512."""
     data_dir: Path | None = None
     """Where the data sets are (default: $ULMFIT_EXP_DATA); what is missing is downloaded to the user's cache."""
     home: Path = Path("runs")
     """Where stages, records and W&B runs go."""
-    wandb: Literal["auto", "online", "offline", "disabled"] = "auto"
+    wandb: Wandb = "auto"
     """Weights & Biases: auto is online when logged in, else offline."""
     log_artifacts: bool = False
     """Keep each stage's folder (weights, vocabulary, predictions) as a W&B artifact."""

@@ -14,13 +14,12 @@ import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 from fastai.text.all import Callback
 
 from ..method.checkpoint import CHECKPOINT
+from .settings import Wandb
 
-Mode = Literal["auto", "online", "offline", "disabled"]
 PROJECT = "ulmfit"
 TEXTS, CHARACTERS = 1_000, 500
 """Size of the table of predictions: rows, and characters per text."""
@@ -37,7 +36,7 @@ class Tracker(Callback):
 
     def __init__(
         self,
-        mode: Mode,
+        mode: Wandb,
         home: Path,
         group: str,
         job_type: str,
@@ -55,7 +54,7 @@ class Tracker(Callback):
             options = {"dir": home, "group": group, "job_type": job_type, "name": name, "tags": tags, "config": config}
             self._safely(lambda: self._init(mode, options))
 
-    def _init(self, mode: Mode, options: dict) -> None:
+    def _init(self, mode: Wandb, options: dict) -> None:
         os.environ.setdefault("WANDB_DATA_DIR", str(self.home / "wandb"))  # else W&B keeps copies in the user's home
         import wandb
 
