@@ -11,6 +11,7 @@ from pathlib import Path
 import tyro
 from safetensors.torch import load_file, save_file
 
+from ulmfit_exp.cli import ending_well
 from ulmfit_exp.common import write_json
 from ulmfit_exp.method.pretrained import SHIPPED, resolve
 
@@ -34,4 +35,5 @@ def main(runs: tyro.conf.Positional[tuple[Path, Path]], name: str) -> None:
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    with ending_well():
+        tyro.cli(main, description=__doc__)
