@@ -21,6 +21,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from PIL import Image
 
+from ulmfit_exp.cli import ending_well
+
 FOLDER = Path(__file__).parents[1] / "notebooks"
 KERNEL = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -91,4 +93,5 @@ def run_all(paths: tuple[Path, ...], check: bool, jobs: int) -> int:
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,))
+    with ending_well():
+        tyro.cli(main, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,))

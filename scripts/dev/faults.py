@@ -22,6 +22,7 @@ from random import Random
 import psutil
 import tyro
 
+from ulmfit_exp.cli import ending_well
 from ulmfit_exp.runs.store import _changed
 
 ROOT = Path(__file__).parents[2]
@@ -320,4 +321,5 @@ def main(faults: tyro.conf.Positional[tuple[str, ...]], times: int = 3, seed: in
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    with ending_well():
+        tyro.cli(main, description=__doc__)

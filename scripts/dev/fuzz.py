@@ -1,8 +1,8 @@
 """Every loader on damaged and hostile files: it gives a corpus or one clear error, soon and in bounded memory.
 
-python scripts/fuzz.py sfu                  a minute of inputs made from the bundled texts
-python scripts/fuzz.py all --minutes 30     each loader in its turn
-python scripts/fuzz.py table --only 1234    one input again, with its traceback
+python scripts/dev/fuzz.py sfu                  a minute of inputs made from the bundled texts
+python scripts/dev/fuzz.py all --minutes 30     each loader in its turn
+python scripts/dev/fuzz.py table --only 1234    one input again, with its traceback
 
 Input N of a loader is the same on any machine for a seed: the publisher's layout with bytes flipped, pieces cut, moved
 and repeated, fields swapped, other encodings, names and JSON values, packed in the archives that the loader reads. A
@@ -38,6 +38,7 @@ from random import Random
 import pandas as pd
 import tyro
 
+from ulmfit_exp.cli import ending_well
 from ulmfit_exp.common import DataError
 from ulmfit_exp.corpora import dbpedia, imdb, sfu, squad, trec
 from ulmfit_exp.corpora.corpus import Corpus
@@ -432,4 +433,5 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    with ending_well():
+        tyro.cli(main, description=__doc__)

@@ -13,6 +13,7 @@ from pathlib import Path
 import tyro
 from safetensors.torch import load_file, save_file
 
+from ulmfit_exp.cli import ending_well
 from ulmfit_exp.common import write_json
 from ulmfit_exp.method.pretrained import SHIPPED, Pretrained, quantised, resolve
 from ulmfit_exp.record import read
@@ -59,4 +60,5 @@ def tokens(record: dict) -> int:
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    with ending_well():
+        tyro.cli(main, description=__doc__)
