@@ -158,8 +158,9 @@ def _classified(run: Run, done: dict[str, Stage]) -> dict:
         for split in ("valid", "test")
         for k in ("loss", "ece")
     }
+    read_from = {"text_cols": list(run.corpus.text_cols)} if run.corpus.text_cols else {}
     return {
-        "corpus": {"rows": run.corpus.counts(), "classes": run.corpus.classes},
+        "corpus": {"rows": run.corpus.counts(), "classes": run.corpus.classes, **read_from},
         "valid": {k: figures["mean"]["valid"][k] for k in ("error", "loss")},
         "test": figures["mean"]["test"],
         **{k: found[k] for k in ("interval", "per_class", "confusion")},
