@@ -27,11 +27,11 @@ from ..common import DataError, harmless
 from ..corpora.documents import JSON_LINES, TABLES, csv_texts, json_texts, parquet_texts, text_lines
 from ..corpora.files import readable
 from ..method import learners
-from ..method.tokens import as_texts, words
+from ..method.tokens import words
 from ..recipe import DIRECTIONS, Model, Recipe, recipe_from
 from ..record import read
 from . import insight
-from .features import in_batches
+from .features import as_texts, in_batches
 from .scores import tempered
 
 FILES = ("model.safetensors", "vocab.json")
