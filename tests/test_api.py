@@ -71,6 +71,11 @@ def test_a_table_is_not_yet_a_corpus(corpus):
         ulmfit(corpus.df)
 
 
+def test_a_folder_of_texts_is_a_corpus():
+    corpus = Corpus.from_folder(TABLE.parents[1] / "own" / "newsgroups")
+    assert len(corpus.classes) > 1
+
+
 def test_a_single_string_is_one_text_and_no_texts_have_no_rows(run):
     assert len(run.predict("A river in the north.")) == 1
     assert len(run.predict([])) == 0

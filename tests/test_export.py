@@ -2,16 +2,17 @@
 
 import gzip
 import json
-from dataclasses import replace
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import QUICK
+from conftest import QUICK, QUIET
 from fastai.text.all import DataLoaders, load_learner
 
+from experiments.sfu import Sfu
 from scripts import export as script
 from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
@@ -22,9 +23,11 @@ from ulmfit_exp.method.pretrained import resolve
 TEXTS = ["Fine.", "A kettle that boils, and boils, and boils. " * 30, "naïve 🙂", "bad " * 200]
 
 
-@pytest.fixture
-def folder(sfu):
-    return run(replace(sfu, recipe=QUICK)).parent  # both directions
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    sfu = Sfu(recipe_name="tiny", recipe=QUICK, miniature=True, home=home, **QUIET)  # both directions
+    return run(sfu).parent
 
 
 @pytest.mark.filterwarnings("ignore:load_learner")
@@ -81,10 +84,10 @@ def test_the_hubs_folder_predicts_and_is_a_pretrained_model(folder, tmp_path):
     assert export.hub_folder(folder, tmp_path / "hub") == []
     probs = predict.load(tmp_path / "hub").probabilities(TEXTS)
     assert np.array_equal(probs, predict.load(folder).probabilities(TEXTS))
-    (folder.parents[1] / "stages").rename(tmp_path / "gone")
     models = resolve(str(tmp_path / "hub"), ("forward", "backward"), None)
     assert all(len(m.content[1]) == len(models["forward"].content[1]) for m in models.values())
-    assert len(export.hub_folder(folder, tmp_path / "again")) == 2  # a moved run has its classifiers alone
+    shutil.copytree(folder, tmp_path / "moved")
+    assert len(export.hub_folder(tmp_path / "moved", tmp_path / "again")) == 2  # it has its classifiers alone
     record = json.loads((folder / "result.json").read_text())
     card = (tmp_path / "hub" / "README.md").read_text()
     assert f"{100 * record['test']['error']:.2f} % on 32 texts" in card and "| yes |" in card

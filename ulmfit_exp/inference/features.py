@@ -14,9 +14,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler, normalize
 
+from ..common import DataError
 from ..method.encoder import BatchFreeEncoder, concat_pool
 from ..method.pretrained import resolve
-from ..method.tokens import as_texts, words
+from ..method.tokens import words
 from ..recipe import LM_HEAD, PAD, POOLING, Model, fastai_config
 
 TOKENS = 16_000
@@ -99,6 +100,17 @@ def regressions(parts: int = len(POOLING)) -> dict[tuple[str, float], Pipeline]:
         for scaling in SCALINGS
         for c in STRENGTHS
     }
+
+
+def as_texts(texts: str | Iterable[str]) -> list[str]:
+    """Texts as a list; a single string is one text. Raises `DataError` where one is missing or is not a string."""
+    if hasattr(texts, "columns"):  # iterating over a DataFrame gives the names of its columns
+        raise DataError("texts are a list or one column of a table, such as df['text'], not a whole table")
+    texts = [texts] if isinstance(texts, str) else list(texts)
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise DataError(f"text {i} is {text!r}, not a string: leave it out, or replace it by ''")
+    return texts
 
 
 @torch.no_grad()

@@ -17,11 +17,11 @@ from ..corpora.options import Format
 from ..corpora.own import longest
 from ..corpora.readers import Table, joined, open_table
 from ..method import learners
-from ..method.tokens import as_texts, words
+from ..method.tokens import words
 from ..recipe import DIRECTIONS, Model, Recipe, recipe_from
 from ..record import read
 from . import insight
-from .features import in_batches
+from .features import as_texts, in_batches
 from .scores import tempered
 
 FILES = ("model.safetensors", "vocab.json")

@@ -105,17 +105,6 @@ def words(text: str) -> list[str]:
     return list(chain(next(pieces), *(piece[1:] for piece in pieces)))  # each begins with xxbos
 
 
-def as_texts(texts: str | Iterable[str]) -> list[str]:
-    """Texts as a list; a single string is one text. Raises `DataError` where one is missing or is not a string."""
-    if hasattr(texts, "columns"):  # iterating over a DataFrame gives the names of its columns
-        raise DataError("texts are a list or one column of a table, such as df['text'], not a whole table")
-    texts = [texts] if isinstance(texts, str) else list(texts)
-    for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise DataError(f"text {i} is {text!r}, not a string: leave it out, or replace it by ''")
-    return texts
-
-
 def _numbered(texts: list[str]) -> tuple[list[str], np.ndarray, list[int]]:
     """(distinct words in order of appearance, the number of each word, words per text) of some texts."""
     number: dict[str, int] = {}
