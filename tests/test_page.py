@@ -49,9 +49,7 @@ def test_without_records_it_says_what_to_do(tmp_path):
 def test_the_papers_tables_are_those_of_the_records(folder, tmp_path):
     text = made(folder, tmp_path / "report.html").read_text()
     assert "Table 4: pretraining" in text and "<td>without pretraining</td>" in text and "8.56 ± 0.28" in text
-    assert (
-        '"recipe.clas.phases":"[-1: 1 epoch stlr 0.01/2.6, ' in text
-    )  # the settings that differ: a schedule on one line
+    assert '"recipe.clas.phases":"[-1: 1 epoch stlr 0.01/2.6, ' in text  # a schedule is one setting
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -56,14 +56,19 @@ def main(
         where = {"home": home, "data_dir": data_dir, "wandb": wandb}
         found = tables.cells(name, chosen, 1 if miniature else seeds, miniature, recipe, **where)
         results, failed = compute([tables.labelled(name, cell) for cell in found], jobs, plan)
-    if results:
-        print("\n" + tables.write(name, results, home / "paper"))
-        print(home / "paper" / f"{name}.svg")
-    else:
-        print(f"no run of {name} is finished yet")
+    show(name, results, home / "paper")
     for cell, error in failed.items():
         print(f"failed: {cell}: {error}", file=sys.stderr)
     sys.exit(1 if failed else 0)  # W&B, told of the exit, takes no bool
+
+
+def show(name: str, results: list[tuple], folder: Path) -> None:
+    """Write the table or figure to a folder, and print it."""
+    if results:
+        print("\n" + tables.write(name, results, folder))
+        print(folder / f"{name}.svg")
+    else:
+        print(f"no run of {name} is finished yet")
 
 
 def compute(found: list, jobs: int, only_plan: bool = False) -> tuple[list[tuple], dict]:

@@ -1,7 +1,9 @@
 """Classifier fine-tuning (paper, table 7): ten ways to train the classifier on the same fine-tuned language model.
 
 Validation error, one direction. As in the paper, every method but ULMFiT (freez + discr + stlr) stops early and keeps
-its best epoch, which is chosen on the same validation texts, so that its validation error is optimistic.
+its best epoch, which is chosen on the same validation texts, so that its validation error is optimistic. For
+comparison, "ULMFiT, best epoch" is the lowest validation error of the same runs as ULMFiT's, whose test error is that
+of the last epoch.
 
 Differs from the paper: all rows have the 12 epochs of ULMFiT's recipe instead of 50. The rows that train all layers at
 once, "from scratch", "last" and "chain-thaw" use the learning rate of ULMFiT's last phase.
