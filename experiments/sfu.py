@@ -34,7 +34,7 @@ class Sfu(Experiment):
     recipes: ClassVar[dict[str, Recipe]] = RECIPES | {"few": replace(RECIPES["few"], clas=FEW)}
 
     target: Literal["sentiment", "category"] = "sentiment"
-    """What to predict: is the product recommended, or which of the 8 categories is it from."""
+    """What to predict: whether the product is recommended, or its category (8 classes)."""
     fold: int = 0
     """Which fifth of the reviews is the test split, 0 to 4."""
 

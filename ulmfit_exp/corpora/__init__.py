@@ -1,1 +1,1 @@
-"""Sources on disk -> `Corpus`: one module a publisher, each reading the layout in which its data is handed out."""
+"""Sources on disk -> `Corpus`: a module per data set, each reading its publisher's layout."""

@@ -177,7 +177,7 @@ def hub_folder(run: Path, out: Path) -> list[str]:
         try:
             files = resolve(str(run), (direction,), None)[direction].files
         except DataError:
-            missing.append(f"the {direction} language model, which lies in the home where the run was made")
+            missing.append(f"the {direction} language model, which is in the home where the run was made")
             continue
         (out / direction).mkdir(exist_ok=True)
         for file in files:
