@@ -169,12 +169,12 @@ def test_updating_again_adds_new_records_and_removes_those_that_are_gone(home, t
     first, second = (records / "experiment" / "variant" / f"seed{i}.json" for i in (0, 1))
     first.write_text(text)
     assert updated(tmp_path / "home", records)[0] == {"sfu-sentiment": [1, 1]}
-    second.write_text(text.replace('"seed": 0', '"seed": 1'))
+    second.write_text(text.replace('"replicate": "fold0"', '"replicate": "fold1"'))
     assert updated(tmp_path / "home", records)[0] == {"sfu-sentiment": [1, 2]}
     first.unlink()
     counts, _, runs = updated(tmp_path / "home", records)
     assert counts == {"sfu-sentiment": [0, 1]}
-    assert runs == {"sfu-sentiment": ["tiny fold 0 seed 1"]}
+    assert [name.rpartition(" ")[2] for name in runs["sfu-sentiment"]] == ["fold1"]
     second.unlink()
     assert updated(tmp_path / "home", records) == [{}, {}, {}]
 

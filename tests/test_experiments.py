@@ -161,7 +161,7 @@ def test_a_stopped_run_closes_its_wandb_run_and_goes_on(tmp_path):
             time.sleep(0.01)
         p.send_signal(signal.SIGTERM)
         _, err = p.communicate()
-    assert p.returncode == 130 and "the same command goes on" in err and "Traceback" not in err
+    assert p.returncode == 130 and "the same command resumes" in err and "Traceback" not in err
     (log,) = tmp_path.glob("wandb/offline-run-*")
     leet = [Path(sys.executable).with_name("wandb"), "leet", "inspect", "--json", log]
     assert '"exit"' in subprocess.run(leet, capture_output=True, text=True).stdout
