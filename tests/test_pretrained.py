@@ -108,7 +108,7 @@ def test_nothing_that_hides_in_an_archive_is_run(where, tmp_path):
     weights = evil.getvalue() if where == "weights" else saved(language_model())
     vocab = pickle.dumps([Evil(harm)] if where == "vocab" else VOCAB)
     archive(tmp_path / "wt103-fwd.tgz", weights, vocab)
-    with pytest.raises(DataError, match=r"wt103-fwd\.tgz is damaged or no model archive of fastai"):
+    with pytest.raises(DataError, match=r"wt103-fwd\.tgz is damaged or not a model archive of fastai"):
         _ = resolve("wt103-fwd", ("forward",), tmp_path)["forward"].content
     assert not harm.exists()
 
@@ -227,5 +227,5 @@ def test_a_classifier_hands_on_its_encoder(sfu):
     assert torch.equal(start.content[0]["1.decoder.bias"], lm.content[0]["1.decoder.bias"])
     with pytest.raises(DataError, match="that run has no lm backward; it has"):
         resolve(f"{finished}#clas", ("backward",), None)
-    with pytest.raises(DataError, match="#clas is for a finished run"):
+    with pytest.raises(DataError, match="#clas needs a finished run"):
         resolve(f"{SHIPPED / 'wikipedia-small'}#clas", ("forward",), None)

@@ -90,7 +90,7 @@ def test_runs_are_grouped_and_tagged(tracked):
         assert {"paper", "table7", "miniature", "seed 0", r["commit"]} <= set(s.run["tags"])
     config = runs["clas forward"].run["config"]["update"]
     assert config["digest"] == r["corpus"]["digest"] and config["recipe"]["clas"]["phases"][1]["epochs"] == 2
-    assert config["stage"]["training"] and config["versions"]
+    assert config["stage"]["lm"] and config["versions"]
 
 
 def test_each_layer_groups_rate_and_the_unfreezing_are_seen(tracked):
@@ -143,7 +143,7 @@ def test_a_variant_is_a_group_and_seeds_and_folds_are_its_members(sfu):
     base = replace(sfu, recipe=TINY)
     assert base.group == replace(base, seed=3, fold=2).group == "sfu-sentiment tiny miniature"
     assert with_clas(base, wd=0.5).group == "sfu-sentiment tiny miniature clas.wd=0.5"
-    assert "train_size=40" in replace(base, train_size=40).group
+    assert "40 labels" in replace(base, train_size=40).group
     cell = next(c for c in cells("table7", ("sfu",), 1, miniature=True) if c.row == "chain-thaw")
     assert labelled("table7", cell).settings.group == "sfu-sentiment tiny miniature table7 chain-thaw"
 

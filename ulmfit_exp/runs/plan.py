@@ -98,7 +98,9 @@ class Run:
         vocabs = list(dict.fromkeys(tuple(p.content[1]) for p in self.pretrained.values()))
         if self.recipe.vocab == "pretrained" and len(vocabs) != 1:
             raise DataError("--recipe.vocab pretrained needs a --pretrained model with one vocabulary")
-        return list(dict.fromkeys(chain(*vocabs))) if vocabs and self.recipe.vocab != "task" else None
+        if not vocabs or self.recipe.vocab == "task":
+            return None
+        return list(vocabs[0]) if len(vocabs) == 1 else list(dict.fromkeys(chain(*vocabs)))
 
     @cached_property
     def wikitext(self) -> Documents | None:
