@@ -1,0 +1,238 @@
+"""Every loader on damaged and hostile files: it gives a corpus or one clear error, soon and in bounded memory.
+
+python scripts/dev/fuzz.py sfu                  a minute of inputs made from the bundled texts
+python scripts/dev/fuzz.py all --minutes 30     each loader in its turn
+python scripts/dev/fuzz.py table --only 1234    one input again, with its traceback
+
+Input N of a loader is the same on any machine for a seed: the publisher's layout with changes, as in inputs.py. A
+finding is an error other than DataError or OSError, one without a message or of more than 2,000 characters, --hang
+seconds of processor time, or --memory more megabytes than before. Exits with 1 where there was one.
+
+atheris was tried on the reader of tables: in 90 seconds it found nothing either. It is not used, because it changes the
+bytes of one file, where most of these inputs are folders and archives of several, and because coverage guides it in
+Python's code, while bytes are parsed in C.
+"""
+
+import bz2
+import faulthandler
+import gc
+import io
+import resource
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import tyro
+from inputs import (
+    PARTS,
+    Files,
+    documents_files,
+    dump_files,
+    flipped,
+    imdb_files,
+    miniature,
+    mutate,
+    own_rows,
+    packed,
+    pretrained_files,
+    table_files,
+    tiny_model,
+    trec_files,
+)  # fmt: skip
+
+from ulmfit_exp.common import DataError
+from ulmfit_exp.corpora import dbpedia, imdb, sfu, squad, trec
+from ulmfit_exp.corpora.corpus import Corpus
+from ulmfit_exp.corpora.documents import open_documents
+
+
+@dataclass(frozen=True)
+class Loader:
+    """A way to make good files, and what reads them."""
+
+    files: Callable[[Random], Files]
+    load: Callable[[Path, Random], object]
+    archive: tuple[str, ...] = ()
+    """Places where the files may also lie packed; their names' suffixes say how."""
+
+
+def load_table(folder: Path, rng: Random):
+    path = min(folder.iterdir(), default=folder / "absent")
+    columns = [{"split_col": "split"}] if path.is_dir() else [{"text_col": "body"}, {"label_col": "stars"}]
+    with redirect_stdout(io.StringIO()):
+        corpus = Corpus.from_csv(path, **rng.choice([{}, *columns]))
+    "\n".join(corpus.notes).encode()
+    return corpus
+
+
+def load_documents(folder: Path, rng: Random):
+    list(open_documents(str(min(folder.iterdir(), default=folder / "absent")), None).documents())
+
+
+def load_csv(folder: Path, rng: Random):
+    return dbpedia.load(folder)
+
+
+def load_pretrained(folder: Path, rng: Random):
+    from ulmfit_exp.method.pretrained import resolve
+
+    what = "wt103-fwd" if (folder / "wt103").exists() else str(folder / "m")
+    weights, vocab = resolve(what, ("forward",), folder)["forward"].content
+    assert len(vocab) == len(weights["0.encoder.weight"])
+
+
+LOADERS = {
+    "sfu": Loader(
+        lambda rng: miniature("sfu"),
+        lambda folder, rng: sfu.load(folder, rng.choice(["sentiment", "category"]), rng.randrange(5)),
+        ("sfu/SFU_Review_Corpus_Raw.zip",),
+    ),
+    "dbpedia-csv": Loader(
+        lambda rng: {f"dbpedia_csv/{k}": v for k, v in miniature("dbpedia_csv").items()},
+        load_csv,
+        ("dbpedia_csv/dbpedia_csv.tar.gz",),
+    ),
+    "dbpedia-classes": Loader(
+        lambda rng: miniature("dbpedia_classes"),
+        lambda folder, rng: dbpedia.load(folder, rng.choice(["l1", "l2", "l3"])),
+    ),
+    "dbpedia-dump": Loader(
+        lambda rng: {k: bz2.compress(v) for k, v in dump_files(rng).items()},
+        lambda folder, rng: dbpedia.load(folder, "dump", ("Film", "Album"), 12),
+    ),
+    "squad": Loader(
+        lambda rng: miniature("squad"), lambda folder, rng: squad.load(folder, rng.choice(["topic", "answerable"]))
+    ),
+    "trec": Loader(trec_files, lambda folder, rng: trec.load(folder)),
+    "imdb": Loader(imdb_files, lambda folder, rng: imdb.load(folder), ("imdb/aclImdb_v1.tar.gz",)),
+    "table": Loader(table_files, load_table, ("a.csv.zip", "a.zip")),
+    "pretrained": Loader(pretrained_files, load_pretrained),
+    "documents": Loader(documents_files, load_documents, ("d.zip", "d.tar.gz", "d.tar.xz")),
+}  # fmt: skip
+
+
+def make(loader: Loader, rng: Random, n: int) -> Files:
+    """Input `n`: 0 is the good files; then up to four changes of up to three files, and perhaps an archive of them."""
+    files = loader.files(rng)
+    for _ in range(rng.choice([1, 1, 2, 4]) if n else 0):
+        name = rng.choice(list(files))
+        kind = rng.random()
+        if kind < 0.04 and len(files) > 1:
+            del files[name]
+        elif kind < 0.12:
+            parts, i = name.split("/"), rng.randrange(name.count("/") + 1)
+            parts[i] = rng.choice(PARTS) + rng.choice(["", Path(parts[i]).suffix])
+            files["/".join(parts)] = files.pop(name) if rng.random() < 0.5 else files[name]
+        else:
+            files[name] = mutate(files[name], rng)
+    if n and loader.archive and rng.random() < 0.5:
+        name = rng.choice(loader.archive)
+        data = packed(files, name, rng)
+        files = {name: flipped(data, rng) if rng.random() < 0.3 else data}
+    return files
+
+
+class Hang(BaseException):
+    """Too much processor time."""
+
+
+def attempt(loader: Loader, name: str, seed: int, n: int, hang: float) -> BaseException | None:
+    """What input `n` raised."""
+
+    def stop(*_):
+        raise Hang
+
+    rng = Random(f"{name} {seed} {n}")
+    with tempfile.TemporaryDirectory() as folder:
+        for path, data in make(loader, rng, n).items():
+            target = Path(folder) / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+        signal.signal(signal.SIGPROF, stop)
+        signal.setitimer(signal.ITIMER_PROF, hang)
+        try:
+            found = loader.load(Path(folder), rng)
+            if isinstance(found, Corpus):
+                assert len(found.digest) == 64
+        except BaseException as e:
+            if isinstance(e, KeyboardInterrupt):
+                raise
+            return e
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+    return None
+
+
+def clear(error: BaseException | None) -> bool:
+    return error is None or (isinstance(error, DataError | OSError) and 0 < len(str(error)) <= 2000)
+
+
+def fuzz(name: str, minutes: float, seed: int, hang: float) -> int:
+    """Run one loader; returns the number of findings, each told once."""
+    loader, counts, n = LOADERS[name], Counter(), 0
+    said, end, told = set(), time.monotonic() + 60 * minutes, time.monotonic()
+    while time.monotonic() < end:
+        error = attempt(loader, name, seed, n, hang)
+        counts["read" if error is None else "refused" if clear(error) else "findings"] += 1
+        if not clear(error):
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            if (what := (type(error), where.name)) not in said:
+                said.add(what)
+                print(f"{name} --seed {seed} --only {n}: {type(error).__name__} in {where.name}: {str(error)[:200]!r}",
+                      flush=True)  # fmt: skip
+        n += 1
+        del error
+        if n % 100 == 0:
+            gc.collect()  # a traceback's frames hold inputs of many megabytes, which gc does not count
+        if time.monotonic() > told + 60:
+            told = time.monotonic()
+            print(f"  {name}: {n:,} inputs", file=sys.stderr, flush=True)
+    print(f"{name}: seed {seed}, {n:,} inputs in {minutes:g} min: " + ", ".join(
+        f"{counts[k]:,} {k}" for k in ("read", "refused", "findings")), flush=True)  # fmt: skip
+    return counts["findings"] or not counts["read"]
+
+
+def main(
+    loader: tyro.conf.Positional[str],
+    minutes: float = 1,
+    seed: int = 0,
+    only: int | None = None,
+    hang: float = 10,
+    memory: int = 1500,
+) -> None:
+    """Fuzz loaders.
+
+    Args:
+        loader: sfu, dbpedia-csv, dbpedia-classes, dbpedia-dump, squad, trec, imdb, table, documents, pretrained; all.
+        minutes: Time for each.
+        seed: Another seed, other inputs.
+        only: Try this input alone and show its traceback.
+        hang: Seconds of processor time that an input may take.
+        memory: Megabytes that the process may grow by.
+    """
+    if loader != "all" and loader not in LOADERS:
+        sys.exit(f"error: there is no loader {loader!r}; there are {', '.join(LOADERS)}, and all")
+    faulthandler.enable()
+    if loader in ("pretrained", "all"):
+        tiny_model()  # torch's own memory does not count
+    if loader in ("table", "all"):
+        own_rows(Random()).to_parquet(io.BytesIO())  # Arrow reserves a gigabyte of addresses when it is first used
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + memory * 2**20,) * 2)
+    if only is not None:
+        error = attempt(LOADERS[loader], loader, seed, only, hang)
+        traceback.print_exception(error) if error else print("read")
+        sys.exit(not clear(error))
+    sys.exit(any([fuzz(name, minutes, seed, hang) for name in (LOADERS if loader == "all" else [loader])]))
+
+
+if __name__ == "__main__":
+    tyro.cli(main, description=__doc__)
