@@ -16,6 +16,7 @@ from conftest import QUICK
 
 from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError, harmless
+from ulmfit_exp.corpora.options import Format
 from ulmfit_exp.corpora.readers import joined, open_table
 from ulmfit_exp.inference import features, predict
 from ulmfit_exp.inference.scores import tempered
@@ -91,6 +92,58 @@ def test_texts_are_the_same_in_every_format(tmp_path):
         assert [text for rows in table.chunks() for text in joined(rows, ["body"])] == texts, path
         with pytest.raises(DataError, match=r"no column 'nothing'.*--text-col"):
             table.checked(["nothing"], "--text-col")
+
+
+class Stub:
+    """A model that needs no training: the class is the text's first word."""
+
+    def __init__(self, *text_cols: str):
+        self.text_cols = text_cols
+
+    def predict(self, texts) -> pd.DataFrame:
+        return pd.DataFrame({"class": [text.split()[0] for text in texts]})
+
+
+def predicted(path, *trained_on, text_col=(), id_col=None, **format) -> dict:
+    tables = predict.predictions(Stub(*trained_on), str(path), text_col, id_col, Format(**format))
+    return {row: cls for table in tables for row, cls in table["class"].items()}
+
+
+WORDS = {0: "one", 1: "two", 2: "three", 3: "four"}
+TEXTS = [f"{word} of them, and more" for word in WORDS.values()]
+
+
+@pytest.mark.parametrize("name", ["a.CSV", "a.txt", "a.csv", "a.JSONL", "semicolons.csv", "cp1252.csv", "spaces.csv"])
+def test_predictions_read_a_table_as_the_training_does(name, tmp_path):
+    by = {"a.txt": "\t", "semicolons.csv": ";", "spaces.csv": ", "}.get(name, ",")
+    rows = [by.join(("label", "text"))] + [by.join(("né", f'"{text}"')) for text in TEXTS]
+    content = "\n".join(json.dumps({"text": t}) for t in TEXTS) if "JSON" in name else "\n".join(rows)
+    (tmp_path / name).write_text(content, encoding="cp1252" if "cp1252" in name else "utf-8")
+    assert predicted(tmp_path / name, "text") == WORDS
+
+
+def test_predictions_are_of_the_columns_of_the_training(tmp_path, capsys):
+    path = tmp_path / "a.csv"
+    rows = pd.DataFrame({"n": [11, 12, 13, 14], "title": list(WORDS.values()), "body": ["and a long text"] * 4})
+    rows.to_csv(path, index=False)
+    assert predicted(path, "title", "body") == WORDS
+    assert set(predicted(path).values()) == {"and"}  # a guess, with a note
+    assert "text: column 'body', which has the longest values" in capsys.readouterr().err
+    assert predicted(path, "body", text_col=("title",)) == WORDS
+    assert predicted(path, "title", id_col="n") == dict(zip(rows["n"].map(str), WORDS.values()))
+    with pytest.raises(DataError, match=r"no column 'text'; it has 'n', 'title', 'body'. Name another with --text-col"):
+        predicted(path, "text")
+    with pytest.raises(DataError, match=r"no column 'id'.*--id-col"):
+        predicted(path, "body", id_col="id")
+    rows[["title"]].to_csv(path, index=False)
+    assert predicted(path, "text") == WORDS  # the only column
+
+
+def test_predictions_name_the_rows_of_a_table_and_the_lines_of_a_text(tmp_path):
+    (tmp_path / "a.csv").write_text("text,label\none day,bad\n\ntwo days,good\n")
+    assert predicted(tmp_path / "a.csv", "text") == {0: "one", 1: "two"}
+    (tmp_path / "a.txt").write_text("one day, and another\ntwo days\n")
+    assert predicted(tmp_path / "a.txt", "text") == {0: "one", 1: "two"}
 
 
 def test_what_cannot_predict_says_so(finished, tmp_path):

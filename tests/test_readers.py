@@ -4,7 +4,11 @@ import csv
 import gzip
 import io
 import json
+import os
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
@@ -227,6 +231,15 @@ def test_the_encoding_is_guessed_from_what_is_not_ascii_wherever_it_is(encoding,
 def test_an_encoding_that_there_is_not_is_named(tmp_path):
     with pytest.raises(DataError, match="--encoding klingon"):
         open_table(write(tmp_path / "a.csv", as_csv(HEAD)), Format(encoding="klingon"))
+
+
+def test_notes_are_printed_whatever_the_terminal(tmp_path):
+    rows = [(text, ("хорошо", "плохо")[i % 2]) for i, text in enumerate(TEXTS)]
+    path = write(tmp_path / "a.csv", as_csv([("text", "label"), *rows]))
+    code = f"from ulmfit_exp import Corpus; print(len(Corpus.from_csv({str(path)!r}).df))"
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1", "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment)
+    assert done.stdout.split()[-1] == b"24", done.stderr
 
 
 # Types

@@ -1,6 +1,7 @@
 """`Corpus`: a table of texts with labels and splits, checked."""
 
 import hashlib
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -78,7 +79,8 @@ class Corpus:
     @classmethod
     def from_found(cls, found: own.Found) -> "Corpus":
         """What was found in a user's table; its notes are printed."""
-        print("\n".join(found.notes), flush=True)
+        encoding = sys.stdout.encoding or "utf-8"  # of a terminal that may not have the letters of the labels
+        print("\n".join(found.notes).encode(encoding, "replace").decode(encoding), flush=True)
         return cls(found.name, found.df, text_cols=found.text_cols, notes=found.notes)
 
     @classmethod

@@ -1,0 +1,166 @@
+"""Folders of texts or tables, columns of splits, and rows that keep their names."""
+
+import pandas as pd
+import pytest
+
+from ulmfit_exp.common import DataError
+from ulmfit_exp.corpora.corpus import Corpus
+
+WORDS = ["soup", "room", "bed", "bath", "view", "tea", "key", "lamp"]
+
+
+def folder(root, *parts, suffix=".txt", encoding="utf-8"):
+    """A text of ours for each part and word: ROOT/PART/0.txt and so on."""
+    for part in parts:
+        (root / part).mkdir(parents=True, exist_ok=True)
+        for i, word in enumerate(WORDS):
+            (root / part / f"{i}{suffix}").write_text(f"The {word} of {part} was naïve.", encoding=encoding)
+    return root
+
+
+def sizes(corpus) -> dict[str, int]:
+    return {split: n for split, n in corpus.counts().items() if n}
+
+
+def test_a_publishers_folder_keeps_its_split_whatever_else_is_in_it(tmp_path):
+    folder(tmp_path, "train/kind", "train/rude", "train/unsup", "test/kind", "test/rude")
+    folder(tmp_path, "__MACOSX/train/kind", "train/.cache")
+    for extra in ("README.txt", "train/urls_kind.txt", "train/.hidden.txt"):
+        (tmp_path / extra).write_text("no text of the corpus")
+    corpus = Corpus.from_csv(tmp_path)
+    assert corpus.classes == ["kind", "rude"]
+    assert sizes(corpus) == {"train": 14, "valid": 2, "test": 16, "unlabelled": 8}
+    assert "README.txt, train/urls_kind.txt" in "\n".join(corpus.notes)
+    assert "test/rude/7.txt" in set(corpus.df["row"])
+
+
+@pytest.mark.parametrize(
+    ("parts", "classes", "unlabelled", "test"),
+    [
+        (("kind", "rude"), ["kind", "rude"], 0, False),
+        (("kind", "rude", "unlabelled"), ["kind", "rude"], 8, False),
+        (("kind", "rude", "Unsup"), ["kind", "rude"], 8, False),
+        (("bus", "train"), ["bus", "train"], 0, False),  # a class that is called like a split
+        (("kind/train", "kind/test", "rude/train", "rude/test"), ["kind", "rude"], 0, True),
+        (("Train/kind", "Train/rude", "TEST/kind", "TEST/rude"), ["kind", "rude"], 0, True),
+        (("hotel/train/kind", "hotel/train/rude", "hotel/test/kind", "hotel/test/rude"), ["kind", "rude"], 0, True),
+    ],
+)
+def test_the_folders_that_name_classes_and_splits_are_recognised(parts, classes, unlabelled, test, tmp_path):
+    corpus = Corpus.from_csv(folder(tmp_path, *parts))
+    assert corpus.classes == classes
+    assert corpus.counts()["unlabelled"] == unlabelled
+    assert any("held out as the test split" in note for note in corpus.notes) != test
+
+
+def test_suffixes_and_encodings_of_texts(tmp_path):
+    folder(tmp_path, "kind", suffix=".TXT", encoding="cp1252")
+    folder(tmp_path, "rude", encoding="utf-8-sig")
+    corpus = Corpus.from_csv(tmp_path)
+    assert len(corpus.df) == 16
+    assert corpus.df["text"].str.endswith("was naïve.").all()
+    assert corpus.df["text"].str.startswith("The ").all()
+
+
+def test_a_folder_without_classes_is_refused_but_gives_unlabelled_texts(tmp_path):
+    folder(tmp_path, "train", "test")
+    with pytest.raises(DataError, match="holds no CLASS/NAME"):
+        Corpus.from_csv(tmp_path)
+    labelled = folder(tmp_path / "labelled", "kind", "rude")
+    corpus = Corpus.from_csv(labelled, unlabelled=tmp_path / "train")
+    assert corpus.counts()["unlabelled"] == 8
+
+
+# A table per split
+
+
+def table(n, labels=("kind", "rude"), start=0) -> pd.DataFrame:
+    rows = [(f"The guest of room {i} wrote", labels[i % 2]) for i in range(start, start + n)]
+    return pd.DataFrame(rows, columns=["text", "label"])
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train.csv", "dev.csv", "test.csv"),
+        ("en.train.tsv", "en.valid.tsv", "en.test.tsv"),
+        ("HOTELS_train.CSV", "HOTELS_val.CSV", "HOTELS_test.CSV"),
+        ("data/train-00000-of-00001.parquet", "data/validation-00000-of-00001.parquet", "data/test-0.parquet"),
+        ("train.jsonl.gz", "dev.jsonl.gz", "test.jsonl.gz"),
+        ("train.txt", "dev.txt", "test.txt"),
+        ("train/part.csv", "dev/part.csv", "test/part.csv"),
+    ],
+)
+def test_a_folder_of_a_table_per_split(names, tmp_path):
+    for name, rows in zip(names, (table(40), table(8, start=40), table(6, start=48))):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        if "parquet" in name:
+            rows.to_parquet(path)
+        elif "json" in name:
+            rows.to_json(path, orient="records", lines=True)
+        else:
+            rows.to_csv(path, index=False, sep="\t" if name.endswith(("tsv", "txt")) else ",")
+    (tmp_path / "classes.txt").write_text("kind\nrude\n")
+    corpus = Corpus.from_csv(tmp_path)
+    assert sizes(corpus) == {"train": 40, "valid": 8, "test": 6}
+    assert corpus.df["row"].iloc[-1].endswith(":5")
+
+
+def test_tables_per_split_without_a_header_or_without_labels_in_the_test(tmp_path):
+    table(40).to_csv(tmp_path / "train.csv", index=False, header=False)
+    table(2, start=40).to_csv(tmp_path / "test.csv", index=False, header=False)
+    assert sizes(Corpus.from_csv(tmp_path)) == {"train": 36, "valid": 4, "test": 2}
+    table(40).to_csv(tmp_path / "train.csv", index=False)
+    table(9, start=40)[["text"]].to_csv(tmp_path / "test.csv", index=False)
+    corpus = Corpus.from_csv(tmp_path)
+    assert sizes(corpus) == {"train": 29, "valid": 3, "test": 8}
+    assert any("rows of the test split without a label: 9" in note for note in corpus.notes)
+
+
+# Columns of splits
+
+
+@pytest.mark.parametrize("true, false", [("True", "False"), ("1", "0"), ("1.0", "0.0"), ("true", "")])
+def test_fastais_is_valid_is_a_split(true, false, tmp_path):
+    rows = table(40).assign(is_valid=[true if i >= 30 else false for i in range(40)])
+    rows.to_csv(tmp_path / "a.csv", index=False)
+    for options in ({}, {"split_col": "is_valid"}):
+        corpus = Corpus.from_csv(tmp_path / "a.csv", **options)
+        assert corpus.counts()["valid"] == 10
+        assert set(corpus.df.loc[corpus.df["split"] == "valid", "row"]) == set(range(30, 40))
+
+
+def test_rows_of_the_test_split_without_a_label_are_left_out_with_a_note(tmp_path):
+    rows = table(40).assign(split=["train"] * 30 + ["test"] * 10)
+    rows.loc[35:, "label"] = None
+    rows.to_csv(tmp_path / "a.csv", index=False)
+    corpus = Corpus.from_csv(tmp_path / "a.csv")
+    assert corpus.counts()["test"] == 5
+    assert any("rows of the test split without a label: 5" in note for note in corpus.notes)
+    rows.loc[30:, "label"] = None
+    rows.to_csv(tmp_path / "a.csv", index=False)
+    corpus = Corpus.from_csv(tmp_path / "a.csv")
+    assert corpus.counts()["test"] == 6
+    assert any("20% of the labelled rows are held out as the test split" in note for note in corpus.notes)
+
+
+# Rows
+
+
+def test_a_row_keeps_its_number_in_the_table_or_its_id(tmp_path):
+    rows = pd.concat([pd.DataFrame({"text": ["", " "], "label": ["kind", "rude"]}), table(40)], ignore_index=True)
+    rows.insert(0, "id", [f"r{i}" for i in range(42)])
+    rows.to_csv(tmp_path / "a.csv", index=False)
+    found = Corpus.from_csv(tmp_path / "a.csv").df
+    assert found["row"].tolist() == list(range(2, 42))
+    assert (found["text"].to_numpy() == rows["text"][found["row"]].to_numpy()).all()
+    assert Corpus.from_csv(tmp_path / "a.csv", id_col="id").df["row"].tolist() == [f"r{i}" for i in range(2, 42)]
+    again = Corpus.from_df(rows.set_index("id"))
+    assert again.df["row"].tolist() == [f"r{i}" for i in range(2, 42)]
+    assert again.with_train_size(10).df["row"].tolist() == again.df["row"].tolist()
+
+
+def test_the_digest_of_a_corpus_does_not_depend_on_the_names_of_its_rows():
+    named = Corpus.from_df(table(40).set_axis([f"r{i}" for i in range(40)]))
+    assert named.digest == Corpus.from_df(table(40)).digest
