@@ -77,19 +77,24 @@ def unicode_encoding(stream: BinaryIO) -> tuple[str, int]:
 
 def guessed_encoding(stream: BinaryIO) -> str:
     """Of a file that is not Unicode, by its first lines that are not ASCII: the encoding in which the fewest characters
-    are odd; charset-normalizer's measures decide between equals."""
+    are odd, then the one with the least mess as charset-normalizer measures it, whose letters are as frequent as those
+    of a language, then the likeliest."""
     sample = b""
     while len(sample) < SAMPLE and (line := stream.readline(BLOCK)):
         sample += b"" if line.isascii() else line
-    found = from_bytes(sample, cp_isolation=list(ENCODINGS), threshold=0.6)
-    guesses = [(_odd(str(m)), round(m.chaos, 2), -round(m.coherence, 1), ENCODINGS.index(encoding))
-               for m in found for encoding in m.could_be_from_charset if encoding in ENCODINGS]  # fmt: skip
-    return ENCODINGS[min(guesses)[-1]] if guesses else ENCODINGS[0]
+    found = [
+        (_odd(str(match), encoding), round(match.chaos, 2), match.coherence < 0.5, ENCODINGS.index(encoding))
+        for match in from_bytes(sample, cp_isolation=list(ENCODINGS), threshold=0.6)
+        for encoding in match.could_be_from_charset
+        if encoding in ENCODINGS
+    ]
+    return ENCODINGS[min(found)[-1]] if found else ENCODINGS[0]
 
 
-def _odd(text: str) -> int:
-    """Characters beyond ASCII that no word has: a capital after a small letter, a sign between two letters."""
-    return sum(
+def _odd(text: str, encoding: str) -> int:
+    """Characters beyond ASCII that no word has: a capital after a small letter, a sign between two letters; and those
+    of cp1252 that its languages lack and those of cp1250 have."""
+    return sum(text.count(letter) for letter in "šžŠŽ" if encoding == "cp1252") + sum(
         (before.islower() and char.isupper()) or (before.isalpha() and after.isalpha() and not char.isalpha())
         for before, char, after in zip(text, text[1:], text[2:])
         if "\x7f" < char < "\u3000" and char not in "‘’–—"  # from there on are signs of scripts without spaces

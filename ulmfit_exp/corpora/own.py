@@ -138,7 +138,7 @@ def _guessed_label(table: pd.DataFrame) -> tuple[str, str]:
                 return column, "by its name"
     kinds = {c: table[c].nunique() for c in table if 1 < table[c].nunique() <= MOST_CLASSES * len(table)}
     if not kinds:
-        raise DataError(f"no column looks like a label; name it with --label-col. There are {_listed(table.columns)}")
+        raise DataError(f"no column looks like a label; name it with --label-col, of {_listed(table.columns)}")
     fewest = min(kinds, key=kinds.get)
     return fewest, f"which has the fewest different values, {kinds[fewest]}"
 
