@@ -32,6 +32,7 @@ def figures(record: dict) -> dict:
     return {k: record[k] for k in ("valid", "test", "directions", "baseline", "corpus")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "experiment",
     [Sfu(target="sentiment", fold=4), Sfu(target="category")]
@@ -124,7 +125,9 @@ def test_the_same_command_in_fresh_homes_gives_identical_figures(sfu, tmp_path):
 
 
 COMMAND = [sys.executable, "-m", "experiments.sfu", "--miniature", "--wandb", "disabled"]
-SMALL = ["--recipe.direction", "forward", "--recipe.lm.phases.0.epochs", "3", "--recipe.clas.phases.4.epochs", "2"]
+MODEL = ["--pretrained", "none", "--recipe.model.emb-sz", "12", "--recipe.model.n-hid", "16"]
+EPOCHS = ["--recipe.lm.phases.0.epochs", "3", "--recipe.clas.phases.4.epochs", "2"]
+SMALL = [*MODEL, *EPOCHS, "--recipe.direction", "forward"]
 
 
 def command(*args, **env):
@@ -133,6 +136,7 @@ def command(*args, **env):
     )
 
 
+@pytest.mark.slow
 def test_killed_in_each_stage_the_same_command_ends_with_the_same_figures(tmp_path):
     whole = command("--home", str(tmp_path / "whole"))
     assert whole.returncode == 0, whole.stderr
@@ -153,6 +157,7 @@ def test_killed_in_each_stage_the_same_command_ends_with_the_same_figures(tmp_pa
     assert not any((home / "unfinished").iterdir())
 
 
+@pytest.mark.slow
 def test_a_stopped_run_closes_its_wandb_run_and_goes_on(tmp_path):
     args = [a for a in COMMAND if a not in ("--wandb", "disabled")] + ["--wandb", "offline", "--home", str(tmp_path)]
     with subprocess.Popen([*args, *SMALL], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
@@ -185,6 +190,7 @@ def test_bad_settings_end_with_one_clear_message_and_leave_nothing(args, message
     assert not (tmp_path / "home").exists()
 
 
+@pytest.mark.slow
 def test_bad_data_ends_with_one_line_and_leaves_nothing(tmp_path):
     args = [a for a in COMMAND if a != "--miniature"]
     result = subprocess.run(

@@ -45,6 +45,7 @@ def test_these_are_all_notebooks():
     assert {p.stem for p in (ROOT / "notebooks").glob("*.ipynb")} == set(PICTURES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PICTURES)
 def test_it_runs_and_shows_its_pictures(name, runs):
     notebook = runs[name].result()

@@ -52,6 +52,7 @@ def test_the_papers_tables_are_those_of_the_records(folder, tmp_path):
     assert '"recipe.clas.phases":"[-1: 1 epoch stlr 0.01/2.6, ' in text  # a schedule is one setting
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_browser_lists_narrows_down_and_compares_runs(folder, tmp_path, scheme, browser):
     view = browser(made(folder, tmp_path / "report.html").as_uri(), scheme)

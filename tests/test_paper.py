@@ -41,6 +41,7 @@ def home(tmp_path_factory):
     return tmp_path_factory.mktemp("grids")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", tables.NAMES)
 def test_every_table_and_figure_is_planned_and_runs_in_miniature(table, small, home, tmp_path, capsys):
     with pytest.raises(SystemExit):
@@ -127,6 +128,7 @@ def test_figure_4_has_a_curve_for_recipes_of_few_epochs_too():
     assert epochs == [{12}] * 3
 
 
+@pytest.mark.slow
 def test_one_cell_with_a_broken_setting_fails_alone(small, home, monkeypatch, capsys):
     def with_broken(*args, **kwargs):
         (cell, *_) = cells(*args, **kwargs)
@@ -146,6 +148,7 @@ def test_one_cell_with_a_broken_setting_fails_alone(small, home, monkeypatch, ca
     assert "without pretraining" in shown.out
 
 
+@pytest.mark.slow
 def test_a_grid_killed_twice_ends_with_the_same_table(tmp_path):
     code = (
         "import sys; sys.path.insert(0, 'tests'); from test_paper import Path, main, quick, tables\n"
@@ -216,6 +219,7 @@ def work_or_die(settings, log):
     return workers.work(settings, log)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_fails_its_cell_alone_and_is_replaced(small, tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "work", work_or_die)
     planned, _ = grid.plan(tables.cells("table5", ("sfu",), 1, True, home=tmp_path, **QUIET))
@@ -225,6 +229,7 @@ def test_a_worker_that_dies_fails_its_cell_alone_and_is_replaced(small, tmp_path
     assert [p.cell.row for p in planned if p.finished] == ["AWD-LSTM LM"]
 
 
+@pytest.mark.slow
 def test_a_record_is_reproduced_from_itself_alone(sfu, tmp_path):
     record = run(sfu)
     command = [sys.executable, ROOT / "scripts" / "reproduce.py", record, "--home", tmp_path / "again"]

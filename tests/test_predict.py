@@ -61,6 +61,7 @@ def cli(*args, **kwargs):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, **kwargs)
 
 
+@pytest.mark.slow
 def test_the_command_reads_files_and_standard_input(finished, tmp_path):
     folder, texts = finished[1], ["A fine, fine book.", 'It "broke", twice', "=1+1"]
     pd.DataFrame({"id": range(3), "body": texts}).to_csv(tmp_path / "texts.csv", index=False)
@@ -156,6 +157,7 @@ def test_what_cannot_predict_says_so(finished, tmp_path):
         predict.load(finished[1])
 
 
+@pytest.mark.slow
 def test_what_cannot_be_predicted_leaves_the_files_as_they_were(finished, tmp_path):
     texts, out = tmp_path / "texts.csv", tmp_path / "out.csv"
     texts.write_text("body\nA fine book.\n")

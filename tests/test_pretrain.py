@@ -33,6 +33,7 @@ def finish(command, home) -> tuple[str, dict, dict]:
     return done.stdout, json.loads((ROOT / done.stdout.splitlines()[-1]).read_text()), load_file(weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backwards", [False, True])
 def test_killed_pretraining_goes_on_to_the_same_weights(command, backwards, tmp_path):
     command += ["--backwards"] * backwards
@@ -56,6 +57,7 @@ def test_killed_pretraining_goes_on_to_the_same_weights(command, backwards, tmp_
     assert "perplexity" in shown and "unknown" in shown and str(tmp_path) not in json.dumps(again["stages"])
 
 
+@pytest.mark.slow
 def test_it_goes_on_from_another_model_and_bad_texts_are_one_line(command, tmp_path):
     home = tmp_path / "home"
     _, first, _ = finish(command, home)
@@ -71,6 +73,7 @@ def test_it_goes_on_from_another_model_and_bad_texts_are_one_line(command, tmp_p
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_cycle_keeps_the_vocabulary_and_reads_the_next_texts(command, tmp_path):
     _, first, _ = finish(command, tmp_path / "home")
     run = next((tmp_path / "home" / "runs").iterdir())

@@ -22,6 +22,7 @@ def test_ids_are_fastais_tokens_and_the_vocabulary_is_of_training_texts(quick_to
     assert tokens.ids.dtype == np.uint16 and isinstance(tokens.ids, np.memmap)
 
 
+@pytest.mark.slow
 def test_several_processes_write_the_same_files(quick_tokens, tmp_path, monkeypatch):
     corpus, tokens = quick_tokens
     monkeypatch.setattr("ulmfit_exp.method.tokens.CHUNK", 1_000)
@@ -45,6 +46,7 @@ def test_a_texts_own_word_for_padding_does_not_end_it():
     assert words("one xxpad two XXPAD") == ["xxbos", "one", "xxunk", "two", "xxup", "xxunk"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vocab", [200, 300, 66_000])
 def test_ids_have_the_smallest_type(vocab, tmp_path):
     texts = [" ".join(f"w{i}" for i in range(start, start + 1000)) for start in range(0, vocab + 2_000, 1000)]

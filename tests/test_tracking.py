@@ -148,6 +148,7 @@ def test_a_variant_is_a_group_and_seeds_and_folds_are_its_members(sfu):
     assert labelled("table7", cell).settings.group == "sfu-sentiment tiny miniature table7 chain-thaw"
 
 
+@pytest.mark.slow
 def test_a_sweeps_process_has_the_one_run_it_was_given(sfu):
     twice = "import sys; from experiments.sfu import Sfu, main; main(Sfu, sys.argv[1:]); main(Sfu, sys.argv[1:])"
     env = os.environ | {"WANDB_SWEEP_ID": "s1", "WANDB_RUN_ID": "r1", "WANDB_MODE": "offline"}
@@ -185,6 +186,7 @@ def broken_wandb(request, monkeypatch):
         monkeypatch.setattr(wandb.Run, request.param, broken)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Weights & Biases is left out")
 def test_a_broken_wandb_changes_no_figure(sfu, broken_wandb, tmp_path):
     a = record(replace(sfu, wandb="offline"))
@@ -206,6 +208,7 @@ def test_a_run_that_failed_is_not_continued(tmp_path):
     second.finish({})
 
 
+@pytest.mark.slow
 def test_a_resumed_run_logs_the_steps_and_epochs_before_the_kill_too(one_learner, tmp_path):
     with pytest.raises(KeyboardInterrupt), Tracker("offline", tmp_path, "g", "clas", "first", [], {}) as first:
         train(one_learner(), FORWARD.clas, 0, tmp_path, [first, Interrupt()])
@@ -239,6 +242,7 @@ def test_all_is_logged_where_the_kill_came_after_the_last_epoch(one_learner, tmp
     assert len(see(tmp_path / tracker.path).history) == len(steps) + len(info["history"])
 
 
+@pytest.mark.slow
 def test_the_workspace_draws_what_runs_log(tracked, tmp_path):
     _, runs = tracked
     logged = {key.split("._")[0] for s in runs.values() for key in [*s.summary, *(k for h in s.history for k in h)]}
