@@ -221,11 +221,11 @@ def _is_table(dialect: Dialect, head: list[str], words: Collection[str], names: 
     """Whether lines with no suffix of a table are one: their first row has one of `words`, or, where `names` are
     numbers, all rows have as many columns, not separated by commas, which are in any text."""
     rows = formats.first_rows(dialect, head)
-    if not rows or len(rows[0]) == 1:
+    if not rows or not 1 < len(rows[0]) <= formats.MOST_COLUMNS:
         return False
     even = len(set(map(len, rows))) == 1 and dialect.delimiter != ","
     numbers = names and all(name.isdecimal() and int(name) < len(rows[0]) for name in names)
-    return bool(numbers and even) or not set(words).isdisjoint(formats.column_names(rows[0]))
+    return bool(numbers and even) or not {cell.strip() for cell in rows[0]}.isdisjoint(words)
 
 
 def _with_progress(lines: Iterable[str], raw: BinaryIO, bar: tqdm | None) -> Iterator[str]:
