@@ -4,8 +4,12 @@ import bz2
 import gzip
 import json
 import lzma
+import os
+import subprocess
+import sys
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from conftest import FORWARD, QUIET
@@ -16,6 +20,7 @@ from ulmfit_exp.common import DataError
 from ulmfit_exp.corpora.corpus import Corpus
 from ulmfit_exp.corpora.sources import MINIATURE
 
+ROOT = Path(__file__).parents[1]
 ROWS = [
     (f"The {thing} number {i} is naïve, {verb} it said.", label, str(i))
     for i in range(20)
@@ -177,3 +182,19 @@ def test_from_csv_to_a_record(tmp_path, capsys):
     assert record["corpus"]["name"] == "mine" and record["test"]["n"] == 8
     mini = replace(settings, csv=None, miniature=True)
     assert len(json.loads(run(mini).read_text())["corpus"]["classes"]) == 14
+
+
+@pytest.mark.slow
+def test_labels_in_any_script_survive_a_locale_without_its_letters(tmp_path):
+    labels = ("плохо", "хорошо")
+    rows = [f"Предложение номер {i} здесь,{labels[i % 2]}" for i in range(60)]
+    (tmp_path / "labels.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    model = ["--pretrained", "none", "--recipe.model.emb-sz", "12", "--recipe.model.n-hid", "16"]
+    home = ["--home", str(tmp_path / "home"), "--wandb", "disabled", "--recipe.direction", "forward"]
+    csv = ["--csv", str(tmp_path / "labels.csv"), "--recipe", "tiny"]
+    ascii_only = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-m", "experiments.own_csv", *csv, *model, *home]
+    done = subprocess.run(command, env=ascii_only, cwd=ROOT, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    (record,) = (tmp_path / "home" / "runs").glob("*/result.json")
+    assert json.loads(record.read_text(encoding="utf-8"))["corpus"]["classes"] == sorted(labels)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -100,6 +101,9 @@ def _parsed(name: str, target: Callable, args: list[str], **options):
 @contextmanager
 def ending_well() -> Iterator[None]:
     """Make an error that the user can correct one line, and end without one where the reader of a pipe has gone."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a locale that has no letter for a label must not end a run
+            stream.reconfigure(errors="replace")
     try:
         try:
             yield

@@ -146,7 +146,8 @@ def _rates(home: Path) -> dict[str, float]:
     """Tokens a second of the home's finished stages by kind."""
     rates = {}
     for kind in ("lm", "clas"):
-        infos = [json.loads((path / "stage.json").read_text())["info"] for path in (home / "stages").glob(f"{kind}-*")]
+        stages = (path / "stage.json" for path in (home / "stages").glob(f"{kind}-*"))
+        infos = [json.loads(path.read_text("utf-8"))["info"] for path in stages]
         tokens = sum(i["tokens_per_second"] * i["seconds"] for i in infos)
         if tokens:
             rates[kind] = tokens / sum(i["seconds"] for i in infos)

@@ -112,7 +112,7 @@ def train_classifier(run: Run, direction: str) -> Stage:
         set_seed(run.seed, reproducible=True)
         learn = _clas_learner(run, direction, folder)
         learners.load_lm_encoder(learn, run.path(f"lm {direction}") / "model.safetensors", run.recipe)
-        (folder / "classes.json").write_text(json.dumps(run.corpus.classes, ensure_ascii=False))
+        write_json(folder / "classes.json", run.corpus.classes)
         return _train(run, learn, run.recipe.clas, f"clas {direction}", folder)
 
     return run.stage(f"clas {direction}", work)

@@ -42,7 +42,7 @@ class View:
         for p in running:
             if p.path not in self.tasks:
                 self.tasks[p.path] = self.progress.add_task("", total=None)
-            last = p.log.read_text(errors="replace").strip().splitlines()[-1:] if p.log.exists() else []
+            last = p.log.read_text("utf-8", errors="replace").strip().splitlines()[-1:] if p.log.exists() else []
             self.progress.update(self.tasks[p.path], description=f"  {p.cell}  {''.join(last)[:80]}")
 
 

@@ -83,13 +83,13 @@ def page(records: list[tuple[Path, dict]], sections: list[Section], title: str =
         "templates": {k: plotly.io.templates[f"plotly_{k}"].to_plotly_json() for k in ("white", "dark")},
     }
     here, bundle = files(__name__), files("itables") / "html"
-    return Template((here / "page.html").read_text()).substitute(
+    return Template((here / "page.html").read_text("utf-8")).substitute(
         title=escape(title),
-        css=(bundle / "dt_bundle.css").read_text() + (here / "page.css").read_text(),
-        datatables=_in_script((bundle / "dt_bundle.js").read_text()),
+        css=(bundle / "dt_bundle.css").read_text("utf-8") + (here / "page.css").read_text("utf-8"),
+        datatables=_in_script((bundle / "dt_bundle.js").read_text("utf-8")),
         plotly=_in_script(get_plotlyjs()),
         data=json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
-        js=(here / "page.js").read_text(),
+        js=(here / "page.js").read_text("utf-8"),
         sections="\n".join(map(_html, sections)) or "<p>None of these runs is a row of one.</p>",
     )
 
