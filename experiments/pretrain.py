@@ -37,8 +37,7 @@ class Pretrain(Format, Command):
     """wikipedia, wikitext-2 or imdb (its unlabelled reviews) in the data directory; or a file or folder: JSON lines,
     CSV, WikiExtractor's output, plain text, .xz .gz .bz2 of these, a WikiText zip, an archive of .txt files."""
     text_col: tuple[str, ...] = ("text",)
-    """JSON field or CSV column of the text; several are joined. A number counts the columns, from 0, of a CSV without
-    header."""
+    """JSON field or CSV column of the text, by name or by number from 0; several are joined."""
     backwards: bool = False
     """Read texts from their end."""
     recipe_name: Annotated[Literal["small", "cycle", "paper", "tiny"], tyro.conf.arg(name="size")] = "small"

@@ -41,6 +41,7 @@ def write(path, content):
 def texts(path, columns, format=AUTO) -> list[str]:
     """As predictions and pretraining read them."""
     table = open_table(path, format, columns, sure=False)
+    columns = table.checked(columns, "--text-col")
     return [text for rows in table.chunks(columns) for text in joined(rows, columns)]
 
 
@@ -127,6 +128,17 @@ def test_rows_without_a_header_stay_rows(tmp_path):
     named = Corpus.from_csv(path, ("1", "2"), "0")
     assert named.classes == ["1", "2", "3", "4"]
     assert len(named.df) == 24
+
+
+def test_numbers_count_columns_with_and_without_a_header(tmp_path):
+    headed, bare = write(tmp_path / "a.csv", as_csv(HEAD)), write(tmp_path / "b.csv", as_csv(ROWS))
+    for path in (headed, bare):
+        assert Corpus.from_csv(path, "0", "1").df["text"].tolist() == TEXTS
+        assert texts(path, ["0"]) == TEXTS
+    few = write(tmp_path / "few.csv", as_csv(ROWS[:2]))  # too few rows to guess from
+    assert texts(few, ["0"]) == TEXTS[:2]
+    with pytest.raises(DataError, match="no column '2'; it has 'text', 'label'"):
+        texts(headed, ["2"])
 
 
 def test_columns_that_the_user_names_and_an_option_outweigh_the_guess(tmp_path):

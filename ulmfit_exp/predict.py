@@ -37,8 +37,8 @@ def main(
         run: Folder of a finished run, or its result.json.
         texts: A file, or - for standard input, a text a line.
         out: Where to write; default: standard output.
-        text_col: Column or field of the text; several are joined. Default: those of the training. A number counts the
-            columns, from 0, of a CSV without header.
+        text_col: Column or field of the text, by name or by number from 0; several are joined. Default: those of the
+            training.
         id_col: Column to write before each prediction. Default: the row's number in the file, from 0.
         format: How the file is written.
     """

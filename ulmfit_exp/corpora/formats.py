@@ -217,16 +217,15 @@ def _fit(dialect: Dialect, head: list[str], names: Collection[str]) -> tuple[boo
 def has_header(rows: list[list[str]], names: Collection[str]) -> bool:
     """Whether the first of a table's first rows names its columns. `names` are those asked for, or known.
 
-    A name asked for settles it; numbers alone count the columns of a table without header.
+    A name in the row settles it. Numbers count columns, usually of a table without a header line.
     """
     first = [cell.strip() for cell in rows[0]]
     words = {name for name in names if not (name.isdecimal() and int(name) < len(first))}
-    if not words.isdisjoint(first):
+    if not words.isdisjoint(first) or first == [str(i) for i in range(len(first))]:
         return True
-    if names and not words:
-        return first == [str(i) for i in range(len(first))]
     below = [row for row in rows[1:] if len(row) == len(first) and row != rows[0]]
-    return sum(_vote(cell, [row[i].strip() for row in below]) for i, cell in enumerate(first)) >= 0
+    votes = sum(_vote(cell, [row[i].strip() for row in below]) for i, cell in enumerate(first))
+    return votes > 0 or (votes == 0 and not (names and not words))
 
 
 def _vote(cell: str, values: list[str]) -> int:
@@ -244,7 +243,9 @@ def _vote(cell: str, values: list[str]) -> int:
     if few:
         return 1 - kinds[cell]
     lengths = sorted(map(len, values))
-    return 1 if len(cell) < lengths[len(values) // 20] else -1 if len(cell) <= lengths[-1] else 0
+    if len(values) < 5 or len(cell) > lengths[-1]:
+        return 0
+    return 1 if len(cell) < lengths[len(values) // 20] else -1
 
 
 def _number(cell: str) -> bool:

@@ -44,7 +44,8 @@ class OwnTable(Format):
     """A table of labelled texts; the format is that of `unlabelled` too."""
 
     text_col: tuple[str, ...] = ()
-    """Column of the text; several are joined, as lines. Default: the one with the longest values."""
+    """Column of the text, by name or by number from 0; several are joined, as lines. Default: the one with the longest
+    values."""
     label_col: str | None = None
     """Column of the class. Default: one with a name such as label, or the one with the fewest different values."""
     split_col: str | None = None
@@ -60,6 +61,6 @@ class OwnTable(Format):
     """Another table, or a folder of .txt files, of texts for the language model alone."""
 
     @property
-    def named(self) -> list[str]:
-        """The columns that are named."""
+    def columns(self) -> list[str]:
+        """The columns that are named, by name or by number."""
         return [*self.text_col, *filter(None, (self.label_col, self.split_col, self.id_col))]

@@ -10,7 +10,7 @@ from ..common import DataError
 from .folders import read_folder, read_texts
 from .formats import LABEL_NAMES, sound
 from .options import OwnTable
-from .readers import joined, read_table
+from .readers import joined, named, read_table
 from .rows import as_text
 from .splits import SPLIT_NAMES, stratified
 
@@ -37,11 +37,11 @@ def load(path: Path, options: OwnTable) -> Found:
     """A table or folder. Without a column of splits, rows are held out, stratified by class; equal texts stay on one
     side. Raises `DataError`."""
     if path.is_dir():
-        table, notes = read_folder(path, options, options.named)
+        table, notes = read_folder(path, options, options.columns)
     elif not path.exists():
         raise DataError(f"there is no file or folder {path}")
     else:
-        table, read = read_table(path, options, options.named)
+        table, read = read_table(path, options, options.columns)
         notes = list(read.notes)
     try:
         return from_frame(table, plain_name(path), options, notes)
@@ -52,10 +52,8 @@ def load(path: Path, options: OwnTable) -> Found:
 def from_frame(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str]) -> Found:
     """A table that is in memory; the same as `load`."""
     table = table.astype(object).where(table.notna(), None).map(as_text).rename(columns=str)
-    if missing := [c for c in options.named if c not in table]:
-        raise DataError(f"no column {missing[0]!r}; it has {_listed(table.columns)}")
     notes = list(notes)
-    options = _guessed(table, options, notes)
+    options = _guessed(table, _named(options, list(table)), notes)
     df = pd.DataFrame({"text": joined(table, options.text_col), "label": table[options.label_col].str.strip()})
     df["split"] = _splits(table[options.split_col]) if options.split_col else "train"
     df["row"] = table[options.id_col] if options.id_col else table.index
@@ -87,9 +85,16 @@ def _unlabelled(options: OwnTable, notes: list[str]) -> pd.DataFrame:
     return pd.DataFrame({"text": joined(more, columns), "label": "", "split": "unlabelled", "row": more.index})
 
 
+def _named(options: OwnTable, columns: list[str]) -> OwnTable:
+    """With the names of the columns that it asks for. Raises `DataError` where there is no such column."""
+    single = {k: getattr(options, k) for k in ("label_col", "split_col", "id_col")}
+    single = {k: named(name, columns) for k, name in single.items() if name is not None}
+    return replace(options, text_col=tuple(named(name, columns) for name in options.text_col), **single)
+
+
 def _guessed(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> OwnTable:
     """With a name for each column that is used: those asked for, or guessed with a reason."""
-    free = table.drop(columns=options.named)
+    free = table.drop(columns=options.columns)
     split, label, text = options.split_col, options.label_col, options.text_col
     if not split and (split := _guessed_split(free)):
         notes.append(f"split: column {split!r}, by its name and values (--split-col names another)")

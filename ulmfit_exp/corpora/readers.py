@@ -8,7 +8,7 @@ the whole file, so that it reads the same everywhere. All values are texts: no t
 import csv
 import io
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -100,12 +100,20 @@ class Table:
         return formats.DELIMITERS.get(self.dialect.delimiter, repr(self.dialect.delimiter))
 
     def checked(self, columns: Iterable[str], option: str) -> list[str]:
-        """`columns` that the table has. Raises `DataError` where it lacks one; `option` names another."""
-        columns = list(columns)
-        if missing := [c for c in columns if c not in self.columns]:
-            have = ", ".join(map(repr, self.columns[:50]))
-            raise DataError(f"{self.path} has no column {missing[0]!r}; it has {have}. Name another with {option}")
-        return columns
+        """The names of `columns`. Raises `DataError` where the table lacks one; `option` names another."""
+        try:
+            return [named(column, self.columns) for column in columns]
+        except DataError as e:
+            raise DataError(f"{self.path}: {e}. Name another with {option}") from e
+
+
+def named(column: str, columns: Sequence[str]) -> str:
+    """The name of a column, which is given by its name or its number. Raises `DataError` where there is none."""
+    if column in columns:
+        return column
+    if column.isdecimal() and int(column) < len(columns):
+        return columns[int(column)]
+    raise DataError(f"no column {column!r}; it has {', '.join(map(repr, columns[:50]))}")
 
 
 def joined(rows: pd.DataFrame, columns: Collection[str]) -> pd.Series:

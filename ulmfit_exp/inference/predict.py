@@ -115,7 +115,7 @@ def predictions(
     ids = table.checked(filter(None, [id_col]), "--id-col")
     with tqdm(total=path.stat().st_size, unit="B", unit_scale=True, disable=None) as bar:
         for rows in table.chunks(list(dict.fromkeys([*columns, *ids])), bar):
-            yield predictor.predict(joined(rows, columns)).set_axis(rows[id_col] if ids else rows.index)
+            yield predictor.predict(joined(rows, columns)).set_axis(rows[ids[0]] if ids else rows.index)
 
 
 def _text_columns(table: Table, trained_on: tuple[str, ...]) -> list[str]:
