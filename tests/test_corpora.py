@@ -265,6 +265,17 @@ def frame(rows):
 GOOD = [(f"{label} {i}", label, split) for label in "ab" for split in ("train", "valid", "test") for i in range(4)]
 
 
+def test_shots_are_so_many_labels_per_class_and_another_draw_has_others():
+    whole = dbpedia.load(MINIATURE, "ontology", dbpedia.ONTOLOGY_CLASSES, 1000)
+    few, other = whole.with_shots(2), whole.with_shots(2, draw=1)
+    assert set(few.split("train")["label"].value_counts()) == {2}
+    assert few.text_digest == whole.text_digest
+    assert few.digest == whole.with_shots(2).digest
+    assert few.digest != other.digest
+    with pytest.raises(DataError, match="--shots 1000 is impossible: class"):
+        whole.with_shots(1000)
+
+
 def test_train_size_keeps_the_texts_and_the_held_out_rows():
     whole = sfu.load(MINIATURE, "category")
     small = whole.with_train_size(24)

@@ -5,6 +5,7 @@ import pickle
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import FORWARD, QUICK
 from sklearn.base import clone
@@ -16,6 +17,7 @@ from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
 from ulmfit_exp.inference import features, predict
 from ulmfit_exp.inference.features import Encoder, unit_parts
+from ulmfit_exp.inference.scores import tempered
 
 TEXTS = ["A fine book.", "The kettle broke. " * 40, "No.", "naïve 🙂", "I would buy it again, and again."]
 
@@ -59,5 +61,16 @@ def test_recipe_features_leaves_a_record_and_shares_the_language_model(sfu):
     both = json.loads(run(replace(sfu, recipe=replace(QUICK, head="features"))).read_text())
     assert set(both["directions"]) == {"forward", "backward"}
     assert Encoder.load(path.parent).transform(TEXTS).shape == (5, 36)
-    with pytest.raises(DataError, match="--recipe features"):
-        predict.load(path.parent)
+
+
+def test_a_run_of_features_predicts_what_it_evaluated(sfu):
+    for target in ("sentiment", "category"):  # two classes, and more
+        path = run(replace(sfu, target=target, recipe=replace(QUICK, head="features")))
+        record = json.loads(path.read_text())
+        rows = replace(sfu, target=target).texts(None).split("valid", "test")["text"]
+        stage = path.parents[2] / record["stages"][-1]["path"]
+        probs = pd.read_csv(stage / "predictions.csv").filter(like="p ").to_numpy()
+        predictor = predict.load(path.parent)
+        found = tempered(probs, predictor.temperature)
+        assert np.allclose(predictor.probabilities(rows.tolist()), found, atol=1e-4)
+        assert any(weight for _, weight in predictor.words(rows.iloc[0]))

@@ -13,7 +13,7 @@ from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
 from ulmfit_exp.method import schedules, training
 from ulmfit_exp.method.schedules import stlr
-from ulmfit_exp.recipe import PRETRAINING, RECIPES, Phase, check, gradual
+from ulmfit_exp.recipe import PRETRAINING, RECIPES, Phase, check, gradual, sized
 
 # Schedules
 
@@ -78,6 +78,21 @@ def test_gradual_unfreezing_frees_one_more_group_each_phase_and_frozen_weights_s
         after = learn.splitter(learn.model)
         moved = [any(not torch.equal(a, b) for a, b in zip(x, y)) for x, y in zip(before, after)]
         assert moved == [i >= 5 + phase.freeze_to for i in range(5)]
+
+
+def epochs(training) -> list[int]:
+    return [phase.epochs for phase in training.phases]
+
+
+def test_few_texts_train_for_more_epochs_and_many_texts_for_fewer():
+    clas = RECIPES["default"].clas
+    assert (clas.min_steps, clas.max_steps) == (400, 6000)
+    assert epochs(sized(clas, 300)) == [1, 1, 1, 1, 8]
+    assert epochs(sized(clas, 7)) == [5, 5, 5, 5, 40]  # 420 steps
+    assert epochs(sized(clas, 1)) == [10, 10, 10, 10, 80]
+    assert epochs(sized(clas, 1000)) == [1, 1, 1, 1, 2]
+    assert epochs(sized(clas, 10_000)) == [1, 1, 1, 1, 1]
+    assert sized(RECIPES["small"].clas, 1) == RECIPES["small"].clas
 
 
 def test_recipes_are_frozen_and_refuse_unknown_fields():

@@ -86,6 +86,26 @@ class Training:
     patience: int | None = None
     """Early stopping: keep the epoch of the lowest validation error (language model: loss), and end the last phase
     after so many epochs without a lower one. None runs all epochs and keeps the last."""
+    min_steps: int | None = None
+    """Where the epochs make fewer training steps, as with few labels, each phase has up to 10 times its epochs."""
+    max_steps: int | None = None
+    """Where the epochs make more training steps, the last phase has fewer epochs, but at least one."""
+
+
+MOST_TIMES = 10
+
+
+def sized(training: Training, steps: int) -> Training:
+    """`training` with the epochs that `min_steps` and `max_steps` give for an epoch of so many `steps`."""
+    epochs = sum(p.epochs for p in training.phases)
+    if training.min_steps and 0 < epochs * steps < training.min_steps:
+        times = min(MOST_TIMES, math.ceil(training.min_steps / (epochs * steps)))
+        return replace(training, phases=tuple(replace(p, epochs=times * p.epochs) for p in training.phases))
+    if training.max_steps and training.phases and epochs * steps > training.max_steps:
+        *first, last = training.phases
+        left = training.max_steps // steps - sum(p.epochs for p in first)
+        return replace(training, phases=(*first, replace(last, epochs=min(last.epochs, max(1, left)))))
+    return training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +159,7 @@ BOUNDS = {
     **dict.fromkeys(("epochs", "drop_mult", "wd", "patience", "skip_tokens"), (0, MOST)),
     **dict.fromkeys(("lr", "decay", "clip"), (ABOVE_0, MOST)),
     **dict.fromkeys(("emb_sz", "n_hid", "n_layers", "min_freq", "seq_len", "max_len"), (1, MOST)),
-    **dict.fromkeys(("max_tokens", "softmax_samples", "lm.bs"), (1, MOST)),
+    **dict.fromkeys(("max_tokens", "softmax_samples", "lm.bs", "min_steps", "max_steps"), (1, MOST)),
     **dict.fromkeys(("output_p", "hidden_p", "input_p", "embed_p", "weight_p"), (0, 0.999)),
     "clas.bs": (2, MOST),  # batch norm needs two texts
     "max_vocab": (100, MOST),
@@ -255,6 +275,17 @@ RECIPES = {
         clas=Training((*gradual(groups=5)[:-1], Phase(epochs=12, lr=4e-3)), bs=8),
     ),
 }
+
+# One recipe for all data sets; experiments/notes/recipe.md has how it was chosen. Lower layers learn almost as fast as
+# higher ones: a small pretrained model leaves them much to learn.
+RECIPES["default"] = replace(
+    RECIPES["small"],
+    vocab="union",
+    lm=Training((Phase(epochs=8, lr=8e-3, decay=1.3),), bs=32, max_steps=10_000),
+    clas=Training(
+        (*gradual(groups=5, decay=1.3)[:-1], Phase(epochs=8, lr=4e-3, decay=1.3)), bs=16, min_steps=400, max_steps=6_000
+    ),
+)
 
 # A hundred labels: an epoch is a few steps, so there are more epochs.
 RECIPES["few"] = replace(

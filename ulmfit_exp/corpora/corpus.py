@@ -127,9 +127,22 @@ class Corpus:
                 f"{self.name}: --train-size {size} is impossible: there are {len(train)} training rows "
                 f"and {len(self.classes)} classes, each of which needs one"
             )
-        drop = train.index.difference(stratified(train, size))
+        return self._with_labels(stratified(train, size))
+
+    def with_shots(self, shots: int | None, draw: int = 0) -> "Corpus":
+        """Keep the labels of `shots` training rows per class, at random; the others stay in as unlabelled."""
+        if shots is None:
+            return self
+        groups = self.split("train").groupby("label")
+        if not 1 <= shots <= (most := groups.size().min()):
+            raise DataError(
+                f"{self.name}: --shots {shots} is impossible: class {groups.size().idxmin()!r} has {most} training rows"
+            )
+        return self._with_labels(groups.sample(shots, random_state=draw).index)
+
+    def _with_labels(self, kept: pd.Index) -> "Corpus":
         df = self.df.copy()
-        df.loc[drop, ["split", "label"]] = ["unlabelled", ""]
+        df.loc[self.split("train").index.difference(kept), ["split", "label"]] = ["unlabelled", ""]
         return replace(self, df=df, least=1)
 
     def labelled(self) -> "Corpus":

@@ -80,8 +80,6 @@ def load(folder: Path) -> Predictor:
     if "calibration" not in record:
         raise DataError(f"{folder} is no run of a classifier, or one of an older version: run it again")
     recipe = replace(recipe_from(record["settings"]["recipe"]), model=Model(**record["model"]))
-    if recipe.head == "features":
-        raise DataError(f"{folder} is a run of --recipe features, which keeps no classifier to predict with")
     classes = record["corpus"]["classes"]
     parts = {d: _load(folder / "classifier" / d, len(classes), recipe) for d in DIRECTIONS[recipe.direction]}
     text_cols = record["corpus"].get("text_cols") or record["settings"].get("text_col") or ()

@@ -63,6 +63,36 @@ class ConcatPoolClassifier(Module):
         return self.layers(concat_pool(out, mask, self.pooling)), out, out
 
 
+class FeaturesHead(Module):
+    """Logistic regression on scaled features, fitted by scikit-learn, as the layers of `ConcatPoolClassifier`."""
+
+    def __init__(self, parts: int, width: int, n_out: int):
+        self.parts, self.linear = parts, nn.Linear(parts * width, n_out)
+        self.mean, self.scale = nn.Parameter(torch.zeros(parts * width)), nn.Parameter(torch.ones(parts * width))
+        self.by_part = nn.Parameter(torch.zeros(1))  # 1: each part of a text's features then has root mean square 1
+
+    @torch.no_grad()
+    def fit(self, scaling: str, pipeline) -> None:
+        """Take over one of `inference.features.regressions`."""
+        regression = pipeline[-1]
+        scaler = pipeline[0][0] if scaling == "parts" else pipeline[0]
+        weight, bias = (torch.from_numpy(x).float() for x in (regression.coef_, regression.intercept_))
+        if len(weight) == 1:  # of two classes scikit-learn has the log-odds of the second
+            weight, bias = (torch.cat([torch.zeros_like(x), x]) for x in (weight, bias))
+        self.linear.weight.copy_(weight)
+        self.linear.bias.copy_(bias)
+        self.mean.copy_(torch.from_numpy(scaler.mean_))
+        self.scale.copy_(torch.ones(()) if scaler.scale_ is None else torch.from_numpy(scaler.scale_))
+        self.by_part.fill_(scaling == "parts")
+
+    def forward(self, pooled):
+        scaled = (pooled - self.mean) / self.scale
+        if self.by_part:
+            parts = scaled.unflatten(1, (self.parts, -1))
+            scaled = (parts.size(2) ** 0.5 * F.normalize(parts, dim=2)).flatten(1)
+        return self.linear(scaled)
+
+
 def batch_free(model: SequentialRNN, pooling: tuple[str, ...]) -> SequentialRNN:
     """fastai's text classifier with the encoder and the pooling of this module."""
     encoder, head = model

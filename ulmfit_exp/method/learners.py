@@ -20,7 +20,7 @@ from fastai.text.all import (
 from safetensors.torch import load_model, save_model
 
 from ..recipe import LM_HEAD, NO_DROPOUT, LMRecipe, Recipe, Training, fastai_config
-from .encoder import batch_free
+from .encoder import FeaturesHead, batch_free
 from .fused import FeatureDecoder, FusedAdam, LMLoss
 from .machine import precision_cbs
 from .pretrained import Pretrained
@@ -75,7 +75,10 @@ def classifier(vocab_sz: int, n_out: int, recipe: Recipe) -> SequentialRNN:
         config=fastai_config(recipe.model),
         drop_mult=recipe.clas.drop_mult or NO_DROPOUT,
     )
-    return batch_free(model, recipe.pooling)
+    batch_free(model, recipe.pooling)
+    if recipe.head == "features":
+        model[1].layers = FeaturesHead(len(recipe.pooling), recipe.model.emb_sz, n_out)
+    return model
 
 
 def common(training: Training, precision: str, path: Path) -> dict:

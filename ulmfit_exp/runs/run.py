@@ -89,8 +89,8 @@ def settings_of(record: dict, command: type[Command], **where) -> Command:
 
 def _keep_classifiers(run: Run, folder: Path) -> None:
     """Put a finished run's classifiers beside its record, so that the folder alone can predict."""
-    for stage in (name for name in run.plan if name.startswith("clas ")):
-        target = folder / "classifier" / stage.removeprefix("clas ")
+    for stage in (name for name in run.plan if name.startswith(("clas ", "features "))):
+        target = folder / "classifier" / stage.split()[1]
         target.mkdir(parents=True, exist_ok=True)
         for name in FILES:
             source = run.path(stage) / name

@@ -83,7 +83,8 @@ class Command(ABC):
     def replicate(self) -> str:
         """Which repetition: seed0, or fold0."""
         by = self.replicate_by
-        return f"{by}{getattr(self, by)}" + (f"-seed{self.seed}" if by != "seed" and self.seed else "")
+        name = f"{by}{getattr(self, by)}" + (f"-seed{self.seed}" if by != "seed" and self.seed else "")
+        return name + (f"-draw{self.draw}" if getattr(self, "shots", None) else "")
 
     @property
     def group(self) -> str:
@@ -119,13 +120,14 @@ class Experiment(Command):
     in_variant: ClassVar[dict[str, str]] = {
         "miniature": "miniature",
         "train_size": "{} labels",
+        "shots": "{} shots",
         "labelled_only": "labelled texts only",
     }
     paper: ClassVar[float | None] = None
     """The paper's test error in % on this data, where it has one."""
 
     recipe_name: Annotated[
-        Literal["paper", "small", "few", "features", "scratch", "tiny"], tyro.conf.arg(name="recipe")
+        Literal["default", "paper", "small", "few", "features", "scratch", "tiny"], tyro.conf.arg(name="recipe")
     ] = "small"
     """Recipe to start from (with --miniature: tiny); few is for a hundred labels; features trains no classifier. Its
     fields are the --recipe.… options below."""
@@ -134,6 +136,10 @@ class Experiment(Command):
     """Run on the bundled texts: no data, no network, a minute."""
     train_size: int | None = None
     """Keep the labels of so many training texts, stratified; the others stay in as unlabelled."""
+    shots: int | None = None
+    """Keep the labels of so many training texts per class, drawn at random; the others stay in as unlabelled."""
+    draw: int = 0
+    """Which of the random draws of --shots."""
     labelled_only: bool = False
     """Leave out unlabelled texts: the language model reads the labelled ones alone (paper, figure 3)."""
 
@@ -153,5 +159,6 @@ class Experiment(Command):
     def texts(self, data_dir: Path | None) -> "Corpus":
         from ..corpora.sources import MINIATURE
 
-        corpus = self.load(MINIATURE if self.miniature else data_dir).with_train_size(self.train_size)
+        corpus = self.load(MINIATURE if self.miniature else data_dir)
+        corpus = corpus.with_train_size(self.train_size).with_shots(self.shots, self.draw)
         return corpus.labelled() if self.labelled_only else corpus

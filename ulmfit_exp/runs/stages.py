@@ -20,7 +20,7 @@ from ..method import learners
 from ..method.progress import Progress, quiet
 from ..method.tokens import Tokens, clas_dl, dls_clas, dls_lm, encode, lm_dl, write_tokens
 from ..method.training import train
-from ..recipe import Training
+from ..recipe import Training, sized
 from .plan import Run
 from .store import Stage
 
@@ -132,9 +132,19 @@ def classify_features(run: Run, direction: str) -> Stage:
         best = min(models, key=lambda k: log_loss(valid["label"], models[k].predict_proba(x_valid), labels=classes))
         rows = run.corpus.split("valid", "test")
         np.save(folder / "probs.npy", models[best].predict_proba(encoder.transform(rows["text"])))
+        _save_features_classifier(run, encoder, best[0], models[best], folder)
         return dict(zip(("scaling", "C"), best))
 
     return run.stage(f"features {direction}", work)
+
+
+def _save_features_classifier(run: Run, encoder: Encoder, scaling: str, pipeline, folder: Path) -> None:
+    """The encoder with the logistic regression as its head, in the form of a fine-tuned classifier."""
+    model = learners.classifier(len(encoder.ids_), len(run.corpus.classes), run.recipe)
+    model[0].module.load_state_dict(encoder.encoder_.module.state_dict())
+    model[1].layers.fit(scaling, pipeline)
+    learners.save_model(model, str(folder / "model.safetensors"))
+    (folder / "vocab.json").write_text(json.dumps(list(encoder.ids_), ensure_ascii=False), encoding="utf-8")
 
 
 def _clas_learner(run: Run, direction: str, folder: Path):
@@ -147,6 +157,7 @@ def _train(run: Run, learn, training: Training, name: str, folder: Path) -> dict
     """Train with a tracker; leaves the weights with their vocabulary, and `steps.csv` with a row per training step."""
     print(f"\n{run.corpus.name}: {name.replace('lm', 'language model').replace('clas', 'classifier')}", flush=True)
     with run.tracker(name) as tracker:
+        training = sized(training, len(learn.dls.train))
         info, steps = train(quiet(learn), training, run.seed, folder, [tracker])
         tracker.log_new(steps, info["history"])  # all of them, where a kill came after the last epoch
         learners.save_weights(learn, folder / "model.safetensors")
