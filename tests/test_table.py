@@ -11,6 +11,7 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from conftest import FORWARD, QUIET
 
@@ -182,6 +183,20 @@ def test_from_csv_to_a_record(tmp_path, capsys):
     assert record["corpus"]["name"] == "mine" and record["test"]["n"] == 8
     mini = replace(settings, csv=None, miniature=True)
     assert len(json.loads(run(mini).read_text())["corpus"]["classes"]) == 14
+
+
+@pytest.mark.parametrize("id_col", [None, "id"])
+def test_predictions_and_mistakes_name_the_rows_of_the_table(id_col, tmp_path):
+    rows = [("", "good", "none"), *((text, label, f"{label} {i}") for text, label, i in ROWS)]
+    (tmp_path / "mine.csv").write_text(delimited(rows))
+    home = tmp_path / "home"
+    run(OwnCsv(csv=tmp_path / "mine.csv", id_col=id_col, recipe=FORWARD, home=home, **QUIET))
+    (stage,) = (home / "stages").glob("eval-*")
+    of_row = {id_: (text, label) for text, label, id_ in rows} if id_col else dict(enumerate(r[:2] for r in rows))
+    table = pd.read_csv(stage / "predictions.csv")
+    assert table["label"].tolist() == [of_row[row][1] for row in table["row"]]
+    mistakes = json.loads((stage / "mistakes.json").read_text())
+    assert [m["text"] for m in mistakes] == [of_row[m["row"]][0] for m in mistakes]
 
 
 @pytest.mark.slow

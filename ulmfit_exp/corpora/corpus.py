@@ -41,7 +41,8 @@ class Corpus:
         if df.isna().any(axis=None):
             raise DataError(f"{self.name}: column {df.columns[df.isna().any()][0]!r} has missing values; put '' there")
         df = df.map(lambda value: sound(str(value))).astype(str)
-        object.__setattr__(self, "df", df.assign(row=list(self.df.get("row", df.index))))
+        rows = [row if isinstance(row, int) else sound(str(row)) for row in self.df.get("row", df.index)]
+        object.__setattr__(self, "df", df.assign(row=pd.Series(rows, dtype=object)))
         object.__setattr__(self, "name", sound(self.name))
         self._check()
 

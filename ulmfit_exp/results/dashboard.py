@@ -227,7 +227,7 @@ def _tables(record: dict, evaluation: Path | None) -> dict:
 def _mistake(mistake: dict) -> dict:
     """A mistake as a row; of the words' weights, the words with the highest."""
     words = sorted(mistake.get("words", []), key=lambda word: -word[1])[:WORDS]
-    shown = {k: mistake[k] for k in ("label", "predicted", "confidence", "text")}
+    shown = {k: mistake[k] for k in ("row", "label", "predicted", "confidence", "text")}
     return {**shown, "words": ", ".join(word for word, _ in words)}
 
 

@@ -162,7 +162,8 @@ def evaluate(run: Run) -> Stage:
     """Metrics on the validation and test sets, of each direction's classifier and of the mean of their probabilities.
 
     Leaves `predictions.csv`, a row per text of the two sets, and `mistakes.json`, the most confident ones on the test
-    set. Nothing is chosen by the test metrics, as in the baseline.
+    set; both name a text by its row in the user's table. Their probabilities are those after temperature scaling, as
+    in `predict`. Nothing is chosen by the test metrics, as in the baseline.
     """
 
     def work(folder: Path) -> dict:
@@ -175,7 +176,7 @@ def evaluate(run: Run) -> Stage:
         where = {s: (rows["split"] == s).to_numpy() for s in ("valid", "test")}
         temperature = scores.fitted_temperature(mean[where["valid"]], truth[where["valid"]])
         calibrated = scores.tempered(mean, temperature)
-        _save_predictions(run, rows, mean, folder)
+        _save_predictions(run, rows, calibrated, folder)
         write_json(folder / "mistakes.json", _mistakes(run, rows, calibrated, learns))
         info = {
             "figures": {
@@ -186,17 +187,19 @@ def evaluate(run: Run) -> Stage:
             "calibrated": {s: scores.figures(calibrated[at], truth[at]) for s, at in where.items()},
             **_test_metrics(run, mean[where["test"]].argmax(axis=1), truth[where["test"]]),
         }
-        return {**info, "wandb": _track_evaluation(run, rows[where["test"]], mean[where["test"]], info, folder)}
+        return {**info, "wandb": _track_evaluation(run, rows[where["test"]], calibrated[where["test"]], info, folder)}
 
     return run.stage("eval", work)
 
 
 def _save_predictions(run: Run, rows: pd.DataFrame, probs: np.ndarray, folder: Path) -> None:
-    table = pd.DataFrame(probs, index=rows.index, columns=[f"p {c}" for c in run.corpus.classes])
-    table.insert(0, "split", rows["split"])
-    table.insert(1, "label", rows["label"].map(harmless))
-    table.insert(2, "predicted", [harmless(run.corpus.classes[i]) for i in probs.argmax(axis=1)])
-    table.to_csv(folder / "predictions.csv", index_label="row", float_format="%.6g")
+    table = rows[["row", "split", "label"]].assign(
+        label=rows["label"].map(harmless),
+        predicted=[harmless(run.corpus.classes[i]) for i in probs.argmax(axis=1)],
+        confidence=probs.max(axis=1),
+    )
+    probs = pd.DataFrame(probs, rows.index, columns=[f"p {c}" for c in run.corpus.classes])
+    pd.concat([table, probs], axis=1).to_csv(folder / "predictions.csv", index=False, float_format="%.6g")
 
 
 def _test_metrics(run: Run, predicted: np.ndarray, truth: np.ndarray) -> dict:
@@ -247,7 +250,7 @@ def _mistakes(run: Run, rows: pd.DataFrame, probs: np.ndarray, learns: dict[str,
     places = places[np.argsort(-sure[places], kind="stable")][:MISTAKES]
     return [
         {
-            "row": int(rows.index[i]),
+            "row": rows["row"].iloc[i],
             "text": (text := rows["text"].iloc[i])[:MISTAKE].encode("utf-8", "replace").decode(),
             "label": rows["label"].iloc[i],
             "predicted": run.corpus.classes[predicted[i]],

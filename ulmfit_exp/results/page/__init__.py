@@ -169,12 +169,9 @@ def _plan(recipe: dict, plans: dict[str, dict]) -> str:
 def _mistakes(path: Path) -> str:
     """The mistakes that the run's evaluation left in its stage's folder, as HTML; nothing where it is not there."""
     rows = [
-        f"<tr><td>{escape(m['label'])}</td><td>{escape(m['predicted'])}</td><td>{m['confidence']:.0%}</td>"
+        f"<tr><td>{escape(str(m['row']))}</td><td>{escape(m['label'])}</td><td>{escape(m['predicted'])}</td><td>{m['confidence']:.0%}</td>"
         f"<td>{html(m['words']) if 'words' in m else escape(m['text'])}</td></tr>"
         for m in mistakes(path)
     ]
-    return (
-        ""
-        if not rows
-        else f"<table><tr><th>class</th><th>taken for</th><th>sure</th><th>text</th></tr>{''.join(rows)}</table>"
-    )
+    head = "".join(f"<th>{name}</th>" for name in ("row", "class", "taken for", "confidence", "text"))
+    return f"<table><tr>{head}</tr>{''.join(rows)}</table>" if rows else ""
