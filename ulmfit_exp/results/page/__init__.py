@@ -127,7 +127,7 @@ def _run(path: Path, record: dict, plans: dict[str, dict], with_mistakes: bool) 
 def _cells(record: dict, name: str) -> list:
     """A row of the table, in the order of `COLUMNS`."""
     settings, recipe = record["settings"], record["settings"]["recipe"]
-    percent = lambda figures, key="error": round(100 * figures[key], 2) if figures else None  # noqa: E731
+    percent = lambda figures, key="error": round(100 * figures[key], 2) if key in figures else None  # noqa: E731
     perplexity = record.get("perplexity", {}).get("test", {}).get("perplexity")
     return [
         record["corpus"]["name"],
@@ -137,10 +137,10 @@ def _cells(record: dict, name: str) -> list:
         recipe.get("direction", "backward" if settings.get("backwards") else "forward"),
         settings.get("train_size"),
         record["seed"],
-        percent(record.get("valid")),
-        percent(record.get("test")),
+        percent(record.get("valid", {})),
+        percent(record.get("test", {})),
         record.get("test", {}).get("n"),
-        percent(record.get("baseline")),
+        percent(record.get("baseline", {})),
         perplexity and round(perplexity, 1),
         round(sum(s["seconds"] for s in record["stages"]) / 60, 1),
         name,
