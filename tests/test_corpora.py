@@ -296,6 +296,7 @@ def test_train_size_keeps_the_texts_and_the_held_out_rows():
     "rows, message",
     [
         ([*GOOD, ("  ", "a", "train")], "1 empty text.*split 'train' with label 'a'"),
+        ([*GOOD, ("x", "", "train")], "1 train or valid row.* without a label"),
         ([*GOOD, ("x", "c", "train")], "class 'c' has one example"),
         ([*GOOD, ("x", "c", "test"), ("y", "c", "test")], "class 'c' has no training example"),
         ([*GOOD, ("x", "a", "dev")], "unknown split"),

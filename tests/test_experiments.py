@@ -93,6 +93,7 @@ def test_predictions_stand_beside_the_texts_they_are_of(sfu):
 
     from ulmfit_exp.corpora import sfu as source
     from ulmfit_exp.corpora import sources
+    from ulmfit_exp.inference.scores import tempered
     from ulmfit_exp.method import learners
     from ulmfit_exp.method.tokens import dls_clas, read_tokens
 
@@ -106,7 +107,8 @@ def test_predictions_stand_beside_the_texts_they_are_of(sfu):
     for row in table.index[::7]:
         with torch.no_grad():
             alone = learn.model.eval()(torch.tensor(tokens[row].astype(np.int64))[None])[0].softmax(dim=1)
-        assert table.loc[row, ["p no", "p yes"]].to_numpy(float) == pytest.approx(alone[0].numpy(), abs=1e-5)
+        alone = tempered(alone.numpy(), r["calibration"]["temperature"])[0]
+        assert table.loc[row, ["p no", "p yes"]].to_numpy(float) == pytest.approx(alone, abs=1e-5)
     test = table[table["split"] == "test"]
     assert (test["label"] != test["predicted"]).mean() == pytest.approx(r["test"]["error"])
 

@@ -11,14 +11,20 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
-from conftest import FORWARD, QUIET
+from conftest import FORWARD, QUICK, QUIET
 
 from experiments.own_csv import OwnCsv
+from ulmfit_exp.api import load as load_run
 from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
 from ulmfit_exp.corpora.corpus import Corpus
 from ulmfit_exp.corpora.sources import MINIATURE
+from ulmfit_exp.inference.baselines import tfidf
+from ulmfit_exp.inference.export import card
+from ulmfit_exp.results import page
+from ulmfit_exp.results.dashboard import read_record
 
 ROOT = Path(__file__).parents[1]
 ROWS = [
@@ -182,6 +188,68 @@ def test_from_csv_to_a_record(tmp_path, capsys):
     assert record["corpus"]["name"] == "mine" and record["test"]["n"] == 8
     mini = replace(settings, csv=None, miniature=True)
     assert len(json.loads(run(mini).read_text())["corpus"]["classes"]) == 14
+
+
+@pytest.mark.parametrize("id_col", [None, "id"])
+def test_predictions_and_mistakes_name_the_rows_of_the_table(id_col, tmp_path):
+    rows = [("", "good", "none"), *((text, label, f"{label} {i}") for text, label, i in ROWS)]
+    (tmp_path / "mine.csv").write_text(delimited(rows))
+    home = tmp_path / "home"
+    run(OwnCsv(csv=tmp_path / "mine.csv", id_col=id_col, recipe=FORWARD, home=home, **QUIET))
+    (stage,) = (home / "stages").glob("eval-*")
+    of_row = {id_: (text, label) for text, label, id_ in rows} if id_col else dict(enumerate(r[:2] for r in rows))
+    table = pd.read_csv(stage / "predictions.csv")
+    assert table["label"].tolist() == [of_row[row][1] for row in table["row"]]
+    mistakes = json.loads((stage / "mistakes.json").read_text())
+    assert [m["text"] for m in mistakes] == [of_row[m["row"]][0] for m in mistakes]
+
+
+@pytest.mark.parametrize("labelled", [0, 5])
+def test_test_rows_without_a_label_are_predicted_and_not_in_the_figures(labelled, tmp_path, capsys):
+    rows = [(*row, "test" if i < 10 else "train") for i, row in enumerate(ROWS)]
+    rows = [(text, "" if labelled <= i < 10 else label, *rest) for i, (text, label, *rest) in enumerate(rows)]
+    (tmp_path / "kaggle.csv").write_text(delimited(rows, head=(*HEAD, "split")))
+    path = run(OwnCsv(csv=tmp_path / "kaggle.csv", recipe=QUICK, home=tmp_path / "home", **QUIET))
+    record, out = json.loads(path.read_text()), capsys.readouterr().out
+    assert f"without a label, predicted but not in the figures: {10 - labelled}" in out
+    assert record.get("test", {}).get("n", 0) == labelled
+    assert ("error" in record["baseline"]) == ("confusion" in record) == bool(labelled)
+    assert ("no test text has a label" in out) == (not labelled)
+    (stage,) = (tmp_path / "home" / "stages").glob("eval-*")
+    table = pd.read_csv(stage / "predictions.csv", keep_default_na=False)
+    assert (table[table["split"] == "test"]["label"] != "").sum() == labelled
+    assert table["row"][table["split"] == "test"].tolist() == list(range(10))
+    shown, left_out = page.read([tmp_path / "home"])
+    assert len(shown) == 1 and not left_out
+    assert read_record(path).name.startswith("small")
+    assert "pipeline_tag: text-classification" in card(record)
+    assert (load_run(path).error is None) == (not labelled)
+
+
+@pytest.mark.parametrize(
+    ("texts", "of"),
+    [
+        (["鍋は丈夫で使えそう", "靴は部品が足りない"], " of characters"),
+        (["A", "B"], " of characters"),
+        (["👍 👍", "👎"], " of characters"),
+        (["yes", "no thanks"], ""),
+    ],
+)
+def test_the_baseline_has_terms_in_any_language_and_in_short_texts(texts, of):
+    found = tfidf(frame([(text, "ab"[i % 2]) for i, text in enumerate(texts * 6)]))
+    assert found["method"] == f"TF-IDF{of} + logistic regression"
+    assert found["error"] == 0
+
+
+def test_few_texts_that_share_no_word_have_a_baseline():
+    found = tfidf(frame([(f"word{'abcdefghijkl'[i]}", "ab"[i % 2]) for i in range(12)]))
+    assert found["min_df"] == 1
+
+
+def frame(rows) -> Corpus:
+    """Rows in turn of train, valid and test."""
+    table = pd.DataFrame(rows, columns=["text", "label"])
+    return Corpus("c", table.assign(split=[["train", "valid", "test"][i // 2 % 3] for i in table.index]))
 
 
 @pytest.mark.slow

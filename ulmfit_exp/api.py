@@ -45,9 +45,9 @@ class Result:
     """The texts it was made from; None for a run that was loaded from its folder."""
 
     @property
-    def error(self) -> float:
-        """Share of the test texts that got a wrong class."""
-        return self.record["test"]["error"]
+    def error(self) -> float | None:
+        """Share of the test texts that got a wrong class; None where no test text has a label."""
+        return self.record.get("test", {}).get("error")
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -94,8 +94,9 @@ class Result:
         return self.directions[0] if direction is None else _one_of("direction", direction, self.directions)
 
     def __repr__(self) -> str:
-        test = self.record["test"]
-        return f"<{name(self.record)}: test error {100 * self.error:.2f} % of {test['n']:,} texts; {self.path}>"
+        test = self.record.get("test")
+        found = f"test error {100 * self.error:.2f} % of {test['n']:,} texts" if test else "no labelled test texts"
+        return f"<{name(self.record)}: {found}; {self.path}>"
 
     def _repr_html_(self) -> str:
         return f"<b>{escape(name(self.record))}</b><pre>{escape(of_run(self.record))}</pre>{escape(str(self.path))}"
@@ -177,7 +178,7 @@ def load(path: str | Path) -> Result:
     """A finished run, by its folder or its `result.json`. Raises `DataError`."""
     path = Path(path)
     record = read(path)
-    if "test" not in record:
+    if "valid" not in record:
         raise DataError(f"{path} is a run of a language model, without a classifier")
     return Result(path.parent if path.is_file() else path, record)
 

@@ -94,6 +94,8 @@ def mistakes(path: Path) -> list[dict]:
 
 def certainty(record: dict) -> str:
     """How certain the test error and the probabilities are, in words."""
+    if "test" not in record:
+        return "no test text has a label: there are no test figures, and predictions.csv has the predictions"
     (low, high), n, c = record["interval"], record["test"]["n"], record["calibration"]
     middle = (low + high) / 2
     apart = 100 * 1.96 * (2 * middle * (1 - middle) / n) ** 0.5

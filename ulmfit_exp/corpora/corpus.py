@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
@@ -17,14 +18,17 @@ from .formats import sound
 from .options import OwnTable
 from .splits import LABELLED, SPLITS, stratified
 
+NO_CLASS = -100
+"""PyTorch's cross-entropy ignores this class number."""
+
 
 @dataclass(frozen=True)
 class Corpus:
     """A text-classification corpus.
 
-    `df` has the columns `text` (str), `label` (str; empty where `split` is unlabelled), `split` (train, valid, test,
-    unlabelled) and `row`, which names the row in its source; by default its number here. Raises `DataError` where a row
-    or a class cannot be used.
+    `df` has the columns `text` (str), `label` (str; empty where `split` is unlabelled, and of test texts that are only
+    to be predicted), `split` (train, valid, test, unlabelled) and `row`, which names the row in its source; by default
+    its number here. Raises `DataError` where a row or a class cannot be used.
     """
 
     name: str
@@ -41,7 +45,8 @@ class Corpus:
         if df.isna().any(axis=None):
             raise DataError(f"{self.name}: column {df.columns[df.isna().any()][0]!r} has missing values; put '' there")
         df = df.map(lambda value: sound(str(value))).astype(str)
-        object.__setattr__(self, "df", df.assign(row=list(self.df.get("row", df.index))))
+        rows = [row if isinstance(row, int) else sound(str(row)) for row in self.df.get("row", df.index)]
+        object.__setattr__(self, "df", df.assign(row=pd.Series(rows, dtype=object)))
         object.__setattr__(self, "name", sound(self.name))
         self._check()
 
@@ -56,11 +61,14 @@ class Corpus:
                 f"{row['label']!r}; remove the row or give it a text"
             )
         labelled = self.df[self.df["split"] != "unlabelled"]
+        labelled = labelled[(labelled["label"] != "") | (labelled["split"] != "test")]
         for label, n in labelled["label"].value_counts(sort=False).items():
+            if not label:
+                raise DataError(f"{self.name}: {n} train or valid row(s) without a label; make their split unlabelled")
             if n < self.least:
                 raise DataError(f"{self.name}: class {label!r} has one example; a class needs two or more")
         for split in LABELLED:
-            if split not in set(labelled["split"]):
+            if split not in set(self.df["split"]):
                 raise DataError(f"{self.name}: no rows in the {split} split")
         seen = set(labelled.loc[labelled["split"] == "train", "label"])
         if unseen := sorted(set(labelled["label"]) - seen):
@@ -91,7 +99,11 @@ class Corpus:
     @cached_property
     def classes(self) -> list[str]:
         """Class names, sorted: a label's id is its place here."""
-        return sorted(set(self.df.loc[self.df["split"] != "unlabelled", "label"]))
+        return sorted(set(self.df.loc[self.df["split"] != "unlabelled", "label"]) - {""})
+
+    def numbers(self, rows: pd.DataFrame) -> np.ndarray:
+        """The class number of each row; `NO_CLASS` of a test text without a label."""
+        return rows["label"].map({c: i for i, c in enumerate(self.classes)}).fillna(NO_CLASS).to_numpy(int)
 
     @cached_property
     def digest(self) -> str:

@@ -156,15 +156,15 @@ def longest(table: pd.DataFrame) -> str:
 
 
 def _labelled(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
-    """Rows of train without a label become unlabelled; those of valid and test measure nothing and are left out."""
+    """Rows without a label: those of train become unlabelled, those of valid are left out, those of test stay."""
     df.loc[(df["label"] == "") & (df["split"] == "train"), "split"] = "unlabelled"
     df.loc[df["split"] == "unlabelled", "label"] = ""
-    for split in ("valid", "test"):
-        without = (df["label"] == "") & (df["split"] == split)
-        if without.any():
-            notes.append(f"left out: rows of the {split} split without a label: {without.sum():,} (predict takes them)")
-            df = df[~without]
-    return df.reset_index(drop=True)
+    valid, test = ((df["label"] == "") & (df["split"] == split) for split in ("valid", "test"))
+    if valid.any():
+        notes.append(f"left out: rows of the valid split without a label: {valid.sum():,}")
+    if test.any():
+        notes.append(f"rows of the test split without a label, predicted but not in the figures: {test.sum():,}")
+    return df[~valid].reset_index(drop=True)
 
 
 def _usable(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
@@ -173,13 +173,13 @@ def _usable(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     if empty.any():
         notes.append(f"left out: rows without a text: {empty.sum():,}")
     df = df[~empty].reset_index(drop=True)
-    labelled = df["split"] != "unlabelled"
+    labelled = df["label"] != ""
     sizes = df[labelled].drop_duplicates("text")["label"].value_counts()
     if small := sorted(sizes.index[sizes < 3]):
         rare = labelled & df["label"].isin(small)
         notes.append(f"unlabelled now: classes with fewer than 3 texts: {_listed(small[:10])} ({rare.sum():,} rows)")
         df.loc[rare, ["label", "split"]] = ["", "unlabelled"]
-    if df.loc[df["split"] != "unlabelled", "label"].nunique() < 2:
+    if df.loc[df["label"] != "", "label"].nunique() < 2:
         raise DataError("fewer than two classes of three or more texts each are left; is the label column right?")
     return df
 
@@ -202,7 +202,7 @@ def _hold_out(df: pd.DataFrame, split: str, share: float) -> None:
 
 def _report(df: pd.DataFrame) -> list[str]:
     """What the owner of the data should know of it."""
-    labelled = df[df["split"] != "unlabelled"]
+    labelled = df[df["label"] != ""]
     words = labelled["text"].str.split().str.len()
     classes = labelled["label"].value_counts()
     shown = ", ".join(f"{label} {n:,}" for label, n in classes.head(12).items())

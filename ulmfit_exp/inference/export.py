@@ -198,7 +198,7 @@ def record_directions(record: dict) -> tuple[str, ...]:
 def card(record: dict) -> str:
     """The model card, in the hub's Markdown, of a run's record."""
     corpus, settings, versions = record["corpus"], record["settings"], record["versions"]
-    task = "text-classification" if "test" in record else "text-generation"
+    task = "text-classification" if "valid" in record else "text-generation"
     lines = [
         "---",
         "language: en",
@@ -210,7 +210,7 @@ def card(record: dict) -> str:
         f"# ULMFiT: {_plain(corpus['name'])}",
         "",
         "AWD-LSTM language models fine-tuned on the texts"
-        + (", and classifiers on top of them" if "test" in record else "")
+        + (", and classifiers on top of them" if "valid" in record else "")
         + " (Howard & Ruder 2018). Made from the record `result.json` in this folder.",
         "",
         f"- texts: {_plain(corpus['name'])}, SHA-256 {corpus['digest'][:16]}…, {corpus['tokens']:,} tokens, "
@@ -220,7 +220,7 @@ def card(record: dict) -> str:
         f"- made with fastai {versions['fastai']} and torch {versions['torch']}, commit {record['commit']}",
         "",
     ]
-    if "test" in record:
+    if "valid" in record:
         lines += _results(record)
     else:
         lines += [f"- perplexity on {name}: {f['perplexity']:.1f}" for name, f in record["perplexity"].items()]
@@ -236,6 +236,8 @@ def card(record: dict) -> str:
 
 
 def _results(record: dict) -> list[str]:
+    if "test" not in record:
+        return [certainty(record)]
     test, base = record["test"], record["baseline"]
     head = [
         f"Test error {100 * test['error']:.2f} % on {test['n']:,} texts, {base['method']} {100 * base['error']:.2f} %.",

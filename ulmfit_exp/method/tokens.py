@@ -276,8 +276,7 @@ def dls_clas(tokens: Tokens, corpus: Corpus, bs: int, backwards: bool) -> TextDa
 def clas_dl(tokens: Tokens, corpus: Corpus, split: str, bs: int, backwards: bool, shuffle: bool = False) -> SortedDL:
     """One split's batches of texts of similar length, padded at the end."""
     rows = corpus.split(split)
-    labels = rows["label"].map({c: i for i, c in enumerate(corpus.classes)}).to_numpy()
-    ds = Texts(tokens, rows.index.to_numpy(), backwards, labels)
+    ds = Texts(tokens, rows.index.to_numpy(), backwards, corpus.numbers(rows))
     bs = without_single(len(ds), bs) if shuffle else bs
     return SortedDL(ds, res=ds.lengths, bs=bs, shuffle=shuffle, before_batch=pad_input, num_workers=0)
 

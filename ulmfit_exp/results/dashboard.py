@@ -201,8 +201,8 @@ def _final(record: dict, folders: dict[str, Path]) -> dict:
     final = {f"{split}_{k}": v for split in ("test", "valid") for k, v in record.get(split, {}).items()}
     for direction, splits in record.get("directions", {}).items():
         final |= {f"{direction}_{split}_error": metrics["error"] for split, metrics in splits.items()}
-    if baseline := record.get("baseline"):
-        final |= {"baseline_test_error": baseline["error"], "baseline_valid_error": baseline["valid_error"]}
+    names = {"error": "baseline_test_error", "valid_error": "baseline_valid_error"}
+    final |= {names[k]: v for k, v in record.get("baseline", {}).items() if k in names}
     for texts, metrics in record.get("perplexity", {}).items():
         final[f"{texts.replace(' ', '_')}_perplexity"] = metrics["perplexity"]
     for stage, history in record["history"].items():
@@ -227,7 +227,7 @@ def _tables(record: dict, evaluation: Path | None) -> dict:
 def _mistake(mistake: dict) -> dict:
     """A mistake as a row; of the words' weights, the words with the highest."""
     words = sorted(mistake.get("words", []), key=lambda word: -word[1])[:WORDS]
-    shown = {k: mistake[k] for k in ("label", "predicted", "confidence", "text")}
+    shown = {k: mistake[k] for k in ("row", "label", "predicted", "confidence", "text")}
     return {**shown, "words": ", ".join(word for word, _ in words)}
 
 

@@ -9,21 +9,22 @@ from ..record import certainty, folder_of, name, settings_in_words
 
 def of_run(record: dict) -> str:
     """One run as text."""
-    return classification_table(record) if "test" in record else perplexity_table(record)
+    return classification_table(record) if "valid" in record else perplexity_table(record)
 
 
 def classification_table(record: dict) -> str:
     """One run as text: error in % of ours, of the baseline, and the paper's figure where there is one."""
-    rows = [("ULMFiT", record["valid"]["error"], record["test"]["error"])]
-    if len(record["directions"]) > 1:
-        rows[0] = ("ULMFiT, mean of both directions", *rows[0][1:])
-        rows += [(f"  {d} alone", f["valid"]["error"], f["test"]["error"]) for d, f in record["directions"].items()]
+    both = len(record["directions"]) > 1
+    ours = {"ULMFiT, mean of both directions" if both else "ULMFiT": record}
+    ours |= {f"  {d} alone": figures for d, figures in record["directions"].items() if both}
+    rows = [(name, f["valid"]["error"], f["test"]["error"] if "test" in f else None) for name, f in ours.items()]
     base = record["baseline"]
-    rows.append((base["method"], base["valid_error"], base["error"]))
-    lines = [[name, f"{100 * valid:.2f}", f"{100 * test:.2f}"] for name, valid, test in rows]
+    rows.append((base["method"], base["valid_error"], base.get("error")))
+    lines = [[name, *("" if x is None else f"{100 * x:.2f}" for x in errors)] for name, *errors in rows]
     if record["paper"] is not None:
         lines.append(["the paper (full size, pretrained)", "", f"{record['paper']:.2f}"])
-    title = f"{record['corpus']['name']}: error in %, {record['test']['n']:,} test texts"
+    tested = f", {record['test']['n']:,} test texts" if "test" in record else ""
+    title = f"{record['corpus']['name']}: error in %{tested}"
     shown = f"\n{title}\n" + pd.DataFrame(lines, columns=["", "valid", "test"]).to_string(index=False)
     return f"{shown}\n\n{certainty(record)}"
 

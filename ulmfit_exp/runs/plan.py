@@ -68,7 +68,7 @@ class Run:
                 plan["perplexity"] = ("perplexity", {"lm": lm, "wikitext-2": self.wikitext and self.wikitext.digest})
         if head:
             classifiers = {d: store.name(*plan[f"{head} {d}"]) for d in self.directions}
-            plan["eval"] = ("eval", {"classifiers": classifiers})
+            plan["eval"] = ("eval", {"classifiers": classifiers, "rows": digest(self.corpus.df["row"].tolist())})
         return plan
 
     def _fields(self, names: tuple[str, ...]) -> dict:

@@ -150,20 +150,23 @@ def _stage(name: str, stage: Stage) -> dict:
 
 
 def _classified(run: Run, done: dict[str, Stage]) -> dict:
-    """The figures of an experiment: its corpus, and errors and losses of ours and of the baseline."""
+    """The figures of an experiment: its corpus, and errors and losses of ours and of the baseline.
+
+    Without a labelled test text there are none of the test set.
+    """
     found = done["eval"].info
     figures, calibrated = found["figures"], found["calibrated"]
     before_and_after = {
-        f"{split} {k}": {"before": figures["mean"][split][k], "after": calibrated[split][k]}
-        for split in ("valid", "test")
+        f"{split} {k}": {"before": before[k], "after": calibrated[split][k]}
+        for split, before in figures["mean"].items()
         for k in ("loss", "ece")
     }
     read_from = {"text_cols": list(run.corpus.text_cols)} if run.corpus.text_cols else {}
     return {
         "corpus": {"rows": run.corpus.counts(), "classes": run.corpus.classes, **read_from},
         "valid": {k: figures["mean"]["valid"][k] for k in ("error", "loss")},
-        "test": figures["mean"]["test"],
-        **{k: found[k] for k in ("interval", "per_class", "confusion")},
+        **{k: v for k, v in figures["mean"].items() if k == "test"},
+        **{k: found[k] for k in ("interval", "per_class", "confusion") if k in found},
         "calibration": {"temperature": found["temperature"], **before_and_after},
         "directions": {d: f for d, f in figures.items() if d != "mean"},
         "baseline": {k: v for k, v in done["baseline"].info.items() if k not in ("seconds", "by")},

@@ -173,20 +173,23 @@ def evaluate(run: Run) -> Stage:
     """Metrics on the validation and test sets, of each direction's classifier and of the mean of their probabilities.
 
     Leaves `predictions.csv`, a row per text of the two sets, and `mistakes.json`, the most confident ones on the test
-    set. Nothing is chosen by the test metrics, as in the baseline.
+    set; both name a text by its row in the user's table. Their probabilities are those after temperature scaling, as
+    in `predict`. Nothing is chosen by the test metrics, as in the baseline.
     """
 
     def work(folder: Path) -> dict:
         print(f"\n{run.corpus.name}: evaluation", flush=True)
         rows = run.corpus.split("valid", "test")
-        truth = rows["label"].map({c: i for i, c in enumerate(run.corpus.classes)}).to_numpy()
+        truth = run.corpus.numbers(rows)
         learns = {} if run.recipe.head == "features" else {d: _classifier(run, d, folder) for d in run.directions}
         probs = {d: _predict(run, d, learns) for d in run.directions}
         mean = sum(probs.values()) / len(probs)
-        where = {s: (rows["split"] == s).to_numpy() for s in ("valid", "test")}
+        where = {s: ((rows["split"] == s) & (rows["label"] != "")).to_numpy() for s in ("valid", "test")}
+        tested = where["test"]
+        where = {s: at for s, at in where.items() if at.any()}
         temperature = scores.fitted_temperature(mean[where["valid"]], truth[where["valid"]])
         calibrated = scores.tempered(mean, temperature)
-        _save_predictions(run, rows, mean, folder)
+        _save_predictions(run, rows, calibrated, folder)
         write_json(folder / "mistakes.json", _mistakes(run, rows, calibrated, learns))
         info = {
             "figures": {
@@ -195,19 +198,21 @@ def evaluate(run: Run) -> Stage:
             },
             "temperature": temperature,
             "calibrated": {s: scores.figures(calibrated[at], truth[at]) for s, at in where.items()},
-            **_test_metrics(run, mean[where["test"]].argmax(axis=1), truth[where["test"]]),
+            **(_test_metrics(run, mean[tested].argmax(axis=1), truth[tested]) if "test" in where else {}),
         }
-        return {**info, "wandb": _track_evaluation(run, rows[where["test"]], mean[where["test"]], info, folder)}
+        return {**info, "wandb": _track_evaluation(run, rows[tested], calibrated[tested], info, folder)}
 
     return run.stage("eval", work)
 
 
 def _save_predictions(run: Run, rows: pd.DataFrame, probs: np.ndarray, folder: Path) -> None:
-    table = pd.DataFrame(probs, index=rows.index, columns=[f"p {c}" for c in run.corpus.classes])
-    table.insert(0, "split", rows["split"])
-    table.insert(1, "label", rows["label"].map(harmless))
-    table.insert(2, "predicted", [harmless(run.corpus.classes[i]) for i in probs.argmax(axis=1)])
-    table.to_csv(folder / "predictions.csv", index_label="row", float_format="%.6g")
+    table = rows[["row", "split", "label"]].assign(
+        label=rows["label"].map(harmless),
+        predicted=[harmless(run.corpus.classes[i]) for i in probs.argmax(axis=1)],
+        confidence=probs.max(axis=1),
+    )
+    probs = pd.DataFrame(probs, rows.index, columns=[f"p {c}" for c in run.corpus.classes])
+    pd.concat([table, probs], axis=1).to_csv(folder / "predictions.csv", index=False, float_format="%.6g")
 
 
 def _test_metrics(run: Run, predicted: np.ndarray, truth: np.ndarray) -> dict:
@@ -219,12 +224,11 @@ def _test_metrics(run: Run, predicted: np.ndarray, truth: np.ndarray) -> dict:
 
 
 def _track_evaluation(run: Run, rows: pd.DataFrame, probs: np.ndarray, info: dict, folder: Path) -> str | None:
-    """Log the metrics, and the predictions `probs` of the test texts `rows`; the path of the W&B run."""
-    truth = [run.corpus.classes.index(label) for label in rows["label"]]
+    """Log the metrics, and the predictions `probs` of the labelled test texts `rows`; the path of the W&B run."""
+    truth, predicted = run.corpus.numbers(rows).tolist(), probs.argmax(axis=1).tolist()
     with run.tracker("eval") as tracker:
-        tracker.log_test(
-            rows["text"].tolist(), truth, probs.argmax(axis=1).tolist(), probs.max(axis=1), info["per_class"]
-        )
+        if truth:
+            tracker.log_test(rows["text"].tolist(), truth, predicted, probs.max(axis=1), info["per_class"])
         mean = info["figures"]["mean"]
         tracker.finish({f"{split}/{k}": v for split, metrics in mean.items() for k, v in metrics.items()}, folder)
     return tracker.path
@@ -253,12 +257,12 @@ def _mistakes(run: Run, rows: pd.DataFrame, probs: np.ndarray, learns: dict[str,
     ids_of = {word: i for i, word in enumerate(run.tokens.vocab)}
     parts = {d: (learn.model.cpu().eval(), ids_of) for d, learn in learns.items()}  # cuDNN has no gradient in eval
     sure, predicted = probs.max(axis=1), probs.argmax(axis=1)
-    wrong = (rows["split"] == "test") & (rows["label"] != np.array(run.corpus.classes)[predicted])
+    wrong = (rows["split"] == "test") & (rows["label"] != "") & (run.corpus.numbers(rows) != predicted)
     places = np.flatnonzero(wrong)
     places = places[np.argsort(-sure[places], kind="stable")][:MISTAKES]
     return [
         {
-            "row": int(rows.index[i]),
+            "row": rows["row"].iloc[i],
             "text": (text := rows["text"].iloc[i])[:MISTAKE].encode("utf-8", "replace").decode(),
             "label": rows["label"].iloc[i],
             "predicted": run.corpus.classes[predicted[i]],

@@ -127,7 +127,7 @@ def _run(path: Path, record: dict, plans: dict[str, dict], with_mistakes: bool) 
 def _cells(record: dict, name: str) -> list:
     """A row of the table, in the order of `COLUMNS`."""
     settings, recipe = record["settings"], record["settings"]["recipe"]
-    percent = lambda figures, key="error": round(100 * figures[key], 2) if figures else None  # noqa: E731
+    percent = lambda figures, key="error": round(100 * figures[key], 2) if key in figures else None  # noqa: E731
     perplexity = record.get("perplexity", {}).get("test", {}).get("perplexity")
     return [
         record["corpus"]["name"],
@@ -137,10 +137,10 @@ def _cells(record: dict, name: str) -> list:
         recipe.get("direction", "backward" if settings.get("backwards") else "forward"),
         settings.get("train_size"),
         record["seed"],
-        percent(record.get("valid")),
-        percent(record.get("test")),
+        percent(record.get("valid", {})),
+        percent(record.get("test", {})),
         record.get("test", {}).get("n"),
-        percent(record.get("baseline")),
+        percent(record.get("baseline", {})),
         perplexity and round(perplexity, 1),
         round(sum(s["seconds"] for s in record["stages"]) / 60, 1),
         name,
@@ -169,12 +169,9 @@ def _plan(recipe: dict, plans: dict[str, dict]) -> str:
 def _mistakes(path: Path) -> str:
     """The mistakes that the run's evaluation left in its stage's folder, as HTML; nothing where it is not there."""
     rows = [
-        f"<tr><td>{escape(m['label'])}</td><td>{escape(m['predicted'])}</td><td>{m['confidence']:.0%}</td>"
+        f"<tr><td>{escape(str(m['row']))}</td><td>{escape(m['label'])}</td><td>{escape(m['predicted'])}</td><td>{m['confidence']:.0%}</td>"
         f"<td>{html(m['words']) if 'words' in m else escape(m['text'])}</td></tr>"
         for m in mistakes(path)
     ]
-    return (
-        ""
-        if not rows
-        else f"<table><tr><th>class</th><th>taken for</th><th>sure</th><th>text</th></tr>{''.join(rows)}</table>"
-    )
+    head = "".join(f"<th>{name}</th>" for name in ("row", "class", "taken for", "confidence", "text"))
+    return f"<table><tr>{head}</tr>{''.join(rows)}</table>" if rows else ""
