@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 from conftest import QUICK
-from fastai.text.all import SpacyTokenizer, TokenizeWithRules
+from fastai.text.all import LMDataLoader, SpacyTokenizer, TokenizeWithRules, set_seed
 
 from ulmfit_exp.method.tokens import clas_dl, dls_lm, read_tokens, words, write_tokens
 
@@ -63,6 +64,21 @@ def test_language_model_batches_are_the_text_and_the_text_a_word_later(quick_tok
         assert x.shape == y.shape == (4, 30) and (x[:, 1:] == y[:, :-1]).all()
         first = tokens[corpus.split("valid").index[0]]
         assert x[0].tolist() == (first[::-1] if backwards else first)[:30].tolist()
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_language_model_batches_are_fastais(backwards, quick_tokens):
+    _, tokens = quick_tokens
+    ours = dls_lm(tokens, bs=4, seq_len=30, backwards=backwards).train
+    theirs = LMDataLoader(ours.dataset, lens=ours.dataset.lengths, bs=4, seq_len=30, shuffle=True)
+    for _ in range(2):
+        batches = []
+        for dl in (ours, theirs):
+            set_seed(3)
+            batches.append(list(dl))
+        for a, b in zip(*batches, strict=True):
+            assert all(torch.equal(i, j) for i, j in zip(a, b))
+            assert [*map(type, a)] == [*map(type, b)]
 
 
 @pytest.mark.parametrize("shuffle", [False, True])

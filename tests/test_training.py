@@ -178,7 +178,8 @@ def test_resuming_within_an_epoch_gives_the_same_weights_and_metrics(
     step, undisturbed, one_learner, tmp_path, monkeypatch
 ):
     task, learn, info, steps = undisturbed
-    monkeypatch.setattr(training, "SAVE_EVERY", -1)  # after each batch
+    monkeypatch.setattr(training, "SAVE_EVERY", -1)
+    monkeypatch.setattr(training, "READ_EVERY", 1)  # a checkpoint after each batch
     killed(one_learner(task), getattr(QUICK, task), tmp_path, step=step)
     resumed, made = one_learner(task), []
     torch.rand(3), np.random.rand(3)  # the new process has another random state
@@ -234,6 +235,14 @@ def test_a_loss_that_is_not_finite_ends_training_with_the_option_to_lower(task, 
         training.train(one_learner(task), recipe, 7, tmp_path)
     message = rf"the loss is (nan|inf) at training step \d+; lower .* --recipe.{task}.phases.1.lr \(now 1e\+30\)"
     assert re.fullmatch(message, str(error.value))
+
+
+@pytest.mark.parametrize("every", [1, 2, 1000])
+def test_losses_are_the_same_however_often_they_are_read(every, undisturbed, one_learner, tmp_path, monkeypatch):
+    task, learn, info, steps = undisturbed
+    monkeypatch.setattr(training, "READ_EVERY", every)
+    again = one_learner(task)
+    assert_same_training(learn, info, steps, again, *training.train(again, getattr(QUICK, task), 7, tmp_path))
 
 
 def test_a_stage_that_diverged_is_not_finished(sfu, capsys):

@@ -28,16 +28,17 @@ class BatchFreeEncoder(SentenceEncoder):
         input = input.as_subclass(torch.Tensor)  # fastai's subclass slows down every operation
         lengths = (input != self.pad_idx).sum(dim=1)
         order = lengths.argsort(descending=True, stable=True)
+        sizes = lengths[order].tolist()  # once a batch: the processor waits for the GPU
         self.reset()
         for drop in self.drop_weights:
             drop()
         embedded, outs = self.embed(input[order]), []
-        for start in range(0, int(lengths.max()), self.bptt):
-            there = lengths[lengths > start]
-            pooled = start + self.bptt > there.min() - self.max_len  # else only its final hidden state matters
-            with torch.set_grad_enabled(torch.is_grad_enabled() and bool(pooled)):
-                out = self.module(embedded[: len(there), start : start + self.bptt], from_embeds=True)
-            outs.append(F.pad(out, (0, 0, 0, 0, 0, len(input) - len(there))))
+        for start in range(0, sizes[0], self.bptt):
+            n = sum(size > start for size in sizes)
+            pooled = start + self.bptt > sizes[n - 1] - self.max_len  # else only its final hidden state matters
+            with torch.set_grad_enabled(torch.is_grad_enabled() and pooled):
+                out = self.module(embedded[:n, start : start + self.bptt], from_embeds=True)
+            outs.append(F.pad(out, (0, 0, 0, 0, 0, len(input) - n)))
         out = torch.cat(outs, dim=1)[order.argsort()]
         place = torch.arange(out.size(1), device=input.device)
         return out, (place >= lengths[:, None]) | (place < lengths[:, None] - self.max_len)

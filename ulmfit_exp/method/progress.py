@@ -48,7 +48,8 @@ class Progress(Callback):
 
     def after_batch(self):
         self.bar.update()
-        if self.epochs and self.training and time.monotonic() - self.reported > REPORT_EVERY:
+        due = self.epochs and self.training and time.monotonic() - self.reported > REPORT_EVERY
+        if due and self.history.losses:  # none is read in the first steps
             self.reported = time.monotonic()
             self._report()
 

@@ -18,6 +18,7 @@ from fastai.text.all import (
     PAD,
     UNK,
     LMDataLoader,
+    LMTensorText,
     SortedDL,
     SpacyTokenizer,
     TensorCategory,
@@ -229,13 +230,35 @@ class Texts:
         return len(self.rows)
 
     def __getitem__(self, i):
-        ids = self.tokens[self.rows[i]].astype(np.int64)
-        text = TensorText(torch.from_numpy(ids[::-1].copy() if self.backwards else ids))
+        text = as_text(self.ids(i))
         return (text,) if self.labels is None else (text, TensorCategory(self.labels[i]))
+
+    def ids(self, i: int) -> np.ndarray:
+        """The token ids of a text in the order of reading."""
+        return self.tokens[self.rows[i]][:: -1 if self.backwards else 1]
 
     @property
     def lengths(self) -> list[int]:
         return self.tokens.lengths[self.rows].tolist()
+
+
+def as_text(ids: np.ndarray) -> TensorText:
+    """Ids of any type as fastai's models read them."""
+    return TensorText(torch.from_numpy(ids.astype(np.int64)))
+
+
+class LMLoader(LMDataLoader):
+    """fastai's, with all ids of an epoch in one array: the same batches, which a GPU would otherwise wait for."""
+
+    def make_chunks(self):
+        self.chunks = np.concatenate([self.items.coll.ids(i) for i in self.items.idxs])
+
+    def create_item(self, seq):
+        batch, stream = divmod(seq or 0, self.bs)  # fastai asks for None to see the types
+        start = stream * self.bl + batch * self.seq_len
+        length = self.last_len if batch == self.n_batches - 1 else self.seq_len
+        text = as_text(self.chunks[start : start + length + 1])
+        return LMTensorText(text[:-1]), text[1:]
 
 
 def dls_lm(
@@ -257,11 +280,11 @@ def dls_lm(
     return _dls(train, lm_dl(tokens, tokens.rows("valid"), bs, seq_len, backwards), tokens)
 
 
-def lm_dl(tokens: Tokens, rows: np.ndarray, bs: int, seq_len: int, backwards: bool, **kwargs) -> LMDataLoader:
+def lm_dl(tokens: Tokens, rows: np.ndarray, bs: int, seq_len: int, backwards: bool, **kwargs) -> LMLoader:
     """Batches of these texts in sequence, in `bs` streams; fewer if a stream would be shorter than a step."""
     ds = Texts(tokens, rows, backwards)
     streams = max(1, min(bs, sum(ds.lengths) // seq_len))
-    return LMDataLoader(ds, lens=ds.lengths, bs=streams, seq_len=seq_len, cache=2 * streams, **kwargs)
+    return LMLoader(ds, lens=ds.lengths, bs=streams, seq_len=seq_len, **kwargs)
 
 
 def dls_clas(tokens: Tokens, corpus: Corpus, bs: int, backwards: bool) -> TextDataLoaders:

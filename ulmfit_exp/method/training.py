@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 from fastai.text.all import (
     Callback,
     CancelBatchException,
@@ -13,6 +14,7 @@ from fastai.text.all import (
     Learner,
     LMLearner,
     ParamScheduler,
+    noop,
     set_seed,
 )
 
@@ -24,6 +26,8 @@ from .schedules import share
 
 SAVE_EVERY = 300
 """Seconds between checkpoints within an epoch."""
+READ_EVERY = 20
+"""Training steps between two reads of their losses: at each, the processor waits for the GPU."""
 
 
 def train(learn: Learner, training: Training, seed: int, work: Path, cbs=()) -> tuple[dict, list[dict]]:
@@ -142,7 +146,9 @@ class Resume(Callback):
 
 class History(Callback):
     """Collects a row per training step and per epoch. Saves a checkpoint after each epoch, and every `SAVE_EVERY`
-    seconds within one. Cancels the fit at a loss that is not finite."""
+    seconds within one. Cancels the fit at a loss that is not finite.
+
+    Losses and token counts stay on the device, and are read every `READ_EVERY` steps."""
 
     order = 65  # after Recorder and ParamScheduler
 
@@ -150,12 +156,16 @@ class History(Callback):
         self.checkpoint, self.phase, self.start, self.keep_best = checkpoint, phase, start, keep_best
         self.epochs, self.steps = checkpoint.history, checkpoint.steps
 
+    def before_fit(self):
+        self.recorder.smooth_loss.accumulate = noop  # it would read every loss, and nothing shows it
+
     def before_epoch(self):
         within = self.checkpoint.within if self.epoch == self.start else None
         self.tokens, self.earlier = (within["tokens"], within["seconds"]) if within else (0, 0.0)
         self.began = self.saved = time.monotonic()
         self.first_step = self.epochs[-1]["step"] if self.epochs else 0
         self.finished_batches = len(self.losses)
+        self.unread, self.unread_tokens = [], 0
         self.trains = [any(p.requires_grad for p in group) for group in self.opt.param_lists]
 
     @property
@@ -171,16 +181,26 @@ class History(Callback):
     def after_batch(self):
         if not self.training or self.iter < self.finished_batches:
             return
-        self.tokens += int((self.x != PAD).sum())
-        loss = float(self.loss.detach())
         rates = [float(h["lr"]) if trains else None for h, trains in zip(self.opt.hypers, self.trains)]
-        row = {"step": len(self.steps) + 1, "phase": self.phase, "train_loss": loss}
-        self.steps.append(row | {f"lr_{i}": rate for i, rate in enumerate(rates)})
-        self._check(loss)
-        if time.monotonic() - self.saved > SAVE_EVERY and self.iter + 1 < self.n_iter:
+        row = {"step": len(self.steps) + len(self.unread) + 1, "phase": self.phase, "train_loss": self.loss.detach()}
+        self.unread.append(row | {f"lr_{i}": rate for i, rate in enumerate(rates)})
+        self.unread_tokens += (self.x != PAD).sum()
+        last = self.iter + 1 == self.n_iter
+        if not last and len(self.unread) < READ_EVERY:
+            return
+        self._read()
+        if not last and time.monotonic() - self.saved > SAVE_EVERY:
             state = batch_state(self.model)
             self.checkpoint.save({"tokens": self.tokens, "seconds": self.seconds, "state": state})
             self.saved = time.monotonic()
+
+    def _read(self):
+        """Move the unread rows to `steps`, with their losses as numbers."""
+        self.tokens += int(self.unread_tokens)
+        for row, loss in zip(self.unread, torch.stack([row["train_loss"] for row in self.unread]).tolist()):
+            self.steps.append(row | {"train_loss": loss})
+            self._check(loss)
+        self.unread, self.unread_tokens = [], 0
 
     def after_epoch(self):
         if self.epoch < self.start:  # fastai calls this for the epochs that it skips, too

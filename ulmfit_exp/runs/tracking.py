@@ -98,6 +98,8 @@ class Tracker(Callback):
     def after_epoch(self):
         self.log_new(self.history.steps, self.history.epochs)
 
+    after_cancel_fit = after_epoch
+
     def log_new(self, steps: list[dict], epochs: list[dict]) -> None:
         """Log the training steps and epochs that are not logged yet; after a kill these include the earlier ones."""
         new = [*steps[self.logged_steps :], *epochs[self.logged_epochs :]]
