@@ -32,7 +32,7 @@ def bars(key: str, title: str):
 
 def sections() -> dict[str, list]:
     """The workspace's panels by section."""
-    groups = [f"lr/group {i}" for i in range(5)]
+    groups = [f"lr/group_{i}" for i in range(5)]
     return {
         "final metrics": [bars("test/error", "test error"), bars("valid/error", "valid error")],
         "classifier and language model": [
@@ -42,7 +42,7 @@ def sections() -> dict[str, list]:
         ],
         "learning rates and unfreezing": [
             wr.LinePlot(title="learning rate of each layer group, the lowest first", x="step", y=groups),
-            curve("lr/frozen groups", "number of frozen layer groups"),
+            curve("lr/frozen_groups", "number of frozen layer groups"),
         ],
         "phases": [curve(f"phase {i}/valid_loss", f"phase {i}", f"phase {i}/epoch") for i in range(5)],
         "mistakes": [wr.MediaBrowser(media_keys=["test/predictions", "test/classes"])],

@@ -91,6 +91,7 @@ def test_runs_are_grouped_and_tagged(tracked):
     config = runs["clas forward"].run["config"]["update"]
     assert config["digest"] == r["corpus"]["digest"] and config["recipe"]["clas"]["phases"][1]["epochs"] == 2
     assert config["stage"]["lm"] and config["versions"]
+    assert config["record"].startswith("sfu-sentiment-fold0-tiny-seed0-")
 
 
 def test_each_layer_groups_rate_and_the_unfreezing_are_seen(tracked):
@@ -98,8 +99,8 @@ def test_each_layer_groups_rate_and_the_unfreezing_are_seen(tracked):
     steps = [h for h in runs["clas forward"].history if "train/loss" in h]
     frozen = {0: 4, 1: 0}
     for h in steps:
-        rates = [h[f"lr/group {i}"] for i in range(5)]
-        assert rates.count(0) == h["lr/frozen groups"] == frozen[h["phase"]]
+        rates = [h[f"lr/group_{i}"] for i in range(5)]
+        assert rates.count(0) == h["lr/frozen_groups"] == frozen[h["phase"]]
         assert rates == sorted(rates)
     assert {h["phase"] for h in steps} == {0, 1}
     assert [h["step"] for h in steps] == list(range(1, len(steps) + 1))
@@ -108,12 +109,12 @@ def test_each_layer_groups_rate_and_the_unfreezing_are_seen(tracked):
 def test_each_phase_has_its_own_axis(tracked):
     r, runs = tracked
     clas = runs["clas forward"]
-    assert clas.axes["phase 1/*"] == "phase 1/epoch" and clas.axes["train/*"] == clas.axes["valid_*"] == "step"
-    second = [h for h in clas.history if "phase 1/epoch" in h]
-    assert [h["phase 1/epoch"] for h in second] == [1, 2]
+    assert clas.axes["phase_1/*"] == "phase_1/epoch" and clas.axes["train/*"] == clas.axes["valid_*"] == "step"
+    second = [h for h in clas.history if "phase_1/epoch" in h]
+    assert [h["phase_1/epoch"] for h in second] == [1, 2]
     errors = [row["valid_error_rate"] for row in r["history"]["clas forward"]]
     assert [h["valid_error_rate"] for h in clas.history if "valid_error_rate" in h] == pytest.approx(errors)
-    assert [h["phase 1/valid_error_rate"] for h in second] == pytest.approx(errors[1:])
+    assert [h["phase_1/valid_error_rate"] for h in second] == pytest.approx(errors[1:])
 
 
 def test_an_evaluation_shows_its_surest_mistakes_first_and_each_class(tracked):
@@ -125,7 +126,19 @@ def test_an_evaluation_shows_its_surest_mistakes_first_and_each_class(tracked):
         c: f["recall"] for c, f in r["per_class"].items()
     }
     assert sum(row["nPredictions"] for row in runs["eval"].table("confusion_table")) == r["test"]["n"]
-    assert runs["eval"].summary["test/error"] == pytest.approx(r["test"]["error"])
+    summary = runs["eval"].summary
+    assert summary["test/error"] == pytest.approx(r["test"]["error"])
+    assert summary["forward/valid/error"] == pytest.approx(r["directions"]["forward"]["valid"]["error"])
+    assert summary["baseline/error"] == pytest.approx(r["baseline"]["error"])
+    assert [h["test/error"] for h in runs["eval"].history if "test/error" in h] == [summary["test/error"]]
+
+
+def test_of_a_training_w_and_b_lists_the_lowest_validation_loss(tracked):
+    r, runs = tracked
+    lowest = min(row["valid_loss"] for row in r["history"]["clas forward"])
+    summary = runs["clas forward"].summary
+    assert summary["valid_loss"]["min"] == pytest.approx(lowest)
+    assert summary["kept/valid_loss"] == pytest.approx(r["history"]["clas forward"][-1]["valid_loss"])
 
 
 def test_a_stages_folder_is_an_artifact_when_asked_for(tracked):
@@ -162,7 +175,7 @@ def test_a_sweeps_process_has_the_one_run_it_was_given(sfu):
     assert seen.run["run_id"] == "r1" and seen.run["sweep_id"] == "s1" and seen.run["job_type"] == "sweep"
     assert seen.summary["valid/error"] == pytest.approx(r["valid"]["error"])
     assert not [key for key in seen.summary if "test" in key]
-    assert len([h for h in seen.history if "clas forward/valid_error_rate" in h]) == len(r["history"]["clas forward"])
+    assert len([h for h in seen.history if "clas_forward/valid_error_rate" in h]) == len(r["history"]["clas forward"])
 
 
 def broken(*args, **kwargs):
@@ -249,7 +262,7 @@ def test_the_workspace_draws_what_runs_log(tracked, tmp_path):
     made = json.loads(workspace("--out", tmp_path / "made.json").read_text())
     text = json.dumps(made)
     drawn = set(re.findall(r'"((?:train|valid|test|lr|phase [01])[/_][^"]*)"', text))
-    assert {"test/error", "valid/error", "valid_error_rate", "lr/group 0", "test/predictions"} <= drawn <= logged
+    assert {"test/error", "valid/error", "valid_error_rate", "lr/group_0", "test/predictions"} <= drawn <= logged
     for table in NAMES:  # a runset by the tag that experiments.paper sets
         assert f"in ['{table}']" in text
 

@@ -124,11 +124,13 @@ def how_to_look(record: dict, home: Path) -> str:
         f"compare runs:           {ours} report {folder}",
         f"the same, a dashboard:  {ours} dashboard --home {folder}",
     ]
-    if runs := [shlex.quote(f"{home}/{s['wandb']}") for s in record["stages"] if s["wandb"]]:
+    if runs := {s["name"]: shlex.quote(f"{home}/{s['wandb']}") for s in record["stages"] if s["wandb"]}:
+        *_, last = runs.values()
+        curves = next((run for name, run in runs.items() if name.startswith("clas")), last)
         lines += [
-            f"curves in the terminal: {wandb} leet {shlex.quote(f'{home}/wandb')}",
-            f"figures of a stage:     {wandb} leet inspect --summary {runs[-1]}",
-            f"upload to W&B:          {wandb} sync {' '.join(runs)}",
+            f"curves in the terminal: {wandb} leet {curves}",
+            f"final figures:          {wandb} leet inspect --summary {last}",
+            f"upload to W&B:          {wandb} sync {' '.join(runs.values())}",
         ]
     return "\n".join(lines)
 

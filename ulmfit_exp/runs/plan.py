@@ -48,6 +48,8 @@ class Run:
     wandb: Wandb = "auto"
     tags: tuple[str, ...] = ()
     log_artifacts: bool = False
+    record: str = ""
+    """Name of the folder of the record, for W&B's config."""
     by: dict = field(default_factory=machine.description)
     """Versions, commit and machine as the run starts; each stage keeps those that made it."""
 
@@ -125,7 +127,7 @@ class Run:
     def tracker(self, name: str) -> Tracker:
         """A W&B run for one stage, with all settings and everything that went into it as its config; or for `sweep`."""
         stage = {"stage": self.plan[name][1]} if name in self.plan else {}
-        config = {**self.settings, **stage, "digest": self.corpus.digest, **self.by}
+        config = {**self.settings, **stage, "record": self.record, "digest": self.corpus.digest, **self.by}
         tags = [self.corpus.name, f"seed {self.seed}", *self.tags, self.by["commit"]]
         title = f"{name} {self.corpus.name} seed{self.seed}"
         return Tracker(self.wandb, self.home, self.group, name.split()[0], title, tags, config, self.log_artifacts)

@@ -52,7 +52,7 @@ def prepare(settings: Command, texts: Corpus | Documents | None = None) -> tuple
     machine.keep_memory()
     settings = replace(settings, precision=machine.precision(settings.precision))
     models = pretrained.resolve(settings.recipe.pretrained, settings.directions, data_dir)
-    return settings, Run(
+    this = Run(
         corpus=texts,
         recipe=fitted(settings.recipe, models),
         directions=settings.directions,
@@ -67,6 +67,7 @@ def prepare(settings: Command, texts: Corpus | Documents | None = None) -> tuple
         tags=(*settings.tags, *(["miniature"] if getattr(settings, "miniature", False) else [])),
         log_artifacts=settings.log_artifacts,
     )
+    return settings, replace(this, record=result(settings, this).parent.name)
 
 
 def result(settings: Command, run: Run) -> Path:

@@ -165,7 +165,7 @@ def _train(run: Run, learn, training: Training, name: str, folder: Path) -> dict
         if steps:
             pd.DataFrame(steps).to_csv(folder / "steps.csv", index=False, float_format="%.6g")
         kept = info["history"][info["kept_epoch"]] if info["history"] else {}
-        tracker.finish({k: v for k, v in kept.items() if k.startswith("valid")}, folder)
+        tracker.finish({f"kept/{k}": v for k, v in kept.items() if k.startswith("valid")}, folder)
     return {**info, "wandb": tracker.path}
 
 
@@ -229,8 +229,11 @@ def _track_evaluation(run: Run, rows: pd.DataFrame, probs: np.ndarray, info: dic
     with run.tracker("eval") as tracker:
         if truth:
             tracker.log_test(rows["text"].tolist(), truth, predicted, probs.max(axis=1), info["per_class"])
-        mean = info["figures"]["mean"]
-        tracker.finish({f"{split}/{k}": v for split, metrics in mean.items() for k, v in metrics.items()}, folder)
+        of = {f"{d}/{s}/{k}": v for d, f in info["figures"].items() for s, m in f.items() for k, v in m.items()}
+        mean = {name.removeprefix("mean/"): v for name, v in of.items() if name.startswith("mean/")}
+        tracker.log({**mean, "step": 0})  # `wandb leet` draws nothing that is in the summary alone
+        simpler = {f"baseline/{k}": v for k, v in baseline(run).info.items() if k.endswith("error")}
+        tracker.finish({**mean, **simpler, **{k: v for k, v in of.items() if not k.startswith("mean/")}}, folder)
     return tracker.path
 
 

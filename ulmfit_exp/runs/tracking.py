@@ -2,10 +2,12 @@
 
 What is logged, and the x axis on which W&B draws it:
 
-    over `step`             train/loss, phase; lr/group 0 (the lowest) ..., 0 while a group is frozen; lr/frozen groups
+    over `step`             train/loss, phase; lr/group_0 (the lowest) ..., 0 while a group is frozen; lr/frozen_groups
     over `step`, by epoch   train_loss, valid_loss, valid_error_rate: the whole training in one curve
-    over `phase N/epoch`    phase N/valid_loss ...: each phase separately
-    of an evaluation        test/confusion, test/classes, test/predictions, and all metrics in the summary
+    over `phase_N/epoch`    phase_N/valid_loss ...: each phase separately
+    of an evaluation        test/error ..., test/confusion, test/classes, test/predictions
+    in the summary          of a training valid_loss.min ..., and kept/valid_loss of the epoch that is kept; of an
+                            evaluation test/error ..., forward/test/error ..., baseline/error
 
 `wandb agent` gives the process of a sweep one run; only `log_sweep` logs there.
 """
@@ -77,13 +79,14 @@ class Tracker(Callback):
             Tracker.reachable = False
             warnings.warn("W&B cannot be reached; the run is recorded offline: see wandb sync", stacklevel=4)
             self.wandb_run = wandb.init(mode="offline", **options)
-        for key in ("train/*", "lr/*", "train_loss", "valid_*", "phase"):
+        for key in ("train/*", "lr/*", "train_loss", "phase"):
             self.draw(key, over="step")
+        self.draw("valid_*", over="step", summary="min")
 
-    def draw(self, key: str, over: str) -> None:
-        """Set the x axis of a metric, or of all that match a pattern."""
+    def draw(self, key: str, over: str, summary: str | None = None) -> None:
+        """Set the x axis of a metric, or of all that match a pattern, and what of it W&B's table of runs has."""
         if self.wandb_run:
-            self._safely(lambda: self.wandb_run.define_metric(key, step_metric=over))
+            self._safely(lambda: self.wandb_run.define_metric(key, step_metric=over, summary=summary))
 
     @property
     def path(self) -> str | None:
@@ -108,7 +111,7 @@ class Tracker(Callback):
             self._log_epoch(row) if "epoch" in row else self.log(step_metrics(row))
 
     def _log_epoch(self, row: dict) -> None:
-        if (phase := f"phase {row['phase']}") not in self.phases:
+        if (phase := f"phase_{row['phase']}") not in self.phases:
             self.phases.add(phase)
             self.draw(f"{phase}/*", over=f"{phase}/epoch")
         self.log({**epoch_metrics(row), "step": row["step"]})
@@ -171,8 +174,8 @@ class Tracker(Callback):
 def step_metrics(row: dict) -> dict:
     """A training step under the names by which it is logged; the learning rate of a frozen layer group is 0."""
     rates = [v for k, v in row.items() if k.startswith("lr_")]
-    groups = {f"lr/group {i}": rate or 0.0 for i, rate in enumerate(rates)}
-    frozen = {"lr/frozen groups": rates.count(None)}
+    groups = {f"lr/group_{i}": rate or 0.0 for i, rate in enumerate(rates)}
+    frozen = {"lr/frozen_groups": rates.count(None)}
     return {"train/loss": row["train_loss"], **groups, **frozen, "phase": row["phase"], "step": row["step"]}
 
 
@@ -180,7 +183,7 @@ def epoch_metrics(row: dict) -> dict:
     """An epoch under the names by which it is logged: for the whole training, and for its phase."""
     metrics = {k: v for k, v in row.items() if k.startswith(("train", "valid"))}
     of_phase = {**metrics, "epoch": row["epoch"] + 1, "seconds": row.get("seconds", 0.0)}
-    return metrics | {f"phase {row['phase']}/{k}": v for k, v in of_phase.items()}
+    return metrics | {f"phase_{row['phase']}/{k}": v for k, v in of_phase.items()}
 
 
 def in_sweep() -> bool:
@@ -191,7 +194,8 @@ def in_sweep() -> bool:
 def log_sweep(tracker: Tracker, record: dict) -> None:
     """The run that a sweep ranks: each stage's epochs, and the metrics of the validation set only, since they choose
     the settings."""
-    for stage, history in record["history"].items():
+    for name, history in record["history"].items():
+        stage = name.replace(" ", "_")
         tracker.draw(f"{stage}/*", over="step")
         for row in history:
             metrics = {f"{stage}/{k}": v for k, v in row.items() if k.startswith(("train", "valid"))}
