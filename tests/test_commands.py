@@ -74,12 +74,13 @@ def test_help_ends_quietly_where_the_reader_of_the_pipe_has_gone(command):
 
 
 def test_printed_commands_are_quoted_for_a_shell():
-    record = {"stages": [{"wandb": None}, {"wandb": "wandb/offline-run-1"}]}
+    stages = [{"name": "lm forward", "wandb": None}, {"name": "eval", "wandb": "wandb/offline-run-1"}]
+    record = {"stages": stages}
     lines = [line for line in cli.how_to_look(record, Path("my runs")).splitlines() if line]
     assert len(lines) == 5
     for line in lines:
         last = shlex.split(line.partition(": ")[2])[-1]
-        assert last in ("my runs", "my runs/wandb", "my runs/wandb/offline-run-1")
+        assert last in ("my runs", "my runs/wandb/offline-run-1")
 
 
 def test_a_printed_command_exists_whether_or_not_the_environment_is_activated(monkeypatch, tmp_path):
