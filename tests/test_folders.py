@@ -114,8 +114,8 @@ def test_tables_per_split_without_a_header_or_without_labels_in_the_test(tmp_pat
     table(40).to_csv(tmp_path / "train.csv", index=False)
     table(9, start=40)[["text"]].to_csv(tmp_path / "test.csv", index=False)
     corpus = Corpus.from_csv(tmp_path)
-    assert sizes(corpus) == {"train": 29, "valid": 3, "test": 8}
-    assert any("rows of the test split without a label: 9" in note for note in corpus.notes)
+    assert sizes(corpus) == {"train": 36, "valid": 4, "test": 9}
+    assert any("rows of the test split without a label, predicted" in note for note in corpus.notes)
 
 
 # Columns of splits
@@ -131,18 +131,13 @@ def test_fastais_is_valid_is_a_split(true, false, tmp_path):
         assert set(corpus.df.loc[corpus.df["split"] == "valid", "row"]) == set(range(30, 40))
 
 
-def test_rows_of_the_test_split_without_a_label_are_left_out_with_a_note(tmp_path):
-    rows = table(40).assign(split=["train"] * 30 + ["test"] * 10)
+def test_rows_of_the_valid_split_without_a_label_are_left_out_with_a_note(tmp_path):
+    rows = table(40).assign(split=["train"] * 30 + ["valid"] * 10)
     rows.loc[35:, "label"] = None
     rows.to_csv(tmp_path / "a.csv", index=False)
     corpus = Corpus.from_csv(tmp_path / "a.csv")
-    assert corpus.counts()["test"] == 5
-    assert any("rows of the test split without a label: 5" in note for note in corpus.notes)
-    rows.loc[30:, "label"] = None
-    rows.to_csv(tmp_path / "a.csv", index=False)
-    corpus = Corpus.from_csv(tmp_path / "a.csv")
-    assert corpus.counts()["test"] == 6
-    assert any("20% of the labelled rows are held out as the test split" in note for note in corpus.notes)
+    assert corpus.counts()["valid"] == 5
+    assert any("rows of the valid split without a label: 5" in note for note in corpus.notes)
 
 
 # Rows

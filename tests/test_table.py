@@ -252,6 +252,39 @@ def frame(rows) -> Corpus:
     return Corpus("c", table.assign(split=[["train", "valid", "test"][i // 2 % 3] for i in table.index]))
 
 
+def measured(values, tmp_path) -> Path:
+    lines = [f"text number {i} is here;{values[i % len(values)]};{i % 7 == 0}" for i in range(120)]
+    (tmp_path / "a.csv").write_text("\n".join(["text;target;is_valid", *lines]))
+    return tmp_path / "a.csv"
+
+
+MEASURES = [["0.137", "1", "2.5"], ["0,137", "1,5"], ["12.25%", "3%"], [str(i * i) for i in range(30)], ["1e-3", "-2"]]
+
+
+@pytest.mark.parametrize("values", MEASURES)
+def test_a_measure_is_refused_as_a_label_with_the_options_that_make_it_one(values, tmp_path):
+    path = measured(values, tmp_path)
+    with pytest.raises(DataError, match=rf"'target' has {len(values)} different numbers.*--bins 3.*--bins 0"):
+        load(path, label_col="target")
+    assert load(path, label_col="target", bins=0)[0].classes
+
+
+@pytest.mark.parametrize("values", [["1", "2", "3"], ["1.0", "4.5"], ["1,000", "2,000"], ["1.1", "beta"]])
+def test_numbers_that_may_be_classes_stay_as_they_are(values, tmp_path):
+    assert load(measured(values, tmp_path), label_col="target")[0].classes == sorted(values)
+
+
+def test_a_measure_can_be_cut_into_classes_of_about_the_same_size(tmp_path):
+    path = measured([f"{i / 7:.3f}" for i in range(120)], tmp_path)
+    corpus, notes = load(path, label_col="target", bins=3)
+    assert corpus.classes == ["5.571 to 11.286", "above 11.286", "up to 5.571"]
+    assert corpus.df["label"].value_counts().between(38, 42).all()
+    assert any("3 classes of about as many training rows each" in note for note in notes)
+    for bins, says in ((1, "two or more"), (3, "not a number everywhere")):
+        with pytest.raises(DataError, match=f"--bins {bins} is impossible.*{says}"):
+            load(measured(["1", "beta"], tmp_path), label_col="target", bins=bins)
+
+
 @pytest.mark.slow
 def test_labels_in_any_script_survive_a_locale_without_its_letters(tmp_path):
     labels = ("плохо", "хорошо")

@@ -48,6 +48,9 @@ class OwnTable(Format):
     values."""
     label_col: str | None = None
     """Column of the class. Default: one with a name such as label, or the one with the fewest different values."""
+    bins: int | None = None
+    """Cut a numeric label into so many classes, each of about as many training rows; 0 takes each number as a class.
+    Default: numbers that look like a measure, not like classes, are refused."""
     split_col: str | None = None
     """Column that says train, valid, test or unlabelled, or true for valid. Default: split or is_valid; else rows are
     held out as below."""

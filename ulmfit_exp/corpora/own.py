@@ -2,8 +2,10 @@
 
 import re
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ..common import DataError
@@ -17,6 +19,8 @@ from .splits import SPLIT_NAMES, stratified
 BOOLEANS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False, "": False}
 MOST_CLASSES = 0.5
 """Of its rows, the largest share of different values that a column guessed to be the label may have."""
+FEW_NUMBERS = 20
+"""So many different numbers may be classes; more are where as many rows have each."""
 LONG = 10_000
 """Words from which a text is reported as very long."""
 
@@ -57,6 +61,7 @@ def from_frame(table: pd.DataFrame, name: str, options: OwnTable, notes: list[st
     df = pd.DataFrame({"text": joined(table, options.text_col), "label": table[options.label_col].str.strip()})
     df["split"] = _splits(table[options.split_col]) if options.split_col else "train"
     df["row"] = table[options.id_col] if options.id_col else table.index
+    df["label"] = _classes(df, options, notes)
     if options.unlabelled:
         df = pd.concat([df, _unlabelled(options, notes)])
     df = _usable(_labelled(df.reset_index(drop=True), notes), notes)
@@ -146,6 +151,41 @@ def _guessed_label(table: pd.DataFrame) -> tuple[str, str]:
         raise DataError(f"no column looks like a label; name it with --label-col, of {_listed(table.columns)}")
     fewest = min(kinds, key=kinds.get)
     return fewest, f"which has the fewest different values, {kinds[fewest]}"
+
+
+def _classes(df: pd.DataFrame, options: OwnTable, notes: list[str]) -> pd.Series:
+    """The labels; numbers cut into `options.bins` classes. Raises `DataError` where they look like a measure: they have
+    fractions other than halves, or many different values of few rows each."""
+    known, column, bins = df["label"] != "", options.label_col, options.bins
+    values = _numbers(df["label"][known])
+    if bins not in (None, 0):
+        if bins < 2 or values.isna().any():
+            wrong = "two or more are needed" if bins < 2 else f"column {column!r} is not a number everywhere"
+            raise DataError(f"--bins {bins} is impossible: {wrong}")
+        return _binned(values, values[df["split"] == "train"], bins, notes).reindex(df.index, fill_value="")
+    kinds = values.nunique()
+    measured = (2 * values % 1 != 0).any() or kinds > max(FEW_NUMBERS, len(values) / FEW_NUMBERS)
+    if bins is None and measured and values.notna().all():
+        raise DataError(
+            f"column {column!r} has {kinds:,} different numbers; a classifier needs classes: --bins 3 makes three of "
+            "them, --bins 0 takes each number as a class, --label-col names another column"
+        )
+    return df["label"]
+
+
+def _binned(values: pd.Series, train: pd.Series, bins: int, notes: list[str]) -> pd.Series:
+    """Numbers as the names of intervals that have about as many numbers of `train` each."""
+    shares = np.linspace(0, 1, bins + 1)[1:-1]
+    edges = [f"{edge:.15g}" for edge in (train if len(train) else values).quantile(shares, "lower").unique()]
+    names = [f"up to {edges[0]}", *(f"{low} to {high}" for low, high in pairwise(edges)), f"above {edges[-1]}"]
+    notes.append(f"label: {len(names)} classes of about as many training rows each (--bins): {', '.join(names)}")
+    return pd.cut(values, [-np.inf, *map(float, edges), np.inf], labels=names).astype(str)
+
+
+def _numbers(labels: pd.Series) -> pd.Series:
+    """Labels as numbers, NaN where they are none; a comma is of thousands where it can be in all, else of decimals."""
+    thousands = labels[labels.str.contains(",")].str.fullmatch(r"-?[1-9]\d{0,2}(,\d{3})+(\.\d*)?").all()
+    return pd.to_numeric(labels.str.replace(",", "" if thousands else ".").str.rstrip(" %"), errors="coerce")
 
 
 def longest(table: pd.DataFrame) -> str:
