@@ -96,6 +96,9 @@ class LMRecipe:
     """Training, or fine-tuning on the task's texts (paper, section 3.2), of the language model."""
     model: Model = Model()
     """Shape and dropout. A pretrained model's shape replaces this one."""
+    lang: Annotated[str, tyro.conf.arg(prefix_name=False)] = "en"
+    """Language of the texts by spaCy's code, such as de; xx for one that spaCy lacks. In those without spaces between
+    words (ja, zh, th, lo, km, my) each character is a token."""
     max_vocab: int = 60_000
     """Most words in the vocabulary."""
     min_freq: int = 2

@@ -14,13 +14,17 @@ MOST_WEIGHTS = 10_000_000
 """Classes x words; only the most frequent words that fit are used. The solver keeps some twenty copies, 2 GB."""
 
 
-def tfidf(corpus: Corpus) -> dict:
-    """Test error of TF-IDF (1-2-grams, sublinear) with logistic regression; the validation error chooses."""
+def tfidf(corpus: Corpus, characters: bool = False) -> dict:
+    """Test error of TF-IDF (1-2-grams, sublinear) with logistic regression; the validation error chooses.
+
+    `characters` are for scripts without spaces, of which a whole sentence would be a word.
+    """
+    terms = {"analyzer": "char" if characters else "word", "ngram_range": (1, 2), "sublinear_tf": True}
     train, valid, test = (corpus.split(s) for s in ("train", "valid", "test"))
     best, most = {"valid_error": 2.0}, MOST_WEIGHTS // len(corpus.classes)
     with tqdm(total=math.prod(map(len, CHOICES.values())), unit=" fits", leave=False, disable=None) as bar:
         for min_df in CHOICES["min_df"]:
-            vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=min_df, max_features=most)
+            vectors = TfidfVectorizer(**terms, min_df=min_df, max_features=most)
             x = vectors.fit_transform(train["text"])
             x_valid, x_test = vectors.transform(valid["text"]), vectors.transform(test["text"])
             for c in CHOICES["C"]:

@@ -44,6 +44,8 @@ class Pretrained:
 
     files: tuple[Path, ...]
     """Weights and vocabulary, or one archive of both; optionally a classifier whose encoder is used."""
+    lang: str | None = "en"
+    """Language of its texts; None where a model of someone else does not say."""
 
     @cached_property
     def digest(self) -> str:
@@ -153,7 +155,16 @@ def _in_folder(name: str, folder: Path, direction: str) -> Pretrained:
     for file in files:
         if not file.is_file():
             raise DataError(f"--pretrained {name}: there is no {file}, for the {direction} language model")
-    return Pretrained(files)
+    return Pretrained(files, _lang(folder))
+
+
+def _lang(folder: Path) -> str | None:
+    """The language of a model, from its stage, its record or that of the folder around it."""
+    stage, *records = folder / "stage.json", folder / "record.json", folder.parent / "result.json"
+    if stage.is_file():
+        return json.loads(stage.read_text("utf-8"))["inputs"].get("lang", "en")
+    record = next((json.loads(r.read_text("utf-8")) for r in records if r.is_file()), None)
+    return record and record["settings"]["recipe"].get("lang", "en")
 
 
 def _downloaded(repo: str) -> Path:

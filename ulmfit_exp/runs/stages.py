@@ -18,6 +18,7 @@ from ..inference.features import Encoder, regressions
 from ..inference.insight import word_weights
 from ..method import learners
 from ..method.progress import Progress, quiet
+from ..method.tokenizer import UNSPACED
 from ..method.tokens import Tokens, clas_dl, dls_clas, dls_lm, encode, lm_dl, write_tokens
 from ..method.training import train
 from ..recipe import Training
@@ -35,9 +36,9 @@ COUNTED = (
 def tokenize(run: Run) -> Stage:
     """The texts as token ids with their vocabulary; the same for all labels of the same texts and splits."""
     r = run.recipe
-    vocab = {"pretrained": run.pretrained_vocab, "keep": r.vocab == "pretrained"}
+    how = {"pretrained": run.pretrained_vocab, "keep": r.vocab == "pretrained", "lang": r.lang}
     return run.stage(
-        "tokens", lambda folder: write_tokens(run.corpus.documents(), folder, r.max_vocab, r.min_freq, **vocab)
+        "tokens", lambda folder: write_tokens(run.corpus.documents(), folder, r.max_vocab, r.min_freq, **how)
     )
 
 
@@ -252,7 +253,7 @@ def _mistakes(run: Run, rows: pd.DataFrame, probs: np.ndarray, learns: dict[str,
             "label": rows["label"].iloc[i],
             "predicted": run.corpus.classes[predicted[i]],
             "confidence": round(float(sure[i]), 4),
-            **({"words": word_weights(parts, text, int(predicted[i]))} if parts else {}),
+            **({"words": word_weights(parts, text, int(predicted[i]), run.recipe.lang)} if parts else {}),
         }
         for i in tqdm(places, desc="mistakes", unit=" texts", leave=False, disable=None)
     ]
@@ -263,7 +264,7 @@ def baseline(run: Run) -> Stage:
 
     def work(_: Path) -> dict:
         print(f"\n{run.corpus.name}: TF-IDF + logistic regression", flush=True)
-        return tfidf(run.corpus)
+        return tfidf(run.corpus, characters=run.recipe.lang in UNSPACED)
 
     return run.stage("baseline", work)
 
