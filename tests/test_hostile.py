@@ -28,7 +28,8 @@ from ulmfit_exp.corpora.corpus import Corpus
 from ulmfit_exp.corpora.formats import sound
 from ulmfit_exp.corpora.readers import read_table
 from ulmfit_exp.inference import predict
-from ulmfit_exp.method.tokens import encode, read_tokens, words, write_tokens
+from ulmfit_exp.method.tokenizer import words
+from ulmfit_exp.method.tokens import encode, read_tokens, write_tokens
 
 ROOT = Path(__file__).parents[1]
 ZEROS = bytes(2**26)

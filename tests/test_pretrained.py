@@ -7,18 +7,20 @@ import tarfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import FORWARD
-from fastai.text.all import AWD_LSTM, get_language_model
+from fastai.text.all import AWD_LSTM, L, get_language_model
 from safetensors.torch import load_file, save_file, save_model
 
 from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
 from ulmfit_exp.corpora import sfu
 from ulmfit_exp.corpora.sources import MINIATURE
-from ulmfit_exp.method.pretrained import EMBEDDING, SHIPPED, TIED, quantised, resolve
+from ulmfit_exp.method.pretrained import EMBEDDING, SHIPPED, TIED, resolve
 from ulmfit_exp.method.tokens import encode
+from ulmfit_exp.method.weights import quantised
 from ulmfit_exp.recipe import LM_HEAD, Model, fastai_config
 
 SMALL = Model(emb_sz=6, n_hid=8, n_layers=2)
@@ -90,6 +92,29 @@ def test_fastais_archive_is_read_from_the_data_directory(tmp_path):
         resolve("wt103-fwd", ("forward", "backward"), tmp_path)
 
 
+def test_a_users_own_model_of_fastai_is_read_from_a_folder_or_an_archive(tmp_path):
+    state = language_model().state_dict()
+    with_optimizer = {"model": state, "opt": {"state": L(1, 2), "hypers": [{"lr": np.float64(0.1)}]}}
+    torch.save(with_optimizer, tmp_path / "lm_fwd.pth")
+    torch.save({k[2:]: w for k, w in state.items() if k[0] == "0"}, tmp_path / "encoder_bwd.pth")  # save_encoder
+    (tmp_path / "itos.pkl").write_bytes(pickle.dumps(L(VOCAB)))
+    both = resolve(str(tmp_path), ("forward", "backward"), None)
+    assert [model.files[0].name for model in both.values()] == ["lm_fwd.pth", "encoder_bwd.pth"]
+    for weights, vocab in (model.content for model in both.values()):
+        assert vocab == VOCAB
+        assert torch.equal(weights["0.rnns.1.weight_hh_l0_raw"], state["0.rnns.1.weight_hh_l0_raw"])
+    assert not both["backward"].content[0]["1.decoder.bias"].any()
+    archive(tmp_path / "mine.tgz", (tmp_path / "lm_fwd.pth").read_bytes(), pickle.dumps(VOCAB))
+    mine = resolve(str(tmp_path / "mine.tgz"), ("forward",), None)["forward"]
+    assert torch.equal(mine.content[0][EMBEDDING], state[EMBEDDING])
+    assert mine.lang is None  # it may read any language
+    with pytest.raises(DataError, match=r"mine\.tgz is a model of one direction"):
+        resolve(str(tmp_path / "mine.tgz"), ("forward", "backward"), None)
+    (tmp_path / "vocab.json").write_text(json.dumps(VOCAB))
+    with pytest.raises(DataError, match=r"needs one file \*\.pkl or \*\.json .* it has itos\.pkl, vocab\.json"):
+        resolve(str(tmp_path), ("forward",), None)
+
+
 class Evil:
     """What a pickle can do to whoever reads it."""
 
@@ -100,6 +125,15 @@ class Evil:
         return Path.touch, (self.path,)
 
 
+def test_a_damaged_archive_is_one_clear_error(tmp_path):
+    (tmp_path / "mine.tgz").write_bytes(b"\x1f\x8bnothing")
+    with pytest.raises(DataError, match=r"mine\.tgz is damaged or not a model of fastai"):
+        _ = resolve(str(tmp_path / "mine.tgz"), ("forward",), None)["forward"].content
+    archive(tmp_path / "mine.tgz", b"PK\x03\x04", pickle.dumps(VOCAB))
+    with pytest.raises(DataError, match=r"mine\.tgz is damaged or not a model of fastai"):
+        _ = resolve(str(tmp_path / "mine.tgz"), ("forward",), None)["forward"].content
+
+
 @pytest.mark.parametrize("where", ["weights", "vocab"])
 def test_nothing_that_hides_in_an_archive_is_run(where, tmp_path):
     harm = tmp_path / "harm"
@@ -108,7 +142,9 @@ def test_nothing_that_hides_in_an_archive_is_run(where, tmp_path):
     weights = evil.getvalue() if where == "weights" else saved(language_model())
     vocab = pickle.dumps([Evil(harm)] if where == "vocab" else VOCAB)
     archive(tmp_path / "wt103-fwd.tgz", weights, vocab)
-    with pytest.raises(DataError, match=r"wt103-fwd\.tgz is damaged or not a model archive of fastai"):
+    with pytest.raises(
+        DataError, match=r"wt103-fwd\.tgz cannot be read without .*If you trust it, load it"
+    ):
         _ = resolve("wt103-fwd", ("forward",), tmp_path)["forward"].content
     assert not harm.exists()
 
@@ -188,7 +224,7 @@ def test_a_damaged_model_is_one_clear_error(folder, damage, error):
 
 
 def test_a_model_that_is_not_there_is_said_with_those_that_are():
-    with pytest.raises(DataError, match="no such folder; shipped are wikipedia-small; also none, wt103"):
+    with pytest.raises(DataError, match="no such folder or archive; shipped are wikipedia-small; also none, wt103"):
         resolve("wikipedia-tiny", ("forward",), None)
 
 

@@ -6,7 +6,8 @@ import torch
 from conftest import QUICK
 from fastai.text.all import LMDataLoader, SpacyTokenizer, TokenizeWithRules, set_seed
 
-from ulmfit_exp.method.tokens import clas_dl, dls_lm, read_tokens, words, write_tokens
+from ulmfit_exp.method.tokenizer import words
+from ulmfit_exp.method.tokens import clas_dl, dls_lm, read_tokens, write_tokens
 
 
 def test_ids_are_fastais_tokens_and_the_vocabulary_is_of_training_texts(quick_tokens):
@@ -34,7 +35,7 @@ def test_several_processes_write_the_same_files(quick_tokens, tmp_path, monkeypa
 
 
 def test_long_texts_are_cut_between_words_and_endless_words_within(monkeypatch):
-    monkeypatch.setattr("ulmfit_exp.method.tokens.PIECE", 50)
+    monkeypatch.setattr("ulmfit_exp.method.tokenizer.PIECE", 50)
     text = "The cat sat on the mat and the dog sat on the log. " * 10
     expected = next(iter(TokenizeWithRules(tok=SpacyTokenizer())([text])))
     assert words(text) == expected and words(text).count("xxbos") == 1

@@ -116,6 +116,9 @@ class LMRecipe:
     """Training, or fine-tuning on the task's texts (paper, section 3.2), of the language model."""
     model: Model = Model()
     """Shape and dropout. A pretrained model's shape replaces this one."""
+    lang: Annotated[str, tyro.conf.arg(prefix_name=False)] = "en"
+    """Language of the texts by spaCy's code, such as de; xx for one that spaCy lacks. In those without spaces between
+    words (ja, zh, th, lo, km, my) each character is a token."""
     max_vocab: int = 60_000
     """Most words in the vocabulary."""
     min_freq: int = 2
@@ -124,8 +127,8 @@ class LMRecipe:
     """Steps of back-propagation through time, and the chunk of BPT3C."""
     pretrained: Annotated[str, tyro.conf.arg(prefix_name=False)] = "none"
     """Language model to start from: wikipedia-small (ours), wt103 (fastai's; wt103-fwd or wt103-bwd for one direction),
-    hf:OWNER/NAME, a folder of ours or of a finished run (with #clas at its end, its classifiers' encoders), or none:
-    random weights."""
+    hf:OWNER/NAME, a folder of ours, of a finished run (with #clas at its end, its classifiers' encoders) or of fastai's
+    .pth and vocabulary, a .tgz of these, or none: random weights."""
     skip_tokens: int = 0
     """The language model leaves out the first texts that hold so many tokens."""
     max_tokens: int | None = None

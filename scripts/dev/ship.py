@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from ulmfit_exp.cli import ending_well
 from ulmfit_exp.common import write_json
-from ulmfit_exp.method.pretrained import SHIPPED, Pretrained, quantised, resolve
+from ulmfit_exp.method.pretrained import SHIPPED, Pretrained, resolve
+from ulmfit_exp.method.weights import quantised
 from ulmfit_exp.record import read
 
 

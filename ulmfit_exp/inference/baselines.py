@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from tqdm.auto import tqdm
 
 from ..corpora.corpus import Corpus
+from ..method.tokenizer import UNSPACED_CHARACTER
 
 CHOICES = {"min_df": (2, 1), "C": (10.0, 1.0, 100.0)}
 """Fewest texts that a word must be in, and C; the first of those with the lowest validation error is used."""
@@ -16,8 +17,6 @@ MOST_WEIGHTS = 10_000_000
 """Classes x words; only the most frequent words that fit are used. The solver keeps some twenty copies, 2 GB."""
 WORDS = {"analyzer": "word", "ngram_range": (1, 2)}
 CHARACTERS = {"analyzer": "char", "ngram_range": (1, 3)}
-UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
-"""Letters of scripts without spaces between words: Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
 
 
 def tfidf(corpus: Corpus) -> dict:
@@ -51,5 +50,5 @@ def tfidf(corpus: Corpus) -> dict:
 def _terms(texts: pd.Series) -> dict:
     """What the terms are: characters where scripts without spaces have a third of the letters, or few texts a word."""
     sample = "\n".join(texts.head(1000))
-    unspaced = 3 * len(UNSPACED.findall(sample)) > len(re.findall(r"\w", sample))
+    unspaced = 3 * len(UNSPACED_CHARACTER.findall(sample)) > len(re.findall(r"\w", sample))
     return CHARACTERS if unspaced or texts.str.contains(r"\w\w").mean() < 0.5 else WORDS

@@ -36,7 +36,8 @@ from ..common import DataError
 from ..corpora.corpus import Corpus
 from ..method import learners
 from ..method.pretrained import resolve
-from ..method.tokens import without_single, words
+from ..method.tokenizer import words
+from ..method.tokens import without_single
 from ..recipe import DIRECTIONS, PAD
 from ..record import certainty, read
 from .predict import Predictor
@@ -45,8 +46,13 @@ from .predict import Predictor
 class Words(Transform):
     """A text -> its tokens."""
 
+    lang = "en"  # for learners pickled before this was a setting
+
+    def __init__(self, lang: str):
+        self.lang = lang
+
     def encodes(self, text: str):
-        return words(text)
+        return words(text, self.lang)
 
     def decodes(self, tokens: L):
         return TitledStr(" ".join(tokens))
@@ -96,7 +102,7 @@ def learner(predictor: Predictor) -> Learner:
     rows = pd.DataFrame({"text": one, "label": one, "split": ["train", "valid"]})
     model = Ensemble({d: model for d, (model, _) in predictor.parts.items()}, predictor.temperature)
     return Learner(
-        dataloaders(rows, vocab, predictor.classes, 64, device=torch.device("cpu")),
+        dataloaders(rows, vocab, predictor, 64, device=torch.device("cpu")),
         model,
         loss_func=CrossEntropyLossFlat(),
         splitter=layer_groups,
@@ -114,7 +120,7 @@ def classifier_learner(predictor: Predictor, direction: str, corpus: Corpus) -> 
         raise DataError(f"{corpus.name}: the classifier has no class {unknown[0]!r}; it has {predictor.classes}")
     part = predictor.parts[direction]
     bs, backwards = predictor.recipe.clas.bs, direction == "backward"
-    dls = dataloaders(corpus.df, vocabulary(part), predictor.classes, bs, backwards)
+    dls = dataloaders(corpus.df, vocabulary(part), predictor, bs, backwards)
     learn = learners.clas_learner(dls, len(predictor.classes), predictor.recipe, "fp32", Path())
     learn.model.load_state_dict(part[0].state_dict())
     return learn
@@ -130,7 +136,7 @@ def vocabulary(part: tuple[torch.nn.Module, dict[str, int]]) -> list[str]:
 def dataloaders(
     df: pd.DataFrame,
     vocab: list[str],
-    classes: list[str],
+    predictor: Predictor,
     bs: int,
     backwards: bool = False,
     device: torch.device | None = None,
@@ -140,10 +146,11 @@ def dataloaders(
     A run trains on `method.tokens`, which reads ids from disk. These read texts, so that everything in fastai works
     that shows a batch, predicts a text or takes new data.
     """
-    read_ids = [ColReader("text"), Words(), Numericalize(vocab), *([Backwards()] if backwards else [])]
+    read_ids = [ColReader("text"), Words(predictor.recipe.lang), Numericalize(vocab)]
+    read_ids += [Backwards()] if backwards else []
     rows = [np.flatnonzero(df["split"] == split).tolist() for split in ("train", "valid")]
     sizes = [df["text"].iloc[places].str.len().tolist() for places in rows]  # else fastai tokenises them to sort them
-    sets = Datasets(df, [read_ids, [ColReader("label"), Categorize(classes)]], splits=rows)
+    sets = Datasets(df, [read_ids, [ColReader("label"), Categorize(predictor.classes)]], splits=rows)
     return sets.dataloaders(
         bs=without_single(len(rows[0]), bs),
         dl_type=SortedDL,
@@ -201,7 +208,7 @@ def card(record: dict) -> str:
     task = "text-classification" if "valid" in record else "text-generation"
     lines = [
         "---",
-        "language: en",
+        f"language: {settings['recipe'].get('lang', 'en')}",
         "library_name: fastai",
         f"pipeline_tag: {task}",
         "tags: [ulmfit, awd-lstm, text]",

@@ -17,7 +17,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler, normalize
 from ..common import DataError
 from ..method.encoder import BatchFreeEncoder, concat_pool
 from ..method.pretrained import resolve
-from ..method.tokens import words
+from ..method.tokenizer import words
 from ..recipe import LM_HEAD, PAD, POOLING, Model, fastai_config
 
 TOKENS = 16_000
@@ -27,8 +27,8 @@ TOKENS = 16_000
 class Encoder(TransformerMixin, BaseEstimator):
     """Texts -> float32 `texts x parts * emb_sz`: the encoder's last states, pooled (paper, section 3.3).
 
-    `folder` is a shipped model's name, a folder of ours or a finished run, as of --pretrained. A text has the same
-    features in any batch. Raises `DataError`.
+    `folder` is a shipped model's name, a folder of ours or a finished run, as of --pretrained. `lang` is by default the
+    model's language, or English where that is unknown. A text has the same features in any batch. Raises `DataError`.
     """
 
     def __init__(
@@ -38,8 +38,9 @@ class Encoder(TransformerMixin, BaseEstimator):
         seq_len: int = 70,
         max_len: int = 1400,
         pooling: tuple[str, ...] = POOLING,
+        lang: str | None = None,
     ):
-        self.folder, self.direction, self.pooling = folder, direction, pooling
+        self.folder, self.direction, self.pooling, self.lang = folder, direction, pooling, lang
         self.seq_len, self.max_len = seq_len, max_len
 
     @classmethod
@@ -55,12 +56,12 @@ class Encoder(TransformerMixin, BaseEstimator):
         lm.load_state_dict(weights)
         self.encoder_ = BatchFreeEncoder(self.seq_len, lm[0], PAD, self.max_len).eval()
         self.ids_ = {word: i for i, word in enumerate(vocab)}
-        self.width_ = lm[0].emb_sz
+        self.width_, self.lang_ = lm[0].emb_sz, self.lang or model.lang or "en"
         return self
 
     def transform(self, X: str | Iterable[str]) -> np.ndarray:
         """The features of some texts, in order; a single string is one text. Raises `DataError`."""
-        texts = [words(text) for text in as_texts(X)]
+        texts = [words(text, self.lang_) for text in as_texts(X)]
 
         def pooled(ids: torch.Tensor) -> torch.Tensor:
             return concat_pool(*self.encoder_(ids), self.pooling)

@@ -12,7 +12,7 @@ from html import escape
 
 import torch
 
-from ..method.tokens import words
+from ..method.tokenizer import words
 
 UNKNOWN, BEGIN = 0, 2
 """Ids that fastai gives xxunk and xxbos."""
@@ -29,13 +29,13 @@ Parts = dict[str, tuple[torch.nn.Module, dict[str, int]]]
 Words = list[tuple[str, float]]
 
 
-def word_weights(parts: Parts, text: str, place: int) -> Words:
+def word_weights(parts: Parts, text: str, place: int, lang: str = "en") -> Words:
     """Each word of a text with its contribution to the log-odds of the class at `place`, the mean of the directions.
 
     `parts` are a predictor's: model and word -> id, for each direction. The weights sum to the log-odds for the text
     less those for the text with every word unknown, but for some per cent; an unknown word's is 0.
     """
-    tokens = words(text)
+    tokens = words(text, lang)
     if len(tokens) > LONGEST:
         tokens = [*tokens[: LONGEST // 2], "…", *tokens[-LONGEST // 2 :]]
     total = torch.zeros(len(tokens))

@@ -17,7 +17,7 @@ from ..corpora.options import Format
 from ..corpora.own import longest
 from ..corpora.readers import Table, joined, open_table
 from ..method import learners
-from ..method.tokens import words
+from ..method.tokenizer import words
 from ..recipe import DIRECTIONS, Model, Recipe, recipe_from
 from ..record import read
 from . import insight
@@ -45,7 +45,7 @@ class Predictor:
 
         A single string is one text. Raises `DataError` where a text is missing or is not a string.
         """
-        split, total = [words(text) for text in as_texts(texts)], np.zeros(len(self.classes))
+        split, total = [words(text, self.recipe.lang) for text in as_texts(texts)], np.zeros(len(self.classes))
         for direction, (model, ids_of) in self.parts.items():  # in fp32: with bf16 they would depend on the batch
             of_batch = partial(lambda model, ids: model(ids)[0].double().softmax(dim=1), model)
             rows = in_batches(split, ids_of, direction == "backward", of_batch)
@@ -69,7 +69,7 @@ class Predictor:
         if cls is not None and cls not in self.classes:
             raise DataError(f"there is no class {cls!r}; the classes are {', '.join(self.classes)}")
         place = self.probabilities([text])[0].argmax() if cls is None else self.classes.index(cls)
-        return insight.word_weights(self.parts, text, int(place))
+        return insight.word_weights(self.parts, text, int(place), self.recipe.lang)
 
 
 def load(folder: Path) -> Predictor:

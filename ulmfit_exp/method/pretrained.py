@@ -4,13 +4,11 @@ A model's folder holds `model.safetensors` (fastai's parameter names, any floati
 of the embedding is word i). A matrix may also be int8 with a scale per row, as `NAME` and `NAME.scale`. A model of both
 directions is a folder with such folders `forward` and `backward`. The finished run of an experiment is a model too: it
 leads to the language models that it fine-tuned, and with #clas after its name to the encoders of its classifiers, to
-continue from a related task with labels (Phang et al. 2018).
+continue from a related task with labels (Phang et al. 2018). A model that was saved by fastai is a `.pth` and an
+`itos.pkl` or `itos.json` in a folder, or an archive of both; nothing in them is run.
 """
 
-import io
 import json
-import pickle
-import tarfile
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,12 +16,11 @@ from pathlib import Path
 import torch
 from fastai.text.all import AWD_LSTM, get_language_model, match_embeds
 from fastai.text.learner import clean_raw_keys
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from ..common import DataError, sha256
 from ..corpora.sources import Source, find
 from ..recipe import LM_HEAD, Model, fastai_config
+from .weights import ARCHIVES, read, read_weights
 
 SHIPPED = Path(__file__).parents[1] / "shipped"
 MODELZOO = "https://s3.amazonaws.com/fast-ai-modelzoo"
@@ -33,7 +30,6 @@ WT103 = {
 }
 ONE_WAY = {"wt103-fwd": "forward", "wt103-bwd": "backward"}
 CLASSIFIER = "#clas"
-SCALE = ".scale"
 EMBEDDING = "0.encoder.weight"
 TIED = ("0.encoder_dp.emb.weight", "1.decoder.weight")
 
@@ -44,6 +40,8 @@ class Pretrained:
 
     files: tuple[Path, ...]
     """Weights and vocabulary, or one archive of both; optionally a classifier whose encoder is used."""
+    lang: str | None = "en"
+    """Language of its texts; None where a model of someone else does not say."""
 
     @cached_property
     def digest(self) -> str:
@@ -53,12 +51,14 @@ class Pretrained:
     @cached_property
     def content(self) -> tuple[dict[str, torch.Tensor], list[str]]:
         """(weights in float32 by fastai's names, vocabulary). Raises `DataError`."""
-        weights, vocab = (_archive if len(self.files) == 1 else _folder)(*self.files[:2])
+        weights, vocab = read(*self.files[:2])
         for classifier in self.files[2:]:
             head = {k: w for k, w in weights.items() if k.startswith("1.") and k not in TIED}
-            encoder = {k: w for k, w in _weights(classifier).items() if k.startswith("0.module.")}
+            encoder = {k: w for k, w in read_weights(classifier).items() if k.startswith("0.module.")}
             weights = head | {k.replace("module.", "", 1): w for k, w in encoder.items()}
-        weights = {k: w.float() for k, w in clean_raw_keys(dict(weights)).items()}
+        weights = {k if k[:1].isdigit() else f"0.{k}": w for k, w in weights.items()}  # a saved encoder
+        weights = {k.replace("module.weight_hh_l0", "weight_hh_l0_raw"): w for k, w in clean_raw_keys(weights).items()}
+        weights = {k: w.float() for k, w in {"1.decoder.bias": torch.zeros(len(vocab)), **weights}.items()}
         for tied in (EMBEDDING, *TIED):
             weights.setdefault(tied, next((weights[k] for k in (EMBEDDING, *TIED) if k in weights), None))
         if weights[EMBEDDING] is None or "0.rnns.0.weight_hh_l0_raw" not in weights:
@@ -102,8 +102,8 @@ def _shape(weights: dict[str, torch.Tensor]) -> Model:
 def resolve(what: str, directions: tuple[str, ...], data_dir: Path | None) -> dict[str, Pretrained]:
     """The pretrained model of each direction; empty for none. Raises `DataError`.
 
-    `what` is none, a shipped model's name, wt103 (wt103-fwd or -bwd for one direction), hf:OWNER/NAME, a folder, or
-    two folders FORWARD,BACKWARD; a folder of a finished run may end in #clas.
+    `what` is none, a shipped model's name, wt103 (wt103-fwd or -bwd for one direction), hf:OWNER/NAME, a folder, an
+    archive of fastai's, or two of these as FORWARD,BACKWARD; a folder of a finished run may end in #clas.
     """
     if what == "none":
         return {}
@@ -111,13 +111,19 @@ def resolve(what: str, directions: tuple[str, ...], data_dir: Path | None) -> di
         raise DataError(f"--pretrained {what} reads texts {ONE_WAY[what]}, but the run is {' and '.join(directions)}")
     if what in ("wt103", *ONE_WAY):
         return {d: Pretrained((find(WT103[d], data_dir),)) for d in directions}
-    folders = [_downloaded(what[3:])] if what.startswith("hf:") else [_local(name) for name in what.split(",")]
-    if len(folders) > 1:
-        if (len(folders), len(directions)) != (2, 2):
+    places = [_downloaded(what[3:])] if what.startswith("hf:") else [_local(name) for name in what.split(",")]
+    if len(places) > 1:
+        if (len(places), len(directions)) != (2, 2):
             raise DataError(f"--pretrained {what}: two folders are for a run of both directions, forward first")
-        named = zip(("forward", "backward"), what.split(","), folders)
-        return {d: _in_folder(name, folder, d) for d, name, folder in named}
-    return {d: _in_folder(what, folders[0], d) for d in directions}
+        named = zip(("forward", "backward"), what.split(","), places)
+        return {d: _in_place(name, place, d) for d, name, place in named}
+    found = {d: _in_place(what, places[0], d) for d in directions}
+    if len({model.files for model in found.values()}) < len(found):
+        raise DataError(
+            f"--pretrained {what} is a model of one direction: name two, as FORWARD,BACKWARD, or add "
+            "--recipe.direction forward"
+        )
+    return found
 
 
 def _local(name: str) -> Path:
@@ -125,15 +131,18 @@ def _local(name: str) -> Path:
     folder = SHIPPED / name if name in shipped else Path(name.removesuffix(CLASSIFIER))
     if folder.name == "result.json":
         folder = folder.parent
-    if not folder.is_dir():
+    if not folder.is_dir() and not (folder.is_file() and folder.suffix in ARCHIVES):
         raise DataError(
-            f"--pretrained {name}: no such folder; shipped are {', '.join(shipped)}; also none, wt103, hf:OWNER/NAME"
+            f"--pretrained {name}: no such folder or archive; shipped are {', '.join(shipped)}; also none, wt103, "
+            "hf:OWNER/NAME"
         )
     return folder.resolve()
 
 
-def _in_folder(name: str, folder: Path, direction: str) -> Pretrained:
-    """The model of one direction in a folder of any of the three kinds."""
+def _in_place(name: str, folder: Path, direction: str) -> Pretrained:
+    """The model of one direction in a folder of any kind, or in an archive."""
+    if folder.is_file():
+        return Pretrained((folder,), None)
     classifier = []
     if (folder / direction).is_dir():
         folder = folder / direction
@@ -150,10 +159,35 @@ def _in_folder(name: str, folder: Path, direction: str) -> Pretrained:
         if reads != direction:
             raise DataError(f"--pretrained {name}: {folder} is a {reads} language model, not a {direction} one")
     files = (folder / "model.safetensors", folder / "vocab.json", *(c / "model.safetensors" for c in classifier))
+    if not files[0].is_file() and any(folder.glob("*.pth")):
+        return Pretrained((_one(folder, direction, "*.pth"), _one(folder, direction, "*.pkl", "*.json")), None)
     for file in files:
         if not file.is_file():
             raise DataError(f"--pretrained {name}: there is no {file}, for the {direction} language model")
-    return Pretrained(files)
+    return Pretrained(files, _lang(folder))
+
+
+def _one(folder: Path, direction: str, *patterns: str) -> Path:
+    """The only such file, or the only one whose name has fwd or bwd for the direction. Raises `DataError`."""
+    found = sorted(path for pattern in patterns for path in folder.glob(pattern))
+    short = {"forward": "fwd", "backward": "bwd"}
+    marked = [path for path in found if short[direction] in path.name]
+    found = marked or [path for path in found if not any(mark in path.name for mark in short.values())]
+    if len(found) != 1:
+        has = ", ".join(path.name for path in found) or "none"
+        raise DataError(
+            f"{folder} needs one file {' or '.join(patterns)} for the {direction} language model; it has {has}"
+        )
+    return found[0]
+
+
+def _lang(folder: Path) -> str | None:
+    """The language of a model, from its stage, its record or that of the folder around it."""
+    stage, *records = folder / "stage.json", folder / "record.json", folder.parent / "result.json"
+    if stage.is_file():
+        return json.loads(stage.read_text("utf-8"))["inputs"].get("lang", "en")
+    record = next((json.loads(r.read_text("utf-8")) for r in records if r.is_file()), None)
+    return record and record["settings"]["recipe"].get("lang", "en")
 
 
 def _downloaded(repo: str) -> Path:
@@ -165,67 +199,3 @@ def _downloaded(repo: str) -> Path:
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as e:
         reason = str(e).splitlines()[0]
         raise DataError(f"--pretrained hf:{repo} could not be fetched from the Hugging Face hub: {reason}") from e
-
-
-def _folder(weights: Path, words: Path) -> tuple[dict, list[str]]:
-    try:
-        vocab = json.loads(words.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as e:
-        raise DataError(f"{words} is not JSON ({e}); it should be a list of words") from e
-    if not isinstance(vocab, list) or not all(isinstance(w, str) for w in vocab):
-        raise DataError(f"{words} is not a list of words")
-    return _weights(weights), vocab
-
-
-def quantised(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Weights for a small file: each matrix as int8 and `NAME.scale`, a row's largest value / 127; the rest as float16.
-
-    A quarter of float32's size; on Wikipedia the perplexity changed by less than 0.01 %.
-    """
-    small = {}
-    for name, weight in weights.items():
-        if weight.dim() != 2:
-            small[name] = weight.half()
-            continue
-        scale = (weight.float().abs().amax(dim=1, keepdim=True) / 127).clamp_min(1e-12)
-        small[name] = (weight / scale).round().to(torch.int8)
-        small[f"{name}{SCALE}"] = scale
-    return small
-
-
-def _dequantised(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Undo `quantised`, up to rounding; other weights stay as they are."""
-    scales = {k.removesuffix(SCALE): w for k, w in weights.items() if k.endswith(SCALE)}
-    whole = {k: w for k, w in weights.items() if not k.endswith(SCALE)}
-    return whole | {k: whole[k].float() * scale for k, scale in scales.items()}
-
-
-def _weights(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        return _dequantised(load_file(path))
-    except (KeyError, RuntimeError) as e:
-        raise DataError(f"{path}: int8 weights and their scales do not match ({e})") from e
-    except (SafetensorError, OSError) as e:
-        raise DataError(f"{path} is not a safetensors file ({e})") from e
-
-
-def _archive(path: Path) -> tuple[dict, list[str]]:
-    """fastai's archive of one .pth and one .pkl, without running anything that it might hold."""
-    found = {}
-    try:
-        with tarfile.open(path) as tar:
-            for info in tar:
-                if info.isfile() and Path(info.name).suffix in (".pth", ".pkl"):
-                    found[Path(info.name).suffix] = tar.extractfile(info).read()
-        weights = torch.load(io.BytesIO(found[".pth"]), map_location="cpu", weights_only=True)
-        vocab = [str(w) for w in _NoGlobals(io.BytesIO(found[".pkl"])).load()]
-        return weights.get("model", weights), vocab
-    except Exception as e:  # arbitrary bytes fail in arbitrary ways; nothing in them has been run
-        raise DataError(f"{path} is damaged or not a model archive of fastai ({type(e).__name__}: {e})") from e
-
-
-class _NoGlobals(pickle.Unpickler):
-    """Reads lists and strings, and nothing that a pickle could run."""
-
-    def find_class(self, module, name):
-        raise pickle.UnpicklingError(f"it names {module}.{name}; a vocabulary is a plain list of words")

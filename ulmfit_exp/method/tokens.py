@@ -1,13 +1,11 @@
 """Texts -> token ids on disk, once -> fastai's TextDataLoaders."""
 
 import json
-import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version
+from functools import partial
 from itertools import chain, islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,18 +13,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from fastai.text.all import (
-    PAD,
-    UNK,
     LMDataLoader,
     LMTensorText,
     SortedDL,
-    SpacyTokenizer,
     TensorCategory,
     TensorText,
     TextDataLoaders,
-    compose,
     default_device,
-    defaults,
     make_vocab,
     pad_input,
 )
@@ -35,25 +28,13 @@ from ..common import DataError
 from ..corpora.corpus import Corpus
 from ..corpora.splits import SPLITS
 from .machine import cores, end_with_parent, without_main
+from .tokenizer import words
 
-LONGEST_WORD = 100
-"""Characters; a longer word is split. spaCy's time is quadratic in a word's length."""
-PIECE = 100_000
-"""Characters; a longer text is tokenised in pieces, split between words. spaCy refuses a million."""
 MOST_PROCESSES = min(4, cores())  # each takes some 0.4 GB
 CHUNK = 500_000
 """Characters of text that a process tokenises at once."""
 COPIED = 10_000_000
 """Ids copied at once."""
-RULES = [rule.__name__ for rule in defaults.text_proc_rules + defaults.text_postproc_rules]
-TOKENIZER = {
-    "spacy": version("spacy"),
-    "fastai": version("fastai"),
-    "lang": "en",
-    "rules": RULES,
-    "longest_word": LONGEST_WORD,
-    "piece": PIECE,
-}
 
 
 @dataclass(frozen=True)
@@ -83,33 +64,10 @@ class Tokens:
         return np.flatnonzero(np.isin(self.splits, [SPLITS.index(s) for s in splits]))
 
 
-@cache
-def _tokenizer():
-    """fastai's rules and spaCy's tokenizer as fastai makes it, without fastai's list of each token's attributes.
-
-    The word xxpad in a text becomes xxunk: as padding it would end the text.
-    """
-    spacy = SpacyTokenizer().pipe.__self__.tokenizer
-    before, after = compose(*defaults.text_proc_rules), compose(*defaults.text_postproc_rules)
-    return lambda text: [UNK if token.text == PAD else after(token.text) for token in spacy(before(text))]
-
-
-def words(text: str) -> list[str]:
-    """fastai's tokens of a text of any size."""
-    tokenize = _tokenizer()
-    text = text.encode("utf-8", "replace").decode()  # spaCy refuses a lone surrogate
-    if len(text) > LONGEST_WORD:
-        text = re.sub(rf"\S{{{LONGEST_WORD}}}(?=\S)", r"\g<0> ", text)
-    if len(text) <= PIECE:
-        return tokenize(text)
-    pieces = map(tokenize, re.findall(rf"(?s).{{1,{PIECE}}}(?!\S)|.{{1,{PIECE}}}", text))
-    return list(chain(next(pieces), *(piece[1:] for piece in pieces)))  # each begins with xxbos
-
-
-def _numbered(texts: list[str]) -> tuple[list[str], np.ndarray, list[int]]:
+def _numbered(lang: str, texts: list[str]) -> tuple[list[str], np.ndarray, list[int]]:
     """(distinct words in order of appearance, the number of each word, words per text) of some texts."""
     number: dict[str, int] = {}
-    each = [[number.setdefault(w, len(number)) for w in words(text)] for text in texts]
+    each = [[number.setdefault(w, len(number)) for w in words(text, lang)] for text in texts]
     return list(number), np.fromiter(chain(*each), np.uint32), [len(numbers) for numbers in each]
 
 
@@ -126,18 +84,19 @@ def _chunks(documents: Iterable[tuple[str, str]]) -> Iterator[tuple[list[str], l
         yield texts, splits
 
 
-def _parallel(chunks: Iterator, processes: int) -> Iterator:
+def _parallel(chunks: Iterator, processes: int, lang: str) -> Iterator:
     """`_numbered` of each chunk with its splits, in order; in several processes if there are more than a few."""
+    numbered = partial(_numbered, lang)
     first = list(islice(chunks, 4))
     if len(first) < 4 or processes == 1:
-        yield from ((*_numbered(texts), splits) for texts, splits in chain(first, chunks))
+        yield from ((*numbered(texts), splits) for texts, splits in chain(first, chunks))
         return
     spawn = get_context("spawn")  # a fork may inherit a lock that is held
     with ProcessPoolExecutor(processes, spawn, initializer=end_with_parent) as pool:
         waiting = deque()
         for texts, splits in chain(first, chunks):
             with without_main():  # the pool spawns its processes as it is given work
-                waiting.append((pool.submit(_numbered, texts), splits))
+                waiting.append((pool.submit(numbered, texts), splits))
             if len(waiting) > 2 * processes:
                 future, done = waiting.popleft()
                 yield *future.result(), done
@@ -153,6 +112,7 @@ def write_tokens(
     pretrained: list[str] | None = None,
     keep: bool = False,
     processes: int | None = None,
+    lang: str = "en",
 ) -> dict:
     """Tokenise (text, split) pairs with fastai's rules and spaCy into `folder`.
 
@@ -160,7 +120,7 @@ def write_tokens(
     model's vocabulary; with `keep` it is `pretrained`.
     """
     raw_path = folder / "raw.bin"
-    count, lengths, splits = _write_raw(documents, raw_path, processes or MOST_PROCESSES)
+    count, lengths, splits = _write_raw(documents, raw_path, processes or MOST_PROCESSES, lang)
     known = pretrained if keep else list(make_vocab(+count, min_freq=min_freq, max_vocab=max_vocab))
     in_known = set(known)
     vocab = [*known, *(word for word in pretrained or () if word not in in_known)]
@@ -184,7 +144,7 @@ def write_tokens(
 
 
 def _write_raw(
-    documents: Iterable[tuple[str, str]], path: Path, processes: int
+    documents: Iterable[tuple[str, str]], path: Path, processes: int, lang: str
 ) -> tuple[Counter, list[int], np.ndarray]:
     """Write each token as the number of its word, in the order in which words are met.
 
@@ -193,7 +153,7 @@ def _write_raw(
     number, count, lengths, splits = {}, Counter(), [], []
     counted = [SPLITS.index("train"), SPLITS.index("unlabelled")]
     with open(path, "wb") as raw:
-        for found, ids, sizes, where in _parallel(_chunks(documents), processes):
+        for found, ids, sizes, where in _parallel(_chunks(documents), processes, lang):
             numbers = np.array([number.setdefault(word, len(number)) for word in found], dtype=np.uint32)
             numbers[ids].tofile(raw)
             seen = ids[np.repeat(np.isin(where, counted), sizes)]
@@ -211,10 +171,10 @@ def read_tokens(folder: Path) -> Tokens:
     return Tokens(ids, np.load(folder / "offsets.npy"), np.load(folder / "splits.npy"), vocab, targets)
 
 
-def encode(texts: Iterable[str], vocab: list[str]) -> Tokens:
+def encode(texts: Iterable[str], vocab: list[str], lang: str = "en") -> Tokens:
     """Test texts as ids of an existing vocabulary, in memory."""
     ids_of = {w: i for i, w in enumerate(vocab)}
-    each = [[ids_of.get(w, 0) for w in words(text)] for text in texts]
+    each = [[ids_of.get(w, 0) for w in words(text, lang)] for text in texts]
     offsets = np.cumsum([0, *map(len, each)])
     splits = np.full(len(each), SPLITS.index("test"))
     return Tokens(np.fromiter(chain(*each), np.min_scalar_type(len(vocab))), offsets, splits, vocab, len(vocab))

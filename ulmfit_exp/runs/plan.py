@@ -14,7 +14,8 @@ from ..inference.baselines import CHOICES
 from ..inference.features import SCALINGS, STRENGTHS
 from ..method import machine
 from ..method.pretrained import Pretrained
-from ..method.tokens import TOKENIZER, Tokens, read_tokens
+from ..method.tokenizer import TOKENIZER, UNSPACED
+from ..method.tokens import Tokens, read_tokens
 from ..recipe import LMRecipe, not_default
 from . import store
 from .settings import Wandb
@@ -22,7 +23,7 @@ from .store import Stage
 from .tracking import Tracker
 
 INTO_TOKENS = ("max_vocab", "min_freq")
-INTO_LM = ("model", "lm", "seq_len", "skip_tokens", "max_tokens", "softmax_samples")
+INTO_LM = ("lang", "model", "lm", "seq_len", "skip_tokens", "max_tokens", "softmax_samples")
 INTO_CLAS = ("clas", "max_len", "pooling")
 INTO_FEATURES = ("max_len", "pooling")
 """Fields of the recipe that a stage depends on, besides the stages before it."""
@@ -58,7 +59,8 @@ class Run:
         """Every stage of the run in its order: name -> (kind, everything that goes into it)."""
         plan, head = {}, getattr(self.recipe, "head", None)
         if head:
-            plan["baseline"] = ("baseline", {"corpus": self.corpus.digest, "choices": CHOICES})
+            terms = {"terms": "characters"} if self.recipe.lang in UNSPACED else {}
+            plan["baseline"] = ("baseline", {"corpus": self.corpus.digest, "choices": CHOICES, **terms})
         plan["tokens"] = ("tokens", self._into_tokens())
         tokens = store.name(*plan["tokens"])
         for d in self.directions:
@@ -78,7 +80,8 @@ class Run:
 
     def _into_tokens(self) -> dict:
         kept = {"vocab": [self.recipe.vocab, digest(self.pretrained_vocab)]} if self.pretrained_vocab else {}
-        return {"texts": self.corpus.text_digest, "tokenizer": TOKENIZER, **self._fields(INTO_TOKENS), **kept}
+        tokenizer = {**TOKENIZER, "lang": self.recipe.lang}
+        return {"texts": self.corpus.text_digest, "tokenizer": tokenizer, **self._fields(INTO_TOKENS), **kept}
 
     def _into_lm(self, tokens: str, direction: str) -> dict:
         start = self.pretrained.get(direction)
@@ -106,7 +109,9 @@ class Run:
 
     @cached_property
     def wikitext(self) -> Documents | None:
-        """WikiText-2, where it is in the data directory or the cache."""
+        """WikiText-2, where it is in the data directory or the cache; of an English model."""
+        if self.recipe.lang != "en":
+            return None
         with suppress(DataError):
             return open_documents("wikitext-2", self.data_dir, download=False)
 
@@ -134,7 +139,15 @@ class Run:
 
 
 def fitted(recipe: LMRecipe, pretrained: dict[str, Pretrained]) -> LMRecipe:
-    """`recipe` with the shape of the pretrained models. Raises `DataError` where two directions' shapes differ."""
+    """`recipe` with the shape of the pretrained models. Raises `DataError` where two directions' shapes differ, or the
+    models are of another language."""
+    for p in pretrained.values():
+        if p.lang not in (None, recipe.lang):
+            raise DataError(
+                f"--pretrained {recipe.pretrained} reads {p.lang}, but --lang is {recipe.lang}: pretrain a model with "
+                f"`ulmfit-exp pretrain --corpus FOLDER --lang {recipe.lang}`, or start from random weights "
+                "with --pretrained none"
+            )
     shapes = {d: p.shape(recipe.model) for d, p in pretrained.items()}
     if len(set(shapes.values())) > 1:
         raise DataError(f"the pretrained models of the two directions have different shapes: {shapes}")

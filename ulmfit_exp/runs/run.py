@@ -11,12 +11,19 @@ from ..corpora.documents import Documents
 from ..corpora.sources import DATA_VARIABLE
 from ..inference.predict import FILES
 from ..method import machine, pretrained
+from ..method.tokenizer import tokenizer
 from ..recipe import check, not_default, recipe_from
 from ..record import FILE
 from . import stages, store, tracking
 from .plan import Run, fitted
 from .settings import WHERE, Command
 from .store import Stage
+
+NO_PRETRAINING = (
+    "--pretrained none starts from random weights, so the model knows no more of the language than these texts show. "
+    "With a few thousand texts or fewer its error can be far above that of a pretrained model and of the baseline; "
+    "docs/data.md says how to pretrain one"
+)
 
 
 def run(settings: Command, texts: Corpus | Documents | None = None) -> tuple[dict, Path]:
@@ -25,6 +32,8 @@ def run(settings: Command, texts: Corpus | Documents | None = None) -> tuple[dic
     `texts` take the place of those that the settings would read. Raises `DataError`, `StoreError`.
     """
     settings, this = prepare(settings, texts)
+    if not this.pretrained and isinstance(this.corpus, Corpus):
+        print(f"warning: {NO_PRETRAINING}", flush=True)
     done = stages.run_all(this)
     record = _record(settings, this, done)
     path = result(settings, this)
@@ -47,6 +56,7 @@ def prepare(settings: Command, texts: Corpus | Documents | None = None) -> tuple
     check(settings.recipe)
     if not 0 <= settings.seed < 2**63:
         raise DataError(f"--seed {settings.seed} is impossible: it must be 0 to 2**63 - 1")
+    tokenizer(settings.recipe.lang)  # an unknown language is reported before anything is read
     data_dir = settings.data_dir or data_directory()
     texts = texts or settings.texts(data_dir)
     machine.keep_memory()

@@ -35,9 +35,9 @@ COUNTED = (
 def tokenize(run: Run) -> Stage:
     """The texts as token ids with their vocabulary; the same for all labels of the same texts and splits."""
     r = run.recipe
-    vocab = {"pretrained": run.pretrained_vocab, "keep": r.vocab == "pretrained"}
+    how = {"pretrained": run.pretrained_vocab, "keep": r.vocab == "pretrained", "lang": r.lang}
     return run.stage(
-        "tokens", lambda folder: write_tokens(run.corpus.documents(), folder, r.max_vocab, r.min_freq, **vocab)
+        "tokens", lambda folder: write_tokens(run.corpus.documents(), folder, r.max_vocab, r.min_freq, **how)
     )
 
 
@@ -270,7 +270,7 @@ def _mistakes(run: Run, rows: pd.DataFrame, probs: np.ndarray, learns: dict[str,
             "label": rows["label"].iloc[i],
             "predicted": run.corpus.classes[predicted[i]],
             "confidence": round(float(sure[i]), 4),
-            **({"words": word_weights(parts, text, int(predicted[i]))} if parts else {}),
+            **({"words": word_weights(parts, text, int(predicted[i]), run.recipe.lang)} if parts else {}),
         }
         for i in tqdm(places, desc="mistakes", unit=" texts", leave=False, disable=None)
     ]

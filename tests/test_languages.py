@@ -1,0 +1,76 @@
+"""Other languages: tokens, pretraining and a classifier of bundled German and Japanese texts."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from conftest import QUICK, QUIET
+
+from experiments.own_csv import OwnCsv
+from experiments.pretrain import Pretrain
+from ulmfit_exp.cli import parse, run
+from ulmfit_exp.common import DataError
+from ulmfit_exp.corpora.sources import MINIATURE
+from ulmfit_exp.inference import export, predict
+from ulmfit_exp.inference.features import Encoder
+from ulmfit_exp.method.tokenizer import words
+from ulmfit_exp.recipe import PRETRAINING
+from ulmfit_exp.runs.run import prepare
+
+FORWARD = replace(QUICK, direction="forward")
+
+
+@pytest.mark.parametrize(
+    ("lang", "text", "expected"),
+    [
+        ("de", "Das ist z.B. GUT.", "xxbos xxmaj das ist z.b. xxup gut ."),
+        ("ja", "本が３冊。iPhone 15も", "xxbos 本 が ３ 冊 。 iphone 15 も"),
+        ("th", "ดีมาก ok", "xxbos ด ี ม า ก ok"),
+        ("xx", "Dobrá kniha", "xxbos xxmaj dobrá kniha"),
+    ],
+)
+def test_a_language_has_its_own_tokens_and_those_without_spaces_are_read_by_characters(lang, text, expected):
+    assert " ".join(words(text, lang)) == expected
+
+
+def pretrained(lang, tmp_path, **settings):
+    """A language model of the bundled texts of a language, and the experiment on its bundled reviews."""
+    folder = MINIATURE / "languages" / lang
+    recipe = replace(PRETRAINING["tiny"], model=QUICK.model, lang=lang)
+    lm = Pretrain(corpus=str(folder / "texts"), recipe_name="tiny", recipe=recipe, home=tmp_path / "lm", **QUIET)
+    recipe = replace(FORWARD, lang=lang, pretrained=str(run(lm).parent), **settings)
+    return OwnCsv(csv=folder / "reviews.csv", recipe_name="tiny", recipe=recipe, home=tmp_path / "run", **QUIET)
+
+
+@pytest.mark.parametrize("lang", ["de", "ja"])
+def test_whatever_uses_a_run_tokenises_as_its_training_did(lang, tmp_path):
+    settings = pretrained(lang, tmp_path)
+    folder = run(settings).parent
+    record = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    assert record["settings"]["recipe"]["lang"] == lang
+    assert record["pretrained"]["forward"]["words_found"] > 0.5 * record["pretrained"]["forward"]["words"]
+    assert record["baseline"]["error"] < 0.5
+    _, this = prepare(settings)
+    text, trained = this.corpus.df["text"][0], this.tokens
+    assert [trained.vocab[i] for i in trained[0]] == [w if w in trained.vocab else "xxunk" for w in words(text, lang)]
+    predictor = predict.load(folder)
+    whole = [w for w in words(text, lang) if w not in ("xxbos", "xxmaj", "xxup")]
+    assert [w.lower() for w, _ in predictor.words(text)][-len(whole) :] == whole
+    assert Encoder.load(folder).lang_ == lang
+    export.hub_folder(folder, tmp_path / "hub")
+    assert Encoder.load(tmp_path / "hub").lang_ == lang
+    assert f"language: {lang}\n" in (tmp_path / "hub" / "README.md").read_text(encoding="utf-8")
+    learn = export.learner(predictor)
+    with learn.no_bar():
+        assert learn.predict(text)[2].numpy() == pytest.approx(predictor.probabilities(text)[0], abs=1e-5)
+
+
+def test_a_model_of_another_language_is_refused_and_none_is_warned_of(tmp_path, capsys):
+    reviews = str(MINIATURE / "languages" / "de" / "reviews.csv")
+    german = parse(OwnCsv, ["--csv", reviews, "--lang", "de", "--home", str(tmp_path)])
+    with pytest.raises(DataError, match="--pretrained wikipedia-small reads en, but --lang is de: pretrain a model"):
+        prepare(german)
+    with pytest.raises(DataError, match="--lang deutsch: spaCy has no tokenizer of that language"):
+        prepare(replace(german, recipe=replace(german.recipe, lang="deutsch")))
+    run(replace(german, recipe=replace(FORWARD, lang="de"), **QUIET))
+    assert "warning: --pretrained none starts from random weights" in capsys.readouterr().out
