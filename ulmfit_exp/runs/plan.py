@@ -14,7 +14,7 @@ from ..inference.baselines import CHOICES
 from ..inference.features import SCALINGS, STRENGTHS
 from ..method import machine
 from ..method.pretrained import Pretrained
-from ..method.tokenizer import TOKENIZER, UNSPACED
+from ..method.tokenizer import TOKENIZER
 from ..method.tokens import Tokens, read_tokens
 from ..recipe import LMRecipe, not_default
 from . import store
@@ -59,8 +59,7 @@ class Run:
         """Every stage of the run in its order: name -> (kind, everything that goes into it)."""
         plan, head = {}, getattr(self.recipe, "head", None)
         if head:
-            terms = {"terms": "characters"} if self.recipe.lang in UNSPACED else {}
-            plan["baseline"] = ("baseline", {"corpus": self.corpus.digest, "choices": CHOICES, **terms})
+            plan["baseline"] = ("baseline", {"corpus": self.corpus.digest, "choices": CHOICES})
         plan["tokens"] = ("tokens", self._into_tokens())
         tokens = store.name(*plan["tokens"])
         for d in self.directions:
