@@ -9,20 +9,22 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import tyro
 
 from .common import DataError
-from .runs.settings import Command
+from .runs.settings import HERE, Command, Engine, Experiment
 
 if TYPE_CHECKING:
     from .corpora.corpus import Corpus
     from .corpora.documents import Documents
+    from .runs.grid import Cell
 
 PACKAGE = Path(__file__).parent
 INSTALLED = (PACKAGE / "experiments").is_dir()
@@ -43,18 +45,62 @@ def part(name: str) -> ModuleType:
 
 
 def main(command: type[Command], args: list[str] | None = None) -> None:
-    """Run what the options say and print the table; the record's path is the last line."""
+    """Run what the options say and print the table; the record's path is the last line, or that of several seeds."""
     with ending_well():
-        settings = parse(command, sys.argv[1:] if args is None else args)
+        settings, seeds, engine = _parsed_grid(command, sys.argv[1:] if args is None else args)
+        if (seeds, engine) == (1, HERE):
+            with interrupted():
+                print(run(settings))
+        else:
+            over_seeds(settings, seeds, engine)
 
-        from .runs.interrupt import interruptible, leave
 
-        interruptible()
-        try:
-            print(run(settings))
-        except KeyboardInterrupt:
-            print("\ninterrupted; the same command resumes from the last checkpoint", file=sys.stderr, flush=True)
-            leave()
+def over_seeds(settings: Experiment, seeds: int, engine: Engine) -> None:
+    """Run an experiment with so many seeds, from its own upwards; the last line has the mean of the test errors."""
+    from .results.tables import spread
+    from .runs.grid import Cell
+
+    each = [replace(settings, seed=settings.seed + i) for i in range(seeds)]
+    results, failed = compute([Cell(settings.variant, settings.dataset, s.seed, s) for s in each], engine)
+    tests, baselines = (spread([100 * r[k]["error"] for _, r in results]) for k in ("test", "baseline"))
+    if results:
+        print(
+            f"test error {tests} % (mean ± sd of {len(results)} of {seeds} seeds), baseline {baselines} %", flush=True
+        )
+    exit_with(failed)
+
+
+def compute(cells: list["Cell"], engine: Engine, only_plan: bool = False) -> tuple[list[tuple], dict]:
+    """Plan and run a grid's cells; the (cell, record) pairs of finished runs, and why others failed."""
+    from .record import read
+    from .runs import cluster, grid
+
+    print(f"reading the data of {len(cells)} runs", flush=True)
+    planned, failed = grid.plan(cells)
+    with interrupted(), cluster.start(engine, cells[0].settings.home) as workers:
+        print(grid.describe(planned, workers.slots()), flush=True)
+        failed |= {} if only_plan else grid.run_grid(planned, workers)
+    return [(p.cell, read(p.path)) for p in planned if p.finished], failed
+
+
+def exit_with(failed: dict["Cell", str]) -> NoReturn:
+    """Name the cells that failed; the exit code is 1 where there are any."""
+    for cell, error in failed.items():
+        print(f"failed: {cell}: {error}", file=sys.stderr)
+    sys.exit(1 if failed else 0)  # W&B, told of the exit, takes no bool
+
+
+@contextmanager
+def interrupted() -> Iterator[None]:
+    """Within it, Ctrl-C and SIGTERM end this process with its W&B runs closed."""
+    from .runs.interrupt import interruptible, leave
+
+    interruptible()
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command resumes from the last checkpoint", file=sys.stderr, flush=True)
+        leave()
 
 
 def run(settings: Command, texts: "Corpus | Documents | None" = None) -> Path:
@@ -71,26 +117,43 @@ def run(settings: Command, texts: "Corpus | Documents | None" = None) -> Path:
 def command(name: str, function: Callable, args: list[str] | None = None) -> None:
     """Run a function whose parameters are the options of a command."""
     with ending_well():
-        _parsed(name, function, sys.argv[1:] if args is None else args)
+        _parsed(name, function, function.__module__, sys.argv[1:] if args is None else args)
 
 
 def parse(command: type[Command], args: list[str]) -> Command:
     """The settings in `args`, with the recipe they name as the default of every recipe field."""
+    return _parsed_grid(command, args)[0]
+
+
+def _parsed_grid(command: type[Command], args: list[str]) -> tuple[Command, int, Engine]:
+    """Settings, number of seeds, and what runs them; of pretraining, one seed here."""
     name = "tiny" if "--miniature" in args else "small"
     for arg, following in zip(args, [*args[1:], ""]):
         option, _, value = arg.partition("=")
         if option in ("--recipe", "--size") and (value or following) in command.recipes:  # tyro refuses another
             name = value or following
-    return _parsed(command.name, command, args, default=command(recipe_name=name, recipe=command.recipes[name]))
+    default = command(recipe_name=name, recipe=command.recipes[name])
+    seeds_help = "Run so many seeds, from --seed upwards; the last line has the mean and standard deviation."
+    Seeds = Annotated[int, tyro.conf.arg(help=seeds_help)]
+    Settings, Processes = (Annotated[each, tyro.conf.arg(name="")] for each in (command, Engine))
+
+    def one(settings: Settings = default):
+        return settings, 1, HERE
+
+    def several(settings: Settings = default, seeds: Seeds = 1, engine: Processes = HERE):
+        return settings, seeds, engine
+
+    function = several if issubclass(command, Experiment) else one
+    return _parsed(command.name, function, command.__module__, args)
 
 
-def _parsed(name: str, target: Callable, args: list[str], **options):
-    """What tyro makes of the command line; --help also prints the docstring of the module of `target`."""
-    summary, _, details = (sys.modules[target.__module__].__doc__ or "").strip().partition("\n")
+def _parsed(name: str, target: Callable, module: str, args: list[str]):
+    """What tyro makes of the command line; --help also prints the docstring of the module."""
+    summary, _, details = (sys.modules[module].__doc__ or "").strip().partition("\n")
     config = (tyro.conf.FlagCreatePairsOff,)
     prog = f"{typed('ulmfit-exp')} {name}"
     try:
-        return tyro.cli(target, args=args, prog=prog, description=summary, config=config, **options)
+        return tyro.cli(target, args=args, prog=prog, description=summary, config=config)
     except SystemExit as e:
         if not e.code and {"-h", "--help"} & set(args):
             notes = Path("experiments") / "notes"

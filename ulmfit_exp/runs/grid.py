@@ -1,9 +1,10 @@
-"""A grid of runs: what it will take, and running it by several processes.
+"""A grid of runs: what it will take, and which cell is next.
 
 A cell is finished when its record is there; a stage that cells share is computed once.
 """
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, wait
@@ -18,12 +19,14 @@ from .plan import Run
 from .run import data_directory, prepare, result
 from .settings import Experiment
 from .view import View, duration
-from .workers import error_of, pool, reason
+from .workers import Workers, reason
 
 GUESS = 4_000
 """Tokens a second of one thread, where the home has no finished stage to go by."""
 CHARACTERS = 4.3
 """Of a token, spaces and marks counted in."""
+MOVES = 3
+"""How many times a cell whose process died is run again."""
 
 
 @dataclass(frozen=True)
@@ -100,22 +103,33 @@ def describe(planned: list[Planned], jobs: int) -> str:
     return "\n".join(lines[:1] if not cells else lines)
 
 
-def run_grid(planned: list[Planned], jobs: int) -> dict[Cell, str]:
-    """Run the cells that are not finished, `jobs` at once; says why of those that fail. The others still run."""
-    waiting, running, failed = [p for p in planned if not p.finished], {}, {}
+def run_grid(planned: list[Planned], workers: Workers) -> dict[Cell, str]:
+    """Run the cells that are not finished; says why of those that fail. The others still run.
+
+    A cell whose process or machine died runs again from its last checkpoint, at most `MOVES` times.
+    """
+    waiting, running, failed, moves = [p for p in planned if not p.finished], {}, {}, Counter()
     progress = Progress(TextColumn("{task.description}", markup=False), BarColumn(), console=Console(), transient=True)
-    view = View(progress, waiting, jobs)
-    with progress, pool(jobs) as submit:
+    view = View(progress, waiting)
+    with progress:
         while waiting or running:
-            while len(running) < jobs and (following := _next(waiting, running.values())):
+            slots = workers.slots()
+            while len(running) < slots and (following := _next(waiting, running.values())):
                 waiting.remove(following)
-                running[submit(following.cell.settings, following.log)] = following
+                running[workers.submit(following.cell.settings, following.log)] = following
             for future in wait(running, timeout=1, return_when=FIRST_COMPLETED).done:
-                ended, error = running.pop(future), error_of(future)
+                ended, (error, died) = running.pop(future), workers.outcome(future)
+                moves[ended.cell] += died
+                if died and moves[ended.cell] <= MOVES:
+                    waiting.insert(0, ended)
+                    view.moved(ended, f"{error} ({moves[ended.cell]} of at most {MOVES} times)")
+                    continue
                 if error:
                     failed[ended.cell] = error
                 view.ended(ended, error)
-            view.now(list(running.values()), failed)
+            view.now(list(running.values()), failed, slots)
+            if not running:  # no machine is there: wait for one
+                time.sleep(0.2)
     return failed
 
 

@@ -7,6 +7,9 @@ from contextlib import suppress
 from threading import Timer
 from typing import NoReturn
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+"""Ctrl-C, the usual request to end, and that of a batch system whose time is nearly over."""
+
 
 def leave() -> NoReturn:
     """End this process at once with W&B's runs closed, one that is being opened too; its pools' processes follow."""
@@ -15,16 +18,16 @@ def leave() -> NoReturn:
     os._exit(130)
 
 
-def interruptible() -> None:
-    """SIGTERM is like Ctrl-C, and either ends this process within two seconds, whatever it is doing."""
+def interruptible(within: float = 1.8) -> None:
+    """Any of `SIGNALS` is like Ctrl-C, and ends this process within so many seconds, whatever it is doing."""
 
     def stop(*_):
-        timer = Timer(1.8, os._exit, (130,))
+        timer = Timer(within, os._exit, (130,))
         timer.daemon = True
         timer.start()
-        for s in (signal.SIGINT, signal.SIGTERM):
+        for s in SIGNALS:
             signal.signal(s, signal.SIG_IGN)  # what is being closed is closed
         raise KeyboardInterrupt
 
-    for s in (signal.SIGINT, signal.SIGTERM):
+    for s in SIGNALS:
         signal.signal(s, stop)

@@ -113,6 +113,25 @@ def _here(path: str | Path) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Engine:
+    """Which processes run the runs of a grid."""
+
+    jobs: int = 1
+    """Runs at once; the processor's threads are shared out between them, unless OMP_NUM_THREADS says how many. Of
+    --slurm, so many jobs."""
+    ray: str | None = None
+    """Run on a Ray cluster: its address, or auto for the one that runs here; without one, on all of this machine."""
+    gpus_per_run: float | None = None
+    """With --ray, GPUs of a run, such as 0.25 (default: 1 where the cluster has any)."""
+    slurm: str | None = None
+    """Run in jobs of SLURM with these options of sbatch: partition=NAME,gpus=1,time=240 (minutes)."""
+
+
+HERE = Engine()
+"""A process of this machine."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Experiment(Command):
     """Settings of one run of ULMFiT. The experiment of a data set adds its own, and loads its corpus."""
 

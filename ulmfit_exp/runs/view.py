@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class View:
     """What the grid is doing: a bar and the last line of each running cell on a terminal; a line per finished cell."""
 
-    def __init__(self, progress: Progress, waiting: "list[Planned]", jobs: int):
-        self.progress, self.left, self.jobs, self.cells = progress, list(waiting), jobs, len(waiting)
+    def __init__(self, progress: Progress, waiting: "list[Planned]"):
+        self.progress, self.left, self.cells = progress, list(waiting), len(waiting)
         self.start, self.tasks = time.monotonic(), {}
         self.whole = self._to_do()
         self.bar = progress.add_task("", total=len(waiting))
@@ -26,16 +26,25 @@ class View:
 
     def ended(self, planned: "Planned", error: str | None) -> None:
         self.left.remove(planned)
+        self._leave(planned)
+        how = f"failed: {error}" if error else _outcome(planned.path)
+        self._print(f"{self.cells - len(self.left)}/{self.cells}  {planned.cell}  {how}")
+
+    def moved(self, planned: "Planned", why: str) -> None:
+        self._leave(planned)
+        self._print(f"runs again from its last checkpoint: {planned.cell}: {why}")
+
+    def _leave(self, planned: "Planned") -> None:
         if planned.path in self.tasks:
             self.progress.remove_task(self.tasks.pop(planned.path))
-        how = f"failed: {error}" if error else _outcome(planned.path)
-        at = f"{self.cells - len(self.left)}/{self.cells}"
-        self.progress.console.print(f"{at}  {planned.cell}  {how}", markup=False, highlight=False, soft_wrap=True)
 
-    def now(self, running: "list[Planned]", failed: dict) -> None:
+    def _print(self, line: str) -> None:
+        self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def now(self, running: "list[Planned]", failed: dict, slots: int) -> None:
         spent, to_do = time.monotonic() - self.start, self._to_do()
         done = self.whole - to_do
-        left = spent * to_do / done if done > 0.05 * self.whole else to_do / self.jobs
+        left = spent * to_do / done if done > 0.05 * self.whole else to_do / max(slots, 1)
         ends = self.cells - len(self.left)
         text = f"{ends} ended, {len(running)} running, {len(failed)} failed, {duration(left)} left"
         self.progress.update(self.bar, description=text, completed=ends)

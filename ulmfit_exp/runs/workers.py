@@ -1,6 +1,6 @@
-"""Processes that run a grid's cells: pebble's pool, in which a process that dies fails its own cell alone.
+"""What runs a grid's cells: `Workers`, and the processes of this machine; `cluster.py` has those of others.
 
-The standard library's pool would fail every cell with it.
+pebble's pool, in which a process that dies loses its own cell alone. The standard library's would lose every cell.
 """
 
 import os
@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -16,24 +17,47 @@ from pebble import ProcessExpired, ProcessPool
 
 from ..common import DataError
 from ..method.machine import cores, end_with_parent
-from .interrupt import interruptible, leave
+from .interrupt import SIGNALS, interruptible, leave
 from .run import run
 from .settings import Experiment
 
 
-@contextmanager
-def pool(jobs: int) -> Iterator[Callable[[Experiment, Path], Future]]:
-    """A function that has one of `jobs` processes run some settings, its output going to a log, and returns a future.
+@dataclass(frozen=True)
+class Workers:
+    """Processes that run cells, on this machine or on others. Which cell is next is the grid's own decision."""
 
-    Each process has its share of the threads. On the way out they are ended: a cell under way closes its W&B run, and
-    resumes from its checkpoint next time.
+    submit: Callable[[Experiment, Path], Future]
+    """Have one of them run some settings, its output going to a log; the future is of what `work` returns."""
+    slots: Callable[[], int]
+    """How many cells they can run at once, now."""
+    death: Callable[[Exception], str | None]
+    """What a future's exception says of the process that died; None for an exception of another kind."""
+
+    def outcome(self, future: Future) -> tuple[str | None, bool]:
+        """What went wrong with a cell, None if nothing; and whether its process or machine died."""
+        try:
+            return future.result(), False
+        except Exception as e:  # also where a machine lacks a module
+            death = self.death(e)
+            return death or reason(e), bool(death)
+
+
+@contextmanager
+def pool(jobs: int) -> Iterator[Workers]:
+    """So many processes of this machine, each with its share of the threads.
+
+    On the way out they are ended: a cell under way closes its W&B run, and resumes from its checkpoint next time.
     """
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = before or str(max(1, cores() // jobs))  # read by torch in the new processes
     spawn = get_context("spawn")  # a fork may inherit a lock that is held
     processes = ProcessPool(jobs, initializer=end_with_parent, context=spawn)
     try:
-        yield lambda settings, log: processes.schedule(work, args=[settings, log])
+        yield Workers(
+            submit=lambda settings, log: processes.schedule(work, args=[settings, log]),
+            slots=lambda: jobs,
+            death=_expired,
+        )
     finally:
         processes.stop()
         processes.join()
@@ -41,19 +65,16 @@ def pool(jobs: int) -> Iterator[Callable[[Experiment, Path], Future]]:
             del os.environ["OMP_NUM_THREADS"]
 
 
-def error_of(future: Future) -> str | None:
-    """What went wrong with a cell; None if nothing."""
-    try:
-        return future.result()
-    except ProcessExpired as e:
+def _expired(e: Exception) -> str | None:
+    if isinstance(e, ProcessExpired):
         return f"its process ended with exit code {e.exitcode}; was it killed, or is memory short?"
+    return None
 
 
 def work(settings: Experiment, log: Path) -> str | None:
-    """Run some settings in this process; the reason if that failed."""
-    default = signal.getsignal(signal.SIGTERM)
+    """Run some settings in this process; the reason if that failed. A signal ends the process, its W&B run closed."""
+    before = {s: signal.getsignal(s) for s in SIGNALS}
     interruptible()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of the terminal; ours ends its workers
     try:
         _logged(settings, log)
     except KeyboardInterrupt:
@@ -61,7 +82,8 @@ def work(settings: Experiment, log: Path) -> str | None:
     except Exception as e:
         return reason(e) + ("" if isinstance(e, DataError) else f"; see {log}")
     finally:
-        signal.signal(signal.SIGTERM, default)
+        for s, handler in before.items():
+            signal.signal(s, handler)
     return None
 
 

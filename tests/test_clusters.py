@@ -1,0 +1,245 @@
+"""Grids on Ray and SLURM: cells of the dead are run by others, nothing is lost, and the table is the same."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from experiments.sfu import Sfu
+from ulmfit_exp.common import DataError, write_json
+from ulmfit_exp.recipe import RECIPES, Phase
+from ulmfit_exp.runs import cluster, grid, workers
+from ulmfit_exp.runs.settings import Engine
+
+ROOT = Path(__file__).parents[1]
+TINY = RECIPES["tiny"]
+SMALLEST = replace(
+    TINY,
+    pretrained="none",
+    model=replace(TINY.model, emb_sz=12, n_hid=16),
+    lm=replace(TINY.lm, phases=(Phase(),)),
+    clas=replace(TINY.clas, phases=(Phase(freeze_to=-1), Phase())),
+)
+real_work = workers.work
+
+
+def stub(settings, log):
+    """In the place of `workers.work`: a cell that trains nothing, and notes which process ran it."""
+    note = settings.home / "pids" / f"{settings.seed}-{os.getpid()}"
+    note.touch()
+    time.sleep(0.1)
+    found = {"seed": settings.seed, "valid": {"error": 0.0}, "test": {"error": 0.0}, "stages": []}
+    folder = settings.home / "runs" / f"{settings.seed}"
+    folder.mkdir()
+    write_json(folder / "result.json", {"settings": {"recipe_name": "tiny"}, "corpus": {"name": "sfu"}, **found})
+    note.rename(settings.home / "done" / note.name)
+
+
+def stubs(home: Path, n: int) -> list[grid.Planned]:
+    for folder in ("pids", "done", "runs"):
+        (home / folder).mkdir()
+    cells = [grid.Cell("stub", "sfu", i, Sfu(seed=i, home=home)) for i in range(n)]
+    return [grid.Planned(cell, home / "runs" / f"{cell.replicate}" / "result.json", {}) for cell in cells]
+
+
+def on_its_node(settings, log):
+    """`workers.work`, with a file named by the Ray node as long as it takes."""
+    import ray
+
+    note = settings.home / f"on-{ray.get_runtime_context().get_node_id()}"
+    note.touch()
+    try:
+        return real_work(settings, log)
+    finally:
+        note.unlink()
+
+
+@pytest.fixture
+def two_nodes():
+    """A Ray cluster on this machine: a head without processors, and two nodes with one each."""
+    pytest.importorskip("ray", reason="the extra ray is not installed: pip install '.[ray]'")
+    from ray.cluster_utils import Cluster
+
+    small = {"object_store_memory": 80_000_000}
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **small})
+    made.workers = [made.add_node(num_cpus=1, **small) for _ in range(2)]
+    made.wait_for_nodes()
+    yield made
+    made.shutdown()
+
+
+def run_grid(planned, engine: Engine) -> dict:
+    with cluster.start(engine, planned[0].cell.settings.home) as started:
+        return grid.run_grid(planned, started)
+
+
+@contextmanager
+def meanwhile(action):
+    """Run `action` in a thread; afterwards it has ended."""
+    thread = Thread(target=action)
+    thread.start()
+    yield
+    thread.join()
+
+
+def wait_for(condition, seconds: float = 300) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_a_node_that_is_lost_midway_changes_no_digit_of_the_table(two_nodes, tmp_path, monkeypatch, capsys):
+    from experiments.paper import tables
+
+    def planned(home):
+        smallest = Sfu(recipe_name="tiny", recipe=SMALLEST, miniature=True, wandb="disabled", home=tmp_path / home)
+        rows = tables.module("table7").variants(smallest)
+        return grid.plan([grid.Cell(row, "sfu", 0, each) for row, each in rows.items()])[0]
+
+    def errors(cells):
+        records = {p.cell.row: json.loads(p.path.read_text()) for p in cells}
+        return {row: [r[k] for k in ("valid", "test", "directions", "per_class")] for row, r in records.items()}
+
+    def lose_a_node():
+        lost = two_nodes.workers[0]
+        wait_for(lambda: len(list((tmp_path / "b" / "runs").glob("*/result.json"))) > 1)
+        wait_for((tmp_path / "b" / f"on-{lost.node_id}").exists)
+        two_nodes.remove_node(lost, allow_graceful=False)
+
+    undisturbed, disturbed = planned("a"), planned("b")
+    assert run_grid(undisturbed, Engine(jobs=2)) == {}
+    capsys.readouterr()
+    monkeypatch.setattr(workers, "work", on_its_node)
+    with meanwhile(lose_a_node):
+        assert run_grid(disturbed, Engine(ray=two_nodes.address)) == {}
+    assert errors(disturbed) == errors(undisturbed)
+    moved = [line for line in capsys.readouterr().out.splitlines() if "runs again" in line]
+    assert len(moved) == 1
+    assert "runs again from its last checkpoint: sfu 0: " in moved[0]
+
+
+@pytest.mark.slow
+def test_of_200_cells_none_is_lost_where_five_workers_are_killed(two_nodes, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(workers, "work", stub)
+    planned, choice = stubs(tmp_path, 200), random.Random(0)
+
+    def kill_five():
+        for i in range(5):
+            wait_for(lambda i=i: len(list((tmp_path / "done").iterdir())) > 30 * i)
+            wait_for(lambda: any((tmp_path / "pids").iterdir()))
+            note = choice.choice(sorted((tmp_path / "pids").iterdir()))  # a process that is within a cell
+            os.kill(int(note.name.partition("-")[2]), signal.SIGKILL)
+            note.unlink(missing_ok=True)
+
+    with meanwhile(kill_five):
+        assert run_grid(planned, Engine(ray=two_nodes.address)) == {}
+    assert all(p.finished for p in planned)
+    assert 1 <= capsys.readouterr().out.count("runs again") <= 5
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_cells_of_ray_with_their_wandb_runs_closed(tmp_path):
+    pytest.importorskip("ray", reason="the extra ray is not installed: pip install '.[ray]'")
+    from scripts.dev.faults import _closed
+
+    command = [sys.executable, "-m", "experiments.sfu", "--miniature", "--seeds", "2", "--ray", "auto"]
+    env = {**os.environ, "WANDB_MODE": "offline"}
+    process = subprocess.Popen([*command, "--home", tmp_path], cwd=ROOT, env=env, start_new_session=True)
+    logged = lambda: list(tmp_path.glob("wandb/offline-run-*/*.wandb"))  # noqa: E731
+    wait_for(lambda: any(path.stat().st_size > 2000 for path in logged()))
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(15) == 130
+    assert all(_closed(path) for path in logged())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", ["local", "debug"])
+def test_a_slurm_job_runs_many_cells(executor, tmp_path, monkeypatch):
+    pytest.importorskip("submitit", reason="the extra slurm is not installed: pip install '.[slurm]'")
+    monkeypatch.setattr(workers, "work", stub)
+    monkeypatch.setattr(cluster, "IDLE", 1 if executor == "local" else 0)
+    planned = stubs(tmp_path, 6)
+    assert run_grid(planned, Engine(jobs=2, slurm=f"cluster={executor}")) == {}
+    assert all(p.finished for p in planned)
+    assert len({note.name.partition("-")[2] for note in (tmp_path / "done").iterdir()}) <= 2
+    assert not list(tmp_path.glob("probe-*"))
+
+
+@pytest.mark.slow
+def test_a_slurm_job_that_dies_is_replaced_and_its_cell_runs_again(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("submitit", reason="the extra slurm is not installed: pip install '.[slurm]'")
+    monkeypatch.setattr(workers, "work", stub)
+    planned = stubs(tmp_path, 3)
+
+    def kill_one():
+        wait_for(lambda: any((tmp_path / "pids").iterdir()))
+        (note,) = (tmp_path / "pids").iterdir()
+        os.kill(int(note.name.partition("-")[2]), signal.SIGKILL)
+
+    with meanwhile(kill_one):
+        assert run_grid(planned, Engine(slurm="cluster=local")) == {}
+    assert all(p.finished for p in planned)
+    assert "runs again from its last checkpoint: sfu 0: stub: its job" in capsys.readouterr().out
+
+
+def dying(deaths: Counter):
+    """Workers whose process dies so many times in each cell."""
+    from concurrent.futures import Future
+
+    def submit(settings, log):
+        future, left = Future(), deaths[settings.seed]
+        deaths[settings.seed] -= 1
+        if left > 0:
+            future.set_exception(cluster.JobDied("gone"))
+        else:
+            future.set_result(stub(settings, log))
+        return future
+
+    return workers.Workers(submit, lambda: 1, lambda e: str(e) if isinstance(e, cluster.JobDied) else None)
+
+
+def test_a_cell_runs_again_three_times_and_no_more(tmp_path, capsys):
+    planned = stubs(tmp_path, 3)
+    failed = grid.run_grid(planned, dying(Counter({0: 3, 1: 4})))
+    assert {cell.replicate: error for cell, error in failed.items()} == {1: "gone"}
+    assert [p.finished for p in planned] == [True, False, True]
+    assert capsys.readouterr().out.count("runs again from its last checkpoint: sfu 1: stub: gone") == 3
+
+
+def test_a_home_that_is_not_shared_or_has_no_locks_is_noticed(tmp_path):
+    assert "does not see the files" in cluster.sees(tmp_path / "absent", "node")
+    with cluster._shared(tmp_path) as folder:
+        assert cluster.sees(folder, "node") is None
+        assert (folder / "node" / "file").is_file()
+    folder.mkdir()
+    assert "mounted without locks" in cluster.sees(folder, "node")
+
+
+def test_without_the_extra_the_error_names_its_installation(tmp_path, monkeypatch):
+    for engine, package, extra in (
+        (Engine(ray="auto"), "ray", "ray"),
+        (Engine(slurm="gpus=1"), "submitit", "slurm"),
+    ):
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(DataError, match=rf"--{extra} needs an extra: pip install '\.\[{extra}\]'"):
+            cluster.start(engine, tmp_path).__enter__()
+
+
+def test_options_that_slurm_cannot_take_are_named(tmp_path):
+    with pytest.raises(DataError, match="partition has no value"):
+        cluster.start(Engine(slurm="partition"), tmp_path).__enter__()
+    with pytest.raises(DataError, match="exclude each other"):
+        cluster.start(Engine(ray="auto", slurm="gpus=1"), tmp_path)

@@ -1,0 +1,261 @@
+"""Cells on other machines: a Ray cluster's, or those of SLURM's jobs (docs/clusters.md).
+
+Both are optional extras. The home, the data and this environment are at the same path on all machines.
+"""
+
+import os
+import pickle
+import queue
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from importlib import import_module
+from pathlib import Path
+from secrets import token_hex
+from threading import Event
+from types import ModuleType
+
+from filelock import FileLock, Timeout
+
+from ..common import DataError, replacing, writable
+from ..method.machine import cores
+from . import workers
+from .interrupt import interruptible
+from .settings import Engine, Experiment
+from .workers import Workers
+
+EXTRAS = {"ray": "ray", "submitit": "slurm"}
+"""Optional packages, and the extra that installs each."""
+CLOSING = 10
+"""Seconds that the machines have to end their cells after Ctrl-C."""
+IDLE = 120
+"""Seconds after which a SLURM job that no cell comes to ends."""
+
+
+def start(engine: Engine, home: Path) -> AbstractContextManager[Workers]:
+    """The workers that the options ask for. Raises `DataError` where there are none."""
+    if engine.ray and engine.slurm:
+        raise DataError("--ray and --slurm exclude each other")
+    if engine.ray:
+        return ray_cluster(engine, home)
+    return slurm_jobs(engine, home) if engine.slurm else workers.pool(engine.jobs)
+
+
+@contextmanager
+def ray_cluster(engine: Engine, home: Path) -> Iterator[Workers]:
+    """The processes of a Ray cluster; each of its nodes is asked first whether it shares the home."""
+    ray, refs = _extra("ray"), []
+    _connect(ray, engine.ray)
+    interruptible(CLOSING)  # Ray has put its own handlers in the place of ours
+    try:
+        gpus = float("GPU" in ray.cluster_resources()) if engine.gpus_per_run is None else engine.gpus_per_run
+        needs = {k: n for k, n in {"CPU": 1, "GPU": gpus}.items() if n}
+        cell = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_cell)
+
+        def submit(settings: Experiment, log: Path) -> Future:
+            refs.append(cell.remote(Path.cwd(), workers.work, settings, log))
+            return refs[-1].future()
+
+        def slots() -> int:
+            return int(min(ray.cluster_resources().get(k, 0) / n for k, n in needs.items()))
+
+        if not slots():
+            raise DataError(f"no node of the Ray cluster has what a run needs: {needs}; see --gpus-per-run")
+        with _shared(home) as folder:
+            _probe(ray, folder)
+            yield Workers(submit, slots, lambda e: _death(ray, e))
+    finally:
+        for ref in refs:
+            ray.cancel(ref)  # those under way end with their W&B runs closed
+        ray.wait(refs, num_returns=len(refs), timeout=CLOSING / 2) if refs else None
+        ray.shutdown()
+
+
+def _connect(ray: ModuleType, address: str) -> None:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    passed = {k: v for k, v in os.environ.items() if k.startswith(("WANDB_", "ULMFIT_EXP_", "OMP_")) and "KEY" not in k}
+    env = {**passed, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    options = {"log_to_driver": False, "logging_level": "ERROR", "runtime_env": {"env_vars": env}}
+    try:
+        ray.init(address=address, **options)
+    except ConnectionError as e:
+        if address != "auto":
+            raise DataError(f"no Ray cluster at --ray {address}: {e}") from e
+        ray.init(address="local", num_cpus=cores(), include_dashboard=False, object_store_memory=80_000_000, **options)
+
+
+def _cell(folder: Path, work, settings: Experiment, log: Path) -> str | None:
+    """A cell on another machine, in the folder that the paths of its settings are relative to."""
+    os.chdir(folder)
+    return work(settings, log)
+
+
+def _death(ray: ModuleType, e: Exception) -> str | None:
+    errors = ray.exceptions
+    if isinstance(e, (errors.WorkerCrashedError, errors.NodeDiedError, errors.OutOfMemoryError)):
+        return f"its process or node died ({type(e).__name__})"
+    return None
+
+
+def _probe(ray: ModuleType, folder: Path) -> None:
+    """Ask every node for what it sees of the home. Raises `DataError`."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as OnNode
+
+    nodes = {node["NodeID"]: node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
+    ask = ray.remote(num_cpus=0, max_retries=0)(sees)
+    asked = {node: ask.options(scheduling_strategy=OnNode(node, soft=False)).remote(folder, node) for node in nodes}
+    for node, name in nodes.items():
+        problem = ray.get(asked[node])
+        if not problem and not (folder / node / "file").is_file():
+            problem = "writes files that this machine does not see"
+        if problem:
+            raise DataError(f"--home {folder.parent}: the node {name} {problem}; see docs/clusters.md")
+
+
+@contextmanager
+def _shared(home: Path) -> Iterator[Path]:
+    """A folder in the home by which another machine finds out whether it shares the home; see `sees`."""
+    with writable(home):
+        folder = home.absolute() / f"probe-{token_hex(4)}"
+        folder.mkdir(parents=True)
+    try:
+        with FileLock(folder / "lock"):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sees(folder: Path, name: str) -> str | None:
+    """What is wrong with the home on this machine; None if nothing. Leaves a folder of that name."""
+    try:
+        if not folder.is_dir():
+            return "does not see the files that this machine writes: all need one file system, at the same path"
+        lock = FileLock(folder / "lock", timeout=0)
+        try:
+            with lock:
+                return "gets a lock that this machine holds: the file system is mounted without locks"
+        except Timeout:
+            pass
+        (folder / f"{name}.part").mkdir()
+        (folder / f"{name}.part" / "file").touch()
+        os.replace(folder / f"{name}.part", folder / name)
+    except (OSError, NotImplementedError) as e:
+        return f"cannot use it: {e}"
+    return None
+
+
+def _extra(name: str) -> ModuleType:
+    """An optional package. Raises `DataError`."""
+    try:
+        return import_module(name)
+    except ImportError as e:
+        raise DataError(f"--{EXTRAS[name]} needs an extra: pip install '.[{EXTRAS[name]}]'") from e
+
+
+@contextmanager
+def slurm_jobs(engine: Engine, home: Path) -> Iterator[Workers]:
+    """At most `engine.jobs` jobs of SLURM at once, each of which runs many cells.
+
+    A thread of this process keeps each job: it submits the job when there is a cell for it, and hands it one cell
+    after another through files.
+    """
+    executor = _executor(engine.slurm, home)
+    with _shared(home) as folder:
+        jobs, free = [_Job(executor, folder, i) for i in range(engine.jobs)], queue.SimpleQueue()
+        for job in jobs:
+            free.put(job)
+
+        def run(settings: Experiment, log: Path) -> str | None:
+            job = free.get()
+            try:
+                return job.run(settings, log)
+            finally:
+                free.put(job)
+
+        threads = ThreadPoolExecutor(engine.jobs)
+        interruptible(CLOSING)
+        try:
+            yield Workers(
+                submit=lambda settings, log: threads.submit(run, settings, log),
+                slots=lambda: engine.jobs,
+                death=lambda e: str(e) if isinstance(e, JobDied) else None,
+            )
+        finally:
+            for job in jobs:
+                job.end()
+            threads.shutdown()
+
+
+def _executor(options: str, home: Path):
+    """submitit's executor. Of `options`, cluster is submitit's own, and the others are those of sbatch."""
+    submitit = _extra("submitit")
+    pairs = [option.partition("=") for option in options.split(",")]
+    if wrong := [key for key, _, value in pairs if not value]:
+        raise DataError(f"--slurm {options}: {wrong[0]} has no value; write partition=NAME,gpus=1,time=240")
+    given = {"time": "240", **{key: value for key, _, value in pairs}}
+    cluster = given.pop("cluster", "slurm")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))  # a job has the environment of its submission
+    try:
+        executor = submitit.AutoExecutor(home.absolute() / "slurm", cluster=cluster)
+    except RuntimeError as e:
+        raise DataError(f"--slurm: {e}") from e
+    executor.update_parameters(name="ulmfit-exp", timeout_min=240, slurm_additional_parameters=given)
+    return executor
+
+
+class JobDied(Exception):
+    """A job of SLURM ended in the middle of a cell."""
+
+
+class _Job:
+    """A job of SLURM and the folder through which it gets its cells."""
+
+    def __init__(self, executor, folder: Path, number: int):
+        self.executor, self.box, self.job = executor, folder / f"job-{number}", None
+        self.cells, self.ended = 0, Event()
+        self.box.mkdir()
+
+    def run(self, settings: Experiment, log: Path) -> str | None:
+        """Run a cell in the job, and submit the job first where it has ended. Raises `JobDied`."""
+        import cloudpickle  # comes with submitit; it also takes the settings' class where that is in __main__
+
+        self.cells += 1
+        cell, taken, answer = (self.box / f"{self.cells}.{kind}" for kind in ("cell", "taken", "answer"))
+        with replacing(cell) as part:
+            part.write_bytes(cloudpickle.dumps((Path.cwd(), workers.work, settings, log)))
+        while not answer.exists():
+            if not self.job or self.job.done():
+                if answer.exists():
+                    break
+                if taken.exists() or self.ended.is_set() or (self.job and self.job.exception()):
+                    raise JobDied(
+                        f"its job {self.job and self.job.job_id} ended; see {self.job and self.job.paths.stderr}"
+                    )
+                self.job = self.executor.submit(serve, self.box, IDLE)
+            self.ended.wait(1)
+        return pickle.loads(answer.read_bytes())
+
+    def end(self) -> None:
+        self.ended.set()
+        if self.job and not self.job.done():
+            self.job.cancel()
+
+
+def serve(box: Path, idle: float) -> None:
+    """What a job does: run the cells that come to the box, one after another, until none has come for `idle` s."""
+    problem, last = sees(box.parent, token_hex(8)), time.monotonic()
+    while True:
+        for cell in sorted(box.glob("*.cell")):
+            taken = cell.rename(cell.with_suffix(".taken"))
+            error = problem and f"the machine {socket.gethostname()} {problem}; see docs/clusters.md"
+            error = error or _cell(*pickle.loads(taken.read_bytes()))
+            with replacing(taken.with_suffix(".answer")) as part:
+                part.write_bytes(pickle.dumps(error))
+            last = time.monotonic()
+        if time.monotonic() - last > idle:
+            return
+        time.sleep(0.5)
