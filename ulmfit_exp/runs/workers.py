@@ -15,7 +15,7 @@ from pathlib import Path
 from pebble import ProcessExpired, ProcessPool
 
 from ..common import DataError
-from ..method.machine import cores, end_with_parent
+from ..method.machine import cores, end_with_parent, gpus
 from .interrupt import interruptible, leave
 from .run import run
 from .settings import Experiment
@@ -25,13 +25,13 @@ from .settings import Experiment
 def pool(jobs: int) -> Iterator[Callable[[Experiment, Path], Future]]:
     """A function that has one of `jobs` processes run some settings, its output going to a log, and returns a future.
 
-    Each process has its share of the threads. On the way out they are ended: a cell under way closes its W&B run, and
-    resumes from its checkpoint next time.
+    Each process has its share of the threads, and one GPU where there are any. On the way out they are ended: a cell
+    under way closes its W&B run, and resumes from its checkpoint next time.
     """
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = before or str(max(1, cores() // jobs))  # read by torch in the new processes
     spawn = get_context("spawn")  # a fork may inherit a lock that is held
-    processes = ProcessPool(jobs, initializer=end_with_parent, context=spawn)
+    processes = ProcessPool(jobs, initializer=start, initargs=[gpus(), spawn.Value("i", 0)], context=spawn)
     try:
         yield lambda settings, log: processes.schedule(work, args=[settings, log])
     finally:
@@ -39,6 +39,15 @@ def pool(jobs: int) -> Iterator[Callable[[Experiment, Path], Future]]:
         processes.join()
         if before is None:
             del os.environ["OMP_NUM_THREADS"]
+
+
+def start(gpus: list[str], started) -> None:
+    """In a new process: the GPUs in turn, one a process; `started` counts the processes."""
+    end_with_parent()
+    with started.get_lock():
+        if gpus:
+            os.environ["CUDA_VISIBLE_DEVICES"] = gpus[started.value % len(gpus)]
+        started.value += 1
 
 
 def error_of(future: Future) -> str | None:
