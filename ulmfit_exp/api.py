@@ -127,6 +127,7 @@ def ulmfit(
     seed: int = 0,
     home: str | Path = "runs",
     precision: Precision = "auto",
+    device: str = "auto",
     wandb: Wandb = "auto",
     train_size: int | None = None,
     label: str = "",
@@ -142,6 +143,7 @@ def ulmfit(
         seed: Seed of every stage.
         home: Folder of stages, records and W&B runs.
         precision: fp32 is the paper's arithmetic; auto takes bf16 where it was measured to be faster.
+        device: auto is a GPU where there is one; or cpu, cuda, cuda:N.
         wandb: Weights & Biases; auto is online when logged in, else offline.
         train_size: Keep the labels of so many training texts, stratified; the others stay in as unlabelled.
         label: Name of this variant in records and W&B. Default: the recipe's fields that differ from the named recipe.
@@ -149,7 +151,7 @@ def ulmfit(
 
     Raises `DataError`, which names the argument.
     """
-    others = {"seed": seed, "home": Path(home), "train_size": train_size, "label": label}
+    others = {"seed": seed, "home": Path(home), "device": device, "train_size": train_size, "label": label}
     corpus, settings = _settings(corpus, recipe, direction, precision, wandb, tags, **others)
     return replace(load(cli.run(settings, corpus)), corpus=corpus)
 

@@ -29,6 +29,7 @@ def main(
     out: Path | None = None,
     text_col: tuple[str, ...] = (),
     id_col: str | None = None,
+    device: str = "auto",
     format: Annotated[Format, tyro.conf.arg(name="")] = AUTO,
 ) -> None:
     """Predict the classes of texts.
@@ -40,11 +41,14 @@ def main(
         text_col: Column or field of the text, by name or by number from 0; several are joined. Default: those of the
             training.
         id_col: Column to write before each prediction. Default: the row's number in the file, from 0.
+        device: auto is a GPU where there is one; or cpu, cuda, cuda:N.
         format: How the file is written.
     """
     from .inference import predict  # imports torch, for which --help does not wait
+    from .method.machine import use_device
 
     try:
+        use_device(device)
         predictor = predict.load(run)
         tables = predict.predictions(predictor, texts, text_col, id_col, format)
         first = list(islice(tables, 1))  # what cannot be read writes nothing

@@ -1,11 +1,12 @@
 """Measure the speed against stock fastai, and the share of the processor's matrix-product peak.
 
 python scripts/dev/benchmark.py lm            the language model: the same tokens, weights and rates for both
+python scripts/dev/benchmark.py gpu           the language model at the paper's shape, on random words; also memory
 python scripts/dev/benchmark.py classifier    the classifier, on texts of the lengths of reviews
 python scripts/dev/benchmark.py tokens        tokenising a corpus: tokens per second and core, memory of all processes
 python scripts/dev/benchmark.py predict RUN   predicting short texts on the command line: texts per minute, memory
 
-The first two train in separate processes, one after the other, stock fastai first. The last line printed is a JSON
+The first three train in separate processes, one after the other, stock fastai first. The last line printed is a JSON
 object; --out writes it to a file.
 """
 
@@ -26,9 +27,8 @@ from ulmfit_exp.cli import ending_well
 from ulmfit_exp.recipe import LM_HEAD, PRETRAINING, RECIPES, fastai_config
 from ulmfit_exp.runs.run import data_directory
 
-SHAPE = PRETRAINING["small"].model
 KINDS = {
-    "LSTM": ("mkldnn_rnn", "lstm", "_thnn"),
+    "LSTM": ("mkldnn_rnn", "cudnn_rnn", "lstm", "_thnn"),
     "matrix products": ("aten::mm", "addmm", "bmm", "linear"),
     "softmax and loss": ("softmax", "nll_loss", "gather", "scatter"),
     "dropout": ("bernoulli", "dropout"),
@@ -47,6 +47,25 @@ def lm(steps: int = 60, bs: int = 64, corpus: str = "wikitext-2", out: Path | No
         out: Write the JSON object to this file.
     """
     compare("lm", steps, bs, corpus, out)
+
+
+def gpu(
+    steps: int = 60,
+    bs: int = 64,
+    size: Literal["paper", "tiny"] = "paper",
+    device: str = "auto",
+    out: Path | None = None,
+) -> None:
+    """Language model of the paper's shape, `bs` x 70 tokens a step, on random words of a vocabulary of 60,000.
+
+    Args:
+        steps: Training steps of each side; tokens per second are measured over the last three quarters.
+        bs: Streams of text.
+        size: tiny is for a processor: it only shows that this runs.
+        device: auto is a GPU where there is one; or cpu, cuda, cuda:N.
+        out: Write the JSON object to this file.
+    """
+    compare("lm", steps, bs, None, out, size, device)
 
 
 def classifier(steps: int = 40, bs: int = 32, corpus: str = "wikitext-2", out: Path | None = None) -> None:
@@ -147,27 +166,45 @@ def predict(
     finish("predict", result, out)
 
 
-def compare(task: str, steps: int, bs: int, corpus: str, out: Path | None) -> None:
+def compare(
+    task: str, steps: int, bs: int, corpus: str | None, out: Path | None, size: str = "small", device: str = "cpu"
+) -> None:
     if steps < 20:
         sys.exit("error: --steps must be 20 or more: the first ones are warming up")
     from ulmfit_exp.corpora.documents import open_documents
     from ulmfit_exp.method.tokens import write_tokens
 
     with tempfile.TemporaryDirectory() as folder:
-        write_tokens(
-            open_documents(corpus, data_directory()).documents(), Path(folder), PRETRAINING["small"].max_vocab, 2
-        )
+        if corpus is None:
+            write_random(Path(folder), steps * bs * 70, PRETRAINING[size].max_vocab if size == "paper" else 1_000)
+        else:
+            texts = open_documents(corpus, data_directory()).documents()
+            write_tokens(texts, Path(folder), PRETRAINING[size].max_vocab, 2)
         sides = {}
         for side in ("stock", "ours"):
             command = [sys.executable, __file__, "side", "--task", task, "--side", side, "--folder", folder]
-            command += ["--steps", str(steps), "--bs", str(bs)]
+            command += ["--steps", str(steps), "--bs", str(bs), "--size", size, "--device", device]
             env = os.environ | {"GOMP_SPINCOUNT": "1000" if side == "ours" else "300000"}  # ours, and OpenMP's own
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=env)
             sides[side] = json.loads(done.stdout.splitlines()[-1])
             print(describe(side, sides[side]), flush=True)
     ratio = round(sides["ours"]["tokens_per_second"] / sides["stock"]["tokens_per_second"], 2)
     print(f"ratio {ratio}")
-    finish(task, {"ratio": ratio, "corpus": corpus, "steps": steps, "bs": bs, "model": asdict(SHAPE), **sides}, out)
+    model = asdict(PRETRAINING[size].model)
+    finish(task, {"ratio": ratio, "corpus": corpus, "steps": steps, "bs": bs, "model": model, **sides}, out)
+
+
+def write_random(folder: Path, tokens: int, words: int) -> None:
+    """Texts of 1,000 random words each, frequent ones like those of a language (Zipf's law)."""
+    import numpy as np
+
+    random, texts = np.random.default_rng(0), 2 + tokens // 1_000
+    ids = np.exp(random.uniform(np.log(2), np.log(words), texts * 1_000)).astype(np.uint16)
+    np.save(folder / "ids.npy", ids)
+    np.save(folder / "offsets.npy", np.arange(texts + 1) * 1_000)
+    np.save(folder / "splits.npy", np.zeros(texts))
+    (folder / "vocab.json").write_text(json.dumps([f"w{i}" for i in range(words)]))
+    (folder / "targets.json").write_text(str(words))
 
 
 def describe(side: str, figures: dict) -> str:
@@ -175,7 +212,7 @@ def describe(side: str, figures: dict) -> str:
     return (
         f"{side:<6}{figures['tokens_per_second']:>8,} tokens/s  {figures['precision']}  last quarter's loss "
         f"{figures['loss']:.4f}  {figures['peak_share']:.0%} of the matrix-product peak "
-        f"({figures['peak_gflops']:.0f} GFLOPS in this precision)\n      time: {parts}"
+        f"({figures['peak_gflops']:.0f} GFLOPS in this precision), {figures['memory_mb']:,} MB\n      time: {parts}"
     )
 
 
@@ -188,23 +225,39 @@ def finish(task: str, result: dict, out: Path | None) -> None:
     print(line)
 
 
-def side(task: Literal["lm", "classifier"], side: Literal["stock", "ours"], folder: Path, steps: int, bs: int) -> None:
+def side(
+    task: Literal["lm", "classifier"],
+    side: Literal["stock", "ours"],
+    folder: Path,
+    steps: int,
+    bs: int,
+    size: Literal["small", "paper", "tiny"],
+    device: str,
+) -> None:
     """One side of a comparison, in this process."""
     import torch
     from fastai.text.all import set_seed
 
     from ulmfit_exp.method import machine
     from ulmfit_exp.method.progress import quiet
+    from ulmfit_exp.method.training import train
+    from ulmfit_exp.recipe import Phase, Training
 
+    used = machine.use_device(device)
     precision = machine.precision("auto") if side == "ours" else "fp32"
     if side == "ours":
         machine.keep_memory()
+    else:
+        torch.backends.cudnn.allow_tf32 = True  # torch's default
     set_seed(0, reproducible=True)
-    learn = quiet({"lm": lm_learner, "classifier": clas_learner}[task](side, folder, steps, bs, precision))
-    watch = timing(steps)
-    learn.fit_one_cycle(1, 5e-3, cbs=watch)
+    learn = quiet({"lm": lm_learner, "classifier": clas_learner}[task](side, folder, steps, bs, precision, size))
+    watch = timing(steps, used)
+    if side == "ours":
+        train(learn, Training((Phase(lr=5e-3, decay=1.0, schedule="one_cycle"),)), 0, folder, [watch])
+    else:
+        learn.fit_one_cycle(1, 5e-3, cbs=watch)
     rate = watch.tokens / watch.seconds
-    peak = matrix_peak(torch.float32 if precision == "fp32" else torch.bfloat16)
+    peak = matrix_peak(torch.float32 if precision == "fp32" else torch.bfloat16, used)
     products = sum(p.numel() for n, p in learn.model.named_parameters() if "weight_" in n or "decoder.weight" in n)
     if task == "lm" and not any("decoder.weight" in n for n, _ in learn.model.named_parameters()):
         products += learn.model[0].encoder.weight.numel()  # tied, and listed as the embedding alone
@@ -214,22 +267,27 @@ def side(task: Literal["lm", "classifier"], side: Literal["stock", "ours"], fold
         "loss": sum(watch.losses[-steps // 4 :]) / len(watch.losses[-steps // 4 :]),
         "peak_gflops": round(peak / 1e9),
         "peak_share": 6 * products * rate / peak,
+        "memory_mb": memory_mb(used),
         "time": watch.kinds(),
     }
     print(json.dumps(figures))
 
 
-def lm_learner(side: str, folder: Path, steps: int, bs: int, precision: str):
-    from fastai.text.all import AWD_LSTM, Adam, GradientClip, language_model_learner
+def lm_learner(side: str, folder: Path, steps: int, bs: int, precision: str, size: str):
+    from fastai.text.all import AWD_LSTM, Adam, GradientClip, LMDataLoader, TextDataLoaders, language_model_learner
 
     from ulmfit_exp.method import learners
     from ulmfit_exp.method.tokens import dls_lm, read_tokens
 
     dls = dls_lm(read_tokens(folder), bs, 70, False, max_tokens=steps * bs * 70)
-    recipe = replace(PRETRAINING["small"], lm=replace(PRETRAINING["small"].lm, bs=bs))
+    recipe = replace(PRETRAINING[size], lm=replace(PRETRAINING[size].lm, bs=bs))
     if side == "ours":
         return learners.lm_learner(dls, recipe, precision, folder)
-    config = {**fastai_config(SHAPE), **LM_HEAD}
+    ds, vocab, device = dls.train.dataset, dls.vocab, dls.device
+    dl = LMDataLoader(ds, lens=ds.lengths, bs=bs, seq_len=70, cache=2 * bs, shuffle=True)
+    dls = TextDataLoaders(dl, dl, device=device)
+    dls.vocab = vocab
+    config = {**fastai_config(recipe.model), **LM_HEAD}
     common = {"opt_func": lambda p, lr: Adam(p, lr, mom=0.7, sqr_mom=0.99), "cbs": GradientClip(recipe.lm.clip)}
     learn = language_model_learner(
         dls, AWD_LSTM, config=config, drop_mult=1.0, pretrained=False, wd=recipe.lm.wd, path=folder, **common
@@ -237,7 +295,7 @@ def lm_learner(side: str, folder: Path, steps: int, bs: int, precision: str):
     return learn
 
 
-def clas_learner(side: str, folder: Path, steps: int, bs: int, precision: str):
+def clas_learner(side: str, folder: Path, steps: int, bs: int, precision: str, size: str):
     import numpy as np
     from fastai.text.all import (
         AWD_LSTM,
@@ -263,46 +321,57 @@ def clas_learner(side: str, folder: Path, steps: int, bs: int, precision: str):
     dl = SortedDL(ds, res=ds.lengths, bs=bs, shuffle=True, before_batch=padding, num_workers=0)
     dls = TextDataLoaders(dl, dl)
     dls.vocab = corpus.vocab
-    recipe = replace(RECIPES["small"], model=SHAPE)
+    recipe = replace(RECIPES["small"], model=PRETRAINING[size].model)
     if side == "ours":
         return learners.clas_learner(dls, 2, recipe, precision, folder)
     learn = text_classifier_learner(
-        dls, AWD_LSTM, seq_len=70, config=fastai_config(SHAPE), drop_mult=recipe.clas.drop_mult, n_out=2,
+        dls, AWD_LSTM, seq_len=70, config=fastai_config(recipe.model), drop_mult=recipe.clas.drop_mult, n_out=2,
         pretrained=False, loss_func=CrossEntropyLossFlat(), wd=recipe.clas.wd, path=folder, max_len=recipe.max_len,
         opt_func=lambda p, lr: Adam(p, lr, mom=0.7, sqr_mom=0.99), cbs=GradientClip(recipe.clas.clip),
     )  # fmt: skip
     return learn
 
 
-def timing(steps: int):
+def timing(steps: int, device):
     """A callback that times the last three quarters of an epoch, and profiles five steps before them."""
+    import torch
     from fastai.text.all import Callback, CancelFitException
     from torch.profiler import ProfilerActivity, profile
 
+    on_gpu = device.type == "cuda"
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
+
+    def now() -> float:
+        if on_gpu:
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
     class Timing(Callback):
         order = 80
-        losses, tokens, profiler = (), 0, None
+        losses, tokens, profiler = [], 0, None
 
         def before_batch(self):
             if self.iter == 5:
-                self.profiler = profile(activities=[ProfilerActivity.CPU])
+                self.profiler = profile(activities=activities)
                 self.profiler.__enter__()
             if self.iter == 10:
                 self.profiler.__exit__(None, None, None)
             if self.iter == steps // 4:
-                self.start = time.perf_counter()
+                self.start = now()
 
         def after_batch(self):
-            self.losses = (*self.losses, float(self.loss.detach()))
+            self.losses.append(self.loss.detach())  # reading it would make the processor wait for a GPU
             if self.iter >= steps // 4:
-                self.tokens += int((self.x != 1).sum())
-            self.seconds = time.perf_counter() - getattr(self, "start", 0)
+                self.tokens += (self.x != 1).sum()
 
         def after_train(self):
+            self.seconds = now() - self.start
+            self.losses, self.tokens = torch.stack(self.losses).tolist(), int(self.tokens)
             raise CancelFitException  # no validation
 
         def kinds(self) -> dict[str, float]:
-            events = [(e.key, e.self_cpu_time_total) for e in self.profiler.key_averages()]
+            ops = [e for e in self.profiler.key_averages() if e.device_type.name == "CPU"]  # with their kernels
+            events = [(e.key, e.self_device_time_total if on_gpu else e.self_cpu_time_total) for e in ops]
             total, shares = sum(t for _, t in events), {}
             for key, t in events:
                 kind = next((k for k, names in KINDS.items() if any(n in key for n in names)), "other")
@@ -312,20 +381,31 @@ def timing(steps: int):
     return Timing()
 
 
-def matrix_peak(dtype) -> float:
+def memory_mb(device) -> int:
+    """Most memory that was used: the GPU's, or this process's."""
+    import resource
+
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() // 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def matrix_peak(dtype, device) -> float:
     """FLOPS of the fastest of ten 2048 x 2048 matrix products."""
     import torch
 
-    a, b = torch.randn(2, 2048, 2048).to(dtype)
+    a, b = torch.randn(2, 2048, 2048, device=device).to(dtype)
     times = []
     for _ in range(12):
         start = time.perf_counter()
-        a @ b
+        (a @ b)[0, 0].item()  # waits for a GPU
         times.append(time.perf_counter() - start)
     return 2 * 2048**3 / min(times)
 
 
 if __name__ == "__main__":
-    commands = {"lm": lm, "classifier": classifier, "tokens": tokens, "predict": predict, "side": side}
+    commands = {"lm": lm, "gpu": gpu, "classifier": classifier, "tokens": tokens, "predict": predict, "side": side}
     with ending_well():
         tyro.extras.subcommand_cli_from_dict(commands, description=__doc__)

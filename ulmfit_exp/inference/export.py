@@ -24,7 +24,6 @@ from fastai.text.all import (
     TextLearner,
     TitledStr,
     Transform,
-    default_device,
     dispatch,
     display_df,
     error_rate,
@@ -35,6 +34,7 @@ from fastai.text.models.awdlstm import awd_lstm_clas_split
 from ..common import DataError
 from ..corpora.corpus import Corpus
 from ..method import learners
+from ..method.machine import use_device
 from ..method.pretrained import resolve
 from ..method.tokenizer import words
 from ..method.tokens import without_single
@@ -100,7 +100,7 @@ def learner(predictor: Predictor) -> Learner:
     assert all(other == vocab for other in others)  # one tokens stage made both
     one = predictor.classes[0]  # fastai needs some data to set its transforms up; they are not exported
     rows = pd.DataFrame({"text": one, "label": one, "split": ["train", "valid"]})
-    model = Ensemble({d: model for d, (model, _) in predictor.parts.items()}, predictor.temperature)
+    model = Ensemble({d: model for d, (model, _) in predictor.parts.items()}, predictor.temperature).cpu()
     return Learner(
         dataloaders(rows, vocab, predictor, 64, device=torch.device("cpu")),
         model,
@@ -158,7 +158,7 @@ def dataloaders(
         before_batch=Pad_Chunk(pad_first=False),  # pads as `pad_input`, which would show the padding
         drop_last=False,
         num_workers=0,
-        device=device or default_device(),
+        device=device or use_device(),
     )
 
 

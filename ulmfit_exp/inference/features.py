@@ -15,6 +15,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler, normalize
 
 from ..common import DataError
+from ..method import machine
 from ..method.encoder import BatchFreeEncoder, concat_pool
 from ..method.pretrained import resolve
 from ..method.tokenizer import words
@@ -54,7 +55,7 @@ class Encoder(TransformerMixin, BaseEstimator):
         weights, vocab = model.content
         lm = get_language_model(AWD_LSTM, len(vocab), config={**fastai_config(model.shape(Model())), **LM_HEAD})
         lm.load_state_dict(weights)
-        self.encoder_ = BatchFreeEncoder(self.seq_len, lm[0], PAD, self.max_len).eval()
+        self.encoder_ = BatchFreeEncoder(self.seq_len, lm[0], PAD, self.max_len).eval().to(machine.use_device())
         self.ids_ = {word: i for i, word in enumerate(vocab)}
         self.width_, self.lang_ = lm[0].emb_sz, self.lang or model.lang or "en"
         return self
@@ -63,10 +64,10 @@ class Encoder(TransformerMixin, BaseEstimator):
         """The features of some texts, in order; a single string is one text. Raises `DataError`."""
         texts = [words(text, self.lang_) for text in as_texts(X)]
 
-        def pooled(ids: torch.Tensor) -> torch.Tensor:
-            return concat_pool(*self.encoder_(ids), self.pooling)
+        def pooled(states: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+            return concat_pool(*states, self.pooling)
 
-        rows = in_batches(texts, self.ids_, self.direction == "backward", pooled)
+        rows = in_batches(texts, self.ids_, self.direction == "backward", self.encoder_, pooled)
         return np.asarray(rows, dtype=np.float32).reshape(len(texts), len(self.pooling) * self.width_)
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
@@ -115,8 +116,11 @@ def as_texts(texts: str | Iterable[str]) -> list[str]:
 
 
 @torch.no_grad()
-def in_batches(texts: list[list[str]], ids_of: dict[str, int], backwards: bool, apply: Callable) -> list[np.ndarray]:
-    """`apply` to batches of ids `bs x len` of tokenised texts of similar length; a row per text, in order."""
+def in_batches(
+    texts: list[list[str]], ids_of: dict[str, int], backwards: bool, model: torch.nn.Module, rows_of: Callable
+) -> list[np.ndarray]:
+    """A row per tokenised text, in order: `rows_of` the output of the model for batches of texts of similar length."""
+    device = next(model.parameters()).device
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     found: dict[int, np.ndarray] = {}
     while order:
@@ -126,5 +130,5 @@ def in_batches(texts: list[list[str]], ids_of: dict[str, int], backwards: bool, 
         for row, i in enumerate(batch):
             text = texts[i][::-1] if backwards else texts[i]
             ids[row, : len(text)] = torch.tensor([ids_of.get(word, 0) for word in text])
-        found |= dict(zip(batch, apply(ids).numpy()))
+        found |= dict(zip(batch, rows_of(model(ids.to(device))).cpu().numpy()))
     return [found[i] for i in range(len(texts))]

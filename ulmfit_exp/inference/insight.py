@@ -53,8 +53,9 @@ def integrated_gradients(model: torch.nn.Module, ids: torch.Tensor, place: int) 
     encoder, head = copy(model[0]), model[1]
     encoder.bptt = len(ids)  # the hidden state carries no gradient from chunk to chunk
     vectors = encoder.module.encoder.weight.detach()
+    ids = ids.to(vectors.device)
     unknown = torch.where(ids[:, None] == BEGIN, vectors[BEGIN], vectors[UNKNOWN])  # every text begins alike
-    share = (torch.arange(STEPS) + 0.5)[:, None, None] / STEPS
+    share = (torch.arange(STEPS, device=ids.device) + 0.5)[:, None, None] / STEPS
     inputs = []
 
     def between(module, args, embedded):
@@ -63,12 +64,13 @@ def integrated_gradients(model: torch.nn.Module, ids: torch.Tensor, place: int) 
 
     hook = encoder.module.encoder.register_forward_hook(between)
     try:
-        logits = head(encoder(ids.expand(STEPS, -1)))[0].double()
+        with torch.backends.cudnn.flags(enabled=False):  # cuDNN has no gradient of an LSTM that is not in training
+            logits = head(encoder(ids.expand(STEPS, -1)))[0].cpu().double()
     finally:
         hook.remove()
     others = logits[:, torch.arange(logits.shape[1]) != place].logsumexp(dim=1)
     (gradient,) = torch.autograd.grad((logits[:, place] - others).sum(), inputs)
-    return (gradient.mean(dim=0) * (vectors[ids] - unknown)).sum(dim=1)
+    return (gradient.mean(dim=0) * (vectors[ids] - unknown)).sum(dim=1).cpu()
 
 
 def _joined(tokens: list[str], weights: list[float]) -> Words:

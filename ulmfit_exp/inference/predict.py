@@ -4,7 +4,6 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from ..common import DataError
 from ..corpora.options import Format
 from ..corpora.own import longest
 from ..corpora.readers import Table, joined, open_table
-from ..method import learners
+from ..method import learners, machine
 from ..method.tokenizer import words
 from ..recipe import DIRECTIONS, Model, Recipe, recipe_from
 from ..record import read
@@ -47,8 +46,7 @@ class Predictor:
         """
         split, total = [words(text, self.recipe.lang) for text in as_texts(texts)], np.zeros(len(self.classes))
         for direction, (model, ids_of) in self.parts.items():  # in fp32: with bf16 they would depend on the batch
-            of_batch = partial(lambda model, ids: model(ids)[0].double().softmax(dim=1), model)
-            rows = in_batches(split, ids_of, direction == "backward", of_batch)
+            rows = in_batches(split, ids_of, direction == "backward", model, _probabilities)
             total = total + np.reshape(rows, (len(split), len(self.classes)))  # no texts have no rows
         return tempered(total / len(self.parts), self.temperature)
 
@@ -72,8 +70,12 @@ class Predictor:
         return insight.word_weights(self.parts, text, int(place), self.recipe.lang)
 
 
+def _probabilities(output: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    return output[0].cpu().double().softmax(dim=1)
+
+
 def load(folder: Path) -> Predictor:
-    """The predictor of a finished run. Raises `DataError`."""
+    """The predictor of a finished run, on fastai's default device. Raises `DataError`."""
     folder = Path(folder)
     folder = folder.parent if folder.name == "result.json" else folder
     record = read(folder)
@@ -93,7 +95,7 @@ def _load(folder: Path, n_out: int, recipe: Recipe) -> tuple[torch.nn.Module, di
     vocab = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
     model = learners.classifier(len(vocab), n_out, recipe)
     learners.load_model(model, str(folder / "model.safetensors"))
-    return model.eval(), {word: i for i, word in enumerate(vocab)}
+    return model.eval().to(machine.use_device()), {word: i for i, word in enumerate(vocab)}
 
 
 def predictions(

@@ -92,7 +92,7 @@ def restore_batch_state(model, state: dict) -> None:
     import torch
 
     torch.set_rng_state(state["cpu"].cpu())
-    if state["cuda"] is not None:
+    if state["cuda"] is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"].cpu())
     vars(_awd_lstm(model)).update(state["hidden"])
 

@@ -17,6 +17,9 @@ from types import ModuleType
 import psutil
 import torch
 from fastai.callback.core import Callback
+from fastai.torch_core import default_device
+
+from ..common import DataError
 
 PACKAGES = ("fastai", "fastcore", "torch", "spacy", "pandas", "numpy", "scikit-learn", "wandb")
 
@@ -28,6 +31,35 @@ def keep_memory() -> None:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(mmap_max, 0)
         libc.mallopt(trim_threshold, 2**31 - 1)
+
+
+def use_device(wanted: str | None = None) -> torch.device:
+    """Make `wanted` fastai's default device, and return it: auto, which is a GPU where there is one, cpu, cuda or
+    cuda:N. None leaves the device as it is. On a GPU fp32 is then fp32, and equal runs have equal figures.
+
+    Raises `DataError` where there is no such device.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+    torch.backends.cudnn.allow_tf32 = False  # by default LSTMs compute in TF32
+    if wanted is None:
+        return default_device()
+    name, _, number = wanted.partition(":")
+    if name == "cuda" and number.isdigit() and int(number) < torch.cuda.device_count():
+        torch.cuda.set_device(int(number))
+    found = default_device({"auto": None, "cpu": False}.get(wanted, True))
+    if wanted not in ("auto", found.type, str(found)):
+        raise DataError(
+            f"--device {wanted}: torch finds {torch.cuda.device_count()} GPUs; leave the option out, or give cpu"
+        )
+    return found
+
+
+def gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    if not torch.cuda.is_available():
+        return []
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return named.split(",") if named else [str(i) for i in range(torch.cuda.device_count())]
 
 
 def cores() -> int:
@@ -86,7 +118,7 @@ def precision(wanted: str) -> str:
     """
     if wanted != "auto":
         return wanted
-    if torch.cuda.is_available():
+    if default_device().type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     cpu = _cpuinfo()
     return "bf16" if "amx_bf16" in cpu or ("avx512_bf16" in cpu and "AuthenticAMD" in cpu) else "fp32"
@@ -144,6 +176,6 @@ def _machine() -> dict:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "gpu": torch.cuda.get_device_name() if default_device().type == "cuda" else None,
         "system": platform.system(),
     }

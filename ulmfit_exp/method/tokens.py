@@ -27,7 +27,7 @@ from fastai.text.all import (
 from ..common import DataError
 from ..corpora.corpus import Corpus
 from ..corpora.splits import SPLITS
-from .machine import cores, end_with_parent, without_main
+from .machine import cores, end_with_parent, use_device, without_main
 from .tokenizer import words
 
 MOST_PROCESSES = min(4, cores())  # each takes some 0.4 GB
@@ -208,17 +208,21 @@ def as_text(ids: np.ndarray) -> TensorText:
 
 
 class LMLoader(LMDataLoader):
-    """fastai's, with all ids of an epoch in one array: the same batches, which a GPU would otherwise wait for."""
+    """fastai's, with all ids of an epoch in one array: the same batches, for which a GPU would otherwise wait."""
 
     def make_chunks(self):
-        self.chunks = np.concatenate([self.items.coll.ids(i) for i in self.items.idxs])
+        texts = self.items.coll
+        self.chunks = np.concatenate([texts.tokens.ids[:0], *map(texts.ids, self.items.idxs)])
+
+    def create_batches(self, samps):
+        x, y = (self.chunks[first : first + self.bs * self.bl].reshape(self.bs, self.bl) for first in (0, 1))
+        for start in range(0, self.bl, self.seq_len):
+            part = slice(start, start + self.seq_len)
+            yield LMTensorText(as_text(x[:, part])), as_text(y[:, part])
 
     def create_item(self, seq):
-        batch, stream = divmod(seq or 0, self.bs)  # fastai asks for None to see the types
-        start = stream * self.bl + batch * self.seq_len
-        length = self.last_len if batch == self.n_batches - 1 else self.seq_len
-        text = as_text(self.chunks[start : start + length + 1])
-        return LMTensorText(text[:-1]), text[1:]
+        """An item, which fastai takes to see the types of a batch."""
+        return tuple(part[0] for part in next(self.create_batches(())))
 
 
 def dls_lm(
@@ -272,6 +276,6 @@ def without_single(n: int, bs: int) -> int:
 
 
 def _dls(train, valid, tokens: Tokens) -> TextDataLoaders:
-    dls = TextDataLoaders(train, valid, device=default_device())
+    dls = TextDataLoaders(train, valid, device=use_device())
     dls.vocab, dls.targets = tokens.vocab, tokens.targets
     return dls

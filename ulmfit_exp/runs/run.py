@@ -52,13 +52,14 @@ def data_directory() -> Path | None:
 
 
 def prepare(settings: Command, texts: Corpus | Documents | None = None) -> tuple[Command, Run]:
-    """The settings with the precision that this machine takes, and the run: read and checked, nothing computed."""
+    """The settings with the precision that this device takes, and the run: read and checked, nothing computed."""
     check(settings.recipe)
     if not 0 <= settings.seed < 2**63:
         raise DataError(f"--seed {settings.seed} is impossible: it must be 0 to 2**63 - 1")
     tokenizer(settings.recipe.lang)  # an unknown language is reported before anything is read
     data_dir = settings.data_dir or data_directory()
     texts = texts or settings.texts(data_dir)
+    machine.use_device(settings.device)
     machine.keep_memory()
     settings = replace(settings, precision=machine.precision(settings.precision))
     models = pretrained.resolve(settings.recipe.pretrained, settings.directions, data_dir)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..corpora.documents import Documents
 
 # Settings that say where and how to show, not what: they change no figure and name no record.
-WHERE = ("data_dir", "home", "wandb", "log_artifacts", "tags", "label")
+WHERE = ("device", "data_dir", "home", "wandb", "log_artifacts", "tags", "label")
 Precision = Literal["auto", "fp32", "bf16"]
 Wandb = Literal["auto", "online", "offline", "disabled"]
 LONGEST_NAME = 60
@@ -42,6 +42,8 @@ class Command(ABC):
     """Seed of every stage."""
     precision: Precision = "auto"
     """fp32 is the paper's arithmetic. auto takes bf16 where it was measured to be faster: GPUs, AMX, AMD's AVX-512."""
+    device: str = "auto"
+    """auto is a GPU where there is one; or cpu, cuda, cuda:N."""
     data_dir: Path | None = None
     """Where the data sets are (default: $ULMFIT_EXP_DATA); what is missing is downloaded to the user's cache."""
     home: Path = Path("runs")

@@ -258,7 +258,7 @@ def _predict(run: Run, direction: str, learns: dict[str, learners.TextLearner]) 
 def _mistakes(run: Run, rows: pd.DataFrame, probs: np.ndarray, learns: dict[str, learners.TextLearner]) -> list[dict]:
     """The most confident mistakes on test; of a classifier, with the weights of the words for the predicted class."""
     ids_of = {word: i for i, word in enumerate(run.tokens.vocab)}
-    parts = {d: (learn.model.cpu().eval(), ids_of) for d, learn in learns.items()}  # cuDNN has no gradient in eval
+    parts = {d: (learn.model.eval(), ids_of) for d, learn in learns.items()}
     sure, predicted = probs.max(axis=1), probs.argmax(axis=1)
     wrong = (rows["split"] == "test") & (rows["label"] != "") & (run.corpus.numbers(rows) != predicted)
     places = np.flatnonzero(wrong)

@@ -16,7 +16,7 @@ from pathlib import Path
 from pebble import ProcessExpired, ProcessPool
 
 from ..common import DataError
-from ..method.machine import cores, end_with_parent
+from ..method.machine import cores, end_with_parent, gpus
 from .interrupt import SIGNALS, interruptible, leave
 from .run import run
 from .settings import Experiment
@@ -44,14 +44,14 @@ class Workers:
 
 @contextmanager
 def pool(jobs: int) -> Iterator[Workers]:
-    """So many processes of this machine, each with its share of the threads.
+    """So many processes of this machine, each with its share of the threads, and one GPU where there are any.
 
     On the way out they are ended: a cell under way closes its W&B run, and resumes from its checkpoint next time.
     """
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = before or str(max(1, cores() // jobs))  # read by torch in the new processes
     spawn = get_context("spawn")  # a fork may inherit a lock that is held
-    processes = ProcessPool(jobs, initializer=end_with_parent, context=spawn)
+    processes = ProcessPool(jobs, initializer=start, initargs=[gpus(), spawn.Value("i", 0)], context=spawn)
     try:
         yield Workers(
             submit=lambda settings, log: processes.schedule(work, args=[settings, log]),
@@ -63,6 +63,15 @@ def pool(jobs: int) -> Iterator[Workers]:
         processes.join()
         if before is None:
             del os.environ["OMP_NUM_THREADS"]
+
+
+def start(gpus: list[str], started) -> None:
+    """In a new process: the GPUs in turn, one a process; `started` counts the processes."""
+    end_with_parent()
+    with started.get_lock():
+        if gpus:
+            os.environ["CUDA_VISIBLE_DEVICES"] = gpus[started.value % len(gpus)]
+        started.value += 1
 
 
 def _expired(e: Exception) -> str | None:
