@@ -184,6 +184,7 @@ def evaluate(run: Run) -> Stage:
             },
             "temperature": temperature,
             "calibrated": {s: scores.figures(calibrated[at], truth[at]) for s, at in where.items()},
+            "reliability": scores.reliability(mean[where["test"]], truth[where["test"]]),
             **_test_metrics(run, mean[where["test"]].argmax(axis=1), truth[where["test"]]),
         }
         return {**info, "wandb": _track_evaluation(run, rows[where["test"]], mean[where["test"]], info, folder)}
