@@ -135,7 +135,7 @@ def test_in_a_browser_the_best_variant_of_a_data_set_is_found(view, scheme):
     best = search(shown, "").first
     expect(best).to_contain_text("small Table 2: ULMFiT")
     expect(best).to_contain_text("4.67 ± 0.31")
-    expect(search(shown, "freez + stlr").first).to_contain_text("6.20 ± 0.92")
+    expect(search(shown, "freez + stlr").filter(has_text="small table7 freez + stlr")).to_contain_text("6.20 ± 0.92")
     shown.locator("#datasets button", has_text="all").click()
     expect(search(shown, "TREC-6 vanilla")).to_have_count(1)
 

@@ -105,13 +105,14 @@ function draw() {
   drawAll(chosen);
 }
 
-// The state in the address; the runs of a variant that is alone there, as after a link in a table of the paper, are opened.
+// The state in the address. Of a variant that is alone there, as after a link in a table of the paper, the runs are opened.
 function restore() {
   state = fromAddress();
   filter();
   draw();
-  const alone = state.show.length === 1 && find(state.show[0]).variant;
-  return alone && open(alone, true);
+  if (state.show.length !== 1) return;
+  const row = open(find(state.show[0]).variant, true);
+  row.closest(".dt-layout-cell").scrollTop = row.offsetTop - 2 * row.offsetHeight;
 }
 
 const escaped = DataTable.render.text().display;
@@ -164,11 +165,8 @@ for (const link of document.querySelectorAll("nav a"))
 let clicked = false; // a link in a table of the paper leads to the table of variants, and Back to where it was
 document.addEventListener("click", (e) => { clicked = Boolean(e.target.closest("#paper a")); });
 addEventListener("popstate", () => {
-  const row = restore();
-  if (clicked && row) {
-    $("variants-of").scrollIntoView();
-    row.scrollIntoView({ block: "nearest" });
-  }
+  restore();
+  if (clicked) $("variants-of").scrollIntoView();
   clicked = false;
 });
 restore();
