@@ -3,9 +3,10 @@
     ulmfit-exp report                                   the runs in runs/, and the committed records
     ulmfit-exp report /data/runs --out report.html --open
 
-The page has a table of all runs to search, filter and sort. For the runs selected there it shows learning curves,
-learning rates, the settings that differ, confusion matrices and the most confident mistakes. Below are the paper's
-tables and figures, as far as there are records for them.
+The page has a table of all variants to search, filter and sort; each opens to its runs. For those selected there it
+shows mean learning curves, the settings that differ, learning rates, figures per class, calibration, confusion matrices
+and the most confident mistakes. Below are the paper's tables and figures, as far as there are records for them; every
+figure links to its runs. The selection is in the page's address.
 """
 
 import os
@@ -19,23 +20,47 @@ import tyro
 from ulmfit_exp.cli import command, part, typed
 from ulmfit_exp.common import DataError
 
+OPENING = "table7"
+"""The table whose reference and runner-up the page shows at first."""
+
 if TYPE_CHECKING:
     from ulmfit_exp.results.page import Section
 
-experiments, paper = part("experiments"), part("experiments.paper.tables")
+experiments, paper, DATA = part("experiments"), part("experiments.paper.tables"), part("experiments.paper.base").DATA
 
 
 def sections(records: list[dict]) -> list["Section"]:
-    """The paper's tables and figures that these records make."""
+    """The paper's tables and figures that these records make, and what the page shows of them at first."""
     from ulmfit_exp.results.figures import svg
-    from ulmfit_exp.results.page import Section
+    from ulmfit_exp.results.page import LINK, Section
+    from ulmfit_exp.results.tables import records_of
 
     made, known = [], [r for r in records if _known(r)]
     for name in paper.NAMES:
         if results := paper.recorded(name, known):
-            text, figure = paper.rendered(name, results)
-            made.append(Section(paper.module(name).TITLE, text.partition("\n\n")[2], svg(figure, name)))
+            text, figure = paper.rendered(name, results, LINK)
+            module = paper.module(name)
+            rows = {records_of(r): c.row for c, r in results}
+            opening = best(results, module.REFERENCE) if name == OPENING else ()
+            made.append(Section(module.TITLE, text.partition("\n\n")[2], svg(figure, name), rows, opening))
     return made
+
+
+def best(results: list[tuple], reference: str) -> tuple[str, ...]:
+    """A table's reference and, of its other rows, that with the lowest test error on the first data set."""
+    from ulmfit_exp.results.figures import errors
+
+    found = errors(results, "test")
+    rows = found[found["data"] == found["data"][0]].groupby("row")
+    places, means = rows["records"].first(), rows["error"].mean().sort_values()
+    return tuple(places[row] for row in sorted(means.index, key=lambda row: row != reference)[:2])
+
+
+def titles() -> dict[str, str]:
+    """The data sets of the paper's tables, as records name them, in words."""
+    from ulmfit_exp.results.figures import title
+
+    return {settings.dataset: title(data) for data, settings in DATA.items()}
 
 
 def _known(record: dict) -> bool:
@@ -58,7 +83,7 @@ def main(
         out: The file to write.
         open: Show it in the browser.
     """
-    folders = folders or tuple(f for f in (Path("runs"), paper.RECORDS) if f.is_dir())
+    folders = folders or tuple(f for f in (Path("runs"), Path(os.path.relpath(paper.RECORDS))) if f.is_dir())
     if absent := [f for f in folders if not f.is_dir()]:
         sys.exit(f"error: there is no folder {', '.join(map(str, absent))}")
     if not os.access(out.parent, os.W_OK):  # asked now, and not found when the work is done
@@ -72,7 +97,8 @@ def main(
     if not found:
         demo = f"{typed('ulmfit-exp')} sfu --target category --miniature"
         sys.exit(f"error: there is no record of a run in {', '.join(map(str, folders))}; to make one: {demo}")
-    out.write_text(page.page(found, sections([record for _, record in found])), encoding="utf-8")
+    made = sections([record for _, record in found])
+    out.write_text(page.page(found, made, titles(), f"{typed('ulmfit-exp')} reproduce", out.parent), encoding="utf-8")
     print(f"{len(found)} runs, {out.stat().st_size / 2**20:.1f} MB")
     print(out)
     if open:

@@ -1,28 +1,41 @@
-"""The page of all runs: what is on it, that a browser shows it, and that no record's text can run there."""
+"""The page of all variants: what is on it, what a browser does with it, and that no record's text can run there."""
 
 import json
+import re
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from conftest import FORWARD, QUIET
+from playwright.sync_api import expect
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from experiments.own_csv import OwnCsv
 from scripts import report
+from ulmfit_exp.cli import run
 
 RECORDS = Path(__file__).parents[1] / "experiments" / "results"
 HARM = "</script><script>window.harm = 1</script><img src=x onerror='window.harm = 1'>"
 
 
-@pytest.fixture
-def folder(tmp_path) -> Path:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
     """Committed records and one whose texts are hostile."""
-    shutil.copytree(RECORDS / "trec", tmp_path, dirs_exist_ok=True)
+    folder = tmp_path_factory.mktemp("records")
+    shutil.copytree(RECORDS / "trec", folder, dirs_exist_ok=True)
     record = json.loads((RECORDS / "trec" / "small" / "seed0.json").read_text())
-    record["corpus"]["name"], record["settings"]["other"] = HARM, HARM
+    record["dataset"] = record["corpus"]["name"] = record["settings"]["other"] = HARM
     record["confusion"] = {HARM: {HARM: 3}, "fine": {HARM: 1, "fine": 2}}
-    (tmp_path / "hostile.json").write_text(json.dumps(record))
-    return tmp_path
+    (folder / "hostile.json").write_text(json.dumps(record))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def file(folder) -> Path:
+    """The page of these records."""
+    return made(folder, folder.parent / "report.html")
 
 
 def made(folder: Path, out: Path) -> Path:
@@ -30,13 +43,15 @@ def made(folder: Path, out: Path) -> Path:
     return out
 
 
-def test_what_is_no_record_is_left_out_and_said(folder, tmp_path, capsys):
+def test_what_is_no_record_is_left_out_and_reported(tmp_path, capsys):
+    folder = shutil.copytree(RECORDS / "imdb", tmp_path / "records")
     (folder / "cut.json").write_text('{"experiment": "trec", "set')
     (folder / "other.json").write_text("[1, 2]")
     made(folder, tmp_path / "report.html")
     said = capsys.readouterr()
     assert f"{len(list(folder.rglob('*.json'))) - 2} runs" in said.out
-    assert said.err.count("left out") == 2 and "cut.json is damaged" in said.err
+    assert said.err.count("left out") == 2
+    assert "cut.json is damaged" in said.err
 
 
 def test_without_records_it_says_what_to_do(tmp_path):
@@ -46,32 +61,149 @@ def test_without_records_it_says_what_to_do(tmp_path):
         report.main((tmp_path / "absent",), tmp_path / "report.html")
 
 
-def test_the_papers_tables_are_those_of_the_records(folder, tmp_path):
-    text = made(folder, tmp_path / "report.html").read_text()
-    assert "Table 4: pretraining" in text and "<td>without pretraining</td>" in text and "8.56 ± 0.28" in text
-    assert '"recipe.clas.phases":"[-1: 1 epoch stlr 0.01/2.6, ' in text  # a schedule is one setting
+def data_of(file: Path) -> dict:
+    """What the page's script reads."""
+    return json.loads(file.read_text().partition('id="data">')[2].partition("</script>")[0])
+
+
+def test_the_papers_tables_are_those_of_the_records_and_link_to_their_variants(file):
+    text = file.read_text()
+    assert "Table 4: pretraining" in text
+    assert "<td>without pretraining</td>" in text
+    assert '<a href="#show=/trec/small-forward">8.56 ± 0.28</a>' in text
+
+
+def test_a_variant_has_mean_and_deviation_of_its_runs_and_its_rows_in_the_papers_tables(file):
+    variants = {v["id"]: v for v in data_of(file)["variants"]}
+    ulmfit = variants["trec/small-forward"]
+    assert ulmfit["test"][1] == "5.73 ± 0.31"
+    assert [run["name"] for run in ulmfit["runs"]] == ["seed0", "seed1", "seed2"]
+    assert "Table 7: freez + discr + stlr" in ulmfit["rows"]
+    assert ulmfit["data"] == "TREC-6"
+    assert ulmfit["settings"]["recipe.clas.phases"].startswith("[-1: 1 epoch stlr 0.01/2.6, ")
+
+
+def test_the_page_opens_with_table_7s_reference_and_the_best_other_row(file):
+    opening = data_of(file)["opening"]
+    assert opening == ["trec/small-forward", "trec/small-table7-freez+cos"]
+
+
+def test_variants_are_tested_against_every_reference_with_as_many_labels(file):
+    p = data_of(file)["p"]
+    assert p["trec/small"]["trec/small-table4-without-pretraining"] < 0.05
+    assert p["trec/small-forward"]["trec/small-table7-full"] > 0.05
+    assert "trec/small-500-labels-forward" not in p["trec/small"]
+
+
+def test_other_settings_of_the_same_name_are_another_variant_and_a_seed_counts_once(tmp_path):
+    folder = shutil.copytree(RECORDS / "trec" / "small", tmp_path / "records")
+    record = json.loads((folder / "seed0.json").read_text())
+    (folder / "again.json").write_text(json.dumps(record))
+    record["settings"]["precision"] = "fp32"
+    (folder / "other.json").write_text(json.dumps(record))
+    variants = data_of(made(folder, tmp_path / "report.html"))["variants"]
+    assert {v["id"]: len(v["runs"]) for v in variants} == {"trec/small": 3, "trec/small~2": 1}
+
+
+@pytest.fixture
+def view(file, browser):
+    """The page of TREC-6's records, open in a browser; its argument is what follows # in the address."""
+
+    def opened(hash: str = "", scheme: str = "light"):
+        shown = browser(f"{file.as_uri()}#{hash}", scheme)
+        expect(shown.locator("#datasets button").first).to_be_visible()
+        return shown
+
+    return opened
+
+
+def search(view, text: str):
+    """The rows of the table for a search."""
+    view.locator(".dt-search input").fill(text)
+    return view.locator("#variants > tbody > tr:has(> td > input)")
+
+
+def chosen(view):
+    return view.locator("#chosen li")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_browser_lists_narrows_down_and_compares_runs(folder, tmp_path, scheme, browser):
-    view = browser(made(folder, tmp_path / "report.html").as_uri(), scheme)
-    rows, curves = view.locator("#runs tbody tr"), view.locator("#clas-error .scatterlayer .trace")
-    curves.first.wait_for()
-    listed = len(list(folder.rglob("*.json")))
-    assert f"of {listed} entries" in view.locator(".dt-info").inner_text()
-    view.locator(".dt-search input").fill("features")
-    assert rows.count() == 3 and all("features" in row for row in rows.all_inner_texts())
-    while view.locator("#chosen button").count():
-        view.locator("#chosen button").first.click()
-    assert curves.count() == 0
-    view.locator(".dt-search input").fill("trec scratch")
-    rows.nth(0).click()
-    rows.nth(1).click()
-    assert view.locator("#chosen button").count() == curves.count() == 2
-    assert "seed" in view.locator("#differences").inner_text()
-    assert view.locator("#rates .scatterlayer .trace").count() > 0
-    view.locator(".dt-search input").fill("window.harm")
-    rows.nth(0).click()
-    assert "window.harm" in rows.nth(0).inner_text() and view.locator("#matrices .main-svg").count() > 0
-    assert view.evaluate("window.harm") is None
+def test_in_a_browser_the_best_variant_of_a_data_set_is_found(view, scheme):
+    shown = view(scheme=scheme)
+    shown.locator("#datasets button", has_text="TREC-6").click()
+    best = search(shown, "").first
+    expect(best).to_contain_text("small Table 2: ULMFiT")
+    expect(best).to_contain_text("4.67 ± 0.31")
+    expect(search(shown, "freez + stlr").filter(has_text="small table7 freez + stlr")).to_contain_text("6.20 ± 0.92")
+    shown.locator("#datasets button", has_text="all").click()
+    expect(search(shown, "TREC-6 vanilla")).to_have_count(1)
+
+
+@pytest.mark.slow
+def test_in_a_browser_ulmfit_is_compared_with_full_fine_tuning(view):
+    shown = view("show=trec/small-forward")
+    search(shown, "figure4 full").click()
+    expect(chosen(shown)).to_have_count(2)
+    expect(shown.locator("#clas-error .legendtext")).to_have_text(["small forward", "small figure4 full"])
+    expect(shown.locator("#clas-error .fills path.js-fill")).to_have_count(2)
+    expect(shown.locator("#differences p")).to_have_count(1)
+    expect(shown.locator("#differences")).to_contain_text("[-1: 1 epoch stlr 0.01/2.6, ")
+    expect(shown.locator("#differences")).to_contain_text("] vs [0: 12 epochs const 0.004]")
+    expect(shown.locator("#per-class .main-svg").first).to_be_attached()
+    expect(shown.locator("#ece p")).to_have_count(2)
+
+
+@pytest.mark.slow
+def test_in_a_browser_a_cell_of_table_7_leads_to_its_runs_and_back_by_address(view):
+    shown = view()
+    expect(chosen(shown)).to_have_count(2)
+    shown.locator("#paper details", has_text="Table 7").get_by_role("link", name="8.38 ± 0.59").click()
+    expect(chosen(shown)).to_have_text([re.compile("small table7 full")])
+    runs = shown.locator("#variants td > table tr")
+    expect(runs).to_have_count(4)
+    expect(runs.nth(1)).to_contain_text("reproduce")
+    runs.nth(1).get_by_role("checkbox").check()
+    expect(chosen(shown).last).to_contain_text("small table7 full, seed0")
+    address = shown.url
+    shown.go_back()
+    shown.go_back()
+    expect(chosen(shown)).to_have_count(2)
+    expect(chosen(shown).first).to_contain_text("small forward")
+    shown.goto(address)
+    expect(chosen(shown).last).to_contain_text("small table7 full, seed0")
+
+
+@pytest.mark.slow
+def test_in_a_browser_the_text_of_a_record_stays_text(view):
+    shown = view()
+    shown.locator("#datasets button", has_text="all").click()
+    search(shown, "window.harm").click()
+    expect(shown.locator("#matrices .main-svg").first).to_be_attached()
+    assert shown.evaluate("window.harm") is None
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory) -> Path:
+    """A home with a user's runs of three seeds."""
+    home = tmp_path_factory.mktemp("own")
+    lines = [
+        f"{word} {i},{label}" for i in range(20) for word, label in (("a fine day", "good"), ("rain again", "bad"))
+    ]
+    (home / "mine.csv").write_text("\n".join(["text,label", *lines]))
+    settings = OwnCsv(csv=home / "mine.csv", recipe=FORWARD, home=home / "home", **QUIET)
+    for seed in range(3):
+        run(replace(settings, seed=seed))
+    return home / "home"
+
+
+@pytest.mark.slow
+def test_in_a_browser_a_users_own_runs_have_one_row_calibration_and_mistakes_with_word_weights(own, tmp_path, browser):
+    shown = browser(made(own, tmp_path / "report.html").as_uri())
+    row = search(shown, "mine")
+    expect(row).to_have_count(1)
+    expect(row).to_contain_text("3 ▸")
+    expect(row).to_contain_text("±")
+    expect(chosen(shown)).to_contain_text("3 runs")
+    expect(shown.get_by_text("accuracy", exact=True)).to_be_visible()
+    expect(shown.locator("#mistaken span[style]").first).to_be_attached()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ulmfit_exp.inference.scores import fitted_temperature, tempered
+from ulmfit_exp.inference.scores import figures, fitted_temperature, reliability, tempered
 
 
 def test_temperature_scaling_finds_the_temperature_that_probabilities_were_spoilt_with():
@@ -14,3 +14,11 @@ def test_temperature_scaling_finds_the_temperature_that_probabilities_were_spoil
     assert fitted_temperature(too_sure, truth) == pytest.approx(3, rel=0.1)
     assert np.allclose(tempered(too_sure, 3), honest)
     assert (tempered(too_sure, 3).argmax(axis=1) == too_sure.argmax(axis=1)).all()
+
+
+def test_a_reliability_diagram_has_a_point_per_bin_of_confidence_and_the_ece_is_its_mean_distance_from_the_diagonal():
+    probs = np.array([[0.95, 0.05], [0.95, 0.05], [0.35, 0.65], [0.95, 0.05]])
+    low, high = reliability(probs, truth := np.array([0, 1, 1, 0]))
+    assert low == {"confidence": 0.65, "accuracy": 1, "n": 1}
+    assert (high["n"], high["accuracy"]) == (3, pytest.approx(2 / 3))
+    assert figures(probs, truth)["ece"] == pytest.approx((0.35 + 3 * (0.95 - 2 / 3)) / 4)

@@ -27,10 +27,15 @@ def figures(probs: np.ndarray, truth: np.ndarray) -> dict:
 
 def _ece(probs: np.ndarray, truth: np.ndarray, bins: int = 10) -> float:
     """Expected calibration error: mean gap between confidence and accuracy, over ten bins of confidence."""
+    return sum(b["n"] * abs(b["confidence"] - b["accuracy"]) for b in reliability(probs, truth, bins)) / len(truth)
+
+
+def reliability(probs: np.ndarray, truth: np.ndarray, bins: int = 10) -> list[dict]:
+    """Mean confidence, accuracy and number of texts in each bin of confidence that has some: a reliability diagram."""
     sure, right = probs.max(axis=1), probs.argmax(axis=1) == truth
     place = np.minimum((sure * bins).astype(int), bins - 1)
-    gaps = [abs((sure - right)[place == b].sum()) for b in range(bins)]
-    return float(sum(gaps) / len(truth))
+    found = [(sure[place == b], right[place == b]) for b in np.unique(place)]
+    return [{"confidence": float(s.mean()), "accuracy": float(r.mean()), "n": len(s)} for s, r in found]
 
 
 def fitted_temperature(probs: np.ndarray, truth: np.ndarray) -> float:

@@ -19,7 +19,6 @@ from fastai.text.all import (
     TensorCategory,
     TensorText,
     TextDataLoaders,
-    default_device,
     make_vocab,
     pad_input,
 )

@@ -47,8 +47,7 @@ def summary(records: list[dict], folder: str = "") -> str:
     for r in records:
         if "test" not in r:  # a pretraining run
             continue
-        same = {k: v for k, v in r["settings"].items() if k not in ("seed", "fold")}
-        groups.setdefault(json.dumps([r["experiment"], same], sort_keys=True), []).append(r)
+        groups.setdefault(variant_of(r), []).append(r)
     rows = []
     for group in groups.values():
         first = group[0]
@@ -71,6 +70,12 @@ def summary(records: list[dict], folder: str = "") -> str:
         )
     rows.sort(key=lambda row: (row["experiment"].partition("]")[0], row["pretrained"], row["recipe"]))
     return markdown(pd.DataFrame(rows))
+
+
+def variant_of(record: dict) -> str:
+    """What the records of the same settings share that differ in the seed or fold alone."""
+    same = {k: v for k, v in record["settings"].items() if k not in ("seed", "fold")}
+    return json.dumps([record["experiment"], same], sort_keys=True)
 
 
 def records_of(record: dict) -> str:

@@ -180,6 +180,7 @@ def _classified(run: Run, done: dict[str, Stage]) -> dict:
         **{k: v for k, v in figures["mean"].items() if k == "test"},
         **{k: found[k] for k in ("interval", "per_class", "confusion") if k in found},
         "calibration": {"temperature": found["temperature"], **before_and_after},
+        "reliability": found.get("reliability", []),  # an evaluation of an older version has none
         "directions": {d: f for d, f in figures.items() if d != "mean"},
         "baseline": {k: v for k, v in done["baseline"].info.items() if k not in ("seconds", "by")},
     }

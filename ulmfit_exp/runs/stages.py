@@ -198,7 +198,7 @@ def evaluate(run: Run) -> Stage:
             },
             "temperature": temperature,
             "calibrated": {s: scores.figures(calibrated[at], truth[at]) for s, at in where.items()},
-            **(_test_metrics(run, mean[tested].argmax(axis=1), truth[tested]) if "test" in where else {}),
+            **(_test_metrics(run, mean[tested], truth[tested]) if "test" in where else {}),
         }
         return {**info, "wandb": _track_evaluation(run, rows[tested], calibrated[tested], info, folder)}
 
@@ -215,8 +215,10 @@ def _save_predictions(run: Run, rows: pd.DataFrame, probs: np.ndarray, folder: P
     pd.concat([table, probs], axis=1).to_csv(folder / "predictions.csv", index=False, float_format="%.6g")
 
 
-def _test_metrics(run: Run, predicted: np.ndarray, truth: np.ndarray) -> dict:
+def _test_metrics(run: Run, probs: np.ndarray, truth: np.ndarray) -> dict:
+    predicted = probs.argmax(axis=1)
     return {
+        "reliability": scores.reliability(probs, truth),
         "interval": binomtest(int((predicted != truth).sum()), len(truth)).proportion_ci(method="wilson"),
         "per_class": scores.per_class(predicted, truth, run.corpus.classes),
         "confusion": scores.confusion(predicted, truth, run.corpus.classes),

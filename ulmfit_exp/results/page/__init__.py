@@ -1,15 +1,21 @@
-"""Records -> one HTML file in which they are looked at and compared: no network, nothing else to open it with.
+"""Records -> one HTML file in which variants are found and compared: no network, nothing else to open it with.
 
-The table is DataTables' (as itables bundles it) and the plots are Plotly's; page.js puts the chosen runs into them.
+The table is DataTables' (as itables bundles it) and the plots are Plotly's; page.js puts the chosen variants into them.
 """
 
 import json
-from dataclasses import dataclass
+import os
+import shlex
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from html import escape
 from importlib.resources import files
+from itertools import count
 from pathlib import Path
 from string import Template
 
+import pandas as pd
 import plotly.io
 from markdown_it import MarkdownIt
 from plotly.offline import get_plotlyjs
@@ -18,29 +24,18 @@ from ...inference.insight import html
 from ...method.schedules import rates
 from ...recipe import recipe_from
 from ...record import FILE, mistakes, read_all, settings_in_words
+from ..statistics import against
+from ..tables import records_of, spread, variant_of
 
 GROUPS = {"lm": 4, "clas": 5}
 """Layer groups of fastai's learners."""
 WITH_MISTAKES = 50
-"""The newest so many runs come with their mistakes, which are most of the page's size."""
-COLUMNS = (
-    "texts",
-    "recipe",
-    "changed",
-    "pretrained",
-    "direction",
-    "labels",
-    "seed",
-    "valid error %",
-    "test error %",
-    "test texts",
-    "TF-IDF error %",
-    "perplexity",
-    "minutes",
-    "run",
-)
-FACETS = ("texts", "recipe", "pretrained", "direction")
-"""Columns that the runs can be narrowed down by."""
+"""So many runs come with their mistakes, which are most of the page's size; a home's newest are the first."""
+LINK = "#show="
+"""Where the page's links to a variant start: the folder of its records follows."""
+
+Found = list[tuple[Path, dict]]
+"""Records with their paths."""
 
 
 @dataclass(frozen=True)
@@ -49,53 +44,70 @@ class Section:
 
     title: str
     markdown: str
+    """Its links to variants start with `LINK`."""
     svg: str
+    rows: dict[str, str]
+    """Folder of records -> the row that they are in this table."""
+    opening: tuple[str, ...] = ()
+    """The folders that the page shows at first: the table's reference and the best of the other rows."""
 
 
-def read(folders: list[Path]) -> tuple[list[tuple[Path, dict]], list[str]]:
-    """The records in some folders, newest first, and why others were left out."""
+def read(folders: list[Path]) -> tuple[Found, list[str]]:
+    """The records in some folders, a home's before committed ones, the newest first; and why others were left out."""
     found, skipped = read_all(folders)
     shown = []
-    for path, record in sorted(found, key=lambda pr: (-pr[0].stat().st_mtime, str(pr[0]))):
+    for path, record in sorted(found, key=lambda pr: (pr[0].name != FILE, -pr[0].stat().st_mtime, str(pr[0]))):
         try:
-            shown.append((path, _checked(record)))
-        except (ValueError, KeyError, TypeError) as e:
+            _run(path, record, "", Path())
+            shown.append((path, _complete(record)))
+        except (ValueError, KeyError, TypeError, AttributeError) as e:
             skipped.append(f"{path}: {type(e).__name__}: {e}")
     return shown, skipped
 
 
-def _checked(record: dict) -> dict:
-    """`record`, if it has what the page shows of it."""
-    _cells(record, "")
-    recipe_from(record["settings"]["recipe"])
-    return record
+def _complete(record: dict) -> dict:
+    """A record with all fields of its recipe: one that is older than a field has the field's default."""
+    recipe = asdict(recipe_from(record["settings"]["recipe"]))
+    return {**record, "settings": {**record["settings"], "recipe": recipe}}
 
 
-def page(records: list[tuple[Path, dict]], sections: list[Section], title: str = "ULMFiT experiments") -> str:
-    """The file's content."""
+def page(
+    records: Found,
+    sections: list[Section],
+    titles: dict[str, str],
+    reproduce: str = "ulmfit-exp reproduce",
+    folder: Path = Path(),
+    title: str = "ULMFiT experiments",
+) -> str:
+    """The file's content.
+
+    `titles` names data sets in words, `reproduce` is the command that runs a record again, and `folder` is where the
+    file will be, from which it links to records.
+    """
     plans: dict[str, dict] = {}
-    runs = [_run(path, record, plans, i < WITH_MISTAKES) for i, (path, record) in enumerate(records)]
+    numbers = count()
+    variants = []
+    for name, runs in _by_variant(records).items():
+        rows = [f"{s.title.partition(':')[0]}: {s.rows[name]}" for s in sections if name in s.rows]
+        shown = [_run(path, r, reproduce, folder, next(numbers) < WITH_MISTAKES) for path, r in runs]
+        variants.append(_variant(name, [r for _, r in runs], shown, rows, titles, plans))
+    here, bundle = files(__name__), files("itables") / "html"
     data = {
-        "columns": [{"title": c, "visible": c != "run" and _told(runs, i)} for i, c in enumerate(COLUMNS)],
-        "facets": [COLUMNS.index(c) for c in FACETS],
-        "runs": runs,
+        "variants": variants,
         "plans": plans,
+        "p": _tests(variants),
+        "opening": next((s.opening for s in sections if s.opening), _two(variants)),
         "templates": {k: plotly.io.templates[f"plotly_{k}"].to_plotly_json() for k in ("white", "dark")},
     }
-    here, bundle = files(__name__), files("itables") / "html"
     return Template((here / "page.html").read_text("utf-8")).substitute(
         title=escape(title),
         css=(bundle / "dt_bundle.css").read_text("utf-8") + (here / "page.css").read_text("utf-8"),
         datatables=_in_script((bundle / "dt_bundle.js").read_text("utf-8")),
         plotly=_in_script(get_plotlyjs()),
         data=json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
-        js=(here / "page.js").read_text("utf-8"),
+        js=(here / "plots.js").read_text("utf-8") + (here / "page.js").read_text("utf-8"),
         sections="\n".join(map(_html, sections)) or "<p>None of these runs is a row of one.</p>",
     )
-
-
-def _told(runs: list[dict], column: int) -> bool:
-    return any(run["cells"][column] not in ("", None) for run in runs)
 
 
 def _in_script(code: str) -> str:
@@ -104,47 +116,100 @@ def _in_script(code: str) -> str:
 
 def _html(section: Section) -> str:
     text = MarkdownIt("js-default").render(section.markdown)  # escapes HTML
-    return (
-        f'<details open><summary>{escape(section.title)}</summary>{text}<div class="plot">{section.svg}</div></details>'
-    )
+    head = f"<details open><summary>{escape(section.title)}</summary>"
+    plot = f'<img alt="" loading="lazy" src="data:image/svg+xml;base64,{b64encode(section.svg.encode()).decode()}">'
+    return f'{head}<div class="scroll">{text}</div>{plot}</details>'
 
 
-def _run(path: Path, record: dict, plans: dict[str, dict], with_mistakes: bool) -> dict:
-    """What page.js knows of a run."""
-    name = path.parent.name if path.name == FILE else "/".join([*path.parts[-3:-1], path.stem])
+def _by_variant(records: Found) -> dict[str, Found]:
+    """The runs of each variant by the folder of their records, which is numbered where other settings have the same.
+
+    Those with the most runs come first. Of two records of the same seed or fold, the first is taken.
+    """
+    groups: dict[str, dict[str, tuple[Path, dict]]] = {}
+    for path, record in records:
+        groups.setdefault(variant_of(record), {}).setdefault(record["replicate"], (path, record))
+    named: dict[str, Found] = {}
+    for group in sorted(groups.values(), key=len, reverse=True):
+        runs = sorted(group.values(), key=lambda run: run[1]["replicate"])
+        name = records_of(runs[0][1])
+        named[next(n for i in count(1) if (n := name if i == 1 else f"{name}~{i}") not in named)] = runs
+    return named
+
+
+def _two(variants: list[dict]) -> tuple[str, ...]:
+    """The two variants with the lowest validation errors of the first data set."""
+    same = [v for v in variants if v["data"] == variants[0]["data"]]
+    return tuple(v["id"] for v in sorted(same, key=lambda v: (v["valid"] or [0])[0])[:2])
+
+
+def _tests(variants: list[dict]) -> dict[str, dict[str, float]]:
+    """Reference -> variant -> p of the difference in test error, corrected for all comparisons with that reference.
+
+    Compared are variants of the same data set with as many labels.
+    """
+    rows = [((v["data"], v["labels"]), v["id"], r["name"], r["test"]) for v in variants for r in v["runs"] if v["test"]]
+    found, p = pd.DataFrame(rows, columns=["data", "row", "replicate", "error"]), {}
+    for _, part in found.groupby("data", dropna=False):
+        for reference in part["row"].unique():
+            tests = against(part, reference)
+            p[reference] = {row: float(f"{value:.2g}") for (_, row), value in tests.items() if value == value}
+    return p
+
+
+def _variant(
+    name: str, records: list[dict], runs: list[dict], rows: list[str], titles: dict[str, str], plans: dict[str, dict]
+) -> dict:
+    """What page.js knows of a variant; measures are [mean, mean and deviation in words]."""
+    first = records[0]
+    settings = first["settings"]
+
+    def mean(measure: Callable[[dict], float | None]) -> list | None:
+        values = [value for record in records if (value := measure(record)) is not None]
+        return [sum(values) / len(values), spread(values)] if values else None
+
     return {
-        "name": name,
-        "made": f"commit {record['commit']}, {record['machine']['cpu']}, {record['settings']['precision']}",
-        "cells": _cells(record, name),
-        "settings": settings_in_words(record),
-        "history": {stage: _columns(rows) for stage, rows in record["history"].items()},
-        "plan": _plan(record["settings"]["recipe"], plans),
-        "confusion": record.get("confusion"),
-        "mistakes": _mistakes(path) if with_mistakes else "",
+        "id": name,
+        "data": titles.get(first["dataset"], first["dataset"]),
+        "name": first["variant"],
+        "rows": "; ".join(rows),
+        "words": " ".join(
+            [name, first["corpus"]["name"], first.get("label", ""), *(f"{k} {v}" for k, v in first["changes"].items())]
+        ),
+        "labels": settings.get("train_size"),
+        "valid": mean(lambda r: _percent(r.get("valid"))),
+        "test": mean(lambda r: _percent(r.get("test"))),
+        "baseline": mean(lambda r: _percent(r.get("baseline"))),
+        "perplexity": mean(lambda r: r.get("perplexity", {}).get("test", {}).get("perplexity")),
+        "minutes": mean(lambda r: sum(s["seconds"] for s in r["stages"]) / 60),
+        "settings": {k: v for k, v in settings_in_words(first).items() if k not in ("seed", "fold")},
+        "plan": _plan(settings["recipe"], plans),
+        "runs": runs,
     }
 
 
-def _cells(record: dict, name: str) -> list:
-    """A row of the table, in the order of `COLUMNS`."""
-    settings, recipe = record["settings"], record["settings"]["recipe"]
-    percent = lambda figures, key="error": round(100 * figures[key], 2) if key in figures else None  # noqa: E731
-    perplexity = record.get("perplexity", {}).get("test", {}).get("perplexity")
-    return [
-        record["corpus"]["name"],
-        settings["recipe_name"],
-        "; ".join(f"{k} {v}" for k, v in record["changes"].items()),
-        recipe.get("pretrained", "none"),
-        recipe.get("direction", "backward" if settings.get("backwards") else "forward"),
-        settings.get("train_size"),
-        record["seed"],
-        percent(record.get("valid", {})),
-        percent(record.get("test", {})),
-        record.get("test", {}).get("n"),
-        percent(record.get("baseline", {})),
-        perplexity and round(perplexity, 1),
-        round(sum(s["seconds"] for s in record["stages"]) / 60, 1),
-        name,
-    ]
+def _percent(figures: dict | None) -> float | None:
+    return 100 * figures["error"] if figures and "error" in figures else None
+
+
+def _run(path: Path, record: dict, reproduce: str, folder: Path, with_mistakes: bool = False) -> dict:
+    """What page.js knows of a run."""
+    calibration = record.get("calibration", {})
+    return {
+        "name": record["replicate"],
+        "valid": _percent(record.get("valid")),
+        "test": _percent(record.get("test")),
+        "path": str(path.parent if path.name == FILE else path),
+        "link": Path(os.path.relpath(path, folder)).as_posix(),
+        "command": f"{reproduce} {shlex.quote(str(path))}",
+        "made": f"commit {record['commit']}, {record['machine']['cpu']}, {record['settings']['precision']}",
+        "history": {stage: _columns(rows) for stage, rows in record["history"].items()},
+        "confusion": record.get("confusion"),
+        "classes": record.get("per_class"),
+        "ece": "test ece" in calibration and [*calibration["test ece"].values(), calibration["temperature"]],
+        "reliability": record.get("reliability"),
+        "mistakes": _mistakes(path) if with_mistakes else "",
+    }
 
 
 def _columns(rows: list[dict]) -> dict[str, list]:
@@ -173,5 +238,5 @@ def _mistakes(path: Path) -> str:
         f"<td>{html(m['words']) if 'words' in m else escape(m['text'])}</td></tr>"
         for m in mistakes(path)
     ]
-    head = "".join(f"<th>{name}</th>" for name in ("row", "class", "taken for", "confidence", "text"))
+    head = "".join(f"<th>{name}</th>" for name in ("row", "class", "predicted", "confidence", "text"))
     return f"<table><tr>{head}</tr>{''.join(rows)}</table>" if rows else ""

@@ -1,148 +1,172 @@
-// Puts the chosen runs into DataTables' table and Plotly's plots. All data is in #data, and every text of it is set as
-// text, never as HTML, but for the mistakes, which come escaped.
-const data = JSON.parse(document.getElementById("data").textContent);
+// The table of variants, and what is chosen in it, which is in the address:
+// #show=DATASET/VARIANT,DATASET/VARIANT/seed0&data=TREC-6&search=freez
 const code = new Blob([document.getElementById("datatables").textContent], { type: "text/javascript" });
 const { default: DataTable } = await import(URL.createObjectURL(code));
-const dark = matchMedia("(prefers-color-scheme: dark)");
 const COLOURS = ["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#17becf"];
-const MOST_MATRICES = 4;
-const $ = (id) => document.getElementById(id);
+const SIGNIFICANT = 0.05;
+const byId = new Map(data.variants.map((v) => [v.id, v]));
+let state;
 
-function element(tag, text, parent) {
-  const made = document.createElement(tag);
-  made.textContent = text;
-  parent?.append(made);
+// What an id stands for: a variant with all of its runs, or one run of it.
+function find(id) {
+  const variant = byId.get(id) ?? byId.get(id.slice(0, id.lastIndexOf("/")));
+  const runs = variant?.runs.filter((run) => variant.id === id || `${variant.id}/${run.name}` === id) ?? [];
+  return runs.length && { id, variant, runs, single: variant.id !== id };
+}
+
+function fromAddress() {
+  const given = Object.fromEntries(location.hash.slice(1).split("&").map((part) => {
+    const [key, ...value] = part.split("=");
+    return [key, decodeURIComponent(value.join("="))];
+  }));
+  const show = given.show === undefined ? data.opening : given.show.split(",").map((id) => id.replace(/^\//, ""));
+  const known = show.filter(find);
+  return { show: known, data: given.data ?? (known.length ? find(known[0]).variant.data : ""), search: given.search ?? "" };
+}
+
+function change(next, kind = "pushState") {
+  state = { ...state, ...next };
+  const parts = [`show=${encodeURI(state.show.join(","))}`, `data=${encodeURIComponent(state.data)}`];
+  if (state.search) parts.push(`search=${encodeURIComponent(state.search)}`);
+  history[kind](null, "", `#${parts.join("&")}`);
+  filter();
+  if (next.show) draw();
+}
+
+const toggle = (id) => change({ show: state.show.includes(id) ? state.show.filter((s) => s !== id) : [...state.show, id] });
+
+function compared(chosen) {
+  $("chosen").replaceChildren();
+  chosen.forEach(({ id, full, colour, runs }, i) => {
+    const item = element("li", "", $("chosen"));
+    element("i", "", item).style.background = colour;
+    item.append(full);
+    element("span", ` ${i ? "" : "reference, "}${runs.length} run${runs.length > 1 ? "s" : ""}`, item, { className: "faint" });
+    if (i) element("button", "make reference", item, { onclick: () => change({ show: [id, ...state.show.filter((s) => s !== id)] }) });
+    element("button", "×", item, { onclick: () => toggle(id), ariaLabel: `leave out ${full}` });
+  });
+  if (!chosen.length) element("li", "Choose variants in the table.", $("chosen"));
+}
+
+function box(id, parent) {
+  return element("input", "", parent, { type: "checkbox", value: id, ariaLabel: `compare ${id}`, onclick: (e) => e.stopPropagation(),
+    onchange: () => toggle(id) });
+}
+
+function runsOf(variant) {
+  const made = element("table", "");
+  const head = element("tr", "", made);
+  ["", "run", "valid error %", "test error %", "record", "to reproduce"].forEach((name) => element("th", name, head));
+  for (const run of variant.runs) {
+    const row = element("tr", "", made);
+    box(`${variant.id}/${run.name}`, element("td", "", row));
+    element("td", run.name, row, { title: run.made });
+    [run.valid, run.test].forEach((error) => element("td", error?.toFixed(2) ?? "", row));
+    element("a", run.path, element("td", "", row), { href: encodeURI(run.link), title: run.made });
+    element("code", run.command, element("td", "", row));
+  }
   return made;
 }
 
-function plot(id, traces, x, y, more = {}) {
-  const layout = {
-    template: data.templates[dark.matches ? "dark" : "white"],
-    paper_bgcolor: "rgba(0,0,0,0)",
-    plot_bgcolor: "rgba(0,0,0,0)",
-    margin: { l: 55, r: 10, t: 10, b: 40 },
-    showlegend: false,
-    xaxis: { title: { text: x }, tickformat: "~d" },
-    hoverlabel: { namelength: -1 },
-    yaxis: { title: { text: y } },
-    ...more,
-  };
-  Plotly.react(id, traces, layout, { responsive: true, displaylogo: false });
+function open(variant, always) {
+  const row = table.row(data.variants.indexOf(variant));
+  if (always || !row.child.isShown()) row.child(runsOf(variant)).show();
+  else row.child.hide();
+  mark();
+  return row.node();
 }
 
-function curves(chosen, task, metric, faint) {
-  return chosen.flatMap(({ run, colour }) =>
-    Object.entries(run.history).flatMap(([stage, columns]) =>
-      stage.startsWith(task) ? [metric, faint].filter((m) => columns[m]).map((m) => ({
-        x: columns[m].map((_, i) => i + 1),
-        y: columns[m],
-        name: `${run.name} ${stage} ${m.replaceAll("_", " ")}`,
-        mode: "lines+markers",
-        marker: { size: 4 },
-        opacity: m === faint ? 0.3 : 1,
-        line: { color: colour, dash: stage.endsWith("backward") ? "dash" : "solid" },
-      })) : []));
-}
-
-function rates(chosen, task) {
-  return chosen.flatMap(({ run, colour }) => {
-    const plan = data.plans[run.plan][task];
-    if (!plan) return [];
-    const lowest = plan.epoch.map((_, i) => plan.groups.find((g) => g[i] !== null)[i]);
-    const top = plan.epoch.map((_, i) => plan.groups.findLast((g) => g[i] !== null)[i]);
-    return [["top", top, "solid"], ["lowest", lowest, "dot"]].map(([name, y, dash]) => ({
-      x: plan.epoch, y, name: `${run.name} ${name}`, mode: "lines", line: { color: colour, dash },
-    }));
-  });
-}
-
-function differences(chosen) {
-  const table = $("differences");
-  table.replaceChildren();
-  const head = element("tr", "", table);
-  ["", ...chosen.map(({ run }) => run.name)].forEach((name) => element("th", name, head));
-  const keys = new Set(chosen.flatMap(({ run }) => Object.keys(run.settings)));
-  for (const key of keys) {
-    const values = chosen.map(({ run }) => JSON.stringify(run.settings[key]) ?? "");
-    if (new Set(values).size < 2) continue;
-    const row = element("tr", "", table);
-    [key, ...values].forEach((value) => element("td", value, row));
+// The boxes and colours of what is chosen, in the table and in the runs that are open.
+function mark() {
+  for (const input of $("variants").querySelectorAll("input")) {
+    const place = state.show.indexOf(input.value);
+    input.checked = place >= 0;
+    input.style.accentColor = COLOURS[place % COLOURS.length];
+    input.closest("tr").classList.toggle("chosen", place >= 0);
   }
-  if (table.rows.length < 2) element("td", chosen.length < 2 ? "choose two runs" : "none", element("tr", "", table));
+  for (const button of $("datasets").children) button.ariaPressed = button.value === state.data;
 }
 
-function matrices(chosen) {
-  const shown = chosen.filter(({ run }) => run.confusion).slice(0, MOST_MATRICES);
-  $("matrices").replaceChildren();
-  const places = shown.map(() => element("div", "", $("matrices"))); // all, before one is as wide as there is room
-  for (const [i, { run }] of shown.entries()) {
-    const classes = Object.keys(run.confusion);
-    const counts = classes.map((c) => classes.map((other) => run.confusion[c][other] ?? 0));
-    const share = counts.map((row) => row.map((n) => n / Math.max(1, row.reduce((a, b) => a + b))));
-    const axis = { type: "category", automargin: true };
-    plot(places[i], [{
-      type: "heatmap", x: classes, y: classes, z: share, text: counts, colorscale: "Blues", reversescale: true, zmin: 0, zmax: 1,
-      showscale: false, texttemplate: classes.length < 20 ? "%{text}" : "",
-      hovertemplate: "%{y} taken for %{x}: %{text}<extra></extra>",
-    }], "", "", {
-      title: { text: run.name, font: { size: 11 } },
-      margin: { l: 60, r: 10, t: 30, b: 40 },
-      xaxis: axis,
-      yaxis: { ...axis, autorange: "reversed" },
-    });
-  }
-  if (!shown.length) element("p", "None of the chosen runs has one.", $("matrices"));
-}
-
-function mistakes(chosen) {
-  $("mistaken").replaceChildren();
-  for (const { run } of chosen.filter(({ run }) => run.mistakes)) {
-    element("h3", run.name, $("mistaken"));
-    $("mistaken").append(document.createRange().createContextualFragment(run.mistakes));
-  }
-  if (!$("mistaken").children.length) element("p", "Of the chosen runs none is here with its texts.", $("mistaken"));
+function filter() {
+  table.cells(null, "p:name").invalidate();
+  table.column("data:name").visible(!state.data).search(state.data ? (value) => value === state.data : "");
+  table.search(state.search).draw();
+  mark();
 }
 
 function draw() {
-  const chosen = table.rows({ selected: true }).indexes().toArray()
-    .map((at, i) => ({ at, run: data.runs[at], colour: COLOURS[i % COLOURS.length] }));
-  $("chosen").replaceChildren();
-  for (const { at, run, colour } of chosen) {
-    const item = element("li", "", $("chosen"));
-    element("i", "", item).style.background = colour;
-    item.append(`${run.name}, ${run.made} `);
-    element("button", "×", item).onclick = () => table.row(at).deselect();
-  }
-  if (!chosen.length) element("li", "No run is chosen.", $("chosen"));
-  plot("lm-loss", curves(chosen, "lm", "valid_loss", "train_loss"), "epoch", "language model: loss");
-  plot("clas-loss", curves(chosen, "clas", "valid_loss", "train_loss"), "epoch", "classifier: loss");
-  plot("clas-error", curves(chosen, "clas", "valid_error_rate"), "epoch", "classifier: valid error",
-    { yaxis: { title: { text: "classifier: valid error" }, tickformat: ".1%" } });
-  for (const [task, name] of [["lm", "language model"], ["clas", "classifier"]])
-    plot(`${task}-rates`, rates(chosen, task), "epoch", `${name}: rate`,
-      { yaxis: { title: { text: `${name}: rate` }, type: "log", tickformat: ".0e" } });
-  differences(chosen);
-  matrices(chosen);
-  mistakes(chosen);
+  const several = new Set(state.show.map((id) => find(id).variant.data)).size > 1;
+  const chosen = state.show.map(find).map((item, i) => {
+    const short = item.variant.name + (item.single ? `, ${item.runs[0].name}` : "");
+    const full = `${item.variant.data}, ${short}`;
+    return { ...item, colour: COLOURS[i % COLOURS.length], full, name: several ? full : short };
+  });
+  compared(chosen);
+  drawAll(chosen);
 }
 
+// The state in the address. Of a variant that is alone there, as after a link in a table of the paper, the runs are opened.
+function restore() {
+  state = fromAddress();
+  filter();
+  draw();
+  if (state.show.length !== 1) return;
+  const row = open(find(state.show[0]).variant, true);
+  row.closest(".dt-layout-cell").scrollTop = row.offsetTop - 2 * row.offsetHeight;
+}
+
+const escaped = DataTable.render.text().display;
+const measure = (key) => (variant, type) => variant[key]?.[type === "display" || type === "filter" ? 1 : 0] ?? "";
+const rounded = (variant, type) => (type === "display" ? variant.minutes[0].toFixed(1) : variant.minutes[0]);
+const p = (variant) => data.p[find(state?.show[0] ?? "")?.variant?.id]?.[variant.id] ?? "";
+const named = (variant, type) => type === "display"
+  ? `${escaped(variant.name)} <span class="faint">${escaped(variant.rows)}</span>`
+  : `${variant.name} ${variant.rows} ${variant.words}`;
+const column = (title, render, more) => ({ title, data: null, render, searchable: false, ...more });
+const runsButton = (cell, _, variant) => cell.replaceChildren(element("button", `${variant.runs.length} ▸`, null, {
+  title: "show the runs",
+  onclick: (e) => { e.stopPropagation(); open(variant); },
+}));
+const table = new DataTable("#variants", {
+  data: data.variants,
+  columns: [
+    column("", () => "", { orderable: false, createdCell: (cell, _, variant) => box(variant.id, cell) }),
+    column("data set", (variant, type) => (type === "display" ? escaped(variant.data) : variant.data), { name: "data", searchable: true }),
+    column("variant", named, { searchable: true }),
+    column("n", (variant) => variant.runs.length, { createdCell: runsButton }),
+    column("valid error %", measure("valid")),
+    column("test error %", measure("test"), { name: "test" }),
+    column("TF-IDF error %", measure("baseline")),
+    column("p", (variant, type) => (type === "display" && p(variant) !== "" ? `${p(variant)}${p(variant) < SIGNIFICANT ? " *" : ""}` : p(variant)), { name: "p" }),
+    column("perplexity", measure("perplexity"), { visible: data.variants.some((v) => v.perplexity) }),
+    column("minutes", rounded),
+  ],
+  layout: { topStart: "info", topEnd: "search", bottomStart: null, bottomEnd: null },
+  language: { info: "_TOTAL_ variants", infoEmpty: "no variant", infoFiltered: "of _MAX_" },
+  order: { name: "test", dir: "asc" },
+  paging: false,
+  autoWidth: false,
+});
+table.on("click", "tbody > tr", function () {
+  const input = this.querySelector(":scope > td > input");
+  if (input) toggle(input.value);
+});
+table.on("search", () => { if (state && table.search() !== state.search) change({ search: table.search() }, "replaceState"); });
+const numbers = Map.groupBy(data.variants, (v) => v.data);
+for (const [name, label] of [["", "all"], ...[...numbers].map(([d, of]) => [d, `${d} (${of.length})`])])
+  element("button", label, $("datasets"), { value: name, onclick: () => change({ data: name }) });
 document.documentElement.classList.toggle("dark", dark.matches);
 dark.addEventListener("change", () => {
   document.documentElement.classList.toggle("dark", dark.matches);
   draw();
 });
-const text = DataTable.render.text();
-const number = (column) => (value, type) =>
-  type === "display" && typeof value === "number" && column.includes("%") ? value.toFixed(2) : text.display(value ?? "");
-const table = new DataTable("#runs", {
-  data: data.runs.map((run) => run.cells),
-  columns: data.columns.map((column) => ({ ...column, render: number(column.title) })),
-  columnDefs: [{ targets: data.facets, searchPanes: { show: true } }],
-  layout: { top1: { searchPanes: { initCollapsed: true, columns: data.facets, viewCount: true } } },
-  order: [],
-  pageLength: 10,
-  select: { style: "multi" },
+for (const link of document.querySelectorAll("nav a"))
+  link.onclick = (e) => { e.preventDefault(); document.querySelector(link.hash).scrollIntoView(); };
+let clicked = false; // a link in a table of the paper leads to the table of variants, and Back to where it was
+document.addEventListener("click", (e) => { clicked = Boolean(e.target.closest("#paper a")); });
+addEventListener("popstate", () => {
+  restore();
+  if (clicked) $("variants-of").scrollIntoView();
+  clicked = false;
 });
-table.rows([0, 1].filter((i) => i < data.runs.length)).select();
-table.on("select deselect", draw);
-draw();
+restore();

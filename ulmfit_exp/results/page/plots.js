@@ -1,0 +1,178 @@
+// What is shown of the chosen items, each a variant with its runs or one of these: { id, variant, runs, single, name, colour }.
+// All data is in #data, and every text of it is set as text, never as HTML, except the mistakes, which are already escaped.
+const data = JSON.parse(document.getElementById("data").textContent);
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const MOST_MATRICES = 4;
+const MOST_CLASSES = 50;
+const ELSEWHERE = "None of the records shown has this.";
+const $ = (id) => document.getElementById(id);
+const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
+const deviation = (values) => {
+  const middle = mean(values);
+  return values.length < 2 ? 0 : Math.sqrt(values.reduce((a, b) => a + (b - middle) ** 2, 0) / (values.length - 1));
+};
+
+function element(tag, text, parent, more = {}) {
+  const made = Object.assign(document.createElement(tag), { textContent: text, ...more });
+  parent?.append(made);
+  return made;
+}
+
+function plot(id, traces, x, y, more = {}) {
+  const layout = {
+    template: data.templates[dark.matches ? "dark" : "white"],
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    margin: { l: 55, r: 10, t: 10, b: 40 },
+    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, font: { size: 11 } },
+    showlegend: true,
+    hoverlabel: { namelength: -1 },
+    ...more,
+    xaxis: { title: { text: x }, automargin: true, ...more.xaxis },
+    yaxis: { title: { text: y }, ...more.yaxis },
+  };
+  Plotly.react(id, traces, layout, { responsive: true, displaylogo: false });
+}
+
+// Mean and band by epoch of a metric, for each stage of a task.
+function curves(chosen, task, metric, faint) {
+  return chosen.flatMap((item) => [...new Set(item.runs.flatMap((run) => Object.keys(run.history)))]
+    .filter((stage) => stage.startsWith(task))
+    .flatMap((stage, i) => [metric, faint].filter(Boolean).flatMap((m) => {
+      const runs = item.runs.map((run) => run.history[stage]?.[m]).filter(Boolean);
+      const epochs = Array.from({ length: Math.max(0, ...runs.map((r) => r.length)) }, (_, e) =>
+        runs.filter((r) => e < r.length).map((r) => r[e]));
+      const [y, sd, x] = [epochs.map(mean), epochs.map(deviation), epochs.map((_, e) => e + 1)];
+      const about = { name: item.name, legendgroup: item.id, hoverinfo: "skip", showlegend: false };
+      const line = { color: item.colour, dash: stage.endsWith("backward") ? "dash" : "solid", width: 2 };
+      const band = { ...about, x: [...x, ...x.toReversed()], y: [...y.map((v, e) => v + sd[e]), ...y.map((v, e) => v - sd[e]).toReversed()],
+        fill: "toself", fillcolor: `${item.colour}26`, mode: "lines", line: { width: 0 } };
+      const middle = { ...about, x, y, line, mode: "lines", opacity: m === faint ? 0.3 : 1, showlegend: m === metric && !i,
+        hovertemplate: `${stage} ${m.replaceAll("_", " ")} %{y}`, hoverinfo: undefined };
+      return m === metric && runs.length > 1 ? [band, middle] : [middle];
+    })));
+}
+
+function rates(chosen, task) {
+  return chosen.flatMap(({ id, name, variant, colour }) => {
+    const plan = data.plans[variant.plan][task];
+    if (!plan) return [];
+    const lowest = plan.epoch.map((_, i) => plan.groups.find((g) => g[i] !== null)[i]);
+    const top = plan.epoch.map((_, i) => plan.groups.findLast((g) => g[i] !== null)[i]);
+    return [["top", top, "solid"], ["lowest", lowest, "dot"]].map(([group, y, dash]) => ({
+      x: plan.epoch, y, name, mode: "lines", line: { color: colour, dash }, legendgroup: id, showlegend: dash === "solid",
+      hovertemplate: `${group} %{y}`,
+    }));
+  });
+}
+
+function differences(chosen) {
+  const all = chosen.map(({ variant, single, runs }) => ({ ...variant.settings, ...(single && { run: runs[0].name }) }));
+  $("differences").replaceChildren();
+  for (const key of new Set(all.flatMap(Object.keys))) {
+    const values = all.map((settings) => settings[key] ?? "not set");
+    if (new Set(values.map(JSON.stringify)).size < 2) continue;
+    const line = element("p", "", $("differences"));
+    element("b", `${key.replace(/^recipe\./, "")}: `, line);
+    values.forEach((value, i) => {
+      if (i) line.append(" vs ");
+      element("i", "", line).style.background = chosen[i].colour;
+      element("span", value, line);
+    });
+  }
+  if (!$("differences").children.length) element("p", chosen.length < 2 ? "Choose two variants." : "None.", $("differences"));
+}
+
+function perClass(chosen) {
+  const place = $("per-class");
+  const [shown, reliable] = ["classes", "reliability"].map((k) => chosen
+    .map((item) => ({ ...item, runs: item.runs.filter((run) => Object.keys(run[k] ?? {}).length) }))
+    .filter((item) => item.runs.length));
+  place.replaceChildren();
+  const plots = [];
+  for (const metric of shown.length ? ["recall", "precision"] : []) {
+    const traces = shown.map(({ name, colour, runs }) => {
+      const classes = Object.keys(runs[0].classes).slice(0, MOST_CLASSES);
+      const values = classes.map((c) => runs.map((run) => run.classes[c]?.[metric] ?? 0));
+      return { x: classes, y: values.map(mean), name, type: "bar", marker: { color: colour },
+        error_y: { type: "data", array: values.map(deviation), thickness: 1, width: 2, visible: runs.length > 1 } };
+    });
+    plots.push([traces, "", metric, { xaxis: { type: "category" }, yaxis: { tickformat: ".0%", rangemode: "tozero" } }]);
+  }
+  if (reliable.length) {
+    const traces = reliable.map(({ name, colour, runs }) => {
+      const bins = Map.groupBy(runs.flatMap((run) => run.reliability), (b) => Math.min(9, Math.floor(10 * b.confidence)));
+      const pooled = [...bins].sort(([a], [b]) => a - b).map(([, parts]) => {
+        const n = parts.reduce((sum, b) => sum + b.n, 0);
+        return Object.fromEntries(["confidence", "accuracy"].map((k) => [k, parts.reduce((s, b) => s + b.n * b[k], 0) / n]).concat([["n", n]]));
+      });
+      return { x: pooled.map((b) => b.confidence), y: pooled.map((b) => b.accuracy), text: pooled.map((b) => `${b.n} texts`),
+        name, mode: "lines+markers", line: { color: colour } };
+    });
+    traces.push({ x: [0, 1], y: [0, 1], mode: "lines", line: { color: "#888", dash: "dot" }, showlegend: false, hoverinfo: "skip" });
+    plots.push([traces, "confidence", "accuracy", { xaxis: { tickformat: ".0%" }, yaxis: { tickformat: ".0%" } }]);
+  }
+  const places = plots.map(() => element("div", "", place)); // all, before one is as wide as there is room
+  plots.forEach((arguments_, i) => plot(places[i], ...arguments_));
+  $("ece").replaceChildren();
+  for (const { name, runs } of chosen) {
+    const found = runs.map((run) => run.ece).filter(Boolean);
+    const [before, after, temperature] = [0, 1, 2].map((i) => mean(found.map((ece) => ece[i])));
+    if (found.length) element("p", `${name}: expected calibration error ${(100 * before).toFixed(1)} %, after temperature ` +
+      `scaling ${(100 * after).toFixed(1)} % (T = ${temperature.toFixed(2)}).`, $("ece"));
+  }
+  if (!plots.length) element("p", ELSEWHERE, $("ece"));
+}
+
+function matrices(chosen) {
+  const shown = chosen.filter(({ runs }) => runs.some((run) => run.confusion)).slice(0, MOST_MATRICES);
+  $("matrices").replaceChildren();
+  const places = shown.map(() => element("div", "", $("matrices")));
+  for (const [i, { name, runs }] of shown.entries()) {
+    const found = runs.map((run) => run.confusion).filter(Boolean);
+    const classes = [...new Set(found.flatMap(Object.keys))];
+    const counts = classes.map((c) => classes.map((other) => found.reduce((sum, of) => sum + (of[c]?.[other] ?? 0), 0)));
+    const share = counts.map((row) => row.map((n) => n / Math.max(1, row.reduce((a, b) => a + b))));
+    const axis = { type: "category", automargin: true };
+    plot(places[i], [{
+      type: "heatmap", x: classes, y: classes, z: share, text: counts, colorscale: "Blues", reversescale: true, zmin: 0, zmax: 1,
+      showscale: false, texttemplate: classes.length < 20 ? "%{text}" : "",
+      hovertemplate: "%{y} predicted to be %{x}: %{text}<extra></extra>",
+    }], "", "", {
+      title: { text: name, font: { size: 12 } },
+      margin: { l: 60, r: 10, t: 30, b: 40 },
+      xaxis: axis,
+      yaxis: { ...axis, autorange: "reversed" },
+    });
+  }
+  if (!shown.length) element("p", ELSEWHERE, $("matrices"));
+}
+
+function mistakes(chosen) {
+  $("mistaken").replaceChildren();
+  for (const { name, single, runs } of chosen) {
+    for (const run of runs.filter((r) => r.mistakes)) {
+      const part = element("details", "", $("mistaken"), { open: !$("mistaken").children.length });
+      element("summary", single ? name : `${name}, ${run.name}`, part);
+      part.append(document.createRange().createContextualFragment(run.mistakes));
+    }
+  }
+  if (!$("mistaken").children.length)
+    element("p", "Only runs in a home (--home) have them, with their texts; committed records do not.", $("mistaken"));
+}
+
+let later;
+
+// The curves at once, and what is below them after the browser has shown them.
+function drawAll(chosen) {
+  plot("clas-error", curves(chosen, "clas", "valid_error_rate"), "epoch", "validation error", { yaxis: { tickformat: ".1~%" } });
+  plot("clas-loss", curves(chosen, "clas", "valid_loss", "train_loss"), "epoch", "classifier: loss");
+  plot("lm-loss", curves(chosen, "lm", "valid_loss", "train_loss"), "epoch", "language model: loss");
+  differences(chosen);
+  clearTimeout(later);
+  later = setTimeout(() => {
+    for (const [task, name] of [["clas", "classifier"], ["lm", "language model"]])
+      plot(`${task}-rates`, rates(chosen, task), "epoch", `${name}: learning rate`, { yaxis: { type: "log", tickformat: ".0e" } });
+    [perClass, matrices, mistakes].forEach((part) => part(chosen));
+  });
+}
