@@ -132,6 +132,8 @@ class Recipe(LMRecipe):
     """What the classifier's head reads of a text's states: the last one, their maximum, their mean."""
     head: Literal["clas", "features"] = "clas"
     """clas: the classifier is fine-tuned. features: logistic regression on the language model's pooled states."""
+    class_weights: Annotated[bool, tyro.conf.arg(prefix_name=False)] = False
+    """Weigh the classes in the classifier's loss inversely to their number of training texts, for imbalanced data."""
 
 
 ABOVE_0, MOST = 1e-12, math.inf

@@ -105,6 +105,12 @@ class Corpus:
         """The class number of each row; `NO_CLASS` of a test text without a label."""
         return rows["label"].map({c: i for i, c in enumerate(self.classes)}).fillna(NO_CLASS).to_numpy(int)
 
+    @property
+    def class_weights(self) -> np.ndarray:
+        """Weight of each class in the loss, so that all have the same share of it: inverse to its training texts."""
+        sizes = np.bincount(self.numbers(self.split("train")), minlength=len(self.classes))
+        return sizes.sum() / (len(sizes) * sizes)
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 over every text, label and split, in order."""

@@ -66,6 +66,7 @@ def prepare(settings: Command, texts: Corpus | Documents | None = None) -> tuple
         wandb=settings.wandb,
         tags=(*settings.tags, *(["miniature"] if getattr(settings, "miniature", False) else [])),
         log_artifacts=settings.log_artifacts,
+        log_texts=settings.log_texts,
     )
 
 
@@ -167,7 +168,7 @@ def _classified(run: Run, done: dict[str, Stage]) -> dict:
         "valid": {k: figures["mean"]["valid"][k] for k in ("error", "loss")},
         **{k: v for k, v in figures["mean"].items() if k == "test"},
         **{k: found[k] for k in ("interval", "per_class", "confusion") if k in found},
-        "calibration": {"temperature": found["temperature"], **before_and_after},
+        "calibration": {"temperature": found["temperature"], "at_bound": found["at_bound"], **before_and_after},
         "directions": {d: f for d, f in figures.items() if d != "mean"},
         "baseline": {k: v for k, v in done["baseline"].info.items() if k not in ("seconds", "by")},
     }

@@ -127,7 +127,8 @@ def classify_features(run: Run, direction: str) -> Stage:
         encoder = Encoder.load(run.path(f"lm {direction}"), direction=direction, **options)
         train, valid = run.corpus.split("train"), run.corpus.split("valid")
         x, x_valid = encoder.transform(train["text"]), encoder.transform(valid["text"])
-        models = {k: m.fit(x, train["label"]) for k, m in regressions(len(run.recipe.pooling)).items()}
+        weight = "balanced" if run.recipe.class_weights else None
+        models = {k: m.fit(x, train["label"]) for k, m in regressions(len(run.recipe.pooling), weight).items()}
         classes = run.corpus.classes
         best = min(models, key=lambda k: log_loss(valid["label"], models[k].predict_proba(x_valid), labels=classes))
         rows = run.corpus.split("valid", "test")
@@ -140,7 +141,8 @@ def classify_features(run: Run, direction: str) -> Stage:
 def _clas_learner(run: Run, direction: str, folder: Path):
     r = run.recipe
     dls = dls_clas(run.tokens, run.corpus, r.clas.bs, direction == "backward")
-    return learners.clas_learner(dls, len(run.corpus.classes), r, run.precision, folder)
+    weight = run.corpus.class_weights if r.class_weights else None
+    return learners.clas_learner(dls, len(run.corpus.classes), r, run.precision, folder, weight)
 
 
 def _train(run: Run, learn, training: Training, name: str, folder: Path) -> dict:
@@ -186,6 +188,7 @@ def evaluate(run: Run) -> Stage:
                 for d, p in {**probs, "mean": mean}.items()
             },
             "temperature": temperature,
+            "at_bound": scores.at_bound(temperature),
             "calibrated": {s: scores.figures(calibrated[at], truth[at]) for s, at in where.items()},
             **(_test_metrics(run, mean[tested].argmax(axis=1), truth[tested]) if "test" in where else {}),
         }
@@ -217,7 +220,7 @@ def _track_evaluation(run: Run, rows: pd.DataFrame, probs: np.ndarray, info: dic
     truth, predicted = run.corpus.numbers(rows).tolist(), probs.argmax(axis=1).tolist()
     with run.tracker("eval") as tracker:
         if truth:
-            tracker.log_test(rows["text"].tolist(), truth, predicted, probs.max(axis=1), info["per_class"])
+            tracker.log_test(rows, truth, predicted, probs.max(axis=1), info["per_class"])
         mean = info["figures"]["mean"]
         tracker.finish({f"{split}/{k}": v for split, metrics in mean.items() for k, v in metrics.items()}, folder)
     return tracker.path
