@@ -5,7 +5,7 @@ import shutil
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
-from ..common import DataError, digest, writable, write_json
+from ..common import DataError, digest, replacing, writable, write_json
 from ..corpora.corpus import Corpus
 from ..corpora.documents import Documents
 from ..corpora.sources import DATA_VARIABLE
@@ -95,11 +95,11 @@ def _keep_classifiers(run: Run, folder: Path) -> None:
         target.mkdir(parents=True, exist_ok=True)
         for name in FILES:
             source = run.path(stage) / name
-            (target / name).unlink(missing_ok=True)
-            try:
-                os.link(source, target / name)  # costs no room
-            except OSError:
-                shutil.copy2(source, target / name)
+            with replacing(target / name) as part:  # another process may do the same now
+                try:
+                    os.link(source, part)  # costs no room
+                except OSError:
+                    shutil.copy2(source, part)
 
 
 def _record(settings: Command, run: Run, done: dict[str, Stage]) -> dict:
