@@ -89,7 +89,10 @@ def mistakes(path: Path) -> list[dict]:
     if path.name != FILE:
         return []
     kept = evaluation(path) / "mistakes.json"
-    return json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else []
+    try:
+        return json.loads(kept.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # absent or damaged
+        return []
 
 
 def certainty(record: dict) -> str:
