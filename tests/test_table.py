@@ -227,6 +227,16 @@ def test_test_rows_without_a_label_are_predicted_and_not_in_the_figures(labelled
     assert (load_run(path).error is None) == (not labelled)
 
 
+@pytest.mark.parametrize("placeholder", ["?", "-1"])
+def test_a_label_of_the_test_rows_alone_is_none(placeholder, tmp_path):
+    rows = [(text, placeholder, "test") for text, *_ in ROWS[:10]]
+    rows += [(text, label, "train") for text, label, _ in ROWS[10:]]
+    (tmp_path / "a.csv").write_text(delimited(rows, head=("body", "stars", "split")))
+    corpus, notes = load(tmp_path / "a.csv")
+    assert set(corpus.split("test")["label"]) == {""}
+    assert any(f"label {placeholder!r} of the test split" in note for note in notes)
+
+
 @pytest.mark.parametrize(
     ("texts", "of"),
     [

@@ -72,7 +72,7 @@ class Corpus:
                 raise DataError(f"{self.name}: no rows in the {split} split")
         seen = set(labelled.loc[labelled["split"] == "train", "label"])
         if unseen := sorted(set(labelled["label"]) - seen):
-            raise DataError(f"{self.name}: class {unseen[0]!r} has no training example")
+            raise DataError(f"{self.name}: class {unseen[0]!r} has no training example; leave its rows out")
 
     @classmethod
     def from_csv(cls, path: str | Path, text_col: str | tuple[str, ...] = (), label_col: str | None = None, **options):
