@@ -159,11 +159,10 @@ def check(recipe: LMRecipe) -> None:
         if isinstance(value, int | float) and not low <= value <= high:
             least = "more than 0" if low == ABOVE_0 else f"{low} or more" if high == MOST else f"{low} to {high}"
             raise DataError(f"--recipe.{option.replace('_', '-')} {value} is impossible: it must be {least}")
-    dropout, name = max((p, name) for name, p in asdict(recipe.model).items() if name.endswith("_p"))
+    dropout, name = max((p, name.replace("_", "-")) for name, p in asdict(recipe.model).items() if name.endswith("_p"))
     for task in {"lm", "clas"} & vars(recipe).keys():
         if dropout * (mult := getattr(recipe, task).drop_mult) >= 1:
-            option = f"--recipe.model.{name.replace('_', '-')}"
-            raise DataError(f"--recipe.{task}.drop-mult {mult} is impossible: times {option} it is not below 1")
+            raise DataError(f"--recipe.{task}.drop-mult {mult} is impossible: times --recipe.model.{name} it is >= 1")
     if getattr(recipe, "pooling", POOLING) == ():
         raise DataError("--recipe.pooling is empty: name one or more of " + ", ".join(POOLING))
 

@@ -8,6 +8,7 @@ from collections import Counter
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
+from scipy.stats import binomtest
 from sklearn.metrics import f1_score, log_loss, precision_recall_fscore_support
 
 BOUND = 3.0
@@ -60,6 +61,15 @@ def at_bound(temperature: float) -> bool:
 def tempered(probs: np.ndarray, temperature: float) -> np.ndarray:
     """Probabilities at another temperature: less confident above 1, more below 1."""
     return softmax(np.log(np.maximum(probs, 1e-30)) / temperature, axis=1)
+
+
+def of_test(predicted: np.ndarray, truth: np.ndarray, classes: list[str]) -> dict:
+    """What a record has of the test set besides its figures: 95 % interval of the error, per class, confusion."""
+    return {
+        "interval": binomtest(int((predicted != truth).sum()), len(truth)).proportion_ci(method="wilson"),
+        "per_class": per_class(predicted, truth, classes),
+        "confusion": confusion(predicted, truth, classes),
+    }
 
 
 def per_class(predicted: np.ndarray, truth: np.ndarray, classes: list[str]) -> dict[str, dict]:

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from fastai.text.all import Callback, set_seed
-from scipy.stats import binomtest
 from sklearn.metrics import log_loss
 from tqdm.auto import tqdm
 
@@ -190,8 +189,9 @@ def evaluate(run: Run) -> Stage:
             "temperature": temperature,
             "at_bound": scores.at_bound(temperature),
             "calibrated": {s: scores.figures(calibrated[at], truth[at]) for s, at in where.items()},
-            **(_test_metrics(run, mean[tested].argmax(axis=1), truth[tested]) if "test" in where else {}),
         }
+        if "test" in where:
+            info |= scores.of_test(mean[tested].argmax(axis=1), truth[tested], run.corpus.classes)
         return {**info, "wandb": _track_evaluation(run, rows[tested], calibrated[tested], info, folder)}
 
     return run.stage("eval", work)
@@ -205,14 +205,6 @@ def _save_predictions(run: Run, rows: pd.DataFrame, probs: np.ndarray, folder: P
     )
     probs = pd.DataFrame(probs, rows.index, columns=[f"p {c}" for c in run.corpus.classes])
     pd.concat([table, probs], axis=1).to_csv(folder / "predictions.csv", index=False, float_format="%.6g")
-
-
-def _test_metrics(run: Run, predicted: np.ndarray, truth: np.ndarray) -> dict:
-    return {
-        "interval": binomtest(int((predicted != truth).sum()), len(truth)).proportion_ci(method="wilson"),
-        "per_class": scores.per_class(predicted, truth, run.corpus.classes),
-        "confusion": scores.confusion(predicted, truth, run.corpus.classes),
-    }
 
 
 def _track_evaluation(run: Run, rows: pd.DataFrame, probs: np.ndarray, info: dict, folder: Path) -> str | None:
