@@ -31,6 +31,8 @@ class OwnCsv(OwnTable, Experiment):
 
     csv: Path | None = None
     """The table; or a folder of CLASS/NAME.txt, of SPLIT/CLASS/NAME.txt, or of train, valid and test tables."""
+    log_texts: bool = False
+    """Show W&B the test texts beside their predictions. Default: they stay on this machine."""
 
     @property
     def dataset(self) -> str:

@@ -148,6 +148,13 @@ def test_one_cell_with_a_broken_setting_fails_alone(small, home, monkeypatch, ca
     assert "without pretraining" in shown.out
 
 
+def test_the_plan_passes_over_a_damaged_stage(tmp_path):
+    for name, content in (("lm-a", '{"name": 3'), ("lm-b", '{"info": {"tokens_per_second": 50, "seconds": 2}}')):
+        (tmp_path / "stages" / name).mkdir(parents=True)
+        (tmp_path / "stages" / name / "stage.json").write_text(content)
+    assert grid._rates(tmp_path) == {"lm": 50}
+
+
 @pytest.mark.slow
 def test_a_grid_killed_twice_ends_with_the_same_table(tmp_path):
     code = (

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ulmfit_exp.inference.scores import figures, fitted_temperature, reliability, tempered
+from ulmfit_exp.inference.scores import at_bound, figures, fitted_temperature, reliability, tempered
 
 
 def test_temperature_scaling_finds_the_temperature_that_probabilities_were_spoilt_with():
@@ -22,3 +22,21 @@ def test_a_reliability_diagram_has_a_point_per_bin_of_confidence_and_the_ece_is_
     assert low == {"confidence": 0.65, "accuracy": 1, "n": 1}
     assert (high["n"], high["accuracy"]) == (3, pytest.approx(2 / 3))
     assert figures(probs, truth)["ece"] == pytest.approx((0.35 + 3 * (0.95 - 2 / 3)) / 4)
+
+
+@pytest.mark.parametrize("probability", [0.5001, 0.6, 0.8])
+def test_a_few_validation_texts_move_the_temperature_little_from_1(probability):
+    probs = np.array([[probability, 1 - probability]] * 6)
+    for truth in (np.zeros(6, int), np.array([0, 0, 1, 0, 1, 0])):
+        assert 0.6 < fitted_temperature(probs, truth) < 1.7
+
+
+def test_a_temperature_at_the_bound_of_the_search_is_reported():
+    probs = np.array([[0.6, 0.4]] * 100_000)
+    assert at_bound(fitted_temperature(probs, np.zeros(100_000, int)))
+    assert not at_bound(fitted_temperature(probs[:100], np.zeros(100, int)))
+
+
+def test_macro_f1_is_the_mean_over_the_classes_that_occur():
+    probs = np.eye(3)[[0, 0, 0, 0]]
+    assert figures(probs, np.array([0, 0, 0, 1]))["macro_f1"] == pytest.approx((6 / 7 + 0) / 2)

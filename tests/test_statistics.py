@@ -65,12 +65,12 @@ def test_false_positives_of_a_table_are_at_most_alpha():
 
 @pytest.fixture
 def finished(tmp_path):
-    """The folder of a run with predictions of two test texts, one of them wrong, of classes that look like numbers."""
+    """The folder of a run with predictions of two labelled test texts, one wrong, of classes that look like numbers."""
     run, stage = tmp_path / "runs" / "sfu-small-seed0", tmp_path / "stages" / "eval-1"
     run.mkdir(parents=True)
     stage.mkdir(parents=True)
-    rows = ["row,split,label,predicted,p 1", "0,valid,1,NA,0.4", "3,test,NA,NA,0.2", "7,test,1,NA,0.3"]
-    (stage / "predictions.csv").write_text("\n".join(rows), encoding="utf-8")
+    rows = ["0,valid,1,NA,0.4", "3,test,NA,NA,0.2", "7,test,1,NA,0.3", "8,test,,NA,0.3"]
+    (stage / "predictions.csv").write_text("\n".join(["row,split,label,predicted,p 1", *rows]), encoding="utf-8")
     record = {"settings": {"recipe_name": "small"}, "corpus": {"name": "sfu"}, "seed": 0}
     (run / "result.json").write_text(json.dumps({**record, "stages": [{"path": "stages/eval-1"}]}), encoding="utf-8")
     return run

@@ -1,16 +1,34 @@
 """Stages: finished or absent, named by their inputs, made once."""
 
 import errno
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
 from ulmfit_exp.common import StoreError, write_json
+from ulmfit_exp.inference.predict import FILES
+from ulmfit_exp.runs.run import _keep_classifiers
 from ulmfit_exp.runs.store import CHECKPOINT, stage
+
+
+def test_two_processes_in_lockstep_put_the_same_classifier_beside_the_record(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "getpid", threading.get_ident)  # threads stand in for the processes
+    stage, folder = tmp_path / "clas-forward-1", tmp_path / "run"
+    stage.mkdir()
+    for name in FILES:
+        (stage / name).write_text(name)
+    this = SimpleNamespace(plan=["clas forward"], path=lambda name: stage)
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda _: _keep_classifiers(this, folder), range(300)))  # raises what one of them raises
+    assert sorted(p.name for p in (folder / "classifier" / "forward").iterdir()) == sorted(FILES)
+    assert all((stage / name).read_text() == name for name in FILES)
 
 
 def test_a_finished_stage_is_reused_and_other_inputs_are_another_stage(tmp_path):

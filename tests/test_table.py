@@ -25,6 +25,7 @@ from ulmfit_exp.inference.baselines import tfidf
 from ulmfit_exp.inference.export import card
 from ulmfit_exp.results import page
 from ulmfit_exp.results.dashboard import read_record
+from ulmfit_exp.runs.run import prepare
 
 ROOT = Path(__file__).parents[1]
 ROWS = [
@@ -226,6 +227,16 @@ def test_test_rows_without_a_label_are_predicted_and_not_in_the_figures(labelled
     assert (load_run(path).error is None) == (not labelled)
 
 
+@pytest.mark.parametrize("placeholder", ["?", "-1"])
+def test_a_label_of_the_test_rows_alone_is_none(placeholder, tmp_path):
+    rows = [(text, placeholder, "test") for text, *_ in ROWS[:10]]
+    rows += [(text, label, "train") for text, label, _ in ROWS[10:]]
+    (tmp_path / "a.csv").write_text(delimited(rows, head=("body", "stars", "split")))
+    corpus, notes = load(tmp_path / "a.csv")
+    assert set(corpus.split("test")["label"]) == {""}
+    assert any(f"label {placeholder!r} of the test split" in note for note in notes)
+
+
 @pytest.mark.parametrize(
     ("texts", "of"),
     [
@@ -283,6 +294,25 @@ def test_a_measure_can_be_cut_into_classes_of_about_the_same_size(tmp_path):
     for bins, says in ((1, "two or more"), (3, "not a number everywhere")):
         with pytest.raises(DataError, match=f"--bins {bins} is impossible.*{says}"):
             load(measured(["1", "beta"], tmp_path), label_col="target", bins=bins)
+
+
+def test_class_weights_give_a_rare_class_its_share_of_the_loss(tmp_path):
+    rows = [row for i, row in enumerate(ROWS) if row[1] == "good" or i < 10]
+    (tmp_path / "mine.csv").write_text(delimited(rows))
+    settings = OwnCsv(csv=tmp_path / "mine.csv", recipe=FORWARD, home=tmp_path / "home", **QUIET)
+    plain, weighted = prepare(settings)[1], prepare(replace(settings, recipe=replace(FORWARD, class_weights=True)))[1]
+    assert "class_weights" not in json.dumps(plain.plan)
+    assert weighted.path("lm forward") == plain.path("lm forward")
+    assert weighted.path("clas forward") != plain.path("clas forward")
+    sizes = weighted.corpus.split("train")["label"].value_counts()
+    weights = dict(zip(weighted.corpus.classes, weighted.corpus.class_weights))
+    assert weights["bad"] * sizes["bad"] == pytest.approx(weights["good"] * sizes["good"]) == sizes.sum() / 2
+    path = run(replace(settings, recipe=replace(FORWARD, class_weights=True)))
+    learn = load_run(path).learner(corpus=weighted.corpus)
+    assert learn.loss_func.func.weight.tolist() == pytest.approx(list(weights.values()))
+    record = json.loads(path.read_text())
+    assert record["changes"]["class_weights"] == "True"
+    assert 0 <= record["test"]["macro_f1"] <= 1
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import runpy
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -11,20 +12,24 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 from conftest import FORWARD, QUIET, TINY
 from fastai.text.all import Callback
 
+from experiments.own_csv import OwnCsv
 from experiments.paper.base import with_clas
 from experiments.paper.tables import NAMES, cells, labelled
 from experiments.sfu import Sfu
+from ulmfit_exp.api import OfCorpus
 from ulmfit_exp.cli import run
 from ulmfit_exp.method import machine
 from ulmfit_exp.method.training import train
 from ulmfit_exp.runs.run import prepare
 from ulmfit_exp.runs.tracking import Tracker
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "workspace.py"
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "scripts" / "workspace.py"
 
 
 def record(settings) -> dict:
@@ -145,6 +150,28 @@ def test_a_stages_folder_is_an_artifact_when_asked_for(tracked):
     r, runs = tracked
     (clas,) = (Path(s["path"]).name for s in r["stages"] if s["name"] == "clas forward")
     assert runs["clas forward"].artifacts[clas] == {"model.safetensors", "vocab.json", "classes.json", "steps.csv"}
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_wandb_has_texts_only_where_they_may_be_shown_and_never_the_machine(shown, tmp_path, monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: "name-of-this-host")
+    texts = pd.DataFrame({"row": [4, 9], "text": ["a secret sentence", "another secret one"]})
+    tracker = Tracker("offline", tmp_path, "g", "eval", "n", [], {}, texts=shown)
+    per_class = {c: {"n": 1, "precision": 1.0, "recall": 1.0} for c in "ab"}
+    tracker.log_test(texts, [0, 1], [0, 1], [0.9, 0.8], per_class)
+    tracker.finish({})
+    kept = {path.name: path.read_bytes() for path in (tmp_path / tracker.path).rglob("*") if path.is_file()}
+    assert any(b"secret" in content for content in kept.values()) == shown
+    (own,) = (content for name, content in kept.items() if name.endswith(".wandb"))
+    for told in ("name-of-this-host", sys.argv[0], str(ROOT)):
+        assert told.encode() not in own
+    assert "wandb-metadata.json" not in kept
+
+
+def test_texts_of_a_users_own_table_are_not_shown_to_wandb_by_default(tmp_path):
+    assert not OwnCsv(recipe=FORWARD, home=tmp_path).log_texts
+    assert not OfCorpus(corpus="mine", recipe_name="small", recipe=FORWARD).log_texts
+    assert Sfu(recipe=FORWARD).log_texts
 
 
 def test_what_is_shown_names_no_record_and_no_stage(sfu):

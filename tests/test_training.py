@@ -312,6 +312,7 @@ def test_another_seed_gives_another_model(one_learner, tmp_path):
         ({"lm": replace(TINY.lm, phases=(Phase(lr=float("nan")),))}, "lr nan .* more than 0"),
         ({"model": replace(TINY.model, emb_sz=0)}, "--recipe.model.emb-sz 0 .* 1 or more"),
         ({"max_len": 0}, "--recipe.max-len 0"),
+        ({"clas": replace(TINY.clas, drop_mult=20)}, "drop-mult 20 is impossible: times --recipe.model.* it is >= 1"),
         ({"pooling": ()}, "--recipe.pooling is empty"),
     ],
 )

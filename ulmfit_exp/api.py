@@ -110,6 +110,7 @@ class OfCorpus(Experiment):
 
     corpus: str
     """The corpus' name."""
+    log_texts: bool = False
 
     def settings(self) -> dict:
         """Those of `experiments.own_csv`: what the figures depend on is the corpus' digest."""
@@ -132,6 +133,7 @@ def ulmfit(
     train_size: int | None = None,
     label: str = "",
     tags: Iterable[str] = (),
+    log_texts: bool = False,
 ) -> Result:
     """Fine-tune on `corpus` and leave a record, as `experiments.own_csv` does; what is finished is reused.
 
@@ -148,10 +150,12 @@ def ulmfit(
         train_size: Keep the labels of so many training texts, stratified; the others stay in as unlabelled.
         label: Name of this variant in records and W&B. Default: the recipe's fields that differ from the named recipe.
         tags: Tags for W&B.
+        log_texts: Show W&B the test texts beside their predictions.
 
     Raises `DataError`, which names the argument.
     """
     others = {"seed": seed, "home": Path(home), "device": device, "train_size": train_size, "label": label}
+    others["log_texts"] = log_texts
     corpus, settings = _settings(corpus, recipe, direction, precision, wandb, tags, **others)
     return replace(load(cli.run(settings, corpus)), corpus=corpus)
 

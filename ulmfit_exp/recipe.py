@@ -155,6 +155,8 @@ class Recipe(LMRecipe):
     """What the classifier's head reads of a text's states: the last one, their maximum, their mean."""
     head: Literal["clas", "features"] = "clas"
     """clas: the classifier is fine-tuned. features: logistic regression on the language model's pooled states."""
+    class_weights: Annotated[bool, tyro.conf.arg(prefix_name=False)] = False
+    """Weigh the classes in the classifier's loss inversely to their number of training texts, for imbalanced data."""
 
 
 ABOVE_0, MOST = 1e-12, math.inf
@@ -180,6 +182,10 @@ def check(recipe: LMRecipe) -> None:
         if isinstance(value, int | float) and not low <= value <= high:
             least = "more than 0" if low == ABOVE_0 else f"{low} or more" if high == MOST else f"{low} to {high}"
             raise DataError(f"--recipe.{option.replace('_', '-')} {value} is impossible: it must be {least}")
+    dropout, name = max((p, name.replace("_", "-")) for name, p in asdict(recipe.model).items() if name.endswith("_p"))
+    for task in {"lm", "clas"} & vars(recipe).keys():
+        if dropout * (mult := getattr(recipe, task).drop_mult) >= 1:
+            raise DataError(f"--recipe.{task}.drop-mult {mult} is impossible: times --recipe.model.{name} it is >= 1")
     if getattr(recipe, "pooling", POOLING) == ():
         raise DataError("--recipe.pooling is empty: name one or more of " + ", ".join(POOLING))
 

@@ -89,7 +89,10 @@ def mistakes(path: Path) -> list[dict]:
     if path.name != FILE:
         return []
     kept = evaluation(path) / "mistakes.json"
-    return json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else []
+    try:
+        return json.loads(kept.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # absent or damaged
+        return []
 
 
 def certainty(record: dict) -> str:
@@ -102,8 +105,12 @@ def certainty(record: dict) -> str:
     text = f"test error: 95 % interval {100 * low:.1f} to {100 * high:.1f}"
     if apart > TOO_FAR:
         text += f"; with {n:,} test texts, differences below {apart:.0f} points are not significant"
+    if "macro_f1" in record["test"]:
+        text += f"\nmacro F1 on test {100 * record['test']['macro_f1']:.1f} %"
     before, after = (100 * c["test ece"][k] for k in ("before", "after"))
-    return f"{text}\nECE on test {before:.1f} %; after temperature scaling (T = {c['temperature']:.2f}) {after:.1f} %"
+    bound = ", a bound of the search: calibrate on more texts" if c.get("at_bound") else ""
+    t = f"T = {c['temperature']:.2f}{bound}"
+    return f"{text}\nECE on test {before:.1f} %; after temperature scaling ({t}) {after:.1f} %"
 
 
 def figures(record: dict) -> dict[str, float]:

@@ -72,7 +72,7 @@ class Corpus:
                 raise DataError(f"{self.name}: no rows in the {split} split")
         seen = set(labelled.loc[labelled["split"] == "train", "label"])
         if unseen := sorted(set(labelled["label"]) - seen):
-            raise DataError(f"{self.name}: class {unseen[0]!r} has no training example")
+            raise DataError(f"{self.name}: class {unseen[0]!r} has no training example; leave its rows out")
 
     @classmethod
     def from_csv(cls, path: str | Path, text_col: str | tuple[str, ...] = (), label_col: str | None = None, **options):
@@ -104,6 +104,12 @@ class Corpus:
     def numbers(self, rows: pd.DataFrame) -> np.ndarray:
         """The class number of each row; `NO_CLASS` of a test text without a label."""
         return rows["label"].map({c: i for i, c in enumerate(self.classes)}).fillna(NO_CLASS).to_numpy(int)
+
+    @property
+    def class_weights(self) -> np.ndarray:
+        """Weight of each class in the loss, so that all have the same share of it: inverse to its training texts."""
+        sizes = np.bincount(self.numbers(self.split("train")), minlength=len(self.classes))
+        return sizes.sum() / (len(sizes) * sizes)
 
     @cached_property
     def digest(self) -> str:

@@ -196,7 +196,15 @@ def longest(table: pd.DataFrame) -> str:
 
 
 def _labelled(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
-    """Rows without a label: those of train become unlabelled, those of valid are left out, those of test stay."""
+    """Rows without a label: those of train become unlabelled, those of valid are left out, those of test stay.
+
+    A label of all test rows and of no other row, such as ? or -1, is none.
+    """
+    in_test = df["split"] == "test"
+    placeholder = set(df["label"][in_test]) - {""}
+    if len(placeholder) == 1 and not placeholder & set(df["label"][~in_test]):
+        notes.append(f"label {placeholder.pop()!r} of the test split, which no other row has, is taken as no label")
+        df.loc[in_test, "label"] = ""
     df.loc[(df["label"] == "") & (df["split"] == "train"), "split"] = "unlabelled"
     df.loc[df["split"] == "unlabelled", "label"] = ""
     valid, test = ((df["label"] == "") & (df["split"] == split) for split in ("valid", "test"))

@@ -121,7 +121,8 @@ def classifier_learner(predictor: Predictor, direction: str, corpus: Corpus) -> 
     part = predictor.parts[direction]
     bs, backwards = predictor.recipe.clas.bs, direction == "backward"
     dls = dataloaders(corpus.df, vocabulary(part), predictor, bs, backwards)
-    learn = learners.clas_learner(dls, len(predictor.classes), predictor.recipe, "fp32", Path())
+    weight = corpus.class_weights if predictor.recipe.class_weights and corpus.classes == predictor.classes else None
+    learn = learners.clas_learner(dls, len(predictor.classes), predictor.recipe, "fp32", Path(), weight)
     learn.model.load_state_dict(part[0].state_dict())
     return learn
 

@@ -94,11 +94,11 @@ STRENGTHS = (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)
 """What a run of features chooses from, by the validation loss: what is scaled, and C of the logistic regression."""
 
 
-def regressions(parts: int = len(POOLING)) -> dict[tuple[str, float], Pipeline]:
+def regressions(parts: int = len(POOLING), weight: str | None = None) -> dict[tuple[str, float], Pipeline]:
     """The classifiers on features that a run chooses from, by scaling and C."""
     scalers = {"features": StandardScaler, "parts": lambda: unit_parts(parts)}
     return {
-        (scaling, c): make_pipeline(scalers[scaling](), LogisticRegression(C=c, max_iter=2000))
+        (scaling, c): make_pipeline(scalers[scaling](), LogisticRegression(C=c, max_iter=2000, class_weight=weight))
         for scaling in SCALINGS
         for c in STRENGTHS
     }

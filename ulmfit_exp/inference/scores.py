@@ -8,11 +8,17 @@ from collections import Counter
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
-from sklearn.metrics import log_loss, precision_recall_fscore_support
+from scipy.stats import binomtest
+from sklearn.metrics import f1_score, log_loss, precision_recall_fscore_support
+
+BOUND = 3.0
+"""Largest absolute value of the logarithm of a temperature."""
+PRIOR = 0.5
+"""Standard deviation of the prior of that logarithm around 0: a few dozen texts move the temperature little from 1."""
 
 
 def figures(probs: np.ndarray, truth: np.ndarray) -> dict:
-    """Error, accuracy, mean loss, and expected calibration error."""
+    """Error, accuracy, mean loss, expected calibration error, and the mean F1 of the classes that occur."""
     right = int((probs.argmax(axis=1) == truth).sum())
     loss = log_loss(truth, probs / probs.sum(axis=1, keepdims=True), labels=range(probs.shape[1]))
     accuracy = right / len(truth)
@@ -21,6 +27,7 @@ def figures(probs: np.ndarray, truth: np.ndarray) -> dict:
         "accuracy": accuracy,
         "loss": float(loss),
         "ece": _ece(probs, truth),
+        "macro_f1": float(f1_score(truth, probs.argmax(axis=1), average="macro", zero_division=0)),
         "n": len(truth),
     }
 
@@ -39,17 +46,38 @@ def reliability(probs: np.ndarray, truth: np.ndarray, bins: int = 10) -> list[di
 
 
 def fitted_temperature(probs: np.ndarray, truth: np.ndarray) -> float:
-    """The temperature at which probabilities have the lowest loss (Guo et al. 2017)."""
+    """The temperature at which probabilities have the lowest loss (Guo et al. 2017).
+
+    A normal prior of its logarithm draws it towards 1 where there are few texts.
+    """
 
     def loss(log_t: float) -> float:
-        return log_loss(truth, tempered(probs, np.exp(log_t)), labels=range(probs.shape[1]))
+        total = log_loss(truth, tempered(probs, np.exp(log_t)), labels=range(probs.shape[1]), normalize=False)
+        return total + (log_t / PRIOR) ** 2 / 2
 
-    return round(float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x)), 4)
+    return round(float(np.exp(minimize_scalar(loss, bounds=(-BOUND, BOUND), method="bounded").x)), 4)
+
+
+def at_bound(temperature: float) -> bool:
+    """Is it the lowest or highest that is tried, so that the best one is beyond it?"""
+    return bool(abs(np.log(temperature)) > BOUND - 0.01)
 
 
 def tempered(probs: np.ndarray, temperature: float) -> np.ndarray:
     """Probabilities at another temperature: less confident above 1, more below 1."""
     return softmax(np.log(np.maximum(probs, 1e-30)) / temperature, axis=1)
+
+
+def of_test(probs: np.ndarray, truth: np.ndarray, classes: list[str]) -> dict:
+    """What a record has of the test set besides its figures: 95 % interval of the error, reliability diagram, per class,
+    confusion."""
+    predicted = probs.argmax(axis=1)
+    return {
+        "reliability": reliability(probs, truth),
+        "interval": binomtest(int((predicted != truth).sum()), len(truth)).proportion_ci(method="wilson"),
+        "per_class": per_class(predicted, truth, classes),
+        "confusion": confusion(predicted, truth, classes),
+    }
 
 
 def per_class(predicted: np.ndarray, truth: np.ndarray, classes: list[str]) -> dict[str, dict]:

@@ -3,6 +3,7 @@
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from fastai.text.all import (
     AWD_LSTM,
     CrossEntropyLossFlat,
@@ -15,6 +16,7 @@ from fastai.text.all import (
     get_language_model,
     get_text_classifier,
     language_model_learner,
+    tensor,
     text_classifier_learner,
 )
 from safetensors.torch import load_model, save_model
@@ -45,8 +47,13 @@ def lm_learner(dls: TextDataLoaders, recipe: LMRecipe, precision: str, path: Pat
     return learn
 
 
-def clas_learner(dls: TextDataLoaders, n_out: int, recipe: Recipe, precision: str, path: Path) -> TextLearner:
-    """A classifier of `n_out` classes with random weights; 5 layer groups: embedding, the LSTMs, head."""
+def clas_learner(
+    dls: TextDataLoaders, n_out: int, recipe: Recipe, precision: str, path: Path, weight: np.ndarray | None = None
+) -> TextLearner:
+    """A classifier of `n_out` classes with random weights; 5 layer groups: embedding, the LSTMs, head.
+
+    `weight` is that of each class in the loss.
+    """
     learn = text_classifier_learner(
         dls,
         AWD_LSTM,
@@ -56,7 +63,7 @@ def clas_learner(dls: TextDataLoaders, n_out: int, recipe: Recipe, precision: st
         drop_mult=recipe.clas.drop_mult or NO_DROPOUT,
         n_out=n_out,
         pretrained=False,
-        loss_func=CrossEntropyLossFlat(),
+        loss_func=CrossEntropyLossFlat(weight=None if weight is None else tensor(weight).float().to(dls.device)),
         metrics=error_rate,
         **common(recipe.clas, precision, path),
     )

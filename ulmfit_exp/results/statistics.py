@@ -60,12 +60,12 @@ def against(found: pd.DataFrame, reference: str) -> dict[tuple, float]:
 
 
 def wrong(run: Path) -> pd.Series:
-    """Of each test text of a finished run, by its row and label: is its prediction wrong?"""
+    """Of each labelled test text of a finished run, by its row and label: is its prediction wrong?"""
     path = evaluation(run) / "predictions.csv"
     if not path.is_file():
         raise DataError(f"{run} has no predictions: there is no file {path}")
     texts = pd.read_csv(path, dtype={"label": str, "predicted": str}, keep_default_na=False)
-    texts = texts[texts["split"] == "test"].set_index(["row", "label"], drop=False)
+    texts = texts[(texts["split"] == "test") & (texts["label"] != "")].set_index(["row", "label"], drop=False)
     return texts["label"] != texts["predicted"]
 
 

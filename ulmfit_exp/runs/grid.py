@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, wait
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -161,8 +162,12 @@ def _rates(home: Path) -> dict[str, float]:
     rates = {}
     for kind in ("lm", "clas"):
         stages = (path / "stage.json" for path in (home / "stages").glob(f"{kind}-*"))
-        infos = [json.loads(path.read_text("utf-8"))["info"] for path in stages]
-        tokens = sum(i["tokens_per_second"] * i["seconds"] for i in infos)
+        infos = []
+        for path in stages:
+            with suppress(OSError, ValueError, LookupError, TypeError):  # a damaged stage is computed again
+                info = json.loads(path.read_text("utf-8"))["info"]
+                infos.append((info["tokens_per_second"] * info["seconds"], info["seconds"]))
+        tokens, seconds = map(sum, zip(*infos)) if infos else (0, 0)
         if tokens:
-            rates[kind] = tokens / sum(i["seconds"] for i in infos)
+            rates[kind] = tokens / seconds
     return rates

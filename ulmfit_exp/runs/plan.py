@@ -24,8 +24,8 @@ from .tracking import Tracker
 
 INTO_TOKENS = ("max_vocab", "min_freq")
 INTO_LM = ("lang", "model", "lm", "seq_len", "skip_tokens", "max_tokens", "softmax_samples")
-INTO_CLAS = ("clas", "max_len", "pooling")
-INTO_FEATURES = ("max_len", "pooling")
+INTO_CLAS = ("clas", "max_len", "pooling", "class_weights")
+INTO_FEATURES = ("max_len", "pooling", "class_weights")
 """Fields of the recipe that a stage depends on, besides the stages before it."""
 
 
@@ -49,6 +49,7 @@ class Run:
     wandb: Wandb = "auto"
     tags: tuple[str, ...] = ()
     log_artifacts: bool = False
+    log_texts: bool = False
     record: str = ""
     """Name of the folder of the record, for W&B's config."""
     by: dict = field(default_factory=machine.description)
@@ -134,7 +135,8 @@ class Run:
         config = {**self.settings, **stage, "record": self.record, "digest": self.corpus.digest, **self.by}
         tags = [self.corpus.name, f"seed {self.seed}", *self.tags, self.by["commit"]]
         title = f"{name} {self.corpus.name} seed{self.seed}"
-        return Tracker(self.wandb, self.home, self.group, name.split()[0], title, tags, config, self.log_artifacts)
+        kept = {"artifacts": self.log_artifacts, "texts": self.log_texts}
+        return Tracker(self.wandb, self.home, self.group, name.split()[0], title, tags, config, **kept)
 
 
 def fitted(recipe: LMRecipe, pretrained: dict[str, Pretrained]) -> LMRecipe:

@@ -5,7 +5,7 @@ import shutil
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
-from ..common import DataError, digest, writable, write_json
+from ..common import DataError, digest, replacing, writable, write_json
 from ..corpora.corpus import Corpus
 from ..corpora.documents import Documents
 from ..corpora.sources import DATA_VARIABLE
@@ -77,6 +77,7 @@ def prepare(settings: Command, texts: Corpus | Documents | None = None) -> tuple
         wandb=settings.wandb,
         tags=(*settings.tags, *(["miniature"] if getattr(settings, "miniature", False) else [])),
         log_artifacts=settings.log_artifacts,
+        log_texts=settings.log_texts,
     )
     return settings, replace(this, record=result(settings, this).parent.name)
 
@@ -106,11 +107,11 @@ def _keep_classifiers(run: Run, folder: Path) -> None:
         target.mkdir(parents=True, exist_ok=True)
         for name in FILES:
             source = run.path(stage) / name
-            (target / name).unlink(missing_ok=True)
-            try:
-                os.link(source, target / name)  # costs no room
-            except OSError:
-                shutil.copy2(source, target / name)
+            with replacing(target / name) as part:  # another process may do the same now
+                try:
+                    os.link(source, part)  # costs no room
+                except OSError:
+                    shutil.copy2(source, part)
 
 
 def _record(settings: Command, run: Run, done: dict[str, Stage]) -> dict:
@@ -179,8 +180,8 @@ def _classified(run: Run, done: dict[str, Stage]) -> dict:
         "valid": {k: figures["mean"]["valid"][k] for k in ("error", "loss")},
         **{k: v for k, v in figures["mean"].items() if k == "test"},
         **{k: found[k] for k in ("interval", "per_class", "confusion") if k in found},
-        "calibration": {"temperature": found["temperature"], **before_and_after},
-        "reliability": found.get("reliability", []),  # an evaluation of an older version has none
+        "calibration": {"temperature": found["temperature"], "at_bound": found["at_bound"], **before_and_after},
+        "reliability": found.get("reliability", []),  # without a label on test there are none
         "directions": {d: f for d, f in figures.items() if d != "mean"},
         "baseline": {k: v for k, v in done["baseline"].info.items() if k not in ("seconds", "by")},
     }

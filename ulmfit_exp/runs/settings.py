@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..corpora.documents import Documents
 
 # Settings that say where and how to show, not what: they change no figure and name no record.
-WHERE = ("device", "data_dir", "home", "wandb", "log_artifacts", "tags", "label")
+WHERE = ("device", "data_dir", "home", "wandb", "log_artifacts", "log_texts", "tags", "label")
 Precision = Literal["auto", "fp32", "bf16"]
 Wandb = Literal["auto", "online", "offline", "disabled"]
 LONGEST_NAME = 60
@@ -52,6 +52,8 @@ class Command(ABC):
     """Weights & Biases: auto is online when logged in, else offline."""
     log_artifacts: bool = False
     """Keep each stage's folder (weights, vocabulary, predictions) as a W&B artifact."""
+    log_texts: bool = True
+    """Show W&B the test texts beside their predictions."""
     tags: tuple[str, ...] = ()
     """Tags for W&B, besides data set, seed, commit and miniature."""
     label: str = ""

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from fastai.text.all import Callback, set_seed
-from scipy.stats import binomtest
 from sklearn.metrics import log_loss
 from tqdm.auto import tqdm
 
@@ -127,7 +126,8 @@ def classify_features(run: Run, direction: str) -> Stage:
         encoder = Encoder.load(run.path(f"lm {direction}"), direction=direction, **options)
         train, valid = run.corpus.split("train"), run.corpus.split("valid")
         x, x_valid = encoder.transform(train["text"]), encoder.transform(valid["text"])
-        models = {k: m.fit(x, train["label"]) for k, m in regressions(len(run.recipe.pooling)).items()}
+        weight = "balanced" if run.recipe.class_weights else None
+        models = {k: m.fit(x, train["label"]) for k, m in regressions(len(run.recipe.pooling), weight).items()}
         classes = run.corpus.classes
         best = min(models, key=lambda k: log_loss(valid["label"], models[k].predict_proba(x_valid), labels=classes))
         rows = run.corpus.split("valid", "test")
@@ -150,7 +150,8 @@ def _save_features_classifier(run: Run, encoder: Encoder, scaling: str, pipeline
 def _clas_learner(run: Run, direction: str, folder: Path):
     r = run.recipe
     dls = dls_clas(run.tokens, run.corpus, r.clas.bs, direction == "backward")
-    return learners.clas_learner(dls, len(run.corpus.classes), r, run.precision, folder)
+    weight = run.corpus.class_weights if r.class_weights else None
+    return learners.clas_learner(dls, len(run.corpus.classes), r, run.precision, folder, weight)
 
 
 def _train(run: Run, learn, training: Training, name: str, folder: Path) -> dict:
@@ -197,9 +198,11 @@ def evaluate(run: Run) -> Stage:
                 for d, p in {**probs, "mean": mean}.items()
             },
             "temperature": temperature,
+            "at_bound": scores.at_bound(temperature),
             "calibrated": {s: scores.figures(calibrated[at], truth[at]) for s, at in where.items()},
-            **(_test_metrics(run, mean[tested], truth[tested]) if "test" in where else {}),
         }
+        if "test" in where:
+            info |= scores.of_test(mean[tested], truth[tested], run.corpus.classes)
         return {**info, "wandb": _track_evaluation(run, rows[tested], calibrated[tested], info, folder)}
 
     return run.stage("eval", work)
@@ -215,22 +218,12 @@ def _save_predictions(run: Run, rows: pd.DataFrame, probs: np.ndarray, folder: P
     pd.concat([table, probs], axis=1).to_csv(folder / "predictions.csv", index=False, float_format="%.6g")
 
 
-def _test_metrics(run: Run, probs: np.ndarray, truth: np.ndarray) -> dict:
-    predicted = probs.argmax(axis=1)
-    return {
-        "reliability": scores.reliability(probs, truth),
-        "interval": binomtest(int((predicted != truth).sum()), len(truth)).proportion_ci(method="wilson"),
-        "per_class": scores.per_class(predicted, truth, run.corpus.classes),
-        "confusion": scores.confusion(predicted, truth, run.corpus.classes),
-    }
-
-
 def _track_evaluation(run: Run, rows: pd.DataFrame, probs: np.ndarray, info: dict, folder: Path) -> str | None:
     """Log the metrics, and the predictions `probs` of the labelled test texts `rows`; the path of the W&B run."""
     truth, predicted = run.corpus.numbers(rows).tolist(), probs.argmax(axis=1).tolist()
     with run.tracker("eval") as tracker:
         if truth:
-            tracker.log_test(rows["text"].tolist(), truth, predicted, probs.max(axis=1), info["per_class"])
+            tracker.log_test(rows, truth, predicted, probs.max(axis=1), info["per_class"])
         of = {f"{d}/{s}/{k}": v for d, f in info["figures"].items() for s, m in f.items() for k, v in m.items()}
         mean = {name.removeprefix("mean/"): v for name, v in of.items() if name.startswith("mean/")}
         tracker.log({**mean, "step": 0})  # `wandb leet` draws nothing that is in the summary alone

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from ..common import digest, sha256, writable, write_json
 from ..method.checkpoint import CHECKPOINT
 
-VERSIONS = {"tokens": 1, "lm": 1, "clas": 1, "features": 2, "baseline": 2, "eval": 2, "perplexity": 1}
+VERSIONS = {"tokens": 1, "lm": 1, "clas": 1, "features": 2, "baseline": 2, "eval": 3, "perplexity": 1}
 """Version of each kind of stage. Raise it when the same inputs would give another result: finished stages are then not
 reused."""
 

@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 from fastai.text.all import Callback
 
 from ..method.checkpoint import CHECKPOINT
@@ -25,6 +26,10 @@ from .settings import Wandb
 PROJECT = "ulmfit"
 TEXTS, CHARACTERS = 1_000, 500
 """Size of the table of predictions: rows, and characters per text."""
+NO_MACHINE = {"x_save_requirements": False, "host": "-", "program": "-"} | dict.fromkeys(
+    ("x_disable_stats", "x_disable_meta", "x_disable_machine_info", "disable_git", "disable_code"), True
+)
+"""W&B's settings without which it keeps the command's arguments, paths and the host's name."""
 CLASSES = 50
 """Most classes of a confusion matrix: of more, W&B's plot is not legible, and it has their square as rows."""
 
@@ -46,10 +51,11 @@ class Tracker(Callback):
         tags: list[str],
         config: dict,
         artifacts: bool = False,
+        texts: bool = True,
     ):
-        """`artifacts` keeps the stage's folder as a W&B artifact when the run is finished."""
+        """`artifacts` keeps the stage's folder as a W&B artifact when the run is finished; `texts`, the test texts."""
         self.wandb_run, self.home = None, home.resolve()
-        self.artifacts, self.job_type = artifacts, job_type
+        self.artifacts, self.texts, self.job_type = artifacts, texts, job_type
         self.logged_steps = self.logged_epochs = 0
         self.phases = set()
         if mode != "disabled" and in_sweep() == (job_type == "sweep"):
@@ -69,9 +75,7 @@ class Tracker(Callback):
             "tags": [tag[:64] for tag in options["tags"] if tag],  # W&B refuses an empty or longer one
             "reinit": "create_new",  # else it would continue a run that failed
             # By default an unreachable W&B delays a run by 90 s at its start and for ever at its end.
-            "settings": wandb.Settings(
-                init_timeout=30, finish_timeout=60, silent=True, console="off", x_disable_stats=True
-            ),
+            "settings": wandb.Settings(init_timeout=30, finish_timeout=60, silent=True, console="off", **NO_MACHINE),
         }
         try:
             self.wandb_run = wandb.init(mode=mode if Tracker.reachable else "offline", **options)
@@ -122,19 +126,22 @@ class Tracker(Callback):
             self._safely(lambda: self.wandb_run.log(values))
 
     def log_test(
-        self, texts: list[str], truth: list[int], predicted: list[int], confidence, per_class: dict[str, dict]
+        self, rows: pd.DataFrame, truth: list[int], predicted: list[int], confidence, per_class: dict[str, dict]
     ) -> None:
         """A confusion matrix, the metrics of each class, and the predictions: the most confident mistakes first."""
         if self.wandb_run:
-            self._safely(lambda: self._log_test(texts, truth, predicted, confidence, per_class))
+            self._safely(lambda: self._log_test(rows, truth, predicted, confidence, per_class))
 
-    def _log_test(self, texts, truth, predicted, confidence, per_class):
+    def _log_test(self, rows, truth, predicted, confidence, per_class):
         classes, table = list(per_class), self.wandb.Table
-        order = sorted(range(len(texts)), key=lambda i: (truth[i] == predicted[i], -confidence[i]))[:TEXTS]
-        rows = [[texts[i][:CHARACTERS], classes[truth[i]], classes[predicted[i]], float(confidence[i])] for i in order]
+        order = sorted(range(len(rows)), key=lambda i: (truth[i] == predicted[i], -confidence[i]))[:TEXTS]
+        named = {"row": rows["row"].map(str), **({"text": rows["text"].str[:CHARACTERS]} if self.texts else {})}
+        found = {name: column.iloc[order].tolist() for name, column in named.items()}
+        found |= {k: [classes[v[i]] for i in order] for k, v in (("label", truth), ("predicted", predicted))}
+        found["confidence"] = [float(confidence[i]) for i in order]
         by_class = [[c, f["n"], 1 - f["recall"], f["precision"], f["recall"]] for c, f in per_class.items()]
         tables = {
-            "test/predictions": table(columns=["text", "label", "predicted", "confidence"], data=rows),
+            "test/predictions": table(columns=list(found), data=list(map(list, zip(*found.values())))),
             "test/classes": table(columns=["class", "texts", "error", "precision", "recall"], data=by_class),
         }
         if len(classes) <= CLASSES:
@@ -151,7 +158,8 @@ class Tracker(Callback):
 
     def _log_folder(self, folder: Path) -> None:
         artifact = self.wandb.Artifact(folder.name, type=self.job_type)
-        for path in sorted(p for p in folder.iterdir() if p.name != CHECKPOINT):
+        left_out = (CHECKPOINT, *([] if self.texts else ["mistakes.json"]))
+        for path in sorted(p for p in folder.iterdir() if p.name not in left_out):
             artifact.add_file(str(path))
         self.wandb_run.log_artifact(artifact)
 
