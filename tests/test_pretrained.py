@@ -142,9 +142,7 @@ def test_nothing_that_hides_in_an_archive_is_run(where, tmp_path):
     weights = evil.getvalue() if where == "weights" else saved(language_model())
     vocab = pickle.dumps([Evil(harm)] if where == "vocab" else VOCAB)
     archive(tmp_path / "wt103-fwd.tgz", weights, vocab)
-    with pytest.raises(
-        DataError, match=r"wt103-fwd\.tgz cannot be read without .*If you trust it, load it"
-    ):
+    with pytest.raises(DataError, match=r"wt103-fwd\.tgz cannot be read without .*If you trust it, load it"):
         _ = resolve("wt103-fwd", ("forward",), tmp_path)["forward"].content
     assert not harm.exists()
 

@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler, normalize
 
 from ..common import DataError
-from ..method.encoder import BatchFreeEncoder, concat_pool
+from ..method.encoder import IN_USE, BatchFreeEncoder, concat_pool
 from ..method.pretrained import resolve
 from ..method.tokenizer import words
 from ..recipe import LM_HEAD, PAD, POOLING, Model, fastai_config
@@ -126,5 +126,6 @@ def in_batches(texts: list[list[str]], ids_of: dict[str, int], backwards: bool, 
         for row, i in enumerate(batch):
             text = texts[i][::-1] if backwards else texts[i]
             ids[row, : len(text)] = torch.tensor([ids_of.get(word, 0) for word in text])
-        found |= dict(zip(batch, apply(ids).numpy()))
+        with IN_USE:
+            found |= dict(zip(batch, apply(ids).numpy()))
     return [found[i] for i in range(len(texts))]
