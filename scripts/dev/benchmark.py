@@ -149,12 +149,15 @@ def predict(
     finish("predict", result, out)
 
 
-def onnx(run: tyro.conf.Positional[Path], sizes: tuple[int, ...] = (1, 1000), out: Path | None = None) -> None:
-    """Bundled reviews by the run's predictor and by the predict.py of `scripts/export.py --onnx`, the fastest of five.
+def onnx(
+    run: tyro.conf.Positional[Path], sizes: tuple[int, ...] = (1, 1000), repeat: int = 5, out: Path | None = None
+) -> None:
+    """Bundled reviews by the run's predictor and by the predict.py of `scripts/export.py --onnx`, the fastest of some.
 
     Args:
         run: Folder of a finished run.
         sizes: How many texts, one measurement each.
+        repeat: How often each is measured, the two in turn.
         out: Write the JSON object to this file.
     """
     from ulmfit_exp.corpora import sfu
@@ -162,7 +165,12 @@ def onnx(run: tyro.conf.Positional[Path], sizes: tuple[int, ...] = (1, 1000), ou
     from ulmfit_exp.inference import onnx, predict
 
     predictor, bundled = predict.load(run), sfu.load(MINIATURE).df["text"]
-    result = {"model": asdict(predictor.recipe.model), "directions": list(predictor.parts), "sizes": {}}
+    result = {
+        "model": asdict(predictor.recipe.model),
+        "directions": list(predictor.parts),
+        "repeat": repeat,
+        "sizes": {},
+    }
     result["words_a_text"] = round(float(bundled.str.split().str.len().mean()), 1)
     with tempfile.TemporaryDirectory() as folder:
         onnx.write(predictor, Path(folder))
@@ -170,7 +178,7 @@ def onnx(run: tyro.conf.Positional[Path], sizes: tuple[int, ...] = (1, 1000), ou
         for n in sizes:
             texts = [f"{i}: {bundled[i % len(bundled)]}" for i in range(n)]
             seconds = {"torch": [], "onnxruntime": []}
-            for _ in range(5):
+            for _ in range(repeat):
                 for side, predict_texts in zip(seconds, (predictor.probabilities, exported)):
                     start = time.perf_counter()
                     predict_texts(texts)
