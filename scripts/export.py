@@ -1,6 +1,7 @@
-"""Export a finished run as fastai's Learner, or as a folder for the Hugging Face hub.
+"""Export a finished run as fastai's Learner, for ONNX Runtime, or as a folder for the Hugging Face hub.
 
     ulmfit-exp export runs/runs/NAME --learner export.pkl
+    ulmfit-exp export runs/runs/NAME --onnx folder                      with a predict.py that needs no torch
     ulmfit-exp export runs/runs/NAME --hub folder                       writes the folder, uploads nothing
     ulmfit-exp export runs/runs/NAME --hub folder --push OWNER/NAME     uploads it to a private repository
 
@@ -9,6 +10,7 @@ the temperature, and predicts what the run predicts; load_learner needs this pac
 hub holds safetensors, the record and a model card made from it. It can be used for prediction or given to --pretrained.
 """
 
+import runpy
 import sys
 from pathlib import Path
 
@@ -21,28 +23,36 @@ TEXTS = ["A fine, fine book.", "It broke twice; I want my money back. " * 30, "N
 
 
 def main(
-    run: tyro.conf.Positional[Path], learner: Path | None = None, hub: Path | None = None, push: str | None = None
+    run: tyro.conf.Positional[Path],
+    learner: Path | None = None,
+    onnx: Path | None = None,
+    hub: Path | None = None,
+    push: str | None = None,
 ) -> None:
     """Export a run.
 
     Args:
         run: Folder of a finished run, or its result.json.
         learner: Write fastai's export.pkl here.
+        onnx: Write a folder for ONNX Runtime here; it needs `pip install onnx onnxruntime`.
         hub: Write a folder for the Hugging Face hub here.
         push: Upload that folder to this repository, OWNER/NAME, with the token of `hf auth login`.
     """
     run = run.parent if run.name == "result.json" else run
-    if not (learner or hub) or (push and not hub):
-        sys.exit("error: name what to write: --learner export.pkl, or --hub folder; --push goes with --hub")
+    if not (learner or onnx or hub) or (push and not hub):
+        sys.exit(
+            "error: name what to write: --learner export.pkl, --onnx folder or --hub folder; --push goes with --hub"
+        )
     if learner:
         write_learner(run, learner)
+    if onnx:
+        write_onnx(run, onnx)
     if hub:
         write_hub(run, hub, push)
 
 
 def write_learner(run: Path, out: Path) -> None:
     """Write the learner, load it again and compare its predictions with those of the run."""
-    import numpy as np
     from fastai.text.all import load_learner
 
     from ulmfit_exp.inference import export, predict
@@ -53,13 +63,33 @@ def write_learner(run: Path, out: Path) -> None:
     loaded = load_learner(out)
     with loaded.no_bar():
         probs = loaded.get_preds(dl=loaded.dls.test_dl(TEXTS))[0].numpy()
-    difference = float(np.abs(probs - predictor.probabilities(TEXTS)).max())
-    print(
-        f"{out}: {out.stat().st_size / 1e6:.1f} MB; its probabilities differ from the run's by at most {difference:.0e}"
-    )
+    _compare(out, probs, predictor.probabilities(TEXTS), 1e-5)
     print("it is a pickle: loading it runs the code in it. Load only files that you trust")
-    if difference > 1e-5:
-        sys.exit("error: the exported learner does not predict what the run predicts")
+
+
+def write_onnx(run: Path, out: Path) -> None:
+    """Write the folder for ONNX Runtime, and compare the predictions of its `predict.py` with those of the run."""
+    from ulmfit_exp.inference import predict
+
+    try:
+        import onnxruntime  # noqa: F401
+
+        from ulmfit_exp.inference import onnx
+    except ImportError as e:
+        raise DataError(f"--onnx needs the packages onnx and onnxruntime: pip install onnx onnxruntime ({e})") from e
+    predictor = predict.load(run)
+    onnx.write(predictor, out)
+    probs = runpy.run_path(str(out / "predict.py"))["probabilities"](TEXTS)
+    _compare(out / "model.onnx", probs, predictor.probabilities(TEXTS), 1e-4)
+    print(f'python {out / "predict.py"} "A text." needs onnxruntime, numpy and spacy')
+
+
+def _compare(file: Path, probs, expected, most: float) -> None:
+    difference = float(abs(probs - expected).max())
+    size = file.stat().st_size / 1e6
+    print(f"{file}: {size:.1f} MB; its probabilities differ from the run's by at most {difference:.0e}")
+    if difference > most:
+        sys.exit(f"error: {file} does not predict what the run predicts")
 
 
 def write_hub(run: Path, out: Path, push: str | None) -> None:

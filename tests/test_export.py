@@ -2,7 +2,11 @@
 
 import gzip
 import json
+import runpy
 import shutil
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +15,8 @@ import pytest
 import torch
 from conftest import QUICK, QUIET
 from fastai.text.all import DataLoaders, load_learner
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from experiments.sfu import Sfu
 from scripts import export as script
@@ -19,6 +25,7 @@ from ulmfit_exp.common import DataError
 from ulmfit_exp.inference import export, predict
 from ulmfit_exp.method import learners
 from ulmfit_exp.method.pretrained import resolve
+from ulmfit_exp.method.tokenizer import words
 
 TEXTS = ["Fine.", "A kettle that boils, and boils, and boils. " * 30, "naïve 🙂", "bad " * 200]
 
@@ -78,6 +85,42 @@ def test_an_export_made_before_the_packages_can_still_be_loaded(tmp_path):
     with learn.no_bar():
         probs = [learn.predict(text)[2].tolist() for text in ("A fine book.", "A broken book.")]
     assert np.allclose(probs, [[0.507826, 0.492174], [0.507686, 0.492314]], atol=1e-5)
+
+
+def onnx_folder(folder, out, temperature=1.0, **recipe):
+    """A predictor, and its folder for ONNX Runtime."""
+    pytest.importorskip("onnxruntime")
+    onnx = pytest.importorskip("ulmfit_exp.inference.onnx")
+    predictor = predict.load(folder)
+    predictor = replace(predictor, temperature=temperature, recipe=replace(predictor.recipe, **recipe))
+    onnx.write(predictor, out)
+    return predictor
+
+
+def test_onnx_runtime_predicts_what_the_run_does_without_torch_or_this_package(folder, tmp_path):
+    predictor = onnx_folder(folder, tmp_path, temperature=0.05)  # differences between texts are large
+    texts = [*TEXTS, "", "x" * 300, "The lamp is fine. " * 400]  # windows of 70 tokens; the last 1,400 are pooled
+    code = "import json, runpy, sys; sys.modules.update(torch=None, fastai=None, ulmfit_exp=None); "
+    code += "print(json.dumps(runpy.run_path('predict.py')['probabilities'](json.load(sys.stdin)).tolist()))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, input=json.dumps(texts), capture_output=True, text=True, check=True)
+    expected = predictor.probabilities(texts)
+    assert np.ptp(expected[:, 0]) > 0.01
+    assert np.allclose(json.loads(done.stdout), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("lang", ["en", "de", "ja"])
+def test_the_example_for_onnx_runtime_has_the_tokens_of_the_run(folder, lang, tmp_path):
+    onnx_folder(folder, tmp_path, lang=lang)
+    tokens = runpy.run_path(str(tmp_path / "predict.py"))["tokens"]
+    texts = ["GREAT, great great great!!!! a/b #1", "<br />A&amp;B xxpad", "本がGOOD。すすすす", " ", "ab " * 50_000]
+
+    @settings(max_examples=200, deadline=None, derandomize=True)
+    @given(st.one_of(st.sampled_from(texts), st.text(), st.text(alphabet="aA .\n本は#xp<&;'é")))
+    def same(text):
+        assert tokens(text) == words(text, lang)
+
+    same()
 
 
 def test_the_hubs_folder_predicts_and_is_a_pretrained_model(folder, tmp_path):

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,6 +54,17 @@ def test_a_text_has_the_same_probabilities_alone_and_in_any_batch(finished, monk
     assert np.allclose(together, np.vstack([predictor.probabilities([t]) for t in texts]), atol=1e-6)
     monkeypatch.setattr(features, "TOKENS", 300)
     assert np.allclose(together[::-1], predictor.probabilities(texts[::-1]), atol=1e-6)
+
+
+def test_threads_that_predict_at_once_get_what_each_gets_alone(finished):
+    predictor = predict.load(finished[1])
+    texts = [["good " * n, "A lamp. " * (2 * n)] for n in range(20, 180, 20)]
+    alone = [(predictor.probabilities(pair), predictor.words(pair[0])) for pair in texts]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda pair: (predictor.probabilities(pair), predictor.words(pair[0])), texts * 4))
+    for (probs, weights), (expected, expected_weights) in zip(together, alone * 4):
+        assert np.allclose(probs, expected, atol=1e-6)
+        assert weights == expected_weights
 
 
 def cli(*args, **kwargs):

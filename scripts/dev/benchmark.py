@@ -5,6 +5,7 @@ python scripts/dev/benchmark.py gpu           the language model at the paper's 
 python scripts/dev/benchmark.py classifier    the classifier, on texts of the lengths of reviews
 python scripts/dev/benchmark.py tokens        tokenising a corpus: tokens per second and core, memory of all processes
 python scripts/dev/benchmark.py predict RUN   predicting short texts on the command line: texts per minute, memory
+python scripts/dev/benchmark.py onnx RUN      predicting in a running process, by torch and by ONNX Runtime
 
 The first three train in separate processes, one after the other, stock fastai first. The last line printed is a JSON
 object; --out writes it to a file.
@@ -12,6 +13,7 @@ object; --out writes it to a file.
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -164,6 +166,45 @@ def predict(
             print(f"{n:>9,} texts  {result['sizes'][n]}", flush=True)
     result["words_a_text"] = round(sum(len(t.split()) for t in texts) / len(texts), 1)
     finish("predict", result, out)
+
+
+def onnx(
+    run: tyro.conf.Positional[Path], sizes: tuple[int, ...] = (1, 1000), repeat: int = 5, out: Path | None = None
+) -> None:
+    """Bundled reviews by the run's predictor and by the predict.py of `scripts/export.py --onnx`, the fastest of some.
+
+    Args:
+        run: Folder of a finished run.
+        sizes: How many texts, one measurement each.
+        repeat: How often each is measured, the two in turn.
+        out: Write the JSON object to this file.
+    """
+    from ulmfit_exp.corpora import sfu
+    from ulmfit_exp.corpora.sources import MINIATURE
+    from ulmfit_exp.inference import onnx, predict
+
+    predictor, bundled = predict.load(run), sfu.load(MINIATURE).df["text"]
+    result = {
+        "model": asdict(predictor.recipe.model),
+        "directions": list(predictor.parts),
+        "repeat": repeat,
+        "sizes": {},
+    }
+    result["words_a_text"] = round(float(bundled.str.split().str.len().mean()), 1)
+    with tempfile.TemporaryDirectory() as folder:
+        onnx.write(predictor, Path(folder))
+        exported = runpy.run_path(f"{folder}/predict.py")["probabilities"]
+        for n in sizes:
+            texts = [f"{i}: {bundled[i % len(bundled)]}" for i in range(n)]
+            seconds = {"torch": [], "onnxruntime": []}
+            for _ in range(repeat):
+                for side, predict_texts in zip(seconds, (predictor.probabilities, exported)):
+                    start = time.perf_counter()
+                    predict_texts(texts)
+                    seconds[side].append(time.perf_counter() - start)
+            result["sizes"][n] = {side: round(min(each), 4) for side, each in seconds.items()}
+            print(f"{n:>9,} texts  seconds {result['sizes'][n]}", flush=True)
+    finish("onnx", {**result, "load": os.getloadavg()[0]}, out)
 
 
 def compare(
@@ -406,6 +447,7 @@ def matrix_peak(dtype, device) -> float:
 
 
 if __name__ == "__main__":
-    commands = {"lm": lm, "gpu": gpu, "classifier": classifier, "tokens": tokens, "predict": predict, "side": side}
+    commands = {"lm": lm, "gpu": gpu, "classifier": classifier, "tokens": tokens, "predict": predict, "onnx": onnx}
+    commands["side"] = side
     with ending_well():
         tyro.extras.subcommand_cli_from_dict(commands, description=__doc__)

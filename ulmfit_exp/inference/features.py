@@ -16,7 +16,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler, normalize
 
 from ..common import DataError
 from ..method import machine
-from ..method.encoder import BatchFreeEncoder, concat_pool
+from ..method.encoder import IN_USE, BatchFreeEncoder, concat_pool
 from ..method.pretrained import resolve
 from ..method.tokenizer import words
 from ..recipe import LM_HEAD, PAD, POOLING, Model, fastai_config
@@ -130,5 +130,6 @@ def in_batches(
         for row, i in enumerate(batch):
             text = texts[i][::-1] if backwards else texts[i]
             ids[row, : len(text)] = torch.tensor([ids_of.get(word, 0) for word in text])
-        found |= dict(zip(batch, rows_of(model(ids.to(device))).cpu().numpy()))
+        with IN_USE:
+            found |= dict(zip(batch, rows_of(model(ids.to(device))).cpu().numpy()))
     return [found[i] for i in range(len(texts))]

@@ -12,6 +12,7 @@ from html import escape
 
 import torch
 
+from ..method.encoder import IN_USE
 from ..method.tokenizer import words
 
 UNKNOWN, BEGIN = 0, 2
@@ -42,7 +43,8 @@ def word_weights(parts: Parts, text: str, place: int, lang: str = "en") -> Words
     for direction, (model, ids_of) in parts.items():
         way = -1 if direction == "backward" else 1
         ids = torch.tensor([ids_of.get(token, 0) for token in tokens[::way]])
-        found = integrated_gradients(model, ids, place)
+        with IN_USE:
+            found = integrated_gradients(model, ids, place)
         total += found.flip(0) if way < 0 else found
     return _joined(tokens, (total / len(parts)).tolist())
 

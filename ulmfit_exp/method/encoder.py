@@ -1,11 +1,16 @@
 """The classifier's encoder (BPT3C) and pooling (paper, section 3.3): a text has the same logits in any batch."""
 
+from threading import Lock
+
 import torch
 import torch.nn.functional as F
 from fastai.text.all import AWD_LSTM, LinBnDrop, Module, SentenceEncoder, SequentialRNN, dropout_mask, noop
 from torch import nn
 
 from ..recipe import POOLING
+
+IN_USE = Lock()
+"""An encoder keeps its hidden state from chunk to chunk, so threads that predict take turns, a batch each."""
 
 
 class BatchFreeEncoder(SentenceEncoder):

@@ -1,0 +1,127 @@
+"""A finished run as a folder for ONNX Runtime: `model.onnx`, its words, and the settings of its tokenizer.
+
+The graph is built node by node, since torch's exporter fixes the length of a text that goes through an LSTM. It has no
+windows of BPT3C: the hidden state passes from one to the next, so one pass over the whole text gives the same states.
+"""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from fastai.text.all import defaults
+from onnx import TensorProto, checker, helper, numpy_helper, save
+from torch import nn
+
+from ..common import write_json
+from ..method.tokenizer import LONGEST_WORD, PIECE, UNSPACED, UNSPACED_CHARACTER
+from ..recipe import PAD
+from .export import vocabulary
+from .predict import Predictor
+
+OPSET = 17
+GATES = [0, 3, 1, 2]
+"""ONNX orders an LSTM's gates input, output, forget, cell; torch input, forget, cell, output."""
+
+
+class Graph:
+    """Nodes and constants, each value with a name of its own."""
+
+    def __init__(self):
+        self.nodes, self.constants = [], []
+
+    def constant(self, value) -> str:
+        array = value.detach().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), f"c{len(self.constants)}"))
+        return self.constants[-1].name
+
+    def __call__(self, op: str, *inputs, outputs: int = 1, **attributes):
+        """Add a node; returns the name of its output, or their names. What is not a name is a constant."""
+        names = [x if isinstance(x, str) else self.constant(x) for x in inputs]
+        out = [f"v{len(self.nodes)}_{i}" for i in range(outputs)]
+        self.nodes.append(helper.make_node(op, names, out, **attributes))
+        return out[0] if outputs == 1 else out
+
+
+def model(predictor: Predictor):
+    """The ONNX model: token ids `texts x tokens`, padded at the end by 1 -> probabilities `texts x classes`."""
+    g = Graph()
+    real = g("Cast", g("Not", g("Equal", "ids", np.int64(PAD))), to=TensorProto.INT64)
+    lengths = g("ReduceSum", real, [1], keepdims=0)
+    turned = g("ReverseSequence", "ids", lengths, batch_axis=0, time_axis=1)
+    total = np.zeros(1)
+    for direction, (part, _) in predictor.parts.items():
+        logits = _logits(g, part, turned if direction == "backward" else "ids", lengths)
+        total = g("Add", total, g("Softmax", g("Cast", logits, to=TensorProto.DOUBLE)))
+    mean = g("Max", g("Div", total, np.float64(len(predictor.parts))), np.float64(1e-30))
+    g("Softmax", g("Div", g("Log", mean), np.float64(predictor.temperature)))
+    ids = helper.make_tensor_value_info("ids", TensorProto.INT64, ["texts", "tokens"])
+    shape = ["texts", len(predictor.classes)]
+    probabilities = helper.make_tensor_value_info(g.nodes[-1].output[0], TensorProto.DOUBLE, shape)
+    graph = helper.make_graph(g.nodes, "ulmfit", [ids], [probabilities], g.constants)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
+    checker.check_model(made)
+    return made
+
+
+def _logits(g: Graph, part: nn.Module, ids: str, lengths: str) -> str:
+    """The logits of one direction's classifier."""
+    encoder, head = part
+    states = g("Transpose", g("Gather", encoder.module.encoder.weight, ids), perm=[1, 0, 2])
+    steps = g("Cast", lengths, to=TensorProto.INT32)
+    for rnn in encoder.module.rnns:
+        of = rnn.module
+        bias = torch.cat([_gates(of.bias_ih_l0), _gates(of.bias_hh_l0)])[None]
+        weights = (_gates(of.weight_ih_l0)[None], _gates(rnn.weight_hh_l0_raw)[None], bias)
+        every, last, _ = g("LSTM", states, *weights, steps, outputs=3, hidden_size=of.hidden_size)
+        states = g("Squeeze", every, [1])
+    x = _pooled(g, states, last, lengths, encoder.max_len, head.pooling)
+    for layer in head.layers.modules():
+        if isinstance(layer, nn.BatchNorm1d):
+            scale = layer.weight / (layer.running_var + layer.eps).sqrt()
+            x = g("Add", g("Mul", x, scale), layer.bias - layer.running_mean * scale)
+        elif isinstance(layer, nn.Linear):
+            bias = torch.zeros(layer.out_features) if layer.bias is None else layer.bias
+            x = g("Gemm", x, layer.weight, bias, transB=1)
+        elif isinstance(layer, nn.ReLU):
+            x = g("Relu", x)
+    return x
+
+
+def _pooled(g: Graph, states: str, last: str, lengths: str, max_len: int, pooling: tuple[str, ...]) -> str:
+    """States `tokens x texts x width` -> `texts x parts * width`, over a text's last `max_len` tokens."""
+    place = g("Range", np.int64(0), g("Gather", g("Shape", states), np.int64(0)), np.int64(1))
+    place = g("Unsqueeze", place, [1])
+    late, early = g("GreaterOrEqual", place, lengths), g("Less", place, g("Sub", lengths, np.int64(max_len)))
+    outside = g("Unsqueeze", g("Or", late, early), [2])
+    count = g("Cast", g("Min", lengths, np.int64(max_len)), to=TensorProto.FLOAT)
+    total = g("ReduceSum", g("Where", outside, np.float32(0), states), [0], keepdims=0)
+    parts = {
+        "last": g("Squeeze", last, [0]),
+        "max": g("ReduceMax", g("Where", outside, np.float32(-np.inf), states), axes=[0], keepdims=0),
+        "mean": g("Div", total, g("Unsqueeze", count, [1])),
+    }
+    return g("Concat", *(parts[part] for part in pooling), axis=1)
+
+
+def _gates(weight: torch.Tensor) -> torch.Tensor:
+    """An LSTM's weights or biases with the gates in ONNX's order."""
+    return weight.detach().reshape(4, -1, *weight.shape[1:])[GATES].reshape(weight.shape)
+
+
+def write(predictor: Predictor, out: Path) -> None:
+    """Write `model.onnx`, `settings.json` with words, classes and tokenizer, and `predict.py`, which needs no torch."""
+    out.mkdir(parents=True, exist_ok=True)
+    save(model(predictor), out / "model.onnx")
+    lang = predictor.recipe.lang
+    settings = {
+        "classes": predictor.classes,
+        "lang": "xx" if lang in UNSPACED else lang,
+        "characters": UNSPACED_CHARACTER.pattern if lang in UNSPACED else None,
+        "special": defaults.text_spec_tok,
+        "longest_word": LONGEST_WORD,
+        "piece": PIECE,
+        "vocab": vocabulary(next(iter(predictor.parts.values()))),
+    }
+    write_json(out / "settings.json", settings)
+    shutil.copyfile(Path(__file__).with_name("onnx_predict.py"), out / "predict.py")
