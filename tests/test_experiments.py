@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,8 @@ from experiments.imdb import Imdb
 from experiments.sfu import Sfu
 from experiments.squad import Squad
 from experiments.trec import Trec
-from ulmfit_exp.cli import parse, run
+from ulmfit_exp.cli import _parsed_grid, over_seeds, parse, run
+from ulmfit_exp.runs.settings import HERE, Engine
 
 ROOT = Path(__file__).parents[1]
 MODULES = ("sfu", "dbpedia", "squad", "trec", "imdb", "own_csv", "pretrain")
@@ -221,3 +223,21 @@ def test_recipe_is_named_and_its_fields_are_overridden():
     assert parse(Sfu, ["--miniature"]).recipe_name == "tiny"
     assert parse(Sfu, ["--miniature", "--recipe=scratch"]).recipe.model.emb_sz == 128
     assert parse(Dbpedia, ["--level", "dump", "--dump-classes", "Film", "Album"]).dump_classes == ("Film", "Album")
+
+
+@pytest.mark.slow
+def test_several_seeds_end_with_the_mean_and_the_standard_deviation(sfu, capsys):
+    with pytest.raises(SystemExit) as end:
+        over_seeds(replace(sfu, seed=3), 2, HERE)
+    assert end.value.code == 0
+    *shown, last = capsys.readouterr().out.splitlines()
+    assert "cells:   2, of which 0 are finished" in shown
+    assert re.fullmatch(r"test error \d+\.\d\d ± \d+\.\d\d % \(mean ± sd of 2 of 2 seeds\), baseline .+ %", last)
+    assert sorted(json.loads(p.read_text())["seed"] for p in sfu.home.glob("runs/*/result.json")) == [3, 4]
+
+
+def test_the_options_of_a_grid_are_no_settings_of_a_run():
+    args = ["--seeds", "10", "--ray", "auto", "--gpus-per-run", "0.25", "--seed", "1"]
+    settings, seeds, engine = _parsed_grid(Sfu, args)
+    assert (seeds, engine) == (10, Engine(ray="auto", gpus_per_run=0.25))
+    assert settings == parse(Sfu, ["--seed", "1"])

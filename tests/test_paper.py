@@ -21,6 +21,7 @@ from ulmfit_exp.recipe import Phase
 from ulmfit_exp.record import cost, folder_of
 from ulmfit_exp.results import figures
 from ulmfit_exp.runs import grid, workers
+from ulmfit_exp.runs.settings import Engine
 
 ROOT = Path(__file__).parents[1]
 QUIET = {"wandb": "disabled"}
@@ -48,7 +49,7 @@ def test_every_table_and_figure_is_planned_and_runs_in_miniature(table, small, h
         main(table, miniature=True, home=tmp_path, plan=True, **QUIET)
     assert "to compute" in capsys.readouterr().out and not list(tmp_path.rglob("*.json"))
     with pytest.raises(SystemExit) as end:
-        main(table, miniature=True, home=home, jobs=2, **QUIET)
+        main(table, miniature=True, home=home, engine=Engine(jobs=2), **QUIET)
     assert end.value.code == 0
     shown = capsys.readouterr().out
     text, plot = (home / "paper" / f"{table}.{kind}" for kind in ("md", "svg"))
@@ -57,7 +58,7 @@ def test_every_table_and_figure_is_planned_and_runs_in_miniature(table, small, h
     rows = {cell.row for cell in tables.cells(table, ("sfu",), 1, True)}
     assert all(row in text.read_text() for row in rows)
     with pytest.raises(SystemExit):
-        main(table, miniature=True, home=home, jobs=2, **QUIET)
+        main(table, miniature=True, home=home, engine=Engine(jobs=2), **QUIET)
     cells = len(tables.cells(table, ("sfu",), 1, True))
     assert f"cells:   {cells}, of which {cells} are finished" in capsys.readouterr().out
 
@@ -230,7 +231,8 @@ def work_or_die(settings, log):
 def test_a_worker_that_dies_fails_its_cell_alone_and_is_replaced(small, tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "work", work_or_die)
     planned, _ = grid.plan(tables.cells("table5", ("sfu",), 1, True, home=tmp_path, **QUIET))
-    failed = grid.run_grid(planned, jobs=1)
+    with workers.pool(1) as pool:
+        failed = grid.run_grid(planned, pool)
     assert [cell.row for cell in failed] == ["vanilla LM"]
     assert "exit code -9" in next(iter(failed.values()))
     assert [p.cell.row for p in planned if p.finished] == ["AWD-LSTM LM"]

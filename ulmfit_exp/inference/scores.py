@@ -69,8 +69,7 @@ def tempered(probs: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def of_test(probs: np.ndarray, truth: np.ndarray, classes: list[str]) -> dict:
-    """What a record has of the test set besides its figures: 95 % interval of the error, reliability diagram, per class,
-    confusion."""
+    """What a record has of the test set besides its figures."""
     predicted = probs.argmax(axis=1)
     return {
         "reliability": reliability(probs, truth),

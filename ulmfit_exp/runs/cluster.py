@@ -71,7 +71,8 @@ def ray_cluster(engine: Engine, home: Path) -> Iterator[Workers]:
     finally:
         for ref in refs:
             ray.cancel(ref)  # those under way end with their W&B runs closed
-        ray.wait(refs, num_returns=len(refs), timeout=CLOSING / 2) if refs else None
+        if refs:
+            ray.wait(refs, num_returns=len(refs), timeout=CLOSING / 2)
         ray.shutdown()
 
 
@@ -203,7 +204,13 @@ def _executor(options: str, home: Path):
         executor = submitit.AutoExecutor(home.absolute() / "slurm", cluster=cluster)
     except RuntimeError as e:
         raise DataError(f"--slurm: {e}") from e
-    executor.update_parameters(name="ulmfit-exp", timeout_min=240, slurm_additional_parameters=given)
+    cpus = given.get("cpus-per-task", 1)  # srun does not inherit it
+    executor.update_parameters(
+        name="ulmfit-exp",
+        timeout_min=240,
+        slurm_additional_parameters=given,
+        slurm_srun_args=[f"--cpus-per-task={cpus}"],
+    )
     return executor
 
 
@@ -228,13 +235,14 @@ class _Job:
         with replacing(cell) as part:
             part.write_bytes(cloudpickle.dumps((Path.cwd(), workers.work, settings, log)))
         while not answer.exists():
-            if not self.job or self.job.done():
-                if answer.exists():
-                    break
-                if taken.exists() or self.ended.is_set() or (self.job and self.job.exception()):
-                    raise JobDied(
-                        f"its job {self.job and self.job.job_id} ended; see {self.job and self.job.paths.stderr}"
-                    )
+            if self.ended.is_set():
+                raise JobDied("the grid was interrupted")
+            if self.job and self.job.done() and not answer.exists():
+                job, self.job = self.job, None
+                if taken.exists() or job.exception():
+                    cell.unlink(missing_ok=True)
+                    raise JobDied(f"its job {job.job_id} ended; see {job.paths.stderr}")
+            if not self.job and not answer.exists():
                 self.job = self.executor.submit(serve, self.box, IDLE)
             self.ended.wait(1)
         return pickle.loads(answer.read_bytes())

@@ -3,29 +3,22 @@
 A cell is finished when its record is there; a stage that cells share is computed once.
 """
 
-import json
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, wait
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from ..corpora.splits import SPLITS
-from .plan import Run
+from . import estimate
 from .run import data_directory, prepare, result
 from .settings import Experiment
 from .view import View, duration
 from .workers import Workers, reason
 
-GUESS = 4_000
-"""Tokens a second of one thread, where the home has no finished stage to go by."""
-CHARACTERS = 4.3
-"""Of a token, spaces and marks counted in."""
 MOVES = 3
 """How many times a cell whose process died is run again."""
 
@@ -72,7 +65,7 @@ class Planned:
 
 def plan(cells: list[Cell]) -> tuple[list[Planned], dict[Cell, str]]:
     """The cells with what they need; and those that cannot be run, with the reason. Computes nothing."""
-    planned, failed, texts, rates = [], {}, {}, None
+    planned, failed, texts, trained = [], {}, {}, None
     for cell in cells:
         try:
             same = replace(cell.settings, recipe_name="small", recipe=None, seed=0)  # these change no text
@@ -82,26 +75,48 @@ def plan(cells: list[Cell]) -> tuple[list[Planned], dict[Cell, str]]:
         except Exception as e:
             failed[cell] = reason(e)
             continue
-        rates = rates or _rates(settings.home)
-        stages = {this.path(name): _seconds(this, name, rates) for name in this.plan}
+        trained = estimate.finished(settings.home) if trained is None else trained
+        stages = {this.path(name): estimate.seconds(this, name, trained) for name in this.plan}
         planned.append(Planned(replace(cell, settings=settings), result(settings, this), stages))
     return planned, failed
 
 
-def describe(planned: list[Planned], jobs: int) -> str:
+def describe(planned: list[Planned], slots: int) -> str:
     """The plan in words: cells, stages to compute and to reuse, time."""
     cells = [p for p in planned if not p.finished]
     to_do = {path: s for p in cells for path, s in p.to_do().items()}
     wanted = {path for p in cells for path in p.stages}
     kinds = Counter(path.name.rsplit("-", 1)[0] for path in to_do)
+    whole, separate = sum(to_do.values()), sum(sum(p.stages.values()) for p in cells)
     lines = [
         f"cells:   {len(planned)}, of which {len(planned) - len(cells)} are finished",
         f"stages:  {len(to_do)} to compute ({', '.join(f'{n} {kind}' for kind, n in sorted(kinds.items()))}), "
         f"{len(wanted) - len(to_do)} reused",
-        f"time:    about {duration(sum(to_do.values()) / jobs)} with {jobs} process{'es' * (jobs > 1)}; "
-        f"without shared stages {duration(sum(sum(p.stages.values()) for p in cells) / jobs)}",
+        f"time:    about {duration(makespan(planned, slots))} with {slots} process{'es' * (slots > 1)}, "
+        f"{duration(makespan(planned, len(cells)))} with any number",
+        f"cost:    {duration(whole)} of one process; without shared stages {duration(separate)}",
     ]
     return "\n".join(lines[:1] if not cells else lines)
+
+
+def makespan(planned: list[Planned], slots: int) -> float:
+    """Seconds until so many processes have run all cells, in the order of `run_grid` and as fast as estimated."""
+    waiting, running, now = [to_do for p in planned if (to_do := p.to_do())], [], 0.0
+    while waiting or running:
+        while len(running) < slots and (following := _next(waiting, running, dict)):
+            waiting.remove(following)
+            running.append(following)
+        stages = [next(iter(cell)) for cell in running]  # those under way
+        step = min(cell[stage] for cell, stage in zip(running, stages))
+        now += step
+        for cell, stage in zip(running, stages):
+            cell[stage] -= step
+        ended = {stage for cell, stage in zip(running, stages) if cell[stage] <= 0}
+        waiting, running = (
+            [left for cell in cells if (left := {k: v for k, v in cell.items() if k not in ended})]
+            for cells in (waiting, running)
+        )
+    return now
 
 
 def run_grid(planned: list[Planned], workers: Workers) -> dict[Cell, str]:
@@ -115,7 +130,7 @@ def run_grid(planned: list[Planned], workers: Workers) -> dict[Cell, str]:
     with progress:
         while waiting or running:
             slots = workers.slots()
-            while len(running) < slots and (following := _next(waiting, running.values())):
+            while len(running) < slots and (following := _next(waiting, running.values(), Planned.to_do)):
                 waiting.remove(following)
                 running[workers.submit(following.cell.settings, following.log)] = following
             for future in wait(running, timeout=1, return_when=FIRST_COMPLETED).done:
@@ -134,40 +149,7 @@ def run_grid(planned: list[Planned], workers: Workers) -> dict[Cell, str]:
     return failed
 
 
-def _next(waiting: list[Planned], running: Iterable[Planned]) -> Planned | None:
+def _next(waiting: list, running: Iterable, to_do: Callable) -> Planned | dict | None:
     """The first cell that needs no stage which another one is computing."""
-    busy = {path for p in running for path in p.to_do()}
-    return next((p for p in waiting if not busy & p.to_do().keys()), None)
-
-
-def _seconds(run: Run, name: str, rates: dict[str, float]) -> float:
-    """An estimate of what a stage takes."""
-    kind, recipe, df = name.split()[0], run.recipe, run.corpus.df
-    texts, passes = {
-        "baseline": (("train", "valid", "test"), 0.1),
-        "tokens": (SPLITS, 0.1),
-        "lm": (("train", "unlabelled"), sum(p.epochs for p in recipe.lm.phases)),
-        "clas": (("train",), sum(p.epochs for p in recipe.clas.phases)),
-        "features": (("train", "valid", "valid", "test"), 0.3),
-        "eval": (("valid", "test"), 0.3 * len(run.directions)),
-    }[kind]
-    tokens = df["text"].str.len()[df["split"].isin(texts)].sum() / CHARACTERS
-    if kind == "lm":
-        tokens = min(tokens, recipe.max_tokens or tokens)
-    return 1 + tokens * passes / rates.get(kind, GUESS)
-
-
-def _rates(home: Path) -> dict[str, float]:
-    """Tokens a second of the home's finished stages by kind."""
-    rates = {}
-    for kind in ("lm", "clas"):
-        stages = (path / "stage.json" for path in (home / "stages").glob(f"{kind}-*"))
-        infos = []
-        for path in stages:
-            with suppress(OSError, ValueError, LookupError, TypeError):  # a damaged stage is computed again
-                info = json.loads(path.read_text("utf-8"))["info"]
-                infos.append((info["tokens_per_second"] * info["seconds"], info["seconds"]))
-        tokens, seconds = map(sum, zip(*infos)) if infos else (0, 0)
-        if tokens:
-            rates[kind] = tokens / seconds
-    return rates
+    busy = {path for cell in running for path in to_do(cell)}
+    return next((cell for cell in waiting if not busy & to_do(cell).keys()), None)

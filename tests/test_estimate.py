@@ -1,0 +1,65 @@
+"""What the plan says of time: by finished trainings of the same size, or else by the model's size."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from experiments.paper import tables
+from experiments.sfu import Sfu
+from ulmfit_exp.cli import run
+from ulmfit_exp.recipe import recipe_from
+from ulmfit_exp.runs import estimate, grid
+
+
+def planned(*cells: dict[str, float]) -> list[grid.Planned]:
+    """Cells that were never run, with the seconds of their stages."""
+    return [
+        grid.Planned(grid.Cell("row", "sfu", i, Sfu()), Path(f"absent/{i}"), {Path(k): v for k, v in stages.items()})
+        for i, stages in enumerate(cells)
+    ]
+
+
+def test_a_shared_stage_is_waited_for_and_more_processes_do_not_help_then():
+    cells = planned({"lm": 10, "a": 5}, {"lm": 10, "b": 5}, {"lm": 10, "c": 5})
+    assert [grid.makespan(cells, n) for n in (1, 2, 3, 64)] == [25, 20, 15, 15]
+    assert grid.makespan(planned({"a": 4}, {"b": 3}, {"c": 2}), 2) == 5
+    assert grid.makespan([], 2) == 0
+
+
+def test_only_trainings_of_the_same_size_count():
+    this = estimate.Trained("clas", "bf16", '{"n_hid": 448}', 200)
+    assert this.like(replace(this, batch=390))
+    assert not this.like(replace(this, batch=20))  # a miniature's short texts
+    assert not this.like(replace(this, precision="fp32"))
+    assert not this.like(replace(this, model="null"))
+
+
+def test_finished_trainings_of_a_home_give_the_rate_of_the_next(sfu, monkeypatch):
+    path = run(sfu)
+    trained = estimate.finished(sfu.home)
+    assert sorted(t.kind for t in trained) == ["clas", "lm"]
+    assert all(t.tokens > 0 for t in trained)
+    again = grid.Cell("row", "sfu", 1, replace(sfu, seed=1))
+    ((cell,), failed) = grid.plan([again])
+    assert failed == {}
+    (lm,) = (seconds for stage, seconds in cell.stages.items() if stage.name.startswith("lm-"))
+    slower = [replace(t, seconds=100 * t.seconds) for t in trained]
+    monkeypatch.setattr(estimate, "finished", lambda home: slower)
+    ((cell,), _) = grid.plan([again])
+    (slow,) = (seconds for stage, seconds in cell.stages.items() if stage.name.startswith("lm-"))
+    assert path.exists()
+    assert slow - 1 > 99 * (lm - 1)
+
+
+def test_the_guess_by_size_agrees_with_the_committed_records():
+    """In bf16 and a thread each: those that the constants are from. docs/performance.md has the ratios."""
+    guessed, took = {}, {}
+    for record in tables.committed(tables.RECORDS):
+        recipe = recipe_from(record["settings"]["recipe"])
+        for stage in record["stages"] if record["settings"]["precision"] == "bf16" else ():
+            kind, epochs = stage["name"].split()[0], record["history"].get(stage["name"])
+            if kind in ("lm", "clas") and epochs:
+                n, tokens = len(epochs), sum(row["tokens"] for row in epochs)
+                each = estimate.by_size(kind, recipe, tokens / n, epochs[-1]["step"] / n, gpu=False)
+                guessed[stage["path"]], took[stage["path"]] = n * each, stage["seconds"]
+    assert len(took) > 300
+    assert 0.8 < sum(guessed.values()) / sum(took.values()) < 1.25

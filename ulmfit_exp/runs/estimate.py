@@ -1,0 +1,104 @@
+"""What a grid will take: tokens by the rate of finished stages of the same size, or else by the model's size."""
+
+import json
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+
+from ..corpora.splits import SPLITS
+from ..recipe import LMRecipe, Model
+from .plan import Run
+
+CHARACTERS = 4.3
+"""Of a token, spaces and marks counted in."""
+SPEED = (6.0e10, 1.3e12)
+"""Weights times tokens a second, of a thread and of a GPU: the training of our records, and docs/performance.md."""
+UPDATES = (7.5e7, 2.0e9)
+"""Weights a second in the optimizer's steps, which is most of the time where texts are short."""
+READING = 100_000
+"""Tokens a second of tokenising and of the baseline."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Part of a finished or a planned training, by which trainings are of the same size."""
+
+    kind: str
+    """lm or clas."""
+    precision: str
+    model: str
+    batch: float
+    """Tokens of a step."""
+    tokens: float = 0
+    seconds: float = 0
+
+    def like(self, other: "Trained") -> bool:
+        """Are the models equal, and their batches within a factor of two?"""
+        same = (self.kind, self.precision, self.model) == (other.kind, other.precision, other.model)
+        return same and 0.5 <= self.batch / max(other.batch, 1e-9) <= 2
+
+
+def finished(home: Path) -> list[Trained]:
+    """The trainings that a home has."""
+    stages = {path.parent.name: json.loads(path.read_text("utf-8")) for path in (home / "stages").glob("*/stage.json")}
+    found = []
+    for name, stage in stages.items():
+        kind, info, inputs = name.split("-")[0], stage["info"], stage["inputs"]
+        model = stages.get(inputs.get("lm"), stage)["inputs"] if kind == "clas" else inputs
+        if kind in ("lm", "clas") and info["history"]:
+            tokens = sum(row["tokens"] for row in info["history"])
+            batch = tokens / max(info["history"][-1]["step"], 1)
+            found.append(Trained(kind, inputs["precision"], _model(model), batch, tokens, info["seconds"]))
+    return found
+
+
+def seconds(run: Run, name: str, trained: list[Trained]) -> float:
+    """An estimate of what a stage takes."""
+    kind, df = name.split()[0], run.corpus.df
+    splits = {"tokens": SPLITS, "baseline": ("train", "valid", "test"), "features": ("train", "valid", "valid", "test")}
+    if kind in ("lm", "clas"):
+        return 1 + _training(run, name, trained)
+    tokens = df["text"].str.len()[df["split"].isin(splits.get(kind, ("valid", "test")))].sum() / CHARACTERS
+    if kind in ("tokens", "baseline"):
+        return 1 + tokens / READING
+    directions = len(run.directions) if kind == "eval" else 1
+    return 1 + directions * tokens * _weights(run.recipe.model) / (
+        3 * SPEED[torch.cuda.is_available()]
+    )  # forward alone: a third
+
+
+def _training(run: Run, name: str, trained: list[Trained]) -> float:
+    kind, recipe, df = name.split()[0], run.recipe, run.corpus.df
+    task = getattr(recipe, kind)
+    texts = df["text"][df["split"].isin(("train", "unlabelled") if kind == "lm" else ("train",))]
+    epochs, tokens = sum(phase.epochs for phase in task.phases), texts.str.len().sum() / CHARACTERS
+    if kind == "lm":
+        tokens = min(tokens, recipe.max_tokens or tokens)
+    steps = max(1, tokens / (task.bs * recipe.seq_len) if kind == "lm" else math.ceil(len(texts) / task.bs))
+    lm = run.plan[name.replace("clas", "lm")][1]
+    this = Trained(kind, run.precision, _model(lm), tokens / steps)
+    if same := [t for t in trained if this.like(t)]:
+        return epochs * tokens * sum(t.seconds for t in same) / sum(t.tokens for t in same)
+    return epochs * by_size(kind, recipe, tokens, steps, torch.cuda.is_available())
+
+
+def by_size(kind: str, recipe: LMRecipe, tokens: float, steps: float, gpu: bool) -> float:
+    """Seconds of an epoch, where no training of the same size is finished."""
+    words = min(recipe.max_vocab, 14 * math.sqrt(tokens))  # Heaps' law
+    lstm, embedding = _weights(recipe.model), recipe.model.emb_sz * words
+    softmax = recipe.model.emb_sz * min(recipe.softmax_samples or words, words) if kind == "lm" else 0
+    return tokens * (lstm + softmax) / SPEED[gpu] + steps * (lstm + embedding) / UPDATES[gpu]
+
+
+def _weights(model: Model) -> int:
+    """Of the LSTM layers."""
+    sizes = [model.emb_sz, *[model.n_hid] * (model.n_layers - 1), model.emb_sz]
+    return sum(4 * n * (m + n) for m, n in pairwise(sizes))
+
+
+def _model(lm: dict) -> str:
+    """The model among what went into a language model's stage."""
+    return json.dumps(lm.get("model"), sort_keys=True)
