@@ -249,12 +249,16 @@ def as_text(ids: np.ndarray) -> TensorText:
 class LMLoader(LMDataLoader):
     """fastai's, with all ids of an epoch in one array: the same batches, for which a GPU would otherwise wait."""
 
+    streams = slice(None)
+    """Those that this process reads."""
+
     def make_chunks(self):
         texts = self.items.coll
         self.chunks = np.concatenate([texts.tokens.ids[:0], *map(texts.ids, self.items.idxs)])
 
     def create_batches(self, samps):
-        x, y = (self.chunks[first : first + self.bs * self.bl].reshape(self.bs, self.bl) for first in (0, 1))
+        ids, size = self.chunks, self.bs * self.bl
+        x, y = (ids[first : first + size].reshape(self.bs, self.bl)[self.streams] for first in (0, 1))
         for start in range(0, self.bl, self.seq_len):
             part = slice(start, start + self.seq_len)
             yield LMTensorText(as_text(x[:, part])), as_text(y[:, part])

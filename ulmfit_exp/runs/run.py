@@ -5,12 +5,14 @@ import shutil
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
+from fastai.text.all import rank_distrib
+
 from ..common import DataError, digest, writable, write_json
 from ..corpora.corpus import Corpus
 from ..corpora.documents import Documents
 from ..corpora.sources import DATA_VARIABLE
 from ..inference.predict import FILES
-from ..method import machine, pretrained
+from ..method import distributed, machine, pretrained
 from ..recipe import check, not_default, recipe_from
 from ..record import FILE
 from . import stages, store, tracking
@@ -25,6 +27,8 @@ def run(settings: Command, texts: Corpus | Documents | None = None) -> tuple[dic
     `texts` take the place of those that the settings would read. Raises `DataError`, `StoreError`.
     """
     settings, this = prepare(settings, texts)
+    if rank_distrib():
+        stages.assist(this)
     done = stages.run_all(this)
     record = _record(settings, this, done)
     path = result(settings, this)
@@ -50,6 +54,7 @@ def prepare(settings: Command, texts: Corpus | Documents | None = None) -> tuple
     data_dir = settings.data_dir or data_directory()
     texts = texts or settings.texts(data_dir)
     machine.use_device(settings.device)
+    distributed.join(language_model=not hasattr(settings.recipe, "clas"))
     machine.keep_memory()
     settings = replace(settings, precision=machine.precision(settings.precision))
     models = pretrained.resolve(settings.recipe.pretrained, settings.directions, data_dir)

@@ -2,7 +2,11 @@
 
 import json
 import math
+import os
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
@@ -16,7 +20,7 @@ from ..inference import scores
 from ..inference.baselines import tfidf
 from ..inference.features import Encoder, regressions
 from ..inference.insight import word_weights
-from ..method import learners
+from ..method import distributed, learners
 from ..method.progress import Progress, quiet
 from ..method.tokens import Tokens, clas_dl, dls_clas, dls_lm, encode, lm_dl, write_tokens
 from ..method.training import train
@@ -48,13 +52,30 @@ def finetune_lm(run: Run, direction: str) -> Stage:
     """
 
     def work(folder: Path) -> dict:
-        set_seed(run.seed, reproducible=True)
-        learn = _lm_learner(run, direction, folder)
-        start = run.pretrained.get(direction)
-        found = learners.load_pretrained(learn, start) if start else {}
+        distributed.announced(folder)
+        learn, found = _new_lm(run, direction, folder)
         return {**_train(run, learn, run.recipe.lm, f"lm {direction}", folder), **found}
 
-    return run.stage(f"lm {direction}", work)
+    stage = run.stage(f"lm {direction}", work)
+    distributed.leave()
+    return stage
+
+
+def assist(run: Run) -> NoReturn:
+    """What all processes of a launcher but the first do: train the language model with it, and write nothing."""
+    with open(os.devnull, "w") as nothing, redirect_stdout(nothing):
+        while folder := distributed.announced():
+            learn, _ = _new_lm(run, *run.directions, folder)
+            train(quiet(learn), run.recipe.lm, run.seed, folder)
+    sys.exit()
+
+
+def _new_lm(run: Run, direction: str, folder: Path) -> tuple[learners.LMLearner, dict[str, int]]:
+    """The learner as its training starts, and how many words the pretrained model knew."""
+    set_seed(run.seed, reproducible=True)
+    learn = _lm_learner(run, direction, folder)
+    start = run.pretrained.get(direction)
+    return learn, learners.load_pretrained(learn, start) if start else {}
 
 
 def _lm_learner(run: Run, direction: str, folder: Path):
