@@ -17,8 +17,9 @@ from torch.multiprocessing import spawn
 
 from ulmfit_exp.common import DataError
 from ulmfit_exp.method import distributed, learners, training
+from ulmfit_exp.method.batches import Texts, dls_lm
 from ulmfit_exp.method.progress import quiet
-from ulmfit_exp.method.tokens import Texts, dls_lm, read_tokens, write_tokens
+from ulmfit_exp.method.tokens import read_tokens, write_tokens
 
 ROOT = Path(__file__).parents[1]
 

@@ -21,8 +21,9 @@ from ..inference.baselines import tfidf
 from ..inference.features import Encoder, regressions
 from ..inference.insight import word_weights
 from ..method import distributed, learners
+from ..method.batches import clas_dl, dls_clas, dls_lm, lm_dl
 from ..method.progress import Progress, quiet
-from ..method.tokens import Tokens, clas_dl, dls_clas, dls_lm, encode, lm_dl, write_tokens
+from ..method.tokens import Tokens, encode, write_tokens
 from ..method.training import train
 from ..recipe import Training
 from .plan import Run
