@@ -259,3 +259,14 @@ class StopEarly(Callback):
         if stopped(self.history.epochs, self.settings):
             print(f"stopped early; epoch {best_epoch(self.history.epochs) + 1} is kept", flush=True)
             raise CancelFitException
+
+
+class TotalLoss(Callback):
+    """Sum of the loss over tokens: fastai's mean weights a short last batch like the others."""
+
+    def before_validate(self):
+        self.loss, self.tokens = 0.0, 0
+
+    def after_batch(self):
+        self.loss += float(self.learn.loss) * self.y.numel()
+        self.tokens += self.y.numel()

@@ -2,8 +2,11 @@
 
 import os
 import shutil
+import sys
+from contextlib import redirect_stdout
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import NoReturn
 
 from fastai.text.all import rank_distrib
 
@@ -13,6 +16,8 @@ from ..corpora.documents import Documents
 from ..corpora.sources import DATA_VARIABLE
 from ..inference.predict import FILES
 from ..method import distributed, machine, pretrained
+from ..method.progress import quiet
+from ..method.training import train
 from ..recipe import check, not_default, recipe_from
 from ..record import FILE
 from . import stages, store, tracking
@@ -28,7 +33,7 @@ def run(settings: Command, texts: Corpus | Documents | None = None) -> tuple[dic
     """
     settings, this = prepare(settings, texts)
     if rank_distrib():
-        stages.assist(this)
+        _assist(this)
     done = stages.run_all(this)
     record = _record(settings, this, done)
     path = result(settings, this)
@@ -39,6 +44,15 @@ def run(settings: Command, texts: Corpus | Documents | None = None) -> tuple[dic
     if tracking.in_sweep():
         tracking.log_sweep(this.tracker("sweep"), record)
     return record, path
+
+
+def _assist(run: Run) -> NoReturn:
+    """What all processes of a launcher but the first do: train the language model with it, and write nothing."""
+    with open(os.devnull, "w") as nothing, redirect_stdout(nothing):
+        while folder := distributed.announced():
+            learn, _ = stages.new_lm(run, *run.directions, folder)
+            train(quiet(learn), run.recipe.lm, run.seed, folder)
+    sys.exit()
 
 
 def data_directory() -> Path | None:

@@ -2,15 +2,11 @@
 
 import json
 import math
-import os
-import sys
-from contextlib import redirect_stdout
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 import pandas as pd
-from fastai.text.all import Callback, set_seed
+from fastai.text.all import set_seed
 from scipy.stats import binomtest
 from sklearn.metrics import log_loss
 from tqdm.auto import tqdm
@@ -24,7 +20,7 @@ from ..method import distributed, learners
 from ..method.batches import clas_dl, dls_clas, dls_lm, lm_dl
 from ..method.progress import Progress, quiet
 from ..method.tokens import Tokens, encode, write_tokens
-from ..method.training import train
+from ..method.training import TotalLoss, train
 from ..recipe import Training
 from .plan import Run
 from .store import Stage
@@ -54,7 +50,7 @@ def finetune_lm(run: Run, direction: str) -> Stage:
 
     def work(folder: Path) -> dict:
         distributed.announced(folder)
-        learn, found = _new_lm(run, direction, folder)
+        learn, found = new_lm(run, direction, folder)
         return {**_train(run, learn, run.recipe.lm, f"lm {direction}", folder), **found}
 
     stage = run.stage(f"lm {direction}", work)
@@ -62,16 +58,7 @@ def finetune_lm(run: Run, direction: str) -> Stage:
     return stage
 
 
-def assist(run: Run) -> NoReturn:
-    """What all processes of a launcher but the first do: train the language model with it, and write nothing."""
-    with open(os.devnull, "w") as nothing, redirect_stdout(nothing):
-        while folder := distributed.announced():
-            learn, _ = _new_lm(run, *run.directions, folder)
-            train(quiet(learn), run.recipe.lm, run.seed, folder)
-    sys.exit()
-
-
-def _new_lm(run: Run, direction: str, folder: Path) -> tuple[learners.LMLearner, dict[str, int]]:
+def new_lm(run: Run, direction: str, folder: Path) -> tuple[learners.LMLearner, dict[str, int]]:
     """The learner as its training starts, and how many words the pretrained model knew."""
     set_seed(run.seed, reproducible=True)
     learn = _lm_learner(run, direction, folder)
@@ -114,17 +101,6 @@ def _perplexity(run: Run, learn, tokens: Tokens, split: str, direction: str) -> 
         "tokens": total.tokens,
         "unknown": round(float((ids == 0).mean()), 5),
     }
-
-
-class TotalLoss(Callback):
-    """Sum of the loss over tokens: fastai's mean weights a short last batch like the others."""
-
-    def before_validate(self):
-        self.loss, self.tokens = 0.0, 0
-
-    def after_batch(self):
-        self.loss += float(self.learn.loss) * self.y.numel()
-        self.tokens += self.y.numel()
 
 
 def train_classifier(run: Run, direction: str) -> Stage:
