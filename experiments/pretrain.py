@@ -9,7 +9,8 @@ minutes) and 2026-11-25 (27e554e5db7f, 6 million, fp32, 76 minutes), one thread 
     perplexity         forward 46.4, backward 46.7 (held-out articles, 6.6 % unknown words)
 
 Differs from the paper: 26 million tokens instead of 103 million, 16,000 words, 6.3 million weights, light dropout;
---size paper has the paper's shape.
+--size paper has the paper's shape. By several processes: torchrun --nproc-per-node 2 -m experiments.pretrain ...
+(docs/performance.md).
 
 How a token is counted, what was tried, and how the model is put into the package: experiments/notes/pretrain.md
 """
