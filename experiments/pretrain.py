@@ -9,7 +9,8 @@ Lab record of wikipedia-small, which ships: three cycles, 2026-11-23 to 2026-11-
     perplexity         forward 44.6, backward 44.9 (held-out articles, 6.6 % unknown words)
 
 Differs from the paper: 30 million tokens instead of 103 million, 16,000 words, 6.3 million weights, light dropout;
---size paper has the paper's shape.
+--size paper has the paper's shape. By several processes: torchrun --nproc-per-node 2 -m experiments.pretrain ...
+(docs/performance.md).
 
 How a token is counted, what was tried, and how the model is put into the package: experiments/notes/pretrain.md
 """

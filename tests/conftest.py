@@ -61,8 +61,8 @@ def one_learner(quick_tokens, tmp_path):
     from fastai.text.all import set_seed
 
     from ulmfit_exp.method import learners
+    from ulmfit_exp.method.batches import dls_clas, dls_lm
     from ulmfit_exp.method.progress import quiet
-    from ulmfit_exp.method.tokens import dls_clas, dls_lm
 
     corpus, tokens = quick_tokens
 

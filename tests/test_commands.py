@@ -103,7 +103,6 @@ def test_report_in_a_folder_that_is_not_there_is_one_line_before_any_work(tmp_pa
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_the_benchmark_of_a_gpu_runs_on_a_processor_in_miniature():
     small = ["--size", "tiny", "--steps", "20", "--bs", "4", "--device", "cpu"]
     done = start(sys.executable, "scripts/dev/benchmark.py", "gpu", *small)
@@ -114,6 +113,7 @@ def test_the_benchmark_of_a_gpu_runs_on_a_processor_in_miniature():
         assert figures[side]["time"]["LSTM"] > 0
 
 
+@pytest.mark.slow
 def test_a_benchmark_without_its_corpus_is_one_line():
     done = start(sys.executable, "scripts/dev/benchmark.py", "lm", "--corpus", "absent.csv")
     assert done.returncode == 1

@@ -97,7 +97,8 @@ def test_predictions_stand_beside_the_texts_they_are_of(sfu):
     from ulmfit_exp.corpora import sources
     from ulmfit_exp.inference.scores import tempered
     from ulmfit_exp.method import learners
-    from ulmfit_exp.method.tokens import dls_clas, read_tokens
+    from ulmfit_exp.method.batches import dls_clas
+    from ulmfit_exp.method.tokens import read_tokens
 
     r = record(sfu)
     folder = {s["name"]: sfu.home / s["path"] for s in r["stages"]}

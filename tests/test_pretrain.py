@@ -58,6 +58,24 @@ def test_killed_pretraining_goes_on_to_the_same_weights(command, backwards, tmp_
 
 
 @pytest.mark.slow
+def test_two_processes_of_a_launcher_leave_one_record_that_is_evaluated_in_one(command, tmp_path):
+    pytest.importorskip("accelerate")
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    shown, record, _ = finish([command[0], *launcher, *command[1:]], tmp_path / "two")
+    _, alone, _ = finish(command, tmp_path / "one")
+    assert shown.count("epoch 3/3") == 1
+    assert [s["name"] for s in record["stages"]] == ["tokens", "lm forward", "perplexity"]
+    assert record["machine"]["processes"] == 2
+    assert len(list((tmp_path / "two" / "stages").iterdir())) == 3
+    assert not list((tmp_path / "two" / "unfinished").iterdir())
+    for name in ("texts", "tokens"):
+        assert record["perplexity"]["test"][name] == alone["perplexity"]["test"][name]
+    for one, two in zip(alone["history"]["lm forward"], record["history"]["lm forward"], strict=True):
+        assert two["tokens"] == one["tokens"]
+        assert two["valid_loss"] == pytest.approx(one["valid_loss"], rel=0.05)
+
+
+@pytest.mark.slow
 def test_it_goes_on_from_another_model_and_bad_texts_are_one_line(command, tmp_path):
     home = tmp_path / "home"
     _, first, _ = finish(command, home)

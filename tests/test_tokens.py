@@ -6,8 +6,9 @@ import torch
 from conftest import QUICK
 from fastai.text.all import LMDataLoader, SpacyTokenizer, TokenizeWithRules, set_seed
 
+from ulmfit_exp.method.batches import clas_dl, dls_lm
 from ulmfit_exp.method.tokenizer import words
-from ulmfit_exp.method.tokens import clas_dl, dls_lm, read_tokens, write_tokens
+from ulmfit_exp.method.tokens import read_tokens, write_tokens
 
 
 def test_ids_are_fastais_tokens_and_the_vocabulary_is_of_training_texts(quick_tokens):

@@ -318,7 +318,8 @@ def lm_learner(side: str, folder: Path, steps: int, bs: int, precision: str, siz
     from fastai.text.all import AWD_LSTM, Adam, GradientClip, LMDataLoader, TextDataLoaders, language_model_learner
 
     from ulmfit_exp.method import learners
-    from ulmfit_exp.method.tokens import dls_lm, read_tokens
+    from ulmfit_exp.method.batches import dls_lm
+    from ulmfit_exp.method.tokens import read_tokens
 
     dls = dls_lm(read_tokens(folder), bs, 70, False, max_tokens=steps * bs * 70)
     recipe = replace(PRETRAINING[size], lm=replace(PRETRAINING[size].lm, bs=bs))
@@ -351,7 +352,8 @@ def clas_learner(side: str, folder: Path, steps: int, bs: int, precision: str, s
     )
 
     from ulmfit_exp.method import learners
-    from ulmfit_exp.method.tokens import Texts, Tokens, read_tokens
+    from ulmfit_exp.method.batches import Texts
+    from ulmfit_exp.method.tokens import Tokens, read_tokens
 
     corpus, random = read_tokens(folder), np.random.default_rng(0)
     lengths = np.exp(random.normal(np.log(180), 0.7, steps * bs)).astype(int).clip(10, 1400)

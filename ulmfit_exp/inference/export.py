@@ -34,10 +34,10 @@ from fastai.text.models.awdlstm import awd_lstm_clas_split
 from ..common import DataError
 from ..corpora.corpus import Corpus
 from ..method import learners
+from ..method.batches import without_single
 from ..method.machine import use_device
 from ..method.pretrained import resolve
 from ..method.tokenizer import words
-from ..method.tokens import without_single
 from ..recipe import DIRECTIONS, PAD
 from ..record import certainty, read
 from .predict import Predictor

@@ -33,13 +33,17 @@ class Checkpoint:
         """Position within an unfinished epoch, as loaded: tokens and seconds so far, and the state of `batch_state`."""
 
     def save(self, within: dict | None = None) -> None:
-        """Write the file, after an epoch or `within` one."""
+        """Write the file, after an epoch or `within` one; of several processes, in the first."""
         import torch
+        from fastai.text.all import rank_distrib
+
+        if rank_distrib():
+            return
 
         opt = self.learn.opt
         hypers = [{k: float(v) if isinstance(v, float) else v for k, v in h.items()} for h in opt.hypers]
         state = {
-            "model": self.learn.model.state_dict(),
+            "model": unwrapped(self.learn.model).state_dict(),
             "best": self.best,
             "optimizer": {"state": [dict(opt.state[p]) for p, *_ in opt.all_params()], "hypers": hypers},
             "history": self.history,
@@ -61,6 +65,10 @@ class Checkpoint:
             reason = str(e).partition("\n")[0]
             print(f"{self.path} cannot be read ({type(e).__name__}: {reason}); training starts again", flush=True)
             return
+        from .distributed import own
+
+        if saved["within"]:
+            saved["within"]["state"] = own(saved["within"]["state"])
         self.learn.model.load_state_dict(saved.pop("model"))
         vars(self).update(saved)
         batches = len(self.steps) - (self.history[-1]["step"] if self.history else 0)
@@ -97,6 +105,12 @@ def restore_batch_state(model, state: dict) -> None:
     vars(_awd_lstm(model)).update(state["hidden"])
 
 
+def unwrapped(model):
+    """The model without what several processes wrap it in."""
+    return getattr(model, "module", model)
+
+
 def _awd_lstm(model) -> "AWD_LSTM":
     """The encoder of a language model or classifier; it carries its hidden state from batch to batch."""
+    model = unwrapped(model)
     return getattr(model[0], "module", model[0])

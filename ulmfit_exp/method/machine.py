@@ -17,7 +17,7 @@ from types import ModuleType
 import psutil
 import torch
 from fastai.callback.core import Callback
-from fastai.torch_core import default_device
+from fastai.torch_core import default_device, num_distrib
 
 from ..common import DataError
 
@@ -44,7 +44,9 @@ def use_device(wanted: str | None = None) -> torch.device:
     if wanted is None:
         return default_device()
     name, _, number = wanted.partition(":")
-    if name == "cuda" and number.isdigit() and int(number) < torch.cuda.device_count():
+    if num_distrib() > 1:
+        number = os.environ["LOCAL_RANK"]
+    if name in ("auto", "cuda") and number.isdigit() and int(number) < torch.cuda.device_count():
         torch.cuda.set_device(int(number))
     found = default_device({"auto": None, "cpu": False}.get(wanted, True))
     if wanted not in ("auto", found.type, str(found)):
@@ -178,4 +180,5 @@ def _machine() -> dict:
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "gpu": torch.cuda.get_device_name() if default_device().type == "cuda" else None,
         "system": platform.system(),
+        **({"processes": num_distrib()} if num_distrib() > 1 else {}),
     }

@@ -3,7 +3,7 @@
 import math
 import time
 
-from fastai.text.all import Callback, Learner, ProgressCallback, noop
+from fastai.text.all import Callback, Learner, ProgressCallback, noop, rank_distrib
 from tqdm.auto import tqdm
 
 REPORT_EVERY = 60
@@ -41,7 +41,9 @@ class Progress(Callback):
 
     def _bar(self, split: str):
         description = f"{self._epoch(len(self.history.epochs) + 1)} {split}" if self.epochs else "predict"
-        self.bar = tqdm(total=len(self.dl), desc=description, unit=" batches", leave=False, disable=None)
+        self.bar = tqdm(
+            total=len(self.dl), desc=description, unit=" batches", leave=False, disable=rank_distrib() > 0 or None
+        )
 
     def _epoch(self, number: int) -> str:
         return f"epoch {number}/{self.epochs}"

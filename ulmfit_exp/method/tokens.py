@@ -1,4 +1,4 @@
-"""Texts -> token ids on disk, once -> fastai's TextDataLoaders."""
+"""Texts -> token ids on disk, once."""
 
 import json
 from collections import Counter, deque
@@ -11,22 +11,10 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import torch
-from fastai.text.all import (
-    LMDataLoader,
-    LMTensorText,
-    SortedDL,
-    TensorCategory,
-    TensorText,
-    TextDataLoaders,
-    make_vocab,
-    pad_input,
-)
+from fastai.text.all import make_vocab
 
-from ..common import DataError
-from ..corpora.corpus import Corpus
 from ..corpora.splits import SPLITS
-from .machine import cores, end_with_parent, use_device, without_main
+from .machine import cores, end_with_parent, without_main
 from .tokenizer import words
 
 MOST_PROCESSES = min(4, cores())  # each takes some 0.4 GB
@@ -177,104 +165,3 @@ def encode(texts: Iterable[str], vocab: list[str], lang: str = "en") -> Tokens:
     offsets = np.cumsum([0, *map(len, each)])
     splits = np.full(len(each), SPLITS.index("test"))
     return Tokens(np.fromiter(chain(*each), np.min_scalar_type(len(vocab))), offsets, splits, vocab, len(vocab))
-
-
-class Texts:
-    """Texts as a fastai dataset: (TensorText,) or (TensorText, TensorCategory)."""
-
-    def __init__(self, tokens: Tokens, rows: np.ndarray, backwards: bool, labels: np.ndarray | None = None):
-        self.tokens, self.rows, self.backwards, self.labels = tokens, rows, backwards, labels
-
-    def __len__(self):
-        return len(self.rows)
-
-    def __getitem__(self, i):
-        text = as_text(self.ids(i))
-        return (text,) if self.labels is None else (text, TensorCategory(self.labels[i]))
-
-    def ids(self, i: int) -> np.ndarray:
-        """The token ids of a text in the order of reading."""
-        return self.tokens[self.rows[i]][:: -1 if self.backwards else 1]
-
-    @property
-    def lengths(self) -> list[int]:
-        return self.tokens.lengths[self.rows].tolist()
-
-
-def as_text(ids: np.ndarray) -> TensorText:
-    """Ids of any type as fastai's models read them."""
-    return TensorText(torch.from_numpy(ids.astype(np.int64)))
-
-
-class LMLoader(LMDataLoader):
-    """fastai's, with all ids of an epoch in one array: the same batches, for which a GPU would otherwise wait."""
-
-    def make_chunks(self):
-        texts = self.items.coll
-        self.chunks = np.concatenate([texts.tokens.ids[:0], *map(texts.ids, self.items.idxs)])
-
-    def create_batches(self, samps):
-        x, y = (self.chunks[first : first + self.bs * self.bl].reshape(self.bs, self.bl) for first in (0, 1))
-        for start in range(0, self.bl, self.seq_len):
-            part = slice(start, start + self.seq_len)
-            yield LMTensorText(as_text(x[:, part])), as_text(y[:, part])
-
-    def create_item(self, seq):
-        """An item, which fastai takes to see the types of a batch."""
-        return tuple(part[0] for part in next(self.create_batches(())))
-
-
-def dls_lm(
-    tokens: Tokens, bs: int, seq_len: int, backwards: bool, max_tokens: int | None = None, skip_tokens: int = 0
-) -> TextDataLoaders:
-    """Language-model batches `bs x seq_len`: train and unlabelled texts, shuffled each epoch; validation texts.
-
-    With `skip_tokens`, without the first texts that hold so many; with `max_tokens`, the first of the others. Raises
-    `DataError` where no text is left.
-    """
-    rows = tokens.rows("train", "unlabelled")
-    if skip_tokens:
-        rows = rows[1 + np.searchsorted(np.cumsum(tokens.lengths[rows]), skip_tokens) :]
-        if not len(rows):
-            raise DataError(f"--recipe.skip-tokens {skip_tokens} leaves no text to train on")
-    if max_tokens is not None:
-        rows = rows[: 1 + np.searchsorted(np.cumsum(tokens.lengths[rows]), max_tokens)]
-    train = lm_dl(tokens, rows, bs, seq_len, backwards, shuffle=True)
-    return _dls(train, lm_dl(tokens, tokens.rows("valid"), bs, seq_len, backwards), tokens)
-
-
-def lm_dl(tokens: Tokens, rows: np.ndarray, bs: int, seq_len: int, backwards: bool, **kwargs) -> LMLoader:
-    """Batches of these texts in sequence, in `bs` streams; fewer if a stream would be shorter than a step."""
-    ds = Texts(tokens, rows, backwards)
-    streams = max(1, min(bs, sum(ds.lengths) // seq_len))
-    return LMLoader(ds, lens=ds.lengths, bs=streams, seq_len=seq_len, **kwargs)
-
-
-def dls_clas(tokens: Tokens, corpus: Corpus, bs: int, backwards: bool) -> TextDataLoaders:
-    """Classifier batches of texts of similar length; labels are indices into `corpus.classes`."""
-    return _dls(
-        clas_dl(tokens, corpus, "train", bs, backwards, shuffle=True),
-        clas_dl(tokens, corpus, "valid", bs, backwards),
-        tokens,
-    )
-
-
-def clas_dl(tokens: Tokens, corpus: Corpus, split: str, bs: int, backwards: bool, shuffle: bool = False) -> SortedDL:
-    """One split's batches of texts of similar length, padded at the end."""
-    rows = corpus.split(split)
-    ds = Texts(tokens, rows.index.to_numpy(), backwards, corpus.numbers(rows))
-    bs = without_single(len(ds), bs) if shuffle else bs
-    return SortedDL(ds, res=ds.lengths, bs=bs, shuffle=shuffle, before_batch=pad_input, num_workers=0)
-
-
-def without_single(n: int, bs: int) -> int:
-    """The greatest batch size up to `bs` whose last batch has more than one text: batch norm cannot train on one."""
-    while n % bs == 1 and 2 < bs < n:
-        bs -= 1
-    return bs
-
-
-def _dls(train, valid, tokens: Tokens) -> TextDataLoaders:
-    dls = TextDataLoaders(train, valid, device=use_device())
-    dls.vocab, dls.targets = tokens.vocab, tokens.targets
-    return dls

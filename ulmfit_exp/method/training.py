@@ -14,13 +14,16 @@ from fastai.text.all import (
     Learner,
     LMLearner,
     ParamScheduler,
+    maybe_gather,
     noop,
+    rank_distrib,
     set_seed,
 )
 
 from ..common import DataError
-from ..recipe import PAD, Phase, Training
-from .checkpoint import CHECKPOINT, Checkpoint, batch_state, restore_batch_state
+from ..recipe import PAD, Phase, Training, sized
+from .checkpoint import CHECKPOINT, Checkpoint, batch_state, restore_batch_state, unwrapped
+from .distributed import gathered, together
 from .progress import Progress
 from .schedules import share
 
@@ -38,6 +41,7 @@ def train(learn: Learner, training: Training, seed: int, work: Path, cbs=()) -> 
     None while it is frozen. The callbacks `cbs` find both in `learn.history`. Raises `DataError` where a loss is not
     finite.
     """
+    training = sized(training, len(learn.dls.train))
     checkpoint = Checkpoint(work / CHECKPOINT, learn)
     checkpoint.load()
     history = checkpoint.history
@@ -101,13 +105,15 @@ def fit(learn: Learner, phase: Phase, start_epoch: int, cbs: list[Callback]) -> 
     groups = len(learn.opt.param_lists)
     rates = slice(phase.lr / phase.decay ** (groups - 1), phase.lr)
     if phase.schedule == "one_cycle":
-        learn.fit_one_cycle(phase.epochs, rates, cbs=cbs, start_epoch=start_epoch)
+        with together(learn):
+            learn.fit_one_cycle(phase.epochs, rates, cbs=cbs, start_epoch=start_epoch)
         return
     learn.opt.set_hyper("lr", rates)
     highest = np.array([h["lr"] for h in learn.opt.hypers])
     steps = phase.epochs * len(learn.dls.train)
     schedule = ParamScheduler({"lr": lambda pct: highest * share(phase.schedule, pct, steps)})
-    learn.fit(phase.epochs, rates, cbs=[schedule, *cbs], start_epoch=start_epoch)
+    with together(learn):
+        learn.fit(phase.epochs, rates, cbs=[schedule, *cbs], start_epoch=start_epoch)
 
 
 class EpochSeed(Callback):
@@ -121,10 +127,16 @@ class EpochSeed(Callback):
 
     def before_epoch(self):
         key = f"{self.seed} {self.phase} {self.epoch}"
-        set_seed(int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "little"), reproducible=True)
+        set_seed(_number(key), reproducible=True)
+        if rank := rank_distrib():  # another dropout than the first process's, for the same order of texts
+            torch.manual_seed(_number(f"{key} {rank}"))
         items = getattr(self.dls.train, "items", None)  # LMDataLoader shuffles what it shuffled the epoch before
         if hasattr(items, "idxs"):
             items.idxs.items.sort()
+
+
+def _number(key: str) -> int:
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "little")
 
 
 class Resume(Callback):
@@ -188,19 +200,24 @@ class History(Callback):
         last = self.iter + 1 == self.n_iter
         if not last and len(self.unread) < READ_EVERY:
             return
-        self._read()
-        if not last and time.monotonic() - self.saved > SAVE_EVERY:
-            state = batch_state(self.model)
+        if self._read() and not last:
+            state = gathered(batch_state(self.model))
             self.checkpoint.save({"tokens": self.tokens, "seconds": self.seconds, "state": state})
             self.saved = time.monotonic()
 
-    def _read(self):
-        """Move the unread rows to `steps`, with their losses as numbers."""
-        self.tokens += int(self.unread_tokens)
-        for row, loss in zip(self.unread, torch.stack([row["train_loss"] for row in self.unread]).tolist()):
+    def _read(self) -> bool:
+        """Move the unread rows to `steps`, with the mean loss of all processes; is a checkpoint due in any of them?"""
+        due = self.loss.new_tensor(time.monotonic() - self.saved > SAVE_EVERY)
+        values = [*(row["train_loss"] for row in self.unread), self.unread_tokens, due]
+        found = torch.stack([value.as_subclass(torch.Tensor).float() for value in values])
+        found = maybe_gather(found).view(-1, len(values))
+        *_, tokens, due = found.sum(dim=0).tolist()
+        self.tokens += int(tokens)
+        for row, loss in zip(self.unread, found.mean(dim=0).tolist()):
             self.steps.append(row | {"train_loss": loss})
             self._check(loss)
         self.unread, self.unread_tokens = [], 0
+        return due > 0
 
     def after_epoch(self):
         if self.epoch < self.start:  # fastai calls this for the epochs that it skips, too
@@ -221,7 +238,7 @@ class History(Callback):
         )
         self._check(self.epochs[-1]["valid_loss"])
         if self.keep_best and best_epoch(self.epochs) == len(self.epochs) - 1:
-            self.checkpoint.best = {k: w.clone() for k, w in self.model.state_dict().items()}
+            self.checkpoint.best = {k: w.clone() for k, w in unwrapped(self.model).state_dict().items()}
         self.checkpoint.save()
 
     def _check(self, loss: float):
@@ -243,3 +260,14 @@ class StopEarly(Callback):
         if stopped(self.history.epochs, self.settings):
             print(f"stopped early; epoch {best_epoch(self.history.epochs) + 1} is kept", flush=True)
             raise CancelFitException
+
+
+class TotalLoss(Callback):
+    """Sum of the loss over tokens: fastai's mean weights a short last batch like the others."""
+
+    def before_validate(self):
+        self.loss, self.tokens = 0.0, 0
+
+    def after_batch(self):
+        self.loss += float(self.learn.loss) * self.y.numel()
+        self.tokens += self.y.numel()

@@ -2,16 +2,23 @@
 
 import os
 import shutil
+import sys
+from contextlib import redirect_stdout
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import NoReturn
+
+from fastai.text.all import rank_distrib
 
 from ..common import DataError, digest, replacing, writable, write_json
 from ..corpora.corpus import Corpus
 from ..corpora.documents import Documents
 from ..corpora.sources import DATA_VARIABLE
 from ..inference.predict import FILES
-from ..method import machine, pretrained
+from ..method import distributed, machine, pretrained
+from ..method.progress import quiet
 from ..method.tokenizer import tokenizer
+from ..method.training import train
 from ..recipe import check, not_default, recipe_from
 from ..record import FILE
 from . import stages, store, tracking
@@ -34,6 +41,8 @@ def run(settings: Command, texts: Corpus | Documents | None = None) -> tuple[dic
     settings, this = prepare(settings, texts)
     if not this.pretrained and isinstance(this.corpus, Corpus):
         print(f"warning: {NO_PRETRAINING}", flush=True)
+    if rank_distrib():
+        _assist(this)
     done = stages.run_all(this)
     record = _record(settings, this, done)
     path = result(settings, this)
@@ -44,6 +53,15 @@ def run(settings: Command, texts: Corpus | Documents | None = None) -> tuple[dic
     if tracking.in_sweep():
         tracking.log_sweep(this.tracker("sweep"), record)
     return record, path
+
+
+def _assist(run: Run) -> NoReturn:
+    """What all processes of a launcher but the first do: train the language model with it, and write nothing."""
+    with open(os.devnull, "w") as nothing, redirect_stdout(nothing):
+        while folder := distributed.announced():
+            learn, _ = stages.new_lm(run, *run.directions, folder)
+            train(quiet(learn), run.recipe.lm, run.seed, folder)
+    sys.exit()
 
 
 def data_directory() -> Path | None:
@@ -60,6 +78,7 @@ def prepare(settings: Command, texts: Corpus | Documents | None = None) -> tuple
     data_dir = settings.data_dir or data_directory()
     texts = texts or settings.texts(data_dir)
     machine.use_device(settings.device)
+    distributed.join(language_model=not hasattr(settings.recipe, "clas"))
     machine.keep_memory()
     settings = replace(settings, precision=machine.precision(settings.precision))
     models = pretrained.resolve(settings.recipe.pretrained, settings.directions, data_dir)

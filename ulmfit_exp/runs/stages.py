@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from fastai.text.all import Callback, set_seed
+from fastai.text.all import set_seed
 from sklearn.metrics import log_loss
 from tqdm.auto import tqdm
 
@@ -15,11 +15,12 @@ from ..inference import scores
 from ..inference.baselines import tfidf
 from ..inference.features import Encoder, regressions
 from ..inference.insight import word_weights
-from ..method import learners
+from ..method import distributed, learners
+from ..method.batches import clas_dl, dls_clas, dls_lm, lm_dl
 from ..method.progress import Progress, quiet
-from ..method.tokens import Tokens, clas_dl, dls_clas, dls_lm, encode, lm_dl, write_tokens
-from ..method.training import train
-from ..recipe import Training, sized
+from ..method.tokens import Tokens, encode, write_tokens
+from ..method.training import TotalLoss, train
+from ..recipe import Training
 from .plan import Run
 from .store import Stage
 
@@ -47,13 +48,21 @@ def finetune_lm(run: Run, direction: str) -> Stage:
     """
 
     def work(folder: Path) -> dict:
-        set_seed(run.seed, reproducible=True)
-        learn = _lm_learner(run, direction, folder)
-        start = run.pretrained.get(direction)
-        found = learners.load_pretrained(learn, start) if start else {}
+        distributed.announced(folder)
+        learn, found = new_lm(run, direction, folder)
         return {**_train(run, learn, run.recipe.lm, f"lm {direction}", folder), **found}
 
-    return run.stage(f"lm {direction}", work)
+    stage = run.stage(f"lm {direction}", work)
+    distributed.leave()
+    return stage
+
+
+def new_lm(run: Run, direction: str, folder: Path) -> tuple[learners.LMLearner, dict[str, int]]:
+    """The learner as its training starts, and how many words the pretrained model knew."""
+    set_seed(run.seed, reproducible=True)
+    learn = _lm_learner(run, direction, folder)
+    start = run.pretrained.get(direction)
+    return learn, learners.load_pretrained(learn, start) if start else {}
 
 
 def _lm_learner(run: Run, direction: str, folder: Path):
@@ -91,17 +100,6 @@ def _perplexity(run: Run, learn, tokens: Tokens, split: str, direction: str) -> 
         "tokens": total.tokens,
         "unknown": round(float((ids == 0).mean()), 5),
     }
-
-
-class TotalLoss(Callback):
-    """Sum of the loss over tokens: fastai's mean weights a short last batch like the others."""
-
-    def before_validate(self):
-        self.loss, self.tokens = 0.0, 0
-
-    def after_batch(self):
-        self.loss += float(self.learn.loss) * self.y.numel()
-        self.tokens += self.y.numel()
 
 
 def train_classifier(run: Run, direction: str) -> Stage:
@@ -158,7 +156,6 @@ def _train(run: Run, learn, training: Training, name: str, folder: Path) -> dict
     """Train with a tracker; leaves the weights with their vocabulary, and `steps.csv` with a row per training step."""
     print(f"\n{run.corpus.name}: {name.replace('lm', 'language model').replace('clas', 'classifier')}", flush=True)
     with run.tracker(name) as tracker:
-        training = sized(training, len(learn.dls.train))
         info, steps = train(quiet(learn), training, run.seed, folder, [tracker])
         tracker.log_new(steps, info["history"])  # all of them, where a kill came after the last epoch
         learners.save_weights(learn, folder / "model.safetensors")
