@@ -1,4 +1,4 @@
-"""The generated parts of README.md and docs/, from the committed records in experiments/results/."""
+"""What is generated in README.md and docs/ from the committed records in experiments/results/."""
 
 import ast
 import re
@@ -19,8 +19,11 @@ from ulmfit_exp.results.figures import SIGNIFICANCE, mark
 from ulmfit_exp.results.statistics import against
 from ulmfit_exp.results.tables import markdown, records_of, spread, summary
 
+from . import claims
+
 ROOT = Path(__file__).parents[1]
 README, RESULTS, FINDINGS = ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "findings.md"
+CLAIMS = ROOT / "docs" / "claims"
 START, END = "<!-- made by scripts/results.py -->\n", "<!-- end of what scripts/results.py made -->"
 HEADLINE = {
     "TREC-6: type of question": replicates("trec", MOST_SEEDS),
@@ -52,9 +55,10 @@ NO_RECORDS = ("own_csv", "pretrain")
 
 
 def rebuilt(folder: Path) -> dict[Path, str]:
-    """The files with a generated part, as the records make them; the paper's tables and plots go to `folder`."""
+    """The files that are generated or have a generated part; the paper's tables and plots go to `folder`."""
     records = committed(RECORDS)
-    return {README: filled(README, headline(records)), RESULTS: filled(RESULTS, tables(records, folder))}
+    pages = {CLAIMS / name: text for name, text in claims.pages(records).items()}
+    return {README: filled(README, headline(records)), RESULTS: filled(RESULTS, tables(records, folder)), **pages}
 
 
 def filled(path: Path, made: str) -> str:
@@ -146,12 +150,14 @@ def stale() -> list[str]:
     """What differs from the records, a line each."""
     with tempfile.TemporaryDirectory() as folder:
         texts, paper = rebuilt(Path(folder)), sorted(Path(folder).glob("*.md"))
-        lines = [f"{path.relative_to(ROOT)} differs" for path in texts if path.read_text("utf-8") != texts[path]]
+        absent = [path for path in texts if not path.is_file()] + [p for p in CLAIMS.glob("*") if p not in texts]
+        changed = [path for path in texts if path not in absent and path.read_text("utf-8") != texts[path]]
+        lines = [f"{path.relative_to(ROOT)} differs" for path in [*absent, *changed]]
         for made in paper:
             kept = RECORDS / "paper" / made.name
             if not kept.is_file() or not cmp(made, kept, shallow=False):
                 lines.append(f"{kept.relative_to(ROOT)} differs")
-        known = texts[RESULTS] + "".join(made.read_text("utf-8") for made in paper)
+        known = "".join(texts.values()) + "".join(made.read_text("utf-8") for made in paper)
     for path, text in hand_written().items():
         lines += [f"{path.relative_to(ROOT)}: no table has {f}" for f in unsupported(text, known, path.parent)]
     return lines
@@ -180,6 +186,7 @@ def unsupported(text: str, known: str, folder: Path) -> list[str]:
 
 def rewrite() -> None:
     """Rewrite the generated parts."""
+    CLAIMS.mkdir(exist_ok=True)
     for path, text in rebuilt(RECORDS / "paper").items():
         path.write_text(text, encoding="utf-8")
 

@@ -1,6 +1,6 @@
 """Write the generated parts of README.md and docs/ from the committed records in experiments/results/.
 
-    ulmfit-exp results            rewrite README's table, docs/results.md and experiments/results/paper/
+    ulmfit-exp results            rewrite README's table, docs/results.md, docs/claims/ and experiments/results/paper/
     ulmfit-exp results --check    exit with 1 if one of them, or a figure in hand-written text, differs from records
     ulmfit-exp results --add runs/runs/NAME ...    add the records of these runs first
 

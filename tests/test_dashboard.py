@@ -237,12 +237,18 @@ def test_it_listens_to_this_machine_alone(served):
     assert f"00000000:{port:04X}" not in listening
 
 
-def test_in_a_browser_the_newest_runs_of_the_newest_data_set_are_shown_and_compared(served, browser):
+def test_the_runs_of_the_two_newest_variants_are_drawn_at_first():
+    names = ["old seed0", "new seed0", "few labels seed0", "few labels seed1"]
+    runs = [{"name": name, "id": str(i)} for i, name in enumerate(names)]
+    assert dashboard._opening(runs) == ["3", "2", "1"]
+
+
+def test_in_a_browser_the_newest_variants_of_the_newest_data_set_are_shown_and_compared(served, browser):
     _, address = printed(served())
     page = browser(address)
     page.set_viewport_size({"width": 1400, "height": 1000})
     expect(page.get_by_text(re.compile(r"Runs \(\d+\)"))).to_be_visible(timeout=60_000)
-    expect(page.locator(".checkbox-item input:checked")).to_have_count(dashboard.NEWEST, timeout=60_000)
+    expect(page.locator(".checkbox-item input:checked")).to_have_count(dashboard.VARIANTS, timeout=60_000)
 
     page.get_by_placeholder("Type to filter...").fill("tiny")
     expect(page.get_by_text("Runs (2)")).to_be_visible()

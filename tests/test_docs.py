@@ -6,14 +6,15 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
-from scripts import docs
+from scripts import claims, docs
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted([*ROOT.glob("experiments/[!_]*.py"), *ROOT.glob("experiments/paper/*.py")])
-FOLDERS = ("", "docs/", "experiments/notes/", "experiments/results/paper/")
+FOLDERS = ("", "docs/", "docs/claims/", "experiments/notes/", "experiments/results/paper/")
 PAGES = sorted(page for folder in FOLDERS for page in ROOT.glob(f"{folder}*.md"))
 
 
@@ -43,6 +44,17 @@ def test_a_figure_that_links_to_a_note_has_to_be_in_that_note(tmp_path):
     (tmp_path / "notes" / "sfu.md").write_text("15.50 ± 6.03")
     text = "[15.50 ± 6.03](notes/sfu.md), [15.51](notes/sfu.md#control)"
     assert docs.unsupported(text, "", tmp_path) == ["15.51"]
+
+
+def test_a_claim_is_supported_only_by_significant_differences_in_its_favour():
+    def verdict(*outcomes: str) -> str:
+        return claims.verdict(pd.DataFrame({"verdict": outcomes})).partition(":")[0]
+
+    assert verdict("supported", claims.UNTESTED) == "supported"
+    assert verdict("supported", "not significant") == "partly supported"
+    assert verdict("not significant", claims.UNTESTED) == "not supported"
+    assert verdict("supported", "contradicted") == "mixed"
+    assert verdict("contradicted") == "contradicted"
 
 
 def test_the_readme_has_at_most_150_lines():

@@ -200,7 +200,7 @@ def records(small, home, tmp_path, monkeypatch):
         record["settings"]["precision"] = "bf16"
         (tmp_path / f"{path.parent.name}.json").write_text(json.dumps(record))
     cells = tables.cells
-    monkeypatch.setattr(tables, "cells", lambda name, data, seeds, **_: cells(name, ("sfu",), seeds, True))
+    monkeypatch.setattr(tables, "cells", lambda name, data, seeds, *_, **__: cells(name, ("sfu",), seeds, True))
     return tmp_path
 
 
@@ -218,6 +218,14 @@ def test_tables_are_drawn_from_records_of_the_same_settings(records, tmp_path, m
         other["settings"]["seed"] = 777
         path.write_text(json.dumps(other))
     assert tables.recorded("table5", tables.committed(records)) == []
+
+
+def test_the_plan_reports_how_many_cells_are_committed(records, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tables, "RECORDS", records)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main("table5", miniature=True, plan=True, **QUIET)
+    assert "2 of 2 cells are committed: --render shows them" in capsys.readouterr().out
 
 
 def work_or_die(settings, log):

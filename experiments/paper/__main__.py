@@ -54,7 +54,11 @@ def main(
     else:
         chosen = data or (("sfu",) if miniature else tables.module(name).DATA)
         where = {"home": home, "data_dir": data_dir, "wandb": wandb, "precision": precision}
-        found = tables.cells(name, chosen, 1 if miniature else seeds, miniature, recipe, **where)
+        seeds = 1 if miniature else seeds
+        found = tables.cells(name, chosen, seeds, miniature, recipe, **where)
+        plain = tables.cells(name, chosen, seeds, miniature, recipe)
+        if kept := len(tables.with_records(plain, tables.committed(tables.RECORDS))):
+            print(f"{kept} of {len(found)} cells are committed: --render shows them")
         results, failed = compute([tables.labelled(name, cell) for cell in found], engine, plan)
     show(name, results, home / "paper")
     exit_with(failed)

@@ -57,11 +57,15 @@ def recorded(name: str, records: list[dict], data: tuple[str, ...] = (), recipe:
 
     A data set of which an ablation has records of a single row is left out.
     """
-    by_settings = {settings_of(r, precision="auto"): r for r in records}
-    found = cells(name, data or module(name).DATA, MOST_SEEDS, recipe=recipe)
-    results = [(cell, by_settings[cell.settings]) for cell in found if cell.settings in by_settings]
+    results = with_records(cells(name, data or module(name).DATA, MOST_SEEDS, recipe=recipe), records)
     rows = Counter(data for data, _ in {(cell.data, cell.row) for cell, _ in results})
     return [(c, r) for c, r in results if rows[c.data] > 1 or c.settings.recipe.direction == "both"]
+
+
+def with_records(found: list, records: list[dict]) -> list[tuple]:
+    """The cells that have a record of the same settings, in any precision; and that record."""
+    by_settings = {settings_of(r, precision="auto"): r for r in records}
+    return [(cell, by_settings[cell.settings]) for cell in found if cell.settings in by_settings]
 
 
 def own(records: list[dict]) -> list[dict]:

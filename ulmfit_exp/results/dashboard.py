@@ -28,8 +28,8 @@ from ..common import DataError, sha256
 from ..record import FILE, find, read
 
 ORDER = "final/test_error,final/baseline_test_error,final/valid_error,final/*,clas/*,lm/*"
-NEWEST = 25
-"""Runs that are drawn at first: the browser takes half a minute to draw a thousand. Others are selected there."""
+VARIANTS, MOST = 2, 10
+"""At first the newest so many variants are drawn, of each at most so many runs; others are selected in the browser."""
 POINTS = 1_000
 """Most training steps per stage, evenly spaced: a plot is no wider."""
 CLASSES = 50
@@ -116,7 +116,7 @@ def _add(store, id: str, shown: Shown) -> None:
 
 
 def show(store, port: int | None, browser: bool) -> None:
-    """Serve trackio on 127.0.0.1 until interrupted; it opens with the newest runs of the project that has the newest.
+    """Serve trackio on 127.0.0.1 until interrupted, opening with the newest variants of the newest project.
 
     Raises `OSError` where the port is taken.
     """
@@ -129,13 +129,19 @@ def show(store, port: int | None, browser: bool) -> None:
         _, url, *_ = trackio.show(
             open_browser=False, host="127.0.0.1", share=False, server_port=port, block_thread=False
         )
-    newest = [run["id"] for run in runs[projects[0]]] if projects else []
-    selection = f"&run_ids={','.join(newest[-NEWEST:])}" if len(newest) > NEWEST else ""
-    url = f"{url}?smoothing=0{selection}"
+    url = f"{url}?smoothing=0" + (f"&run_ids={','.join(_opening(runs[projects[0]]))}" if projects else "")
     print(f"{url}   (Ctrl-C ends it)", flush=True)
     if browser:
         webbrowser.open(url)
     Event().wait()
+
+
+def _opening(runs: list[dict]) -> list[str]:
+    """The ids of the newest variants' runs; `runs` are a project's, the newest last."""
+    variants: dict[str, list[str]] = {}
+    for run in reversed(runs):
+        variants.setdefault(run["name"].rpartition(" ")[0], []).append(run["id"])
+    return [id for ids in list(variants.values())[:VARIANTS] for id in ids[:MOST]]
 
 
 def read_record(path: Path) -> Shown:

@@ -162,7 +162,7 @@ def by_labels(results: Results, ours: str, theirs: str, split: str = "test") -> 
 
     The table has the row `ours` in bold, and how many times as many labels the row `theirs` needs for its errors.
     """
-    found = _errors_by_labels(results, split)
+    found = errors_by_labels(results, split)
     columns = found["data"].unique()
     figure = Figure(figsize=(1 + 3.4 * len(columns), 3.4), layout="constrained")
     text = (
@@ -183,7 +183,7 @@ def by_labels(results: Results, ours: str, theirs: str, split: str = "test") -> 
     return f"{text}\n{SIGNIFICANCE}\n", figure
 
 
-def _errors_by_labels(results: Results, split: str) -> pd.DataFrame:
+def errors_by_labels(results: Results, split: str) -> pd.DataFrame:
     """Error in % of each cell and of its baseline, in `COLUMNS` and labels."""
     rows = []
     for c, r in results:
@@ -223,6 +223,14 @@ def as_many(ours: pd.Series, theirs: pd.Series) -> pd.Series:
     return pd.Series({labels: times(labels, error) for labels, error in ours.dropna().items()})
 
 
+BY_EPOCH = {
+    "best epoch": lambda r: curve(r).min(),
+    "last epoch": lambda r: curve(r).iloc[-1],
+    "lost since the best": lambda r: curve(r).iloc[-1] - curve(r).min(),
+    "test": lambda r: 100 * r["test"]["error"],
+}
+
+
 def by_epoch(results: Results, reference: str) -> tuple[str, Figure]:
     """Validation error after each epoch of the classifier, a line a row, a panel a data set (paper, figure 4).
 
@@ -248,22 +256,21 @@ def by_epoch(results: Results, reference: str) -> tuple[str, Figure]:
     return f"{head}{_table_by_epoch(results, reference)}\n\n{SIGNIFICANCE}\n", figure
 
 
+def errors_by_epoch(results: Results) -> pd.DataFrame:
+    """Error in % of each cell after the last epoch, on validation and test: what `by_epoch` tests, in `COLUMNS`."""
+    tested = {name: measured(results, BY_EPOCH[name]) for name in ("last epoch", "test")}
+    return pd.concat([part.assign(data=part["data"] + f", {name}") for name, part in tested.items()])
+
+
 def _table_by_epoch(results: Results, reference: str) -> str:
     """The table of `by_epoch`."""
-    measures = {
-        "best epoch": lambda r: curve(r).min(),
-        "last epoch": lambda r: curve(r).iloc[-1],
-        "lost since the best": lambda r: curve(r).iloc[-1] - curve(r).min(),
-        "test": lambda r: 100 * r["test"]["error"],
-    }
-    found = {name: measured(results, measure) for name, measure in measures.items()}
-    tested = [found[name].assign(data=found[name]["data"] + name) for name in ("last epoch", "test")]
-    p, table = against(pd.concat(tested), reference), []
+    found = {name: measured(results, measure) for name, measure in BY_EPOCH.items()}
+    p, table = against(errors_by_epoch(results), reference), []
     for data, row in dict.fromkeys((c.data, c.row) for c, _ in results):
         runs = {name: part[(part["data"] == data) & (part["row"] == row)] for name, part in found.items()}
         of_row = runs["test"]
         link = f"[{f'**{row}**' if row == reference else row}]({of_row['records'].iloc[0]})"
-        cells = {name: spread(part["error"]) + mark(p.get((data + name, row))) for name, part in runs.items()}
+        cells = {name: spread(part["error"]) + mark(p.get((f"{data}, {name}", row))) for name, part in runs.items()}
         table.append({"data": title(data), "": link, "n": len(of_row), **cells})
     return markdown(pd.DataFrame(table))
 

@@ -1,0 +1,209 @@
+"""The paper's claims, one page each in docs/claims/: our grid, its figure, the tests, and the verdict, from records.
+
+The tests are those of the tables: the difference from the table's reference, corrected for all of its comparisons.
+"""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from experiments.paper.tables import module, recorded
+from ulmfit_exp.results import figures
+from ulmfit_exp.results.statistics import ALPHA, FEWEST, against
+from ulmfit_exp.results.tables import markdown, spread
+
+RECORDS = "../../experiments/results"
+"""The committed records, as the pages link to them."""
+BASELINE = "TF-IDF + logistic regression"
+UNTESTED = "not tested"
+ABOUT = (
+    "Test error in %, mean ± standard deviation over n seeds or folds. p: two-sided paired t-test, after Holm's "
+    "correction for all comparisons in the table (in figure 3: of the data set). A difference is significant at p < "
+    f"{ALPHA}. With fewer than {FEWEST} pairs of runs, or equal differences, nothing is tested. Over folds the test is "
+    "anti-conservative, because their training texts overlap."
+)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the paper says, and the rows of our tables that are compared with the table's reference."""
+
+    title: str
+    text: str
+    tables: tuple[str, ...]
+    rows: tuple[str, ...]
+    limits: str = ""
+    """What the tests leave open."""
+
+    @property
+    def page(self) -> str:
+        return f"{self.title.lower().replace(' ', '-')}.md"
+
+
+CLAIMS = (
+    Claim(
+        "Pretraining",
+        "Pretraining the language model on general text lowers the error (section 5.1, table 4).",
+        ("table4",),
+        ("without pretraining", "without, recipe scratch"),
+        "Recipe scratch has the learning rates and epochs chosen for random weights.",
+    ),
+    Claim(
+        "Few labels",
+        "With few labels ULMFiT is better than training from scratch, which needs 10 to 20 times as many labels for "
+        "the same error (section 5.1, figure 3).",
+        ("figure3",),
+        ("from scratch",),
+        "The tests are of the first half, at the same number of labels. How many times as many training from scratch "
+        "needs is not tested; [the last column of the table](../results.md#figure-3-labelled-texts) has estimates.",
+    ),
+    Claim(
+        "Unlabelled texts",
+        "Fine-tuning the language model on unlabelled texts of the task as well lowers the error (figure 3).",
+        ("figure3",),
+        ("supervised",),
+    ),
+    Claim(
+        "Dropout of the language model",
+        "A regularised language model, AWD-LSTM, is better for this than a vanilla one (section 5.1, table 5).",
+        ("table5",),
+        ("vanilla LM",),
+    ),
+    Claim(
+        "Fine-tuning the language model",
+        "Fine-tuning the language model on the task's texts lowers the error (section 5.1, table 6).",
+        ("table6",),
+        ("none",),
+    ),
+    Claim(
+        "Learning rates of the language model",
+        "Discriminative and slanted triangular learning rates improve that fine-tuning (section 5.1, table 6).",
+        ("table6",),
+        ("full", "full + discr"),
+    ),
+    Claim(
+        "Pretrained layers of the classifier",
+        "A classifier needs the pretrained layers, and needs to train them (section 5.1, table 7).",
+        ("table7",),
+        ("from scratch", "last"),
+    ),
+    Claim(
+        "Fine-tuning the classifier",
+        "Gradual unfreezing with discriminative and slanted triangular learning rates is best (section 5.1, table 7).",
+        ("table7",),
+        ("full", "full + discr", "chain-thaw", "freez", "freez + discr", "freez + stlr", "freez + cos"),
+        "The other rows stop early, on the validation texts, so only test errors are compared.",
+    ),
+    Claim(
+        "Forgetting",
+        "Full fine-tuning forgets: its error rises again after its best epoch; ULMFiT's does not (figure 4).",
+        ("figure4",),
+        ("full",),
+        '"last epoch" is the validation error then. What is lost since the best epoch is not tested, because that '
+        "epoch is chosen on the same validation texts.",
+    ),
+    Claim(
+        "Both directions",
+        "The mean of a forward and a backward classifier is better than one of them (section 5.2).",
+        ("directions",),
+        ("forward alone", "backward alone"),
+    ),
+    Claim(
+        "Simpler methods",
+        "ULMFiT is better than earlier methods (section 4.2, tables 2 and 3); here, than TF-IDF and than features.",
+        ("table2", "table3", "figure3"),
+        (BASELINE, "features + LR"),
+        "The paper compares with other neural networks, which were not run here. In figure 3 ULMFiT is forward only.",
+    ),
+)
+
+
+def pages(records: list[dict]) -> dict[str, str]:
+    """The pages by their names; README.md lists the claims with their verdicts."""
+    results = {name: recorded(name, records) for name in {table for claim in CLAIMS for table in claim.tables}}
+    found = {claim: pd.concat([compared(t, results[t], claim.rows) for t in claim.tables]) for claim in CLAIMS}
+    lines = [
+        {"the paper's claim": f"[{claim.title}]({claim.page}). {claim.text}", "here": verdict(found[claim])}
+        for claim in CLAIMS
+    ]
+    index = (
+        "# The paper's claims\n\nMade by `python scripts/results.py` from the committed records. "
+        "[findings.md](../findings.md) says how to read the tests, and what they leave open.\n\n"
+    )
+    made = {claim.page: page(claim, found[claim], results) for claim in CLAIMS}
+    return {"README.md": f"{index}{markdown(pd.DataFrame(lines))}\n", **made}
+
+
+def page(claim: Claim, found: pd.DataFrame, results: dict[str, list]) -> str:
+    """A claim: verdict, comparisons with links to records, figures, commands."""
+    parts = [f"# {claim.title}", f"The paper: {claim.text}", f"**Here: {verdict(found)}.** {claim.limits}".strip()]
+    parts += [markdown(found), ABOUT]
+    for name in claim.tables:
+        data = " ".join(dict.fromkeys(cell.data for cell, _ in results[name]))
+        parts += [
+            f"## {module(name).TITLE}\n\n{module(name).__doc__.strip()}",
+            f"![{name}]({RECORDS}/paper/{name}.svg)",
+            f"All rows, and what they took: [{name}.md]({RECORDS}/paper/{name}.md). To run the grid, or to draw it "
+            f"from the records:\n\n```\npython -m experiments.paper {name} --data {data}\n"
+            f"python -m experiments.paper {name} --render\n```",
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def compared(name: str, results: list[tuple], rows: tuple[str, ...]) -> pd.DataFrame:
+    """A table's reference beside each of these rows, on each of its data sets."""
+    reference, lines = module(name).REFERENCE, []
+    for family in families(name, results, reference):
+        p = against(family, reference)
+        for (data, row), runs in family.groupby(["data", "row"], sort=False):
+            ours = family[(family["data"] == data) & (family["row"] == reference)]
+            if row in rows and len(ours):
+                key, _, rest = data.partition(", ")
+                shown = {"data": ", ".join(filter(None, (figures.title(key), rest))), "n": len(runs)}
+                shown |= {"reference": _linked(reference, ours), "compared with": _linked(row, runs)}
+                lines.append({**shown, **_tested(ours, runs, p.get((data, row), float("nan")))})
+    return pd.DataFrame(lines)
+
+
+def families(name: str, results: list[tuple], reference: str) -> list[pd.DataFrame]:
+    """Test errors of a table's cells: of all that are corrected together, as in that table."""
+    if name == "figure3":
+        found = figures.errors_by_labels(results, "test")
+        named = found.assign(data=found["data"] + ", " + found["labels"].astype(str) + " labels")
+        return [part for _, part in named.groupby(found["data"], sort=False)]
+    if name == "figure4":
+        return [figures.errors_by_epoch(results)]
+    if name not in ("table2", "table3", "directions"):
+        return [figures.errors(results, "test")]
+    found = figures.test_errors(results, reference)
+    return [found[found["row"] != BASELINE] if name == "directions" else found]
+
+
+def _linked(row: str, runs: pd.DataFrame) -> str:
+    return f"{row} [{spread(runs['error'])}]({RECORDS}/{runs['records'].iloc[0]})"
+
+
+def _tested(ours: pd.DataFrame, theirs: pd.DataFrame, p: float) -> dict[str, str]:
+    difference = theirs["error"].mean() - ours["error"].mean()
+    if p != p:
+        outcome = UNTESTED
+    elif p >= ALPHA:
+        outcome = "not significant"
+    else:
+        outcome = "supported" if difference > 0 else "contradicted"
+    return {"difference": f"{difference:+.2f}", "p": "" if p != p else f"{p:.2g}", "verdict": outcome}
+
+
+def verdict(found: pd.DataFrame) -> str:
+    """All comparisons in a few words."""
+    counts = found["verdict"].value_counts()
+    tested = len(found) - counts.get(UNTESTED, 0)
+    agree, disagree = counts.get("supported", 0), counts.get("contradicted", 0)
+    if not agree and not disagree:
+        return f"not supported: significant in none of {tested} tested comparisons"
+    if disagree:
+        word = "mixed" if agree else "contradicted"
+    else:
+        word = "supported" if agree == tested else "partly supported"
+    text = f"{word}: significant in {agree} of {tested} tested comparisons"
+    return text + (f", and against the claim in {disagree}" if disagree else "")
