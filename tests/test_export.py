@@ -61,10 +61,10 @@ def test_a_loaded_export_has_the_five_layer_groups_and_can_be_fine_tuned(folder,
         before = learn.validate()[0]
         learn.freeze_to(-1)
         frozen = {k: w.clone() for k, w in learn.model.named_parameters()}
-        learn.fit(1, 0.01)
+        learn.fit(1, 0.002)
         trained = {k for k, w in learn.model.named_parameters() if not torch.equal(w, frozen[k])}
         learn.unfreeze()
-        learn.fit_one_cycle(4, slice(0.01 / 2.6**4, 0.01))
+        learn.fit_one_cycle(10, slice(0.002 / 2.6**4, 0.002))
     assert len(learn.opt.param_groups) == 5
     assert {k.split(".")[2] for k in trained} == {"1"}  # the head of each direction
     assert {k.split(".")[1] for k in trained} == {"0", "1"}
