@@ -22,18 +22,20 @@ SAMPLES = 10_000
 """Resamples of the bootstrap."""
 
 
-def paired(differences: pd.Series) -> float:
+def paired(differences: pd.DataFrame) -> pd.Series:
     """p of the paired t-test: is the mean difference between two variants, run with the same seeds or folds, 0?
+
+    A column has the differences of a pair of variants; a run that one of the two lacks is NaN.
 
     Assumes that the differences are independent and normally distributed. Over seeds, all runs share the training and
     test texts: the test is about repeating the training on them, not about other texts. Over folds, the differences
     are not independent, because the training texts of the folds overlap: the test is anti-conservative (p is too low).
     NaN, so no test, for fewer than three differences, and where all are equal.
     """
-    differences = differences.dropna().round(9)  # errors are fractions: differences of as many texts are to be equal
-    if len(differences) < FEWEST or differences.nunique() == 1:
-        return float("nan")
-    return float(ttest_1samp(differences, 0).pvalue)
+    differences = differences.round(9)  # errors are fractions: differences of as many texts are to be equal
+    tested = differences.loc[:, (differences.count() >= FEWEST) & (differences.nunique() > 1)]
+    p = ttest_1samp(tested, 0, nan_policy="omit").pvalue
+    return pd.Series(p, tested.columns, dtype=float).reindex(differences.columns)
 
 
 def holm(p: pd.Series) -> pd.Series:
@@ -55,7 +57,8 @@ def against(found: pd.DataFrame, reference: str) -> dict[tuple, float]:
     for data, part in found.groupby("data", sort=False):
         errors = part.pivot(index="replicate", columns="row", values="error")
         if reference in errors:
-            p |= {(data, row): paired(errors[row] - errors[reference]) for row in errors.columns.drop(reference)}
+            differences = errors.drop(columns=reference).sub(errors[reference], axis=0)
+            p |= {(data, row): value for row, value in paired(differences).items()}
     return dict(zip(p, holm(pd.Series(p.values(), dtype=float))))
 
 
