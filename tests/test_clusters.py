@@ -242,3 +242,5 @@ def test_options_that_slurm_cannot_take_are_named(tmp_path):
         cluster.start(Engine(slurm="partition"), tmp_path).__enter__()
     with pytest.raises(DataError, match="exclude each other"):
         cluster.start(Engine(ray="auto", slurm="gpus=1"), tmp_path)
+    with pytest.raises(DataError, match="--jobs 0 is impossible"):
+        cluster.start(Engine(jobs=0), tmp_path)

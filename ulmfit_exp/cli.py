@@ -75,6 +75,8 @@ def compute(cells: list["Cell"], engine: Engine, only_plan: bool = False) -> tup
     from .record import read
     from .runs import cluster, grid
 
+    if not cells:
+        raise DataError("there is no run: --seeds must be 1 or more")
     print(f"reading the data of {len(cells)} runs", flush=True)
     planned, failed = grid.plan(cells)
     with interrupted(), cluster.start(engine, cells[0].settings.home) as workers:

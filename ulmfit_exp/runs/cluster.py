@@ -38,6 +38,8 @@ IDLE = 120
 
 def start(engine: Engine, home: Path) -> AbstractContextManager[Workers]:
     """The workers that the options ask for. Raises `DataError` where there are none."""
+    if engine.jobs < 1:
+        raise DataError(f"--jobs {engine.jobs} is impossible: it must be 1 or more")
     if engine.ray and engine.slurm:
         raise DataError("--ray and --slurm exclude each other")
     if engine.ray:

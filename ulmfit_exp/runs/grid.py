@@ -144,8 +144,8 @@ def run_grid(planned: list[Planned], workers: Workers) -> dict[Cell, str]:
                     failed[ended.cell] = error
                 view.ended(ended, error)
             view.now(list(running.values()), failed, slots)
-            if not running:  # no machine is there: wait for one
-                time.sleep(0.2)
+            if not slots:  # no machine is left: wait for one
+                time.sleep(1)
     return failed
 
 
