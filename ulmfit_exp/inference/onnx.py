@@ -14,7 +14,7 @@ from onnx import TensorProto, checker, helper, numpy_helper, save
 from torch import nn
 
 from ..common import write_json
-from ..method.tokenizer import LONGEST_WORD, PIECE, UNSPACED, UNSPACED_CHARACTER
+from ..method.tokenizer import LONGEST_WORD, PIECE, TOKENIZER, UNSPACED, UNSPACED_CHARACTER
 from ..recipe import PAD
 from .export import vocabulary
 from .predict import Predictor
@@ -116,6 +116,7 @@ def write(predictor: Predictor, out: Path) -> None:
     lang = predictor.recipe.lang
     settings = {
         "classes": predictor.classes,
+        "spacy": TOKENIZER["spacy"],
         "lang": "xx" if lang in UNSPACED else lang,
         "characters": UNSPACED_CHARACTER.pattern if lang in UNSPACED else None,
         "special": defaults.text_spec_tok,
