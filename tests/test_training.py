@@ -9,11 +9,12 @@ import pytest
 import torch
 from conftest import FORWARD, QUICK, TINY
 
+from ulmfit_exp.bounds import check
 from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
 from ulmfit_exp.method import schedules, training
 from ulmfit_exp.method.schedules import stlr
-from ulmfit_exp.recipe import PRETRAINING, RECIPES, Phase, check, gradual, sized
+from ulmfit_exp.recipe import PRETRAINING, RECIPES, Phase, gradual, sized
 
 # Schedules
 

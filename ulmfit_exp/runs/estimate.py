@@ -2,6 +2,7 @@
 
 import json
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -43,8 +44,10 @@ class Trained:
 
 def finished(home: Path) -> list[Trained]:
     """The trainings that a home has."""
-    stages = {path.parent.name: json.loads(path.read_text("utf-8")) for path in (home / "stages").glob("*/stage.json")}
-    found = []
+    stages, found = {}, []
+    for path in (home / "stages").glob("*/stage.json"):
+        with suppress(OSError, ValueError):  # a damaged one is computed again
+            stages[path.parent.name] = json.loads(path.read_text("utf-8"))
     for name, stage in stages.items():
         kind, info, inputs = name.split("-")[0], stage["info"], stage["inputs"]
         model = stages.get(inputs.get("lm"), stage)["inputs"] if kind == "clas" else inputs

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from fastai.text.all import rank_distrib
 
+from ..bounds import check
 from ..common import DataError, digest, replacing, writable, write_json
 from ..corpora.corpus import Corpus
 from ..corpora.documents import Documents
@@ -19,9 +20,9 @@ from ..method import distributed, machine, pretrained
 from ..method.progress import quiet
 from ..method.tokenizer import tokenizer
 from ..method.training import train
-from ..recipe import check, not_default, recipe_from
+from ..recipe import not_default, recipe_from
 from ..record import FILE
-from . import stages, store, tracking
+from . import evaluation, stages, store, tracking
 from .plan import Run, fitted
 from .settings import WHERE, Command
 from .store import Stage
@@ -43,7 +44,7 @@ def run(settings: Command, texts: Corpus | Documents | None = None) -> tuple[dic
         print(f"warning: {NO_PRETRAINING}", flush=True)
     if rank_distrib():
         _assist(this)
-    done = stages.run_all(this)
+    done = _run_all(this)
     record = _record(settings, this, done)
     path = result(settings, this)
     with writable(settings.home):
@@ -53,6 +54,36 @@ def run(settings: Command, texts: Corpus | Documents | None = None) -> tuple[dic
     if tracking.in_sweep():
         tracking.log_sweep(this.tracker("sweep"), record)
     return record, path
+
+
+WORK = {
+    "baseline": evaluation.baseline,
+    "tokens": stages.tokenize,
+    "lm": stages.finetune_lm,
+    "clas": stages.train_classifier,
+    "features": stages.classify_features,
+    "eval": evaluation.evaluate,
+    "perplexity": lambda run: stages.perplexity(run, *run.directions),
+}
+
+
+def _run_all(run: Run) -> dict[str, Stage]:
+    """Every stage of the plan in its order, by name; a line is printed as each ends."""
+    done = {}
+    for name in run.plan:
+        kind, *direction = name.split()
+        done[name] = WORK[kind](run, *direction)
+        print(_line(done[name], run.by), flush=True)
+    return done
+
+
+def _line(stage: Stage, by: dict) -> str:
+    """Name and time of a stage; of a reused one, the versions that made it where this run has others."""
+    if not stage.reused:
+        return f"{stage.name:<32} {stage.info['seconds']:.0f} s"
+    then, now = ({**b["versions"], **{k: b["machine"][k] for k in ("threads", "gpu")}} for b in (stage.info["by"], by))
+    other = [f"{k} {then.get(k)}, now {v}" for k, v in now.items() if then.get(k) != v]
+    return f"{stage.name:<32} reused" + (f"; made with {'; '.join(other)}" if other else "")
 
 
 def _assist(run: Run) -> NoReturn:

@@ -1,0 +1,37 @@
+"""Which settings of a recipe are possible."""
+
+import math
+from dataclasses import asdict
+
+from .common import DataError, flat
+from .recipe import POOLING, LMRecipe
+
+ABOVE_0, MOST = 1e-12, math.inf
+BOUNDS = {
+    **dict.fromkeys(("epochs", "drop_mult", "wd", "patience", "skip_tokens"), (0, MOST)),
+    **dict.fromkeys(("lr", "decay", "clip"), (ABOVE_0, MOST)),
+    **dict.fromkeys(("emb_sz", "n_hid", "n_layers", "min_freq", "seq_len", "max_len"), (1, MOST)),
+    **dict.fromkeys(("max_tokens", "softmax_samples", "lm.bs", "min_steps", "max_steps"), (1, MOST)),
+    **dict.fromkeys(("output_p", "hidden_p", "input_p", "embed_p", "weight_p"), (0, 0.999)),
+    "clas.bs": (2, MOST),  # batch norm needs two texts
+    "max_vocab": (100, MOST),
+    "lm.freeze_to": (-4, 3),  # fastai's language model has 4 layer groups
+    "clas.freeze_to": (-5, 4),
+}
+"""Least and greatest value of a field, of one task or of any."""
+
+
+def check(recipe: LMRecipe) -> None:
+    """Raises `DataError`, which names the option, where a value is impossible."""
+    for option, value in flat(asdict(recipe)).items():
+        task, name = option.split(".")[0], option.split(".")[-1]
+        low, high = BOUNDS.get(f"{task}.{name}") or BOUNDS.get(name, (-MOST, MOST))
+        if isinstance(value, int | float) and not low <= value <= high:
+            least = "more than 0" if low == ABOVE_0 else f"{low} or more" if high == MOST else f"{low} to {high}"
+            raise DataError(f"--recipe.{option.replace('_', '-')} {value} is impossible: it must be {least}")
+    dropout, name = max((p, name.replace("_", "-")) for name, p in asdict(recipe.model).items() if name.endswith("_p"))
+    for task in {"lm", "clas"} & vars(recipe).keys():
+        if dropout * (mult := getattr(recipe, task).drop_mult) >= 1:
+            raise DataError(f"--recipe.{task}.drop-mult {mult} is impossible: times --recipe.model.{name} it is >= 1")
+    if getattr(recipe, "pooling", POOLING) == ():
+        raise DataError("--recipe.pooling is empty: name one or more of " + ", ".join(POOLING))
