@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from ..corpora.splits import SPLITS
-from ..recipe import LMRecipe, Model
+from ..recipe import LMRecipe, Model, sized
 from .plan import Run
 
 CHARACTERS = 4.3
@@ -68,19 +68,19 @@ def seconds(run: Run, name: str, trained: list[Trained]) -> float:
     if kind in ("tokens", "baseline"):
         return 1 + tokens / READING
     directions = len(run.directions) if kind == "eval" else 1
-    return 1 + directions * tokens * _weights(run.recipe.model) / (
-        3 * SPEED[torch.cuda.is_available()]
-    )  # forward alone: a third
+    forward_alone = 3 * SPEED[torch.cuda.is_available()]
+    return 1 + directions * tokens * _weights(run.recipe.model) / forward_alone
 
 
 def _training(run: Run, name: str, trained: list[Trained]) -> float:
     kind, recipe, df = name.split()[0], run.recipe, run.corpus.df
     task = getattr(recipe, kind)
     texts = df["text"][df["split"].isin(("train", "unlabelled") if kind == "lm" else ("train",))]
-    epochs, tokens = sum(phase.epochs for phase in task.phases), texts.str.len().sum() / CHARACTERS
+    tokens = texts.str.len().sum() / CHARACTERS
     if kind == "lm":
         tokens = min(tokens, recipe.max_tokens or tokens)
     steps = max(1, tokens / (task.bs * recipe.seq_len) if kind == "lm" else math.ceil(len(texts) / task.bs))
+    epochs = sum(phase.epochs for phase in sized(task, math.ceil(steps)).phases)
     lm = run.plan[name.replace("clas", "lm")][1]
     this = Trained(kind, run.precision, _model(lm), tokens / steps)
     if same := [t for t in trained if this.like(t)]:
