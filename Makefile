@@ -1,13 +1,13 @@
-# make demo: ULMFiT end to end on the bundled texts.  make test: the tests.  Both set up .venv if it is missing.
+# make demo: ULMFiT with and without pretraining, on the bundled texts.  make test: the tests.  Both set up .venv if it is missing.
 PYTHON ?= python3
 BIN := .venv/bin
 
 .PHONY: demo test lint
 demo: .venv/ready
-	$(BIN)/python -m experiments.sfu --target category --miniature
+	$(BIN)/python -m experiments.demo
 
 test: .venv/ready
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: .venv/ready
 	$(BIN)/ruff check .

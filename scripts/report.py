@@ -95,7 +95,7 @@ def main(
     for line in skipped:
         print(f"left out: {line}", file=sys.stderr)
     if not found:
-        demo = f"{typed('ulmfit-exp')} sfu --target category --miniature"
+        demo = f"{typed('ulmfit-exp')} demo"
         sys.exit(f"error: there is no record of a run in {', '.join(map(str, folders))}; to make one: {demo}")
     made = sections([record for _, record in found])
     out.write_text(page.page(found, made, titles(), f"{typed('ulmfit-exp')} reproduce", out.parent), encoding="utf-8")
