@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-NAMES = ("sfu", "dbpedia", "squad", "trec", "imdb", "own_csv", "pretrain")
+NAMES = ("sfu", "dbpedia", "squad", "trec", "imdb", "ag_news", "yelp", "own_csv", "pretrain")
 
 
 def experiment(name: str):

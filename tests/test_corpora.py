@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from ulmfit_exp.common import DataError
-from ulmfit_exp.corpora import dbpedia, imdb, sfu, sources, squad, trec
+from ulmfit_exp.corpora import dbpedia, imdb, sfu, sources, squad, trec, zhang
 from ulmfit_exp.corpora.corpus import Corpus
 from ulmfit_exp.corpora.sources import MINIATURE
 
@@ -129,6 +129,46 @@ def test_dbpedia_csv_without_its_columns(tmp_path):
         (tmp_path / f"DBPEDIA_{name}.csv").write_text("text,first\na,b\n")
     with pytest.raises(DataError, match=r"DBPEDIA_train\.csv has no column 'l1'; it has 'text', 'first'"):
         dbpedia.load(tmp_path, "l1")
+
+
+# AG News and Yelp
+
+
+@pytest.mark.parametrize("name, classes", [("ag_news", 4), ("yelp-polarity", 2), ("yelp-full", 5)])
+def test_a_miniature_has_every_class_in_every_split_and_no_backslash(name, classes):
+    corpus = zhang.load(name, MINIATURE)
+    assert corpus.name == name
+    assert len(corpus.classes) == classes
+    for split in ("train", "valid", "test"):
+        assert set(corpus.split(split)["label"]) == set(corpus.classes)
+    assert corpus.df["text"].is_unique
+    assert not corpus.df["text"].str.contains("\\", regex=False).any()
+
+
+@pytest.mark.parametrize(
+    "name, fields, text",
+    [
+        ("ag_news", r'"Oil at \$41","the\new price, ""they"" say"', 'Oil at $41 the new price, "they" say'),
+        ("yelp-polarity", r'"a \""b\""\n\nc ""d"""', 'a "b"\n\nc "d"'),
+        ("yelp-full", r'" one, two "', "one, two"),
+    ],
+)
+def test_ag_news_and_yelp_as_published(tmp_path, name, fields, text):
+    layout = zhang.SETS[name]
+    folder = tmp_path / layout.source.unpacked
+    folder.mkdir(parents=True)
+    for split in ("train", "test"):
+        rows = [f'"{number}",{fields}\n' for number in range(1, len(layout.classes) + 1)]
+        (folder / f"{split}.csv").write_text("".join(2 * rows), encoding="utf-8")
+    corpus = zhang.load(name, tmp_path)
+    assert texts(corpus, "train", "valid", "test") == {text}
+    assert set(corpus.classes) == set(layout.classes)
+    (folder / "test.csv").unlink()
+    with pytest.raises(DataError, match=r"does not hold train\.csv and test\.csv"):
+        zhang.load(name, tmp_path)
+
+
+# DBpedia's own release
 
 
 def dump(folder, cut=None):

@@ -13,16 +13,18 @@ from pathlib import Path
 import pytest
 from conftest import FORWARD, QUICK, QUIET
 
+from experiments.ag_news import AgNews
 from experiments.dbpedia import Dbpedia
 from experiments.imdb import Imdb
 from experiments.sfu import Sfu
 from experiments.squad import Squad
 from experiments.trec import Trec
+from experiments.yelp import Yelp
 from ulmfit_exp.cli import _parsed_grid, over_seeds, parse, run
 from ulmfit_exp.runs.settings import HERE, Engine
 
 ROOT = Path(__file__).parents[1]
-MODULES = ("sfu", "dbpedia", "squad", "trec", "imdb", "own_csv", "pretrain")
+MODULES = ("sfu", "dbpedia", "squad", "trec", "imdb", "ag_news", "yelp", "own_csv", "pretrain")
 
 
 def record(settings) -> dict:
@@ -39,7 +41,8 @@ def figures(record: dict) -> dict:
     "experiment",
     [Sfu(target="sentiment", fold=4), Sfu(target="category")]
     + [Dbpedia(level=level) for level in ("ontology", "l1", "l2", "l3")]
-    + [Squad(task="topic"), Squad(task="answerable")],
+    + [Squad(task="topic"), Squad(task="answerable")]
+    + [AgNews(), Yelp(level="polarity"), Yelp(level="full")],
     ids=lambda e: e.variant,
 )
 def test_each_experiment_runs_in_miniature(experiment, tmp_path):

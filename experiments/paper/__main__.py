@@ -42,7 +42,7 @@ def main(
         recipe: paper has the paper's sizes and epochs, for a GPU.
         plan: Run nothing: only the plan, and the table of the runs that are finished.
         render: Only draw from the committed records in experiments/results/, of all seeds that are there.
-        miniature: On the bundled hand-written texts, in a minute or two; of SFU, DBpedia and SQuAD.
+        miniature: On the bundled hand-written texts, in a minute or two; of SFU, DBpedia, SQuAD, AG News and Yelp.
         home: Where stages and records go.
         data_dir: As of the experiments.
         precision: As of the experiments; auto is decided once for all runs, by the machine of this command.

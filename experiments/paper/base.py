@@ -5,11 +5,13 @@ from dataclasses import fields, replace
 from ulmfit_exp.recipe import Phase, Recipe, changed
 from ulmfit_exp.runs.settings import Experiment
 
+from ..ag_news import AgNews
 from ..dbpedia import Dbpedia
 from ..imdb import FIFTH, Imdb
 from ..sfu import Sfu
 from ..squad import Squad
 from ..trec import Trec
+from ..yelp import Yelp
 
 DATA = {
     "imdb": Imdb(sample=0.2),  # 5,000 training, 10,000 unlabelled and 5,000 test reviews: for two cores
@@ -17,6 +19,9 @@ DATA = {
     "trec": Trec(),
     "sfu": Sfu(),
     "dbpedia": Dbpedia(),
+    "ag_news": AgNews(),
+    "yelp-polarity": Yelp(),
+    "yelp-full": Yelp(level="full"),
     "squad": Squad(),
 }
 FOLDS = 5

@@ -20,7 +20,7 @@ from ulmfit_exp.runs.settings import Experiment
 from .base import PATIENCE, forward, full, with_clas, with_lm, with_recipe
 
 TITLE = "Figure 3: labelled texts"
-DATA = ("imdb", "trec", "dbpedia")
+DATA = ("imdb", "trec", "dbpedia", "ag_news")
 REFERENCE = "semi-supervised"
 USUAL = (100, 500, 2000)
 SIZES = {

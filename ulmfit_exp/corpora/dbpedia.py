@@ -1,7 +1,6 @@
 """DBpedia abstracts with the ontology class of their subject, in three layouts.
 
-ontology  dbpedia_csv.tar.gz (Zhang et al. 2015), or the folder it unpacks to: {train,test}.csv without a header
-          (class 1-14, title, content) and classes.txt. The paper's DBpedia.
+ontology  dbpedia_csv.tar.gz (Zhang et al. 2015), read by `zhang`: 14 classes. The paper's DBpedia.
 l1-l3     DBPEDIA_{train,val,test}.csv: text,l1,l2,l3, long abstracts with the path in the ontology (9/70/219 classes).
 dump      the latest release of DBpedia itself: long-abstracts_lang=en.ttl.bz2 and
           instance-types_lang=en_specific.ttl.bz2.
@@ -16,19 +15,14 @@ from pathlib import Path
 import pandas as pd
 
 from ..common import DataError
-from .archives import bz2_lines, members, readable
+from . import zhang
+from .archives import bz2_lines, readable
 from .corpus import Corpus
 from .formats import sound
 from .readers import csv_table
 from .sources import Source, find
-from .splits import hold_out, hold_out_groups
+from .splits import hold_out_groups
 
-ONTOLOGY = Source(
-    "dbpedia_csv/dbpedia_csv.tar.gz",
-    "https://s3.amazonaws.com/fast-ai-nlp/dbpedia_csv.tgz",
-    "42db5221ddedddb673a4cabcc5f3a7d869714c878bcfe4ba94b29d14aa38e417",
-    unpacked="dbpedia_csv/dbpedia_csv",
-)
 CLASSES = {
     split: Source(
         f"dbpedia_classes/DBPEDIA_{split}.csv", "https://www.kaggle.com/datasets/danofer/dbpedia-classes", by_hand=True
@@ -44,23 +38,7 @@ TYPES = Source(
     "dbpedia_dump/instance-types_lang=en_specific.ttl.bz2",
     f"{_DUMP}/mappings/instance-types/2022.12.01/instance-types_lang=en_specific.ttl.bz2",
 )
-# The classes of the ontology set, as Zhang et al. (2015) number them from 1.
-ONTOLOGY_CLASSES = (
-    "Company",
-    "EducationalInstitution",
-    "Artist",
-    "Athlete",
-    "OfficeHolder",
-    "MeanOfTransportation",
-    "Building",
-    "NaturalPlace",
-    "Village",
-    "Animal",
-    "Plant",
-    "Album",
-    "Film",
-    "WrittenWork",
-)
+ONTOLOGY_CLASSES = zhang.SETS["dbpedia-ontology"].classes
 
 
 def load(
@@ -71,8 +49,8 @@ def load(
 ) -> Corpus:
     """`level` is ontology, l1, l2, l3 or dump; of the dump, `dump_rows` abstracts a class."""
     if level == "ontology":
-        df = _ontology(data_dir)
-    elif level == "dump":
+        return zhang.load("dbpedia-ontology", data_dir)
+    if level == "dump":
         df = _dump(find(TYPES, data_dir), find(ABSTRACTS, data_dir), dump_classes, dump_rows)
     else:
         df = pd.concat(
@@ -82,26 +60,6 @@ def load(
         known = set(df.loc[df["split"] == "train", "label"]) & set(df["label"][df["label"].duplicated()])
         df = df[df["label"].isin(known)]
     return Corpus(f"dbpedia-{level}", df)
-
-
-def _ontology(data_dir: Path | None) -> pd.DataFrame:
-    path = find(ONTOLOGY, data_dir)
-    parts = {m["split"]: data for m, data in members(path, r"(?P<split>train|test)\.csv")}
-    if set(parts) != {"train", "test"}:
-        raise DataError(f"{path} does not hold train.csv and test.csv")
-    tables = [_zhang_csv(parts[split], f"{path}, {split}.csv", split) for split in ("train", "test")]
-    return hold_out(pd.concat(tables, ignore_index=True))
-
-
-def _zhang_csv(data: bytes, where: str, split: str) -> pd.DataFrame:
-    df = csv_table(data, where, ("class", "title", "content"))
-    known = {str(i): c for i, c in enumerate(ONTOLOGY_CLASSES, 1)}
-    wrong = df.index[~df["class"].isin(known)]
-    if len(wrong):
-        row = wrong[0]
-        raise DataError(f"{where}, row {row + 1}: class {df['class'][row]!r} is not one of 1 to {len(known)}")
-    text = (df["title"] + " " + df["content"]).str.strip()
-    return pd.DataFrame({"text": text, "label": df["class"].map(known), "split": split})
 
 
 def _level(path: Path, split: str, level: str) -> pd.DataFrame:

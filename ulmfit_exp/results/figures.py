@@ -27,6 +27,9 @@ TITLES = {
     "sfu": "SFU sentiment",
     "dbpedia": "DBpedia",
     "squad": "SQuAD topic",
+    "ag_news": "AG News",
+    "yelp-polarity": "Yelp polarity",
+    "yelp-full": "Yelp full",
 }
 """Data sets in words; one that is not here has its own name."""
 COLUMNS = ["row", "data", "replicate", "error", "records"]
