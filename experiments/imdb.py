@@ -42,7 +42,7 @@ FIFTH = RECIPES | {name: _large(name, passes=3, decay=1.0) for name in ("small",
 class Imdb(Experiment):
     name: ClassVar[str] = "imdb"
     paper: ClassVar[float] = 4.6
-    recipes: ClassVar[dict[str, Recipe]] = RECIPES | {name: _large(name) for name in ("small", "features")}
+    recipes: ClassVar[dict[str, Recipe]] = RECIPES | {k: _large(k) for k in ("default", "small", "features")}
 
     sample: float = 1.0
     """Share of each split's reviews to use."""

@@ -168,7 +168,7 @@ def test_the_readmes_session_goes_from_a_csv_to_fastai_and_back_to_a_recorded_ru
     (tmp_path / "reviews.csv").write_text("body,stars\n" + "".join(rows))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    monkeypatch.setitem(RECIPES, "small", FORWARD)
+    monkeypatch.setitem(RECIPES, "default", FORWARD)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     *_, session = blocks = re.findall(r"(?s)```python\n(.*?)```", readme)
     assert len([line for line in session.splitlines() if line and "import" not in line]) <= 10

@@ -222,7 +222,7 @@ def test_test_rows_without_a_label_are_predicted_and_not_in_the_figures(labelled
     assert table["row"][table["split"] == "test"].tolist() == list(range(10))
     shown, left_out = page.read([tmp_path / "home"])
     assert len(shown) == 1 and not left_out
-    assert read_record(path).name.startswith("small")
+    assert read_record(path).name.startswith("default")
     assert "pipeline_tag: text-classification" in card(record)
     assert (load_run(path).error is None) == (not labelled)
 

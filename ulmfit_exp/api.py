@@ -122,7 +122,7 @@ class OfCorpus(Experiment):
 
 def ulmfit(
     corpus: Corpus,
-    recipe: Recipe | Literal["paper", "small", "few", "features", "scratch", "tiny"] = "small",
+    recipe: Recipe | Literal["default", "paper", "small", "few", "features", "scratch", "tiny"] = "default",
     *,
     direction: Literal["forward", "backward", "both"] | None = None,
     seed: int = 0,
@@ -139,7 +139,7 @@ def ulmfit(
 
     Args:
         corpus: The texts, with labels and splits.
-        recipe: Name of a recipe, or a `Recipe`, for example `replace(RECIPES["small"], max_len=200)`. The record says
+        recipe: Name of a recipe, or a `Recipe`, for example `replace(RECIPES["default"], max_len=200)`. The record says
             in which fields that differs from the named recipe that is nearest to it.
         direction: Which way texts are read; both is the mean of two classifiers. Default: the recipe's.
         seed: Seed of every stage.
@@ -193,7 +193,7 @@ def _chosen(recipe: Recipe | str) -> tuple[str, Recipe]:
     """A recipe, and the name of the one that it is or has the fewest differences to."""
     if not isinstance(recipe, Recipe):
         return recipe, RECIPES[_one_of("recipe", recipe, RECIPES)]
-    return min(RECIPES, key=lambda k: (len(differences(recipe, RECIPES[k])), k != "small")), recipe
+    return min(RECIPES, key=lambda k: (len(differences(recipe, RECIPES[k])), k != "default")), recipe
 
 
 def _one_of(argument: str, value: str, choices: Iterable[str]) -> str:

@@ -129,7 +129,7 @@ def parse(command: type[Command], args: list[str]) -> Command:
 
 def _parsed_grid(command: type[Command], args: list[str]) -> tuple[Command, int, Engine]:
     """Settings, number of seeds, and what runs them; of pretraining, one seed here."""
-    name = "tiny" if "--miniature" in args else "small"
+    name = "tiny" if "--miniature" in args else command.recipe_name
     for arg, following in zip(args, [*args[1:], ""]):
         option, _, value = arg.partition("=")
         if option in ("--recipe", "--size") and (value or following) in command.recipes:  # tyro refuses another

@@ -151,10 +151,10 @@ class Experiment(Command):
 
     recipe_name: Annotated[
         Literal["default", "paper", "small", "few", "features", "scratch", "tiny"], tyro.conf.arg(name="recipe")
-    ] = "small"
-    """Recipe to start from (with --miniature: tiny); few is for a hundred labels; features trains no classifier. Its
-    fields are the --recipe.… options below."""
-    recipe: Recipe = RECIPES["small"]
+    ] = "default"
+    """Recipe to start from (with --miniature: tiny). small and few are those of most committed records; features trains
+    no classifier. Its fields are the --recipe.… options below."""
+    recipe: Recipe = RECIPES["default"]
     miniature: bool = False
     """Run on the bundled texts: no data, no network, a minute."""
     train_size: int | None = None
