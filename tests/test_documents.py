@@ -26,13 +26,13 @@ def read(path, **settings) -> list[str]:
     [
         ("a.jsonl", JSONL.encode()),
         ("a.json.xz", lzma.compress(JSONL.encode())),
-        ("a.jsonl.gz", gzip.compress(JSONL.encode())),
+        ("a.jsonl.gz", gzip.compress(JSONL.encode(), mtime=0)),
         ("a.jsonl.bz2", bz2.compress(JSONL.encode())),
         ("wiki_00", JSONL.encode()),
         ("wiki_01", DOCS.encode()),
         ("wiki_01.bz2", bz2.compress(DOCS.encode())),
         ("a.csv", CSV.encode()),
-        ("a.csv.gz", gzip.compress(b"\xef\xbb\xbf" + CSV.encode())),
+        ("a.csv.gz", gzip.compress(b"\xef\xbb\xbf" + CSV.encode(), mtime=0)),
         ("a.tsv", CSV.replace("id,", "id\t").replace(',"', '\t"').encode()),
     ],
 )
