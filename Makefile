@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 .PHONY: demo test lint
 demo: .venv/ready
-	$(BIN)/python -m experiments.demo
+	$(BIN)/python scripts/demo.py
 
 test: .venv/ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile

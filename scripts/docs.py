@@ -26,7 +26,7 @@ README, RESULTS, FINDINGS = ROOT / "README.md", ROOT / "docs" / "results.md", RO
 CLAIMS = ROOT / "docs" / "claims"
 START, END = "<!-- made by scripts/results.py -->\n", "<!-- end of what scripts/results.py made -->"
 HEADLINE = {
-    "TREC-6: type of question": replicates("trec", MOST_SEEDS),
+    "TREC-6: type of question": replicates("trec", MOST_SEEDS, "default"),
     "IMDb: sentiment": replicates("imdb-full", MOST_SEEDS),
     "DBpedia ontology: 14 classes, 8,000 texts": replicates("dbpedia", MOST_SEEDS),
     "… with 100 labels": [replace(run, train_size=100) for run in replicates("dbpedia", MOST_SEEDS, "few")],

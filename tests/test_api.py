@@ -91,11 +91,12 @@ def test_a_text_that_is_missing_is_named(run, corpus):
             run.encoder().transform(given)
 
 
-def test_a_run_of_features_has_an_encoder_but_no_classifier(corpus, tmp_path):
+def test_a_run_of_features_predicts_and_has_no_learner(corpus, tmp_path):
     run = ulmfit(corpus, replace(FORWARD, head="features"), home=tmp_path, **QUIET)
     assert run.encoder().transform("A river.").shape == (1, 3 * 12)
-    with pytest.raises(DataError, match="keeps no classifier"):
-        run.predict("A river.")
+    assert run.predict("A river.").shape == (1, 2 + len(corpus.classes))
+    with pytest.raises(DataError, match="logistic regression"):
+        run.learner()
 
 
 def test_a_learner_has_the_runs_weights_and_texts_in_either_direction(run):

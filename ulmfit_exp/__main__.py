@@ -7,7 +7,7 @@ from pathlib import Path
 
 from . import cli
 
-SCRIPTS = ("report", "dashboard", "reproduce", "export", "results", "workspace")
+SCRIPTS = ("demo", "report", "dashboard", "reproduce", "export", "results", "workspace")
 
 
 def main(args: list[str] | None = None) -> None:
@@ -28,7 +28,6 @@ def commands() -> dict[str, Path]:
     experiments, scripts = cli.ROOT / "experiments", cli.ROOT / "scripts"
     return {
         **{name: experiments / f"{name}.py" for name in cli.part("experiments").NAMES},
-        "demo": experiments / "demo.py",
         "paper": experiments / "paper" / "__main__.py",
         "predict": cli.PACKAGE / "predict.py",
         **{name: scripts / f"{name}.py" for name in SCRIPTS},
@@ -52,8 +51,7 @@ def start(name: str, args: list[str]) -> None:
     elif name == "predict":
         cli.command(name, import_module(".predict", __package__).main, args)
     else:
-        modules = {"paper": "experiments.paper.__main__", "demo": "experiments.demo"}
-        module = modules.get(name, f"scripts.{name}")
+        module = "experiments.paper.__main__" if name == "paper" else f"scripts.{name}"
         cli.command(name, cli.part(module).main, args)
 
 

@@ -100,7 +100,7 @@ def learner(predictor: Predictor) -> Learner:
     assert all(other == vocab for other in others)  # one tokens stage made both
     one = predictor.classes[0]  # fastai needs some data to set its transforms up; they are not exported
     rows = pd.DataFrame({"text": one, "label": one, "split": ["train", "valid"]})
-    model = Ensemble({d: model for d, (model, _) in predictor.parts.items()}, predictor.temperature).cpu()
+    model = Ensemble({d: model for d, (model, _) in predictor.fine_tuned().parts.items()}, predictor.temperature).cpu()
     return Learner(
         dataloaders(rows, vocab, predictor, 64, device=torch.device("cpu")),
         model,
@@ -118,7 +118,7 @@ def classifier_learner(predictor: Predictor, direction: str, corpus: Corpus) -> 
     """
     if unknown := sorted(set(corpus.classes) - set(predictor.classes)):
         raise DataError(f"{corpus.name}: the classifier has no class {unknown[0]!r}; it has {predictor.classes}")
-    part = predictor.parts[direction]
+    part = predictor.fine_tuned().parts[direction]
     bs, backwards = predictor.recipe.clas.bs, direction == "backward"
     dls = dataloaders(corpus.df, vocabulary(part), predictor, bs, backwards)
     weight = corpus.class_weights if predictor.recipe.class_weights and corpus.classes == predictor.classes else None

@@ -50,7 +50,7 @@ def model(predictor: Predictor):
     lengths = g("ReduceSum", real, [1], keepdims=0)
     turned = g("ReverseSequence", "ids", lengths, batch_axis=0, time_axis=1)
     total = np.zeros(1)
-    for direction, (part, _) in predictor.parts.items():
+    for direction, (part, _) in predictor.fine_tuned().parts.items():
         logits = _logits(g, part, turned if direction == "backward" else "ids", lengths)
         total = g("Add", total, g("Softmax", g("Cast", logits, to=TensorProto.DOUBLE)))
     mean = g("Max", g("Div", total, np.float64(len(predictor.parts))), np.float64(1e-30))

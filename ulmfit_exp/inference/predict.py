@@ -50,6 +50,12 @@ class Predictor:
             total = total + np.reshape(rows, (len(split), len(self.classes)))  # no texts have no rows
         return tempered(total / len(self.parts), self.temperature)
 
+    def fine_tuned(self) -> "Predictor":
+        """This predictor. Raises `DataError` where its head is no part of a fastai classifier."""
+        if self.recipe.head == "features":
+            raise DataError("this is a run of features: its classifier is a logistic regression, not one of fastai's")
+        return self
+
     def predict(self, texts: str | Iterable[str]) -> pd.DataFrame:
         """A row per text: `class`, `confidence`, and `p CLASS` for each class. A single string is one text."""
         probs = self.probabilities(texts)

@@ -9,11 +9,9 @@ measurement, and on another processor a text or two may be classified differentl
 from dataclasses import replace
 from pathlib import Path
 
-from ulmfit_exp.cli import command
+from ulmfit_exp.cli import command, part
 from ulmfit_exp.recipe import RECIPES, changed
 from ulmfit_exp.runs.settings import Wandb
-
-from .dbpedia import Dbpedia
 
 TINY = RECIPES["tiny"]
 RECIPE = replace(
@@ -33,7 +31,8 @@ def main(home: Path = Path("runs"), wandb: Wandb = "auto") -> None:
     """
     from ulmfit_exp.runs.run import run
 
-    base = Dbpedia(recipe_name="tiny", recipe=RECIPE, miniature=True, precision="fp32", home=home, wandb=wandb)
+    experiment = part("experiments").experiment("dbpedia")
+    base = experiment(recipe_name="tiny", recipe=RECIPE, miniature=True, precision="fp32", home=home, wandb=wandb)
     pretrained, path = run(base)
     scratch, _ = run(replace(base, recipe=replace(RECIPE, pretrained="none")))
     rows = {
@@ -48,4 +47,4 @@ def main(home: Path = Path("runs"), wandb: Wandb = "auto") -> None:
 
 
 if __name__ == "__main__":
-    command("experiments.demo", main)
+    command("demo", main)
