@@ -38,8 +38,7 @@ def main(
         run: Folder of a finished run, or its result.json.
         texts: A file, or - for standard input, a text a line.
         out: Where to write; default: standard output.
-        text_col: Column or field of the text, by name or by number from 0; several are joined. Default: those of the
-            training.
+        text_col: Columns of the text, by name or by number from 0, joined. Default: those of the training.
         id_col: Column to write before each prediction. Default: the row's number in the file, from 0.
         device: auto is a GPU where there is one; or cpu, cuda, cuda:N.
         format: How the file is written.

@@ -65,8 +65,7 @@ def train(learn: Learner, training: Training, seed: int, work: Path, cbs=()) -> 
             )
     if checkpoint.best:
         learn.model.load_state_dict(checkpoint.best)
-    seconds = sum(row["seconds"] for row in history)
-    tokens = sum(row["tokens"] for row in history)
+    seconds, tokens = (sum(row[k] for row in history) for k in ("seconds", "tokens"))
     info = {
         "seconds": round(seconds, 1),
         "tokens_per_second": round(tokens / max(seconds, 1e-9)),
