@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,7 @@ def classify_features(run: Run, direction: str) -> Stage:
         rows = run.corpus.split("valid", "test")
         np.save(folder / "probs.npy", models[best].predict_proba(encoder.transform(rows["text"])))
         _save_features_classifier(run, encoder, best[0], models[best], folder)
+        shutil.copy2(run.path(f"lm {direction}") / "vocab.json", folder)
         return dict(zip(("scaling", "C"), best))
 
     return run.stage(f"features {direction}", work)
@@ -132,11 +134,11 @@ def classify_features(run: Run, direction: str) -> Stage:
 
 def _save_features_classifier(run: Run, encoder: Encoder, scaling: str, pipeline, folder: Path) -> None:
     """The encoder with the logistic regression as its head, in the form of a fine-tuned classifier."""
-    model = learners.classifier(len(encoder.ids_), len(run.corpus.classes), run.recipe)
-    model[0].module.load_state_dict(encoder.encoder_.module.state_dict())
+    awd_lstm = encoder.encoder_.module
+    model = learners.classifier(awd_lstm.encoder.num_embeddings, len(run.corpus.classes), run.recipe)
+    model[0].module.load_state_dict(awd_lstm.state_dict())
     model[1].layers.fit(scaling, pipeline)
     learners.save_model(model, str(folder / "model.safetensors"))
-    (folder / "vocab.json").write_text(json.dumps(list(encoder.ids_), ensure_ascii=False), encoding="utf-8")
 
 
 def clas_learner(run: Run, direction: str, folder: Path):
