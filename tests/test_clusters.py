@@ -238,9 +238,10 @@ def test_without_the_extra_the_error_names_its_installation(tmp_path, monkeypatc
 
 
 def test_options_that_slurm_cannot_take_are_named(tmp_path):
-    with pytest.raises(DataError, match="partition has no value"):
-        cluster.start(Engine(slurm="partition"), tmp_path).__enter__()
     with pytest.raises(DataError, match="exclude each other"):
         cluster.start(Engine(ray="auto", slurm="gpus=1"), tmp_path)
     with pytest.raises(DataError, match="--jobs 0 is impossible"):
         cluster.start(Engine(jobs=0), tmp_path)
+    pytest.importorskip("submitit", reason="the extra slurm is not installed: pip install '.[slurm]'")
+    with pytest.raises(DataError, match="partition has no value"):
+        cluster.start(Engine(slurm="partition"), tmp_path).__enter__()

@@ -75,6 +75,7 @@ def weights(folder: Path, work: str, rank: str) -> dict[str, torch.Tensor]:
 
 @pytest.mark.slow
 def test_two_processes_train_as_one_does_on_an_odd_and_an_even_number_of_batches(folder):
+    pytest.importorskip("accelerate", reason="the extra distributed is not installed: pip install '.[distributed]'")
     two_processes(folder, [("even", 30, 0.0), ("odd", 33, 0.0)])
     for work, seq_len, odd in (("even", 30, 0), ("odd", 33, 1)):
         torch.testing.assert_close(weights(folder, work, "0"), weights(folder, work, "1"), rtol=0, atol=0)
@@ -89,6 +90,7 @@ def test_two_processes_train_as_one_does_on_an_odd_and_an_even_number_of_batches
 
 @pytest.mark.slow
 def test_one_process_is_killed_and_both_resume_from_the_checkpoint_to_the_same_weights(folder):
+    pytest.importorskip("accelerate", reason="the extra distributed is not installed: pip install '.[distributed]'")
     two_processes(folder, [("whole", 30)])
     with pytest.raises(Exception, match=r"exit code 9|terminated|Connection closed"):
         two_processes(folder, [("killed", 30)], kill=True)
@@ -115,7 +117,7 @@ def test_fastai_still_fails_to_import_without_accelerate():
 
 
 def test_fastais_loader_still_needs_cuda_and_fails_at_an_odd_number_of_batches(quick_tokens, monkeypatch):
-    pytest.importorskip("accelerate")
+    pytest.importorskip("accelerate", reason="the extra distributed is not installed: pip install '.[distributed]'")
     from fastai.distributed import DistributedDL
 
     tokens = quick_tokens[1]

@@ -20,7 +20,7 @@ from ulmfit_exp.cli import run
 from ulmfit_exp.recipe import Phase
 from ulmfit_exp.record import cost, folder_of
 from ulmfit_exp.results import figures
-from ulmfit_exp.runs import grid, workers
+from ulmfit_exp.runs import estimate, grid, workers
 from ulmfit_exp.runs.settings import Engine
 
 ROOT = Path(__file__).parents[1]
@@ -150,10 +150,12 @@ def test_one_cell_with_a_broken_setting_fails_alone(small, home, monkeypatch, ca
 
 
 def test_the_plan_passes_over_a_damaged_stage(tmp_path):
-    for name, content in (("lm-a", '{"name": 3'), ("lm-b", '{"info": {"tokens_per_second": 50, "seconds": 2}}')):
+    info = {"history": [{"tokens": 100, "step": 10}], "seconds": 2}
+    whole = json.dumps({"info": info, "inputs": {"precision": "fp32"}})
+    for name, content in (("lm-a", '{"name": 3'), ("lm-b", whole)):
         (tmp_path / "stages" / name).mkdir(parents=True)
         (tmp_path / "stages" / name / "stage.json").write_text(content)
-    assert grid._rates(tmp_path) == {"lm": 50}
+    assert [trained.tokens for trained in estimate.finished(tmp_path)] == [100]
 
 
 @pytest.mark.slow

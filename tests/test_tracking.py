@@ -155,6 +155,7 @@ def test_a_stages_folder_is_an_artifact_when_asked_for(tracked):
 @pytest.mark.parametrize("shown", [True, False])
 def test_wandb_has_texts_only_where_they_may_be_shown_and_never_the_machine(shown, tmp_path, monkeypatch):
     monkeypatch.setattr(socket, "gethostname", lambda: "name-of-this-host")
+    monkeypatch.setattr(sys, "argv", ["name-of-this-command"])
     texts = pd.DataFrame({"row": [4, 9], "text": ["a secret sentence", "another secret one"]})
     tracker = Tracker("offline", tmp_path, "g", "eval", "n", [], {}, texts=shown)
     per_class = {c: {"n": 1, "precision": 1.0, "recall": 1.0} for c in "ab"}
