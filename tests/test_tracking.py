@@ -164,8 +164,8 @@ def test_wandb_has_texts_only_where_they_may_be_shown_and_never_the_machine(show
     kept = {path.name: path.read_bytes() for path in (tmp_path / tracker.path).rglob("*") if path.is_file()}
     assert any(b"secret" in content for content in kept.values()) == shown
     (own,) = (content for name, content in kept.items() if name.endswith(".wandb"))
-    for told in ("name-of-this-host", sys.argv[0], str(ROOT)):
-        assert told.encode() not in own
+    for private in ("name-of-this-host", sys.argv[0], str(ROOT)):
+        assert private.encode() not in own
     assert "wandb-metadata.json" not in kept
 
 

@@ -89,7 +89,7 @@ def exit_with(failed: dict["Cell", str]) -> NoReturn:
     """Name the cells that failed; the exit code is 1 where there are any."""
     for cell, error in failed.items():
         print(f"failed: {cell}: {error}", file=sys.stderr)
-    sys.exit(1 if failed else 0)  # W&B, told of the exit, takes no bool
+    sys.exit(1 if failed else 0)  # W&B reads the exit code, and takes no bool
 
 
 @contextmanager
