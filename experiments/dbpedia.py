@@ -4,7 +4,7 @@ The paper's 14 classes, or the 9, 70 or 219 of long abstracts. Lab record, 14 cl
 to 6706c0c78b43: one thread of an AMD EPYC (AVX-512 bf16), 27 minutes per seed. A sample of the published set: 8,000
 training texts, 800 of them for validation, and 1,998 test texts:
 
-    OMP_NUM_THREADS=1 ulmfit-exp dbpedia --seed 0
+    OMP_NUM_THREADS=1 ulmfit-exp dbpedia --recipe small --seed 0
 
     test error in %   2.14 ± 0.10 (3 seeds); forward 2.32 ± 0.29, backward 2.20 ± 0.05
     baseline          3.15 (TF-IDF + logistic regression); the paper, on 560,000 training texts, 0.80

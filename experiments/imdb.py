@@ -3,7 +3,7 @@
 25,000 training, 25,000 test and 50,000 unlabelled reviews (Maas et al. 2011). Lab record, 2026-11-24, commit
 0e9f333407f0: one thread of an AMD EPYC (AVX-512 bf16) for each direction, an hour for both at once:
 
-    OMP_NUM_THREADS=1 ulmfit-exp imdb
+    OMP_NUM_THREADS=1 ulmfit-exp imdb --recipe small
 
     test error in %   8.41 (one seed); forward 8.76, backward 9.78
     baseline          9.70 (TF-IDF + logistic regression); the paper, at full size, 4.60

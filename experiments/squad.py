@@ -6,7 +6,7 @@ the training paragraphs serve as unlabelled texts; answerable is split by articl
 Lab record, topic, 2026-11-24, commits 6706c0c78b43 and 86b1fe630015: one thread of an AMD EPYC (AVX-512 bf16), 18
 minutes per seed. The development set of SQuAD 2.0 alone, 35 articles, 2,378 test questions:
 
-    OMP_NUM_THREADS=1 ulmfit-exp squad --seed 0
+    OMP_NUM_THREADS=1 ulmfit-exp squad --recipe small --seed 0
 
     test error in %   27.40 ± 0.33 (3 seeds); forward 27.94 ± 0.66, backward 30.07 ± 0.45
     baseline          30.03 (TF-IDF + logistic regression)

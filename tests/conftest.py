@@ -32,7 +32,7 @@ QUIET = {"wandb": "disabled", "precision": "fp32"}
 
 @pytest.fixture
 def shared() -> Path:
-    """The folder of real data, where it lies beside the checkout."""
+    """The folder of real data, where it is beside the checkout."""
     if not SHARED.is_dir():
         pytest.skip("no real data beside the checkout")
     return SHARED
@@ -79,8 +79,8 @@ def one_learner(quick_tokens, tmp_path):
 
 @pytest.fixture
 def browser():
-    """A function that opens an address in headless Chromium; afterwards nothing was complained of, and no other host
-    was asked."""
+    """A function that opens an address in headless Chromium; fails afterwards where the page had an error or asked
+    another host."""
     if not (chromium := shutil.which("chromium") or shutil.which("chromium-browser")):
         pytest.skip("no Chromium on this machine")
     with sync_playwright() as play:

@@ -20,7 +20,7 @@ from ulmfit_exp.cli import run
 from ulmfit_exp.recipe import Phase
 from ulmfit_exp.record import cost, folder_of
 from ulmfit_exp.results import figures
-from ulmfit_exp.runs import estimate, grid, workers
+from ulmfit_exp.runs import estimate, grid, view, workers
 from ulmfit_exp.runs.settings import Engine
 
 ROOT = Path(__file__).parents[1]
@@ -147,6 +147,16 @@ def test_one_cell_with_a_broken_setting_fails_alone(small, home, monkeypatch, ca
     assert "failed: sfu 0: too many" in shown.err and "--train-size 1000000" in shown.err
     assert "failed: sfu 0: no schedule" in shown.err and str(home / "logs") in shown.err
     assert "without pretraining" in shown.out
+
+
+def test_a_finished_cell_without_labelled_test_rows_is_shown_by_its_validation_error(tmp_path):
+    record = {"settings": {"recipe_name": "tiny"}, "corpus": {"name": "mine"}, "valid": {"error": 0.25}}
+    record |= {"stages": [{"name": "eval", "seconds": 1, "reused": False}]}
+    source = json.loads((tables.RECORDS / "trec" / "default" / "seed0.json").read_text(encoding="utf-8"))
+    (tmp_path / "result.json").write_text(json.dumps({k: v for k, v in source.items() if k != "test"} | record))
+    shown = view._outcome(tmp_path / "result.json")
+    assert shown.startswith("valid 25.00 %")
+    assert "test" not in shown
 
 
 def test_the_plan_passes_over_a_damaged_stage(tmp_path):

@@ -62,11 +62,10 @@ def over_seeds(settings: Experiment, seeds: int, engine: Engine) -> None:
 
     each = [replace(settings, seed=settings.seed + i) for i in range(seeds)]
     results, failed = compute([Cell(settings.variant, settings.dataset, s.seed, s) for s in each], engine)
-    tests, baselines = (spread([100 * r[k]["error"] for _, r in results]) for k in ("test", "baseline"))
-    if results:
-        print(
-            f"test error {tests} % (mean ± sd of {len(results)} of {seeds} seeds), baseline {baselines} %", flush=True
-        )
+    tested = [r for _, r in results if "test" in r]  # without a labelled test row there is no test error
+    if tested:
+        ours, baseline = (spread([100 * r[k]["error"] for r in tested]) for k in ("test", "baseline"))
+        print(f"test error {ours} % (mean ± sd of {len(tested)} of {seeds} seeds), baseline {baseline} %", flush=True)
     exit_with(failed)
 
 

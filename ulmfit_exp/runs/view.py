@@ -57,9 +57,9 @@ class View:
 
 def _outcome(path: Path) -> str:
     record = read(path)
-    valid, test = (100 * record[split]["error"] for split in ("valid", "test"))
+    errors = [f"{split} {100 * record[split]['error']:.2f} %" for split in ("valid", "test") if split in record]
     took = duration(sum(s["seconds"] for s in record["stages"] if not s["reused"]))
-    return f"valid {valid:.2f} %  test {test:.2f} %  {took}"
+    return "  ".join([*errors, took])
 
 
 def duration(seconds: float) -> str:
