@@ -4,12 +4,18 @@
 
 Reports for each figure whether it is equal, within the spread of the same settings' other seeds among the committed
 records, or different; and which versions and what of the machine differ. Exit code 1 if a figure is different.
+
+Where the project has shipped another language model since, that of the record is taken from the git history.
 """
 
+import io
 import json
 import os
+import subprocess
 import sys
+import tarfile
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from statistics import stdev
 from typing import Literal
@@ -44,6 +50,32 @@ def verdict(old: float, new: float | None, spread: float | None) -> str:
     return "within the spread" if spread is not None and abs(old - new) <= 2 * spread else "different"
 
 
+def shipped_then(record: dict, name: str, folder: Path) -> str:
+    """The shipped model `name`, or a copy in `folder` of the version of it that a record started from."""
+    from ulmfit_exp.method.pretrained import SHIPPED, resolve
+
+    def same(what: str) -> bool:
+        models = resolve(what, tuple(record["pretrained"]), None)
+        return all(model.digest == record["pretrained"][d]["digest"] for d, model in models.items())
+
+    if name not in os.listdir(SHIPPED) or same(name):
+        return name
+    path = str((SHIPPED / name).relative_to(ROOT))
+    for commit in _git("log", "--format=%H", "--", path).decode().split():
+        with tarfile.open(fileobj=io.BytesIO(_git("archive", commit, path))) as tar:
+            tar.extractall(folder / commit, filter="data")
+        if same(earlier := str(folder / commit / path)):
+            print(f"{name} has changed since: that of commit {commit[:12]} is used", flush=True)
+            return earlier
+    print(f"warning: {name} has changed since, and git has no earlier version here: figures will differ", flush=True)
+    return name
+
+
+def _git(*args: str) -> bytes:
+    """What a git command prints in this checkout; nothing where it fails, as without a checkout."""
+    return subprocess.run(["git", *args], cwd=ROOT, capture_output=True).stdout
+
+
 def main(
     record: tyro.conf.Positional[Path],
     home: Path | None = None,
@@ -64,7 +96,9 @@ def main(
     old = read(path)
     os.environ["OMP_NUM_THREADS"] = str(old["machine"]["threads"])  # figures depend on it; torch is not imported yet
     home = home or Path(tempfile.mkdtemp(prefix="reproduce-"))
-    new = read(run(part("experiments").settings_of(old, home=home, data_dir=data_dir, wandb=wandb)))
+    settings = part("experiments").settings_of(old, home=home, data_dir=data_dir, wandb=wandb)
+    pretrained = shipped_then(old, settings.recipe.pretrained, home / "pretrained")
+    new = read(run(replace(settings, recipe=replace(settings.recipe, pretrained=pretrained))))
     others = [other for _, other in read_all([RESULTS])[0]]
     spread, found = spreads(old, others), figures(new)
     verdicts = {k: verdict(value, found.get(k), spread.get(k)) for k, value in figures(old).items()}

@@ -16,9 +16,11 @@ from conftest import QUICK
 
 from experiments.paper import base, figure3, figure4, table6, table7, tables
 from experiments.paper.__main__ import main
+from scripts import reproduce
 from ulmfit_exp.cli import run
+from ulmfit_exp.method import pretrained
 from ulmfit_exp.recipe import Phase
-from ulmfit_exp.record import cost, folder_of
+from ulmfit_exp.record import cost, folder_of, read
 from ulmfit_exp.results import figures
 from ulmfit_exp.runs import estimate, grid, view, workers
 from ulmfit_exp.runs.settings import Engine
@@ -272,6 +274,15 @@ def test_a_record_is_reproduced_from_itself_alone(sfu, tmp_path):
     record.write_text(json.dumps(changed))
     again = subprocess.run([*command[:-1], tmp_path / "again"], capture_output=True, text=True)
     assert again.returncode == 1 and "different" in again.stdout and "not computed again" in again.stdout
+
+
+def test_a_record_of_an_earlier_shipped_model_is_reproduced_with_that_model(tmp_path):
+    old = read(tables.RECORDS / "trec" / "small" / "seed0.json")
+    found = reproduce.shipped_then(old, "wikipedia-small", tmp_path)
+    if found == "wikipedia-small":
+        pytest.skip("the history of this checkout does not reach back so far")
+    models = pretrained.resolve(found, ("forward", "backward"), None)
+    assert {d: model.digest for d, model in models.items()} == {d: m["digest"] for d, m in old["pretrained"].items()}
 
 
 def test_figure_3_gives_few_labels_more_epochs_and_averages_the_baseline_over_folds():
