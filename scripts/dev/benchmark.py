@@ -19,24 +19,15 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
 import tyro
 
 from ulmfit_exp.cli import ending_well
-from ulmfit_exp.recipe import LM_HEAD, PRETRAINING, RECIPES, fastai_config
+from ulmfit_exp.recipe import PRETRAINING
 from ulmfit_exp.runs.run import data_directory
-
-KINDS = {
-    "LSTM": ("mkldnn_rnn", "cudnn_rnn", "lstm", "_thnn"),
-    "matrix products": ("aten::mm", "addmm", "bmm", "linear"),
-    "softmax and loss": ("softmax", "nll_loss", "gather", "scatter"),
-    "dropout": ("bernoulli", "dropout"),
-    "copies and casts": ("copy_", "_to_copy", "cat", "clone"),
-    "optimizer and clipping": ("adam", "addcdiv", "addcmul", "sqrt", "linalg_vector_norm"),
-}
 
 
 def lm(steps: int = 60, bs: int = 64, corpus: str = "wikitext-2", out: Path | None = None) -> None:
@@ -223,7 +214,16 @@ def compare(
             write_tokens(texts, Path(folder), PRETRAINING[size].max_vocab, 2)
         sides = {}
         for side in ("stock", "ours"):
-            command = [sys.executable, __file__, "side", "--task", task, "--side", side, "--folder", folder]
+            command = [
+                sys.executable,
+                Path(__file__).with_name("trained.py"),
+                "--task",
+                task,
+                "--side",
+                side,
+                "--folder",
+                folder,
+            ]
             command += ["--steps", str(steps), "--bs", str(bs), "--size", size, "--device", device]
             env = os.environ | {"GOMP_SPINCOUNT": "1000" if side == "ours" else "300000"}  # ours, and OpenMP's own
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=env)
@@ -266,190 +266,7 @@ def finish(task: str, result: dict, out: Path | None) -> None:
     print(line)
 
 
-def side(
-    task: Literal["lm", "classifier"],
-    side: Literal["stock", "ours"],
-    folder: Path,
-    steps: int,
-    bs: int,
-    size: Literal["small", "paper", "tiny"],
-    device: str,
-) -> None:
-    """One side of a comparison, in this process."""
-    import torch
-    from fastai.text.all import set_seed
-
-    from ulmfit_exp.method import machine
-    from ulmfit_exp.method.progress import quiet
-    from ulmfit_exp.method.training import train
-    from ulmfit_exp.recipe import Phase, Training
-
-    used = machine.use_device(device)
-    precision = machine.precision("auto") if side == "ours" else "fp32"
-    if side == "ours":
-        machine.keep_memory()
-    else:
-        torch.backends.cudnn.allow_tf32 = True  # torch's default
-    set_seed(0, reproducible=True)
-    learn = quiet({"lm": lm_learner, "classifier": clas_learner}[task](side, folder, steps, bs, precision, size))
-    watch = timing(steps, used)
-    if side == "ours":
-        train(learn, Training((Phase(lr=5e-3, decay=1.0, schedule="one_cycle"),)), 0, folder, [watch])
-    else:
-        learn.fit_one_cycle(1, 5e-3, cbs=watch)
-    rate = watch.tokens / watch.seconds
-    peak = matrix_peak(torch.float32 if precision == "fp32" else torch.bfloat16, used)
-    products = sum(p.numel() for n, p in learn.model.named_parameters() if "weight_" in n or "decoder.weight" in n)
-    if task == "lm" and not any("decoder.weight" in n for n, _ in learn.model.named_parameters()):
-        products += learn.model[0].encoder.weight.numel()  # tied, and listed as the embedding alone
-    figures = {
-        "precision": precision,
-        "tokens_per_second": round(rate),
-        "loss": sum(watch.losses[-steps // 4 :]) / len(watch.losses[-steps // 4 :]),
-        "peak_gflops": round(peak / 1e9),
-        "peak_share": 6 * products * rate / peak,
-        "memory_mb": memory_mb(used),
-        "time": watch.kinds(),
-    }
-    print(json.dumps(figures))
-
-
-def lm_learner(side: str, folder: Path, steps: int, bs: int, precision: str, size: str):
-    from fastai.text.all import AWD_LSTM, Adam, GradientClip, LMDataLoader, TextDataLoaders, language_model_learner
-
-    from ulmfit_exp.method import learners
-    from ulmfit_exp.method.batches import dls_lm
-    from ulmfit_exp.method.tokens import read_tokens
-
-    dls = dls_lm(read_tokens(folder), bs, 70, False, max_tokens=steps * bs * 70)
-    recipe = replace(PRETRAINING[size], lm=replace(PRETRAINING[size].lm, bs=bs))
-    if side == "ours":
-        return learners.lm_learner(dls, recipe, precision, folder)
-    ds, vocab, device = dls.train.dataset, dls.vocab, dls.device
-    dl = LMDataLoader(ds, lens=ds.lengths, bs=bs, seq_len=70, cache=2 * bs, shuffle=True)
-    dls = TextDataLoaders(dl, dl, device=device)
-    dls.vocab = vocab
-    config = {**fastai_config(recipe.model), **LM_HEAD}
-    common = {"opt_func": lambda p, lr: Adam(p, lr, mom=0.7, sqr_mom=0.99), "cbs": GradientClip(recipe.lm.clip)}
-    learn = language_model_learner(
-        dls, AWD_LSTM, config=config, drop_mult=1.0, pretrained=False, wd=recipe.lm.wd, path=folder, **common
-    )
-    return learn
-
-
-def clas_learner(side: str, folder: Path, steps: int, bs: int, precision: str, size: str):
-    import numpy as np
-    from fastai.text.all import (
-        AWD_LSTM,
-        Adam,
-        CrossEntropyLossFlat,
-        GradientClip,
-        Pad_Chunk,
-        SortedDL,
-        TextDataLoaders,
-        pad_input,
-        text_classifier_learner,
-    )
-
-    from ulmfit_exp.method import learners
-    from ulmfit_exp.method.batches import Texts
-    from ulmfit_exp.method.tokens import Tokens, read_tokens
-
-    corpus, random = read_tokens(folder), np.random.default_rng(0)
-    lengths = np.exp(random.normal(np.log(180), 0.7, steps * bs)).astype(int).clip(10, 1400)
-    offsets = np.concatenate([[0], lengths.cumsum()])
-    cut = Tokens(np.resize(corpus.ids, offsets[-1]), offsets, np.zeros(len(lengths)), corpus.vocab, corpus.targets)
-    ds = Texts(cut, np.arange(len(lengths)), False, random.integers(0, 2, len(lengths)))
-    padding = pad_input if side == "ours" else Pad_Chunk(seq_len=70)
-    dl = SortedDL(ds, res=ds.lengths, bs=bs, shuffle=True, before_batch=padding, num_workers=0)
-    dls = TextDataLoaders(dl, dl)
-    dls.vocab = corpus.vocab
-    recipe = replace(RECIPES["small"], model=PRETRAINING[size].model)
-    if side == "ours":
-        return learners.clas_learner(dls, 2, recipe, precision, folder)
-    learn = text_classifier_learner(
-        dls, AWD_LSTM, seq_len=70, config=fastai_config(recipe.model), drop_mult=recipe.clas.drop_mult, n_out=2,
-        pretrained=False, loss_func=CrossEntropyLossFlat(), wd=recipe.clas.wd, path=folder, max_len=recipe.max_len,
-        opt_func=lambda p, lr: Adam(p, lr, mom=0.7, sqr_mom=0.99), cbs=GradientClip(recipe.clas.clip),
-    )  # fmt: skip
-    return learn
-
-
-def timing(steps: int, device):
-    """A callback that times the last three quarters of an epoch, and profiles five steps before them."""
-    import torch
-    from fastai.text.all import Callback, CancelFitException
-    from torch.profiler import ProfilerActivity, profile
-
-    on_gpu = device.type == "cuda"
-    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
-
-    def now() -> float:
-        if on_gpu:
-            torch.cuda.synchronize()
-        return time.perf_counter()
-
-    class Timing(Callback):
-        order = 80
-        losses, tokens, profiler = [], 0, None
-
-        def before_batch(self):
-            if self.iter == 5:
-                self.profiler = profile(activities=activities)
-                self.profiler.__enter__()
-            if self.iter == 10:
-                self.profiler.__exit__(None, None, None)
-            if self.iter == steps // 4:
-                self.start = now()
-
-        def after_batch(self):
-            self.losses.append(self.loss.detach())  # reading it would make the processor wait for a GPU
-            if self.iter >= steps // 4:
-                self.tokens += (self.x != 1).sum()
-
-        def after_train(self):
-            self.seconds = now() - self.start
-            self.losses, self.tokens = torch.stack(self.losses).tolist(), int(self.tokens)
-            raise CancelFitException  # no validation
-
-        def kinds(self) -> dict[str, float]:
-            ops = [e for e in self.profiler.key_averages() if e.device_type.name == "CPU"]  # with their kernels
-            events = [(e.key, e.self_device_time_total if on_gpu else e.self_cpu_time_total) for e in ops]
-            total, shares = sum(t for _, t in events), {}
-            for key, t in events:
-                kind = next((k for k, names in KINDS.items() if any(n in key for n in names)), "other")
-                shares[kind] = shares.get(kind, 0) + t / total
-            return dict(sorted(((k, round(v, 3)) for k, v in shares.items()), key=lambda item: -item[1]))
-
-    return Timing()
-
-
-def memory_mb(device) -> int:
-    """Most memory that was used: the GPU's, or this process's."""
-    import resource
-
-    import torch
-
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated() // 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-
-
-def matrix_peak(dtype, device) -> float:
-    """FLOPS of the fastest of ten 2048 x 2048 matrix products."""
-    import torch
-
-    a, b = torch.randn(2, 2048, 2048, device=device).to(dtype)
-    times = []
-    for _ in range(12):
-        start = time.perf_counter()
-        (a @ b)[0, 0].item()  # waits for a GPU
-        times.append(time.perf_counter() - start)
-    return 2 * 2048**3 / min(times)
-
-
 if __name__ == "__main__":
     commands = {"lm": lm, "gpu": gpu, "classifier": classifier, "tokens": tokens, "predict": predict, "onnx": onnx}
-    commands["side"] = side
     with ending_well():
         tyro.extras.subcommand_cli_from_dict(commands, description=__doc__)

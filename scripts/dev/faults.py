@@ -2,7 +2,7 @@
 
 python scripts/dev/faults.py kill --times 30     SIGKILL at random moments
 python scripts/dev/faults.py all                 every fault below; those at random moments three times each
-python scripts/dev/faults.py stop|twice|full|read-only|flip|clock|wandb
+python scripts/dev/faults.py stop|full|read-only|flip|wandb
 
 After each fault the same command is run again without a fault and must produce the figures of an undisturbed run. The
 full and the read-only disk are small file systems in memory, which needs Linux's `unshare`.
@@ -184,21 +184,6 @@ def _closed(path: Path) -> bool:
     return '"exit"' in shown
 
 
-def twice(folder: Path, whole: dict, times: int, seed: int) -> bool:
-    """Run the same command twice at once: for each stage, one process works and the other waits."""
-    tries = Tries("twice")
-    for _ in range(times):
-        home = folder / "twice"
-        both = [start(home) for _ in range(2)]
-        outs = ["".join(p.communicate()) for p in both]
-        reused = sum(out.count(" reused\n") for out in outs)
-        well = not any(p.returncode for p in both) and figures(home) == whole and not broken(home)
-        waited = sum(out.count("waiting for it") for out in outs)
-        tries.tell(well and reused == 5, f"waited {waited} times, {reused} of 2 x 5 stages reused")
-        shutil.rmtree(home)
-    return tries.end()
-
-
 def mount(folder: Path, options: str) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", folder], check=True)
 
@@ -266,23 +251,6 @@ def flip(folder: Path, whole: dict, times: int, seed: int) -> bool:
     return tries.end()
 
 
-def clock(folder: Path, whole: dict, times: int, seed: int) -> bool:
-    """A clock that jumps by years, forward and back, each time it is read."""
-    tries = Tries("clock")
-    jumps = (
-        "import time, random; real, rng = time.time, random.Random(0)\n"  # the run's own generator is left alone
-        "time.time = lambda: real() + rng.choice([-2e8, -5, 0, 5, 2e8])"
-    )
-    for _ in range(times):
-        again, _ = finish(folder / "clock", args=("--wandb", "offline"), before=jumps)
-        infos = [json.loads(p.read_text())["info"]["seconds"] for p in folder.glob("clock/stages/*/stage.json")]
-        tries.tell(
-            again == whole and all(0 <= s < 600 for s in infos), f"same figures {again == whole}, seconds {infos}"
-        )
-        shutil.rmtree(folder / "clock")
-    return tries.end()
-
-
 def wandb(folder: Path, whole: dict, times: int, seed: int) -> bool:
     """Break Weights & Biases in each of the ways above."""
     tries = Tries("wandb")
@@ -298,14 +266,14 @@ def wandb(folder: Path, whole: dict, times: int, seed: int) -> bool:
     return tries.end()
 
 
-FAULTS = {f.__name__.replace("_", "-"): f for f in (kill, stop, twice, full, read_only, flip, clock, wandb)}
+FAULTS = {f.__name__.replace("_", "-"): f for f in (kill, stop, full, read_only, flip, wandb)}
 
 
 def main(faults: tyro.conf.Positional[tuple[str, ...]], times: int = 3, seed: int = 0) -> None:
     """Inject faults.
 
     Args:
-        faults: kill, stop, twice, full, read-only, flip, clock, wandb; or all.
+        faults: kill, stop, full, read-only, flip, wandb; or all.
         times: Number of attempts, for faults at random moments.
         seed: Seed of the random moments.
     """
