@@ -265,8 +265,8 @@ class TotalLoss(Callback):
     """Sum of the loss over tokens: fastai's mean weights a short last batch like the others."""
 
     def before_validate(self):
-        self.loss, self.tokens = 0.0, 0
+        self.summed, self.tokens = 0.0, 0
 
     def after_batch(self):
-        self.loss += float(self.learn.loss) * self.y.numel()
+        self.summed += float(self.learn.loss) * self.y.numel()
         self.tokens += self.y.numel()

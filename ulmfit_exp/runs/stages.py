@@ -89,8 +89,8 @@ def _perplexity(run: Run, learn, tokens: Tokens, split: str, direction: str) -> 
     learn.validate(dl=dl, cbs=[Progress(), total])
     ids = np.concatenate([tokens[i] for i in rows])
     return {
-        "perplexity": math.exp(total.loss / total.tokens),
-        "loss": total.loss / total.tokens,
+        "perplexity": math.exp(total.summed / total.tokens),
+        "loss": total.summed / total.tokens,
         "texts": len(rows),
         "tokens": total.tokens,
         "unknown": round(float((ids == 0).mean()), 5),
