@@ -23,7 +23,7 @@ def main(
     name: tyro.conf.Positional[Literal[tables.NAMES]],
     data: tuple[Literal[tuple(DATA)], ...] = (),
     seeds: int = 3,
-    recipe: Literal["small", "paper"] = "small",
+    recipe: Literal["small", "default", "paper"] | None = None,
     plan: bool = False,
     render: bool = False,
     miniature: bool = False,
@@ -39,7 +39,7 @@ def main(
         name: Which.
         data: Data sets (default: those of the table). imdb is a fifth of the reviews, imdb-full all.
         seeds: Runs of each variant; of SFU, for 3 or more, its five folds.
-        recipe: paper has the paper's sizes and epochs, for a GPU.
+        recipe: paper has the paper's sizes and epochs, for a GPU. Default: that of the committed records.
         plan: Run nothing: only the plan, and the table of the runs that are finished.
         render: Only draw from the committed records in experiments/results/, of all seeds that are there.
         miniature: On the bundled hand-written texts, in a minute or two; of SFU, DBpedia, SQuAD, AG News and Yelp.

@@ -6,7 +6,9 @@ The runs are those of tables 2 and 3.
 from ulmfit_exp.results.figures import ablation, test_errors
 from ulmfit_exp.runs.settings import Experiment
 
-from .table2 import REFERENCE
+from .table2 import RECIPES, REFERENCE
+
+__all__ = ["RECIPES"]
 
 TITLE = "Forward, backward, both"
 DATA = ("imdb-full", "imdb", "trec", "sfu", "squad", "dbpedia", "ag_news", "yelp-polarity", "yelp-full")

@@ -6,9 +6,9 @@ instead of 560,000 and 70,000; 10% of the training texts are held out; a small p
 
 from ulmfit_exp.results.figures import ablation, test_errors
 
-from .table2 import REFERENCE, variants
+from .table2 import RECIPES, REFERENCE, variants
 
-__all__ = ["variants"]
+__all__ = ["RECIPES", "variants"]
 TITLE = "Table 3: test error, topic classification"
 DATA = ("ag_news", "dbpedia", "yelp-polarity", "yelp-full")
 PAPER = {

@@ -26,14 +26,15 @@ def module(name: str):
 
 
 def cells(
-    name: str, data: tuple[str, ...], seeds: int, miniature: bool = False, recipe: str = "small", **where
+    name: str, data: tuple[str, ...], seeds: int, miniature: bool = False, recipe: str | None = None, **where
 ) -> list:
-    """Every run of a table or figure."""
+    """Every run of a table or figure; without a `recipe`, with that of the committed records."""
     from ulmfit_exp.runs.grid import Cell
 
     found = []
     for d in data:
-        for i, base in enumerate(replicates(d, seeds, recipe)):
+        usual = getattr(module(name), "RECIPES", {}).get(d, "small")
+        for i, base in enumerate(replicates(d, seeds, recipe or usual)):
             base = replace(miniature_of(base) if miniature else base, **where)
             for row, settings in module(name).variants(base).items():
                 sized = module(name).sized(settings, d) if hasattr(module(name), "sized") else [settings]
@@ -52,7 +53,7 @@ def committed(folder: Path) -> list[dict]:
     return [record for _, record in read_all([folder])[0]]
 
 
-def recorded(name: str, records: list[dict], data: tuple[str, ...] = (), recipe: str = "small") -> list[tuple]:
+def recorded(name: str, records: list[dict], data: tuple[str, ...] = (), recipe: str | None = None) -> list[tuple]:
     """The cells of a table or figure that have a record of the same settings, in any precision; and that record.
 
     A data set of which an ablation has records of a single row is left out.
