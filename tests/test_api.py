@@ -151,7 +151,7 @@ def test_an_exported_learner_predicts_the_same_and_keeps_the_five_layer_groups(l
     learn.export(tmp_path / "export.pkl")
     loaded = load_learner(tmp_path / "export.pkl")
     with loaded.no_bar():
-        assert loaded.predict("A river.")[2].equals(learn.predict("A river.")[2])
+        assert loaded.predict("A river.")[2].equal(learn.predict("A river.")[2])
     loaded.freeze_to(-2)
     assert [all(p.requires_grad for p in group) for group in loaded.splitter(loaded.model)] == [False] * 3 + [True] * 2
 
