@@ -41,7 +41,7 @@ import sys
 if "google.colab" in sys.modules:  # elsewhere the package is installed already
     %pip install -q git+{REPOSITORY}"""
 CODE = re.compile(r"^```python(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
-BAR = re.compile(r"\s*(<style>\s*progress .*)?", re.DOTALL)
+BAR = re.compile(r"\s*(<div></div>|<style>\s*progress .*)?", re.DOTALL)
 """What is left of a progress bar of fastai that has ended."""
 KERNEL = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},

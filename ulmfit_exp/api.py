@@ -35,7 +35,11 @@ Direction = Literal["forward", "backward"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Result:
-    """A finished run in use: `predict`, `words`, `encoder`, `learner`. In a notebook it shows its table of errors."""
+    """A finished run in use. In a notebook it shows its table of errors.
+
+    `path` is its folder, `record` what it left there, `error` its test error; `predict`, `words`, `encoder` and
+    `learner` use its models.
+    """
 
     path: Path
     """Its folder, which can be moved: `result.json` is the record, `classifier` has the models."""
