@@ -155,8 +155,7 @@ def _dots(found: pd.DataFrame, paper: dict, order, columns, what: str, test: pd.
             )
         panel.set(title=title(data), xlabel=f"{what} error, %")
         panel.grid(axis="x", alpha=0.3)
-    panels[0].set_yticks(list(place.values()), list(place))
-    panels[0].set_ylim(0.5 - len(order), 0.5)
+    panels[0].set(yticks=list(place.values()), yticklabels=list(place), ylim=(0.5 - len(order), 0.5))
     _legend(figure)
     return figure
 
