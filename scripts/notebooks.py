@@ -3,51 +3,93 @@
 python scripts/notebooks.py                    all of them, two at a time; they share notebooks/runs
 python scripts/notebooks.py notebooks/2*.ipynb --check
 
-What depends on the time or the machine is not saved: timings, versions, and the output of cells tagged `progress`.
-Pictures are saved in 128 colours, which are a third of the bytes.
+The notebooks of the data sets are made from notebooks/template/, so change them there. All others are their own source.
+In each, the cells for Colab are put after the first one. What depends on the time or the machine is not saved: timings,
+versions, progress bars, and the output of cells tagged `progress`. Pictures are saved in 128 colours, which are a third
+of the bytes.
 """
 
 import os
+import re
 import sys
 import time
+import tomllib
 from base64 import b64decode, b64encode
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from io import BytesIO
 from pathlib import Path
+from string import Template
 
 import nbformat
 import tyro
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from PIL import Image
 
 from ulmfit_exp.cli import ending_well
 
-FOLDER = Path(__file__).parents[1] / "notebooks"
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "notebooks"
+TEMPLATE = FOLDER / "template"
+DATA_SETS = tomllib.loads((TEMPLATE / "data_sets.toml").read_text(encoding="utf-8"))
+URLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
+REPOSITORY = URLS.get("Repository", "https://github.com/OWNER/ulmfit-exp")
+INSTALL = f"""\
+import sys
+
+if "google.colab" in sys.modules:  # elsewhere the package is installed already
+    %pip install -q git+{REPOSITORY}"""
+CODE = re.compile(r"^```python(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
+BAR = re.compile(r"\s*(<div></div>|<style>\s*progress .*)?", re.DOTALL)
+"""What is left of a progress bar of fastai that has ended."""
 KERNEL = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
 
 
+def source(path: Path) -> nbformat.NotebookNode:
+    """A notebook as it is to be run: of a data set, made from the template; with the cells for Colab."""
+    notebook = from_template(DATA_SETS[path.stem]) if path.stem in DATA_SETS else nbformat.read(path, as_version=4)
+    first, *others = (cell for cell in notebook.cells if cell.id not in ("colab", "install"))
+    colab = REPOSITORY.replace("https://", "https://colab.research.google.com/").replace("github.com", "github")
+    badge = new_markdown_cell(f"[Open in Colab]({colab}/blob/main/notebooks/{path.name})", id="colab")
+    notebook.cells = [first, badge, new_code_cell(INSTALL, id="install"), *others]
+    return notebook
+
+
+def from_template(words: dict[str, str]) -> nbformat.NotebookNode:
+    """The notebook of a data set: a cell for each block of code of the template, and for the text between two."""
+    text = (TEMPLATE / "cells.md").read_text(encoding="utf-8")
+    about, *rest = CODE.split(Template(text).substitute({k: v.strip() for k, v in words.items()}))
+    cells = [new_markdown_cell(about.strip(), id="about")]
+    for i, (tag, code, prose) in enumerate(zip(rest[0::3], rest[1::3], rest[2::3])):
+        cells.append(new_code_cell(code.strip(), id=f"code-{i}", metadata={"tags": tag.split()} if tag else {}))
+        cells += [new_markdown_cell(prose.strip(), id=f"text-{i}")] if prose.strip() else []
+    return new_notebook(cells=cells)
+
+
 def executed(path: Path, folder: Path) -> nbformat.NotebookNode:
     """A notebook as its run from top to bottom in `folder` leaves it. Raises `CellExecutionError`."""
-    notebook = nbformat.read(path, as_version=4)
+    notebook = source(path)
     quiet = ["--IPKernelApp.log_level=ERROR"]
     options = {"timeout": 600, "kernel_name": "python3", "record_timing": False, "extra_arguments": quiet}
     NotebookClient(notebook, resources={"metadata": {"path": str(folder)}}, **options).execute()
     notebook.metadata = KERNEL
-    for cell in notebook.cells:
-        if "progress" in cell.metadata.get("tags", ()):
-            cell.outputs = []
-        for data in (out.data for out in cell.get("outputs", ()) if "image/png" in out.get("data", ())):
+    for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
+        bars = [out for out in cell.outputs if BAR.fullmatch(out.get("data", {}).get("text/html", "no HTML"))]
+        unsaved = cell.outputs if "progress" in cell.metadata.get("tags", ()) else bars
+        cell.outputs = [out for out in cell.outputs if out not in unsaved]
+        for data in (out.data for out in cell.outputs if "image/png" in out.get("data", ())):
             data["image/png"] = smaller(data["image/png"])
     return notebook
 
 
 def smaller(png: str) -> str:
     """A picture in few colours; both are PNG as base64."""
-    picture = Image.open(BytesIO(b64decode(png))).convert("RGB").quantize(128)
+    picture = Image.open(BytesIO(b64decode(png))).convert("RGB")
+    picture = picture.quantize(128, Image.Quantize.MAXCOVERAGE)  # others lose the colours of thin lines
     picture.save(saved := BytesIO(), "png", optimize=True)
     return b64encode(saved.getvalue()).decode()
 
@@ -80,15 +122,15 @@ def run_all(paths: tuple[Path, ...], check: bool, jobs: int) -> int:
     for i, done in enumerate(as_completed(under_way), 1):
         path = under_way[done]
         try:
-            notebook, saved = done.result(), nbformat.read(path, as_version=4)
-            said = f"{pictures(notebook)} pictures"
-            if check and pictures(notebook) != pictures(saved):
-                said, wrong = f"{said}, {pictures(saved)} saved", wrong + 1
+            notebook = done.result()
+            outcome = f"{pictures(notebook)} pictures"
             if not check:
                 nbformat.write(notebook, path)
+            elif pictures(notebook) != (saved := pictures(nbformat.read(path, as_version=4))):
+                outcome, wrong = f"{outcome}, {saved} saved", wrong + 1
         except CellExecutionError as e:
-            said, wrong = f"failed\n{e}", wrong + 1
-        print(f"{i}/{len(paths)}  {path.name}  {said}  {time.monotonic() - start:.0f} s", flush=True)
+            outcome, wrong = f"failed\n{e}", wrong + 1
+        print(f"{i}/{len(paths)}  {path.name}  {outcome}  {time.monotonic() - start:.0f} s", flush=True)
     return wrong
 
 

@@ -10,7 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import FORWARD, QUICK, QUIET
-from fastai.text.all import ClassificationInterpretation, TensorCategory, TensorText, show_results, tensor
+from fastai.text.all import (
+    ClassificationInterpretation,
+    TensorCategory,
+    TensorText,
+    load_learner,
+    show_results,
+    tensor,
+)
 
 import ulmfit_exp
 from ulmfit_exp import RECIPES, Corpus, ulmfit
@@ -137,6 +144,16 @@ def test_fastai_predicts_a_text_and_counts_the_mistakes(run, learn):
     assert probs.sum() == pytest.approx(1)
     counts = ClassificationInterpretation.from_learner(learn).confusion_matrix()
     assert counts.sum() == run.record["corpus"]["rows"]["valid"]
+
+
+@pytest.mark.filterwarnings("ignore:load_learner")
+def test_an_exported_learner_predicts_the_same_and_keeps_the_five_layer_groups(learn, tmp_path):
+    learn.export(tmp_path / "export.pkl")
+    loaded = load_learner(tmp_path / "export.pkl")
+    with loaded.no_bar():
+        assert loaded.predict("A river.")[2].equal(learn.predict("A river.")[2])
+    loaded.freeze_to(-2)
+    assert [all(p.requires_grad for p in group) for group in loaded.splitter(loaded.model)] == [False] * 3 + [True] * 2
 
 
 def test_fastai_still_needs_a_function_that_shows_results():

@@ -10,7 +10,7 @@ import nbformat
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from scripts.notebooks import executed, pictures
+from scripts.notebooks import INSTALL, executed, pictures, source
 
 ROOT = Path(__file__).parents[1]
 PICTURES = {
@@ -21,6 +21,7 @@ PICTURES = {
     "5_ablations": 7,
     "6_your_own_csv": 1,
     "7_comparing_runs": 2,
+    "8_leaving_the_wrapper": 3,
 }
 LOGIC = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.For, ast.While, ast.If, ast.Try)
 
@@ -65,9 +66,30 @@ def test_it_is_saved_with_what_it_shows_and_nothing_of_the_machine(name):
 
 
 @pytest.mark.parametrize("name", PICTURES)
+def test_it_is_what_the_script_makes_of_the_template_with_the_cells_for_colab(name):
+    saved = nbformat.read(path(name), as_version=4)
+    assert [cell.source for cell in saved.cells] == [cell.source for cell in source(path(name)).cells]
+    assert INSTALL in [cell.source for cell in saved.cells]
+
+
+def parsed(name: str) -> list[ast.Module]:
+    """The code of each cell but the one that installs the package, without IPython's commands."""
+    sources = [cell.source for cell in code(name) if cell.source != INSTALL]
+    return [ast.parse(re.sub("^%.*", "", source, flags=re.MULTILINE)) for source in sources]
+
+
+@pytest.mark.parametrize("name", PICTURES)
 def test_it_holds_no_logic(name):
-    for cell in code(name):
-        lines = [line for line in cell.source.splitlines() if not line.startswith("%")]
-        assert len(lines) <= 30 and not [
-            node for node in ast.walk(ast.parse("\n".join(lines))) if isinstance(node, LOGIC)
-        ]
+    assert not [node for cell in parsed(name) for node in ast.walk(cell) if isinstance(node, LOGIC)]
+    assert max(len(cell.source.splitlines()) for cell in code(name)) <= 30
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_it_imports_documented_modules(name):
+    page = (ROOT / "docs" / "notebooks.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"^\| `([\w.]+)`", page, re.MULTILINE))
+    imports = [node for cell in parsed(name) for node in ast.walk(cell) if isinstance(node, ast.ImportFrom)]
+    ours = [node for node in imports if node.module.startswith(("ulmfit_exp", "experiments", "scripts"))]
+    named = {(node.module, f"{node.module}.{alias.name}") for node in ours for alias in node.names}
+    assert not [names for names in named if documented.isdisjoint(names)]
+    assert not re.search(r"import _|\._\w", "".join(cell.source for cell in code(name)))

@@ -1,6 +1,7 @@
 """ULMFiT (Howard & Ruder 2018) on today's fastai: how experiments are run. What is run is in `experiments/`."""
 
 import os
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:  # for completion in editors
 # OpenMP's threads wait by spinning, 300,000 times: two runs on the same two cores then reach a twentieth of the speed
 # of one. With 1,000 they share it evenly, and one alone has 0.91 of it. Must precede torch's import.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+# tqdm's, in every notebook without ipywidgets: it then has no bars, and epochs are printed all the same.
+warnings.filterwarnings("ignore", "IProgress not found")
 
 __all__ = ["RECIPES", "Corpus", "Recipe", "Result", "load", "ulmfit"]
 _FOUND_IN = {"Corpus": "corpora.corpus", "RECIPES": "recipe", "Recipe": "recipe"}

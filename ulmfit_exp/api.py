@@ -35,7 +35,11 @@ Direction = Literal["forward", "backward"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Result:
-    """A finished run in use. In a notebook it shows its table of errors."""
+    """A finished run in use. In a notebook it shows its table of errors.
+
+    `path` is its folder, `record` what it left there, `error` its test error; `predict`, `words`, `encoder` and
+    `learner` use its models.
+    """
 
     path: Path
     """Its folder, which can be moved: `result.json` is the record, `classifier` has the models."""
@@ -46,7 +50,7 @@ class Result:
 
     @property
     def error(self) -> float | None:
-        """Share of the test texts that got a wrong class; None where no test text has a label."""
+        """Share of the test texts whose predicted class is wrong; None where no test text has a label."""
         return self.record.get("test", {}).get("error")
 
     @property
@@ -56,7 +60,7 @@ class Result:
 
     @cached_property
     def predictor(self) -> predict.Predictor:
-        """Its classifiers, read when they are first needed. Raises `DataError` where the run has none."""
+        """Its classifiers, read when they are first used. Raises `DataError` where the run has none."""
         return predict.load(self.path)
 
     def predict(self, texts: str | Iterable[str]) -> pd.DataFrame:
@@ -77,7 +81,11 @@ class Result:
         return Encoder.load(self.path, direction=self._direction(direction), **options)
 
     def learner(self, direction: Direction | None = None, corpus: Corpus | None = None) -> "TextLearner":
-        """fastai's Learner of one classifier: its weights, and the train and valid texts as its data.
+        """fastai's Learner of one classifier: its weights, and the training and validation texts as its data.
+
+        Everything of fastai works: `dls.show_batch`, `validate`, `lr_find`, `freeze_to`, `fit_one_cycle`, `predict`,
+        `show_results`, `ClassificationInterpretation.from_learner`, `export`. There are five layer groups: embedding,
+        three LSTMs, head.
 
         It is a learner of its own: what is trained in it changes neither this run nor its record. `direction` is by
         default the run's first. `corpus` are other texts of the same classes; a run that was loaded from its folder

@@ -35,7 +35,7 @@ def schedules(names: tuple[str, ...] = ("stlr", "one_cycle", "cos", "const"), st
     panel = figure.subplots()
     for schedule in names:
         panel.plot(range(steps), [share(schedule, t / steps, steps) for t in range(steps)], label=schedule)
-    panel.set(xlabel="step", ylabel="share of the highest rate")
+    panel.set(xlabel="step", ylabel="share of the highest learning rate")
     panel.grid(alpha=0.3)
     panel.legend(fontsize="small")
     return figure
@@ -48,7 +48,7 @@ def rates(phases: tuple[Phase, ...], groups: int) -> Figure:
     panel = figure.subplots()
     for g, layer in reversed(list(enumerate(GROUPS[groups]))):
         panel.plot(table.index, table[g], color=colormaps["viridis"](g / groups), label=layer)
-    panel.set(yscale="log", xlabel="epoch", ylabel="rate", xlim=(0, table.index[-1] + 0.5))
+    panel.set(yscale="log", xlabel="epoch", ylabel="learning rate", xlim=(0, table.index[-1] + 0.5))
     panel.grid(alpha=0.3)
     figure.legend(fontsize="small", loc="outside right upper")
     return figure
@@ -61,7 +61,7 @@ def pooling(tokens: list[str], states: torch.Tensor, pooled: torch.Tensor, units
     limit = {"cmap": "RdBu_r", "aspect": "auto", "vmin": -1, "vmax": 1}
     above.imshow(states[:, :units], **limit)
     above.set_yticks(range(len(tokens)), tokens, fontsize=7, parse_math=False)
-    above.set_title("a state a token", fontsize="medium")
+    above.set_title("the state after each token", fontsize="medium")
     image = below.imshow(pooled.reshape(len(POOLING), -1)[:, :units], **limit)
     below.set_yticks(range(len(POOLING)), POOLING, fontsize=7)
     below.set(xlabel=f"unit (the first {units} of {states.shape[1]})")
@@ -71,13 +71,13 @@ def pooling(tokens: list[str], states: torch.Tensor, pooled: torch.Tensor, units
 
 
 def curves(*records: dict) -> Figure:
-    """Losses of the language model and of the classifier by epoch, and its valid error; a colour a record.
+    """Losses of the language model and of the classifier by epoch, and its validation error; a colour a record.
 
     Solid lines read forward, dashed ones backward; faint is the loss on the training texts. A record of which nothing
     was trained has no colour.
     """
     records = [r for r in records if any(r["history"].values())]
-    figure = Figure(figsize=(9.5, 2.8 + 0.18 * len(records)), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(9.5, 3 + 0.18 * len(records)), dpi=DPI, layout="constrained")
     lm, clas, error = panels = figure.subplots(1, 3)
     for record, colour in zip(records, cycle(COLOURS)):
         for stage, rows in record["history"].items():
@@ -89,7 +89,10 @@ def curves(*records: dict) -> Figure:
             if task == "clas":
                 error.plot(epochs, [100 * row["valid_error_rate"] for row in rows], **style)
         error.plot([], [], color=colour, label=name(record))
-    for panel, what in zip(panels, ("language model: loss", "classifier: loss", "classifier: valid error, %")):
+    error.plot([], [], color="0.4", alpha=0.3, label="faint: training texts")
+    if any(stage.endswith("backward") for record in records for stage in record["history"]):
+        error.plot([], [], color="0.4", ls="--", label="dashed: backward")
+    for panel, what in zip(panels, ("language model: loss", "classifier: loss", "classifier: validation error, %")):
         panel.set(xlabel="epoch", title=what)
         panel.title.set_fontsize("medium")
         panel.xaxis.get_major_locator().set_params(integer=True)
@@ -99,7 +102,7 @@ def curves(*records: dict) -> Figure:
 
 
 def confusion(record: dict) -> Figure:
-    """What the test texts of each class were taken for. Raises `DataError` of a record that does not say."""
+    """How many test texts of each class were predicted as which. Raises `DataError` of a record that does not say."""
     if "confusion" not in record:
         raise DataError(f"the record of {name(record)} is older than the confusion matrix; run it again")
     classes = list(record["confusion"])
@@ -115,15 +118,15 @@ def confusion(record: dict) -> Figure:
     shown = [textwrap.shorten(c, 24, placeholder="…") for c in classes]
     panel.set_xticks(range(len(classes)), shown, rotation=90, fontsize=7, parse_math=False)
     panel.set_yticks(range(len(classes)), shown, fontsize=7, parse_math=False)
-    panel.set(xlabel="taken for", ylabel="class")
+    panel.set(xlabel="predicted class", ylabel="class")
     return figure
 
 
 def mistakes(found: list[dict], most: int = 3) -> Figure:
-    """The first of an evaluation's mistakes, their words shaded: blue speaks for the class taken, orange against."""
+    """The first of an evaluation's mistakes, words shaded: blue counts for the predicted class, orange against."""
     shown = [
         (
-            f"{m['label']}, taken for {m['predicted']} ({m['confidence']:.0%})",
+            f"{m['label']}, predicted {m['predicted']} ({m['confidence']:.0%})",
             m.get("words") or [(word, 0.0) for word in m["text"].split()],
         )
         for m in found[:most]
@@ -132,7 +135,7 @@ def mistakes(found: list[dict], most: int = 3) -> Figure:
 
 
 def words(weights: insight.Words, title: str) -> Figure:
-    """The words of a text, shaded: blue speaks for the class that the weights are of, orange against."""
+    """The words of a text, shaded: blue counts for the class that the weights are of, orange against."""
     return _texts([(title, weights)])
 
 

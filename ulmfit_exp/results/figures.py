@@ -138,7 +138,7 @@ def mark(p: float | None) -> str:
 
 def _dots(found: pd.DataFrame, paper: dict, order, columns, what: str, test: pd.DataFrame | None) -> Figure:
     """A panel a data set: each run, the mean with its deviation, the mean on test, and the paper's figure."""
-    figure = Figure(figsize=(1.8 + 3 * len(columns), 0.8 + 0.32 * len(order)), layout="constrained")
+    figure = Figure(figsize=(1.8 + 3 * len(columns), 1.1 + 0.32 * len(order)), layout="constrained")
     panels = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
     place = {row: -i for i, row in enumerate(order)}
     for panel, data in zip(panels, columns):
@@ -155,9 +155,15 @@ def _dots(found: pd.DataFrame, paper: dict, order, columns, what: str, test: pd.
             )
         panel.set(title=title(data), xlabel=f"{what} error, %")
         panel.grid(axis="x", alpha=0.3)
-    panels[0].set_yticks(list(place.values()), list(place))
-    panels[0].legend(fontsize="small")
+    panels[0].set(yticks=list(place.values()), yticklabels=list(place), ylim=(0.5 - len(order), 0.5))
+    _legend(figure)
     return figure
+
+
+def _legend(figure: Figure) -> None:
+    """Below the panels, which it would hide parts of; each name once."""
+    handles = {name: handle for p in figure.axes for handle, name in zip(*p.get_legend_handles_labels())}
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=4, fontsize="small")
 
 
 def by_labels(results: Results, ours: str, theirs: str, split: str = "test") -> tuple[str, Figure]:
@@ -174,15 +180,13 @@ def by_labels(results: Results, ours: str, theirs: str, split: str = "test") -> 
     )
     for panel, data in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns):
         part = found[found["data"] == data]
-        for row, line in part.groupby("row", sort=False):
-            stats = line.groupby("labels")["error"].agg(["mean", "std"]).fillna(0)
-            panel.errorbar(stats.index, stats["mean"], yerr=stats["std"], fmt=".-", label=row)
+        for i, row in enumerate(found["row"].unique()):
+            stats = part[part["row"] == row].groupby("labels")["error"].agg(["mean", "std"]).fillna(0)
+            panel.errorbar(stats.index, stats["mean"], yerr=stats["std"], fmt=".-", color=f"C{i}", label=row)
         panel.set(title=title(data), xscale="log", xlabel="labelled texts", ylabel=f"{split} error, %")
         panel.grid(alpha=0.3)
         text += f"\n{title(data)} (n = {part['replicate'].nunique()})\n\n{_table_by_labels(part, ours, theirs)}\n"
-    figure.legend(
-        *panel.get_legend_handles_labels(), loc="outside lower center", ncols=min(4, 2 * len(columns)), fontsize="small"
-    )
+    _legend(figure)
     return f"{text}\n{SIGNIFICANCE}\n", figure
 
 
@@ -243,15 +247,16 @@ def by_epoch(results: Results, reference: str) -> tuple[str, Figure]:
     columns = list(dict.fromkeys(c.data for c, _ in results))
     figure = Figure(figsize=(1 + 3.4 * len(columns), 3.4), layout="constrained")
     for panel, data in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns):
-        for row in dict.fromkeys(c.row for c, _ in results):
+        for i, row in enumerate(dict.fromkeys(c.row for c, _ in results)):
             curves = pd.DataFrame([curve(r) for c, r in results if (c.row, c.data) == (row, data)]).T
             if curves.empty:
                 continue
-            line = panel.errorbar(curves.index + 1, curves.mean(axis=1), yerr=curves.std(axis=1), label=row, capsize=2)
-            panel.plot(curves.index + 1, curves, color=line[0].get_color(), alpha=0.25, lw=0.7)
-        panel.set(title=title(data), xlabel="epoch", ylabel="valid error, %")
+            mean, sd, colour = curves.mean(axis=1), curves.std(axis=1), f"C{i}"
+            panel.errorbar(curves.index + 1, mean, yerr=sd, color=colour, label=row, capsize=2)
+            panel.plot(curves.index + 1, curves, color=colour, alpha=0.25, lw=0.7)
+        panel.set(title=title(data), xlabel="epoch", ylabel="validation error, %")
         panel.grid(alpha=0.3)
-        panel.legend(fontsize="small")
+    _legend(figure)
     head = (
         "Validation error in % of the classifier by epoch and test error after the last, mean ± standard deviation "
         "over seeds or folds. Tested are the last epoch and the test error.\n\n"

@@ -5,6 +5,7 @@ import json
 import pandas as pd
 
 from ..record import certainty, folder_of, name, settings_in_words
+from .statistics import ALPHA, against
 
 
 def of_run(record: dict) -> str:
@@ -70,6 +71,29 @@ def summary(records: list[dict], folder: str = "") -> str:
         )
     rows.sort(key=lambda row: (row["experiment"].partition("]")[0], row["pretrained"], row["recipe"]))
     return markdown(pd.DataFrame(rows))
+
+
+def beside_baseline(records: list[dict]) -> str:
+    """Markdown: a line per variant that says whether ULMFiT or the baseline has the lower test error, and by how much.
+
+    The differences are tested over seeds or folds by `statistics.against`, corrected for the comparisons of this list.
+    """
+    rows = [
+        (row, f"{r['dataset']}, {r['variant']}", r["replicate"], 100 * error)
+        for r in records
+        for row, error in (("ULMFiT", r["test"]["error"]), (r["baseline"]["method"], r["baseline"]["error"]))
+    ]
+    found, lines = pd.DataFrame(rows, columns=["row", "data", "replicate", "error"]), []
+    p = {data: value for (data, _), value in against(found, "ULMFiT").items()}
+    for data, part in found.groupby("data", sort=False):
+        (lower, low), (_, high) = part.groupby("row")["error"].mean().sort_values(kind="stable").items()
+        n = part["replicate"].nunique()
+        sure = (
+            "not tested" if pd.isna(p[data]) else f"{'' if p[data] < ALPHA else 'not '}significant, p = {p[data]:.2g}"
+        )
+        runs = f"{n} run{'s' * (n > 1)}, {sure}"
+        lines.append(f"- {data}: **{lower}** has the lower error, {low:.2f} against {high:.2f} % ({runs})")
+    return "\n".join(lines)
 
 
 def variant_of(record: dict) -> str:
