@@ -54,7 +54,8 @@ def source(path: Path) -> nbformat.NotebookNode:
     notebook = from_template(DATA_SETS[path.stem]) if path.stem in DATA_SETS else nbformat.read(path, as_version=4)
     first, *others = (cell for cell in notebook.cells if cell.id not in ("colab", "install"))
     colab = REPOSITORY.replace("https://", "https://colab.research.google.com/").replace("github.com", "github")
-    badge = new_markdown_cell(f"[Open in Colab]({colab}/blob/main/notebooks/{path.name})", id="colab")
+    owner = "; OWNER is the account that has the repository" * ("OWNER" in REPOSITORY)
+    badge = new_markdown_cell(f"[Open in Colab]({colab}/blob/main/notebooks/{path.name}){owner}", id="colab")
     notebook.cells = [first, badge, new_code_cell(INSTALL, id="install"), *others]
     return notebook
 
