@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from ..common import DataError
 from . import multilabel, own
 from .formats import sound
-from .multilabel import NONE, SEP, each_label, joined_labels
+from .multilabel import SEP, each_label, joined_labels
 from .options import OwnTable
 from .splits import LABELLED, SPLITS, stratified
 
@@ -130,10 +130,6 @@ class Corpus:
     def _each(self, rows: pd.DataFrame) -> pd.Series:
         """The class of each row, or a row per label of each."""
         return each_label(rows["label"], self.multi_label)
-
-    def shown(self, rows: pd.DataFrame) -> pd.Series:
-        """The label of each row as predictions have it: of a text with none of several, nothing."""
-        return rows["label"].replace(NONE, "") if self.multi_label else rows["label"]
 
     def numbers(self, rows: pd.DataFrame) -> np.ndarray:
         """The class number of each row, `NO_CLASS` of a test text without a label; or `rows x labels` of 0 and 1."""

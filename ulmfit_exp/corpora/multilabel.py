@@ -12,17 +12,22 @@ from .options import OwnTable
 from .rows import BOOLEANS
 
 SEP = ";"
-"""Between the labels of a text, in a corpus and in predictions."""
+"""Between the labels of a text, in corpora and predictions."""
 NONE = SEP
-"""In a corpus, a text that has none of the labels; an empty label is that of a text which is not labelled."""
+"""Of a text that has none of the labels; an empty label is that of a text which is not labelled."""
 
 
 def joined_labels(labels: Iterable) -> str:
-    """A text's labels as a corpus holds them: sorted, each once. Raises `DataError`."""
+    """A text's labels as corpora and predictions have them: sorted, each once. Raises `DataError`."""
     names = sorted({sound(str(label)).strip() for label in labels} - {""})
     if odd := [name for name in names if SEP in name]:
         raise DataError(f"label {odd[0]!r} has a {SEP!r} in it, which separates labels; write another sign")
     return SEP.join(names) or NONE
+
+
+def split_labels(label: str) -> list[str]:
+    """The labels that `joined_labels` joined."""
+    return [name for name in label.split(SEP) if name]
 
 
 def each_label(labels: pd.Series, several: bool = True) -> pd.Series:
@@ -39,7 +44,7 @@ def indicators(labels: pd.Series, classes: list[str]) -> np.ndarray:
 def rarest(labels: pd.Series) -> pd.Series:
     """The rarest label of each text, by which splits are stratified; nothing for a text that has none."""
     sizes = each_label(labels).value_counts()
-    return labels.map(lambda cell: min(filter(None, cell.split(SEP)), key=sizes.get, default=""))
+    return labels.map(lambda cell: min(split_labels(cell), key=sizes.get, default=""))
 
 
 def f1(predicted: np.ndarray, truth: np.ndarray, axis: int | None = None) -> np.ndarray:
@@ -99,7 +104,7 @@ def without_rare(df: pd.DataFrame, least: int, notes: list[str]) -> pd.Series:
     sizes = each["label"].value_counts()
     if rare := sorted(sizes.index[sizes < least]):
         notes.append(f"left out: labels of fewer than {least} texts: {', '.join(map(repr, rare[:10]))}")
-        labels = labels.map(lambda cell: cell and joined_labels(set(cell.split(SEP)) - set(rare)))
+        labels = labels.map(lambda cell: cell and joined_labels(set(split_labels(cell)) - set(rare)))
     return labels
 
 

@@ -36,7 +36,7 @@ from fastai.text.models.awdlstm import awd_lstm_clas_split
 
 from ..common import DataError
 from ..corpora.corpus import Corpus
-from ..corpora.multilabel import SEP
+from ..corpora.multilabel import joined_labels, split_labels
 from ..method import learners
 from ..method.batches import without_single
 from ..method.machine import use_device
@@ -130,8 +130,7 @@ def classifier_learner(predictor: Predictor, direction: str, corpus: Corpus) -> 
         raise DataError(f"{corpus.name}: the classifier has no class {unknown[0]!r}; it has {predictor.classes}")
     part = predictor.fine_tuned().parts[direction]
     bs, backwards = predictor.recipe.clas.bs, direction == "backward"
-    df = corpus.df.assign(label=corpus.shown(corpus.df))
-    dls = dataloaders(df, vocabulary(part), predictor, bs, backwards)
+    dls = dataloaders(corpus.df, vocabulary(part), predictor, bs, backwards)
     weight = corpus.class_weights if predictor.recipe.class_weights and corpus.classes == predictor.classes else None
     several = predictor.multi_label
     learn = learners.clas_learner(dls, len(predictor.classes), predictor.recipe, "fp32", Path(), weight, several)
@@ -164,7 +163,7 @@ def dataloaders(
     rows = [np.flatnonzero(df["split"] == split).tolist() for split in ("train", "valid")]
     sizes = [df["text"].iloc[places].str.len().tolist() for places in rows]  # else fastai tokenises them to sort them
     classes = predictor.classes
-    of_labels = [ColReader("label", label_delim=SEP), MultiCategorize(classes), OneHotEncode(len(classes))]
+    of_labels = [ColReader("label"), split_labels, MultiCategorize(classes), OneHotEncode(len(classes))]
     labels = of_labels if predictor.multi_label else [ColReader("label"), Categorize(classes)]
     sets = Datasets(df, [read_ids, labels], splits=rows)
     return sets.dataloaders(
@@ -192,7 +191,7 @@ def show_results(
 
 
 def _titled(label):
-    return Category(SEP.join(label)) if isinstance(label, MultiCategory) else label
+    return Category(joined_labels(label)) if isinstance(label, MultiCategory) else label
 
 
 def hub_folder(run: Path, out: Path) -> list[str]:

@@ -64,4 +64,4 @@ if __name__ == "__main__":
     for text, row in zip(sys.argv[1:], probabilities(sys.argv[1:])):
         least = S["thresholds"] or [row.max()] * len(row)
         found = [(name, f"{p:.4f}") for name, p, t in zip(S["classes"], row, least) if p >= t]
-        print(*(map(";".join, zip(*found)) if found else ("", "")), text, sep="\t")
+        print(*(map(";".join, zip(*found)) if found else (";", "")), text, sep="\t")

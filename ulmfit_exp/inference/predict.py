@@ -70,7 +70,8 @@ class Predictor:
     def predict(self, texts: str | Iterable[str]) -> pd.DataFrame:
         """A row per text: `class`, `confidence`, and `p CLASS` for each class. A single string is one text.
 
-        Several labels are joined by `;` under `class`; the confidence is then that of the least certain of them.
+        Several labels are joined by `;` under `class`, a lone `;` where there are none; the confidence is then the
+        lowest probability of its decisions to give each label or not.
         """
         probs = self.probabilities(texts)
         names, confidence = named(probs, self.classes, self.thresholds)

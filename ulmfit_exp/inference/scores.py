@@ -12,7 +12,7 @@ from scipy.special import softmax
 from scipy.stats import binomtest, bootstrap
 from sklearn.metrics import f1_score, log_loss, precision_recall_fscore_support
 
-from ..corpora.multilabel import SEP, error, f1
+from ..corpora.multilabel import error, f1, joined_labels
 
 BOUND = 3.0
 """Largest absolute value of the logarithm of a temperature."""
@@ -87,7 +87,7 @@ def named(probs: np.ndarray, classes: list[str], thresholds: np.ndarray | None) 
     if thresholds is None:
         return [classes[i] for i in probs.argmax(axis=1)], probs.max(axis=1)
     given = probs >= thresholds
-    names = [SEP.join(c for c, yes in zip(classes, row) if yes) for row in given]
+    names = [joined_labels(c for c, yes in zip(classes, row) if yes) for row in given]
     return names, np.where(given, probs, 1 - probs).min(axis=1)
 
 

@@ -7,7 +7,6 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ..common import harmless, write_json
-from ..corpora.corpus import Corpus
 from ..inference import scores
 from ..inference.baselines import tfidf
 from ..inference.insight import word_weights
@@ -44,7 +43,7 @@ def evaluate(run: Run) -> Stage:
         calibrated = scores.tempered(probs["mean"], temperature, several)
         fitted = {d: scores.fitted_thresholds(p[valid], truth[valid]) for d, p in probs.items()}
         thresholds = scores.tempered(fitted["mean"], temperature, several) if several else None  # the same decisions
-        rows = _predicted(run.corpus, rows, truth, calibrated, thresholds)
+        rows = _predicted(rows, run.corpus.classes, truth, calibrated, thresholds)
         _save_predictions(run, rows, calibrated, folder)
         write_json(folder / "mistakes.json", _mistakes(run, rows[tested], learns))
         where = {s: at for s, at in where.items() if at.any()}
@@ -64,13 +63,12 @@ def evaluate(run: Run) -> Stage:
     return run.stage("eval", work)
 
 
-def _predicted(corpus: Corpus, rows: pd.DataFrame, truth, probs, thresholds) -> pd.DataFrame:
-    """The rows with their label as it is shown, the predicted one, its confidence, and the number of the class whose
-    words explain a mistake: the predicted one, or of several labels the wrong one farthest from its threshold."""
-    names, confidence = scores.named(probs, corpus.classes, thresholds)
+def _predicted(rows: pd.DataFrame, classes: list[str], truth, probs, thresholds) -> pd.DataFrame:
+    """The rows with the predicted class, its confidence, and the number of the class whose words explain a mistake: the
+    predicted one, or of several labels the wrong one farthest from its threshold."""
+    names, confidence = scores.named(probs, classes, thresholds)
     distance = probs if thresholds is None else abs(probs - thresholds) * ((probs >= thresholds) != truth)
-    found = {"label": corpus.shown(rows), "predicted": names, "confidence": confidence}
-    return rows.assign(**found, explained=distance.argmax(axis=1))
+    return rows.assign(predicted=names, confidence=confidence, explained=distance.argmax(axis=1))
 
 
 def _save_predictions(run: Run, rows: pd.DataFrame, probs: np.ndarray, folder: Path) -> None:
