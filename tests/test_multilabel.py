@@ -105,7 +105,7 @@ def test_several_labels_are_never_guessed_but_a_table_that_seems_to_have_them_ge
         (table(t=lambda i: ["a"] * (i % 2)), {"label_col": "t"}, "there are 1 labels"),
         (table(t=lambda i: ["a", "b"][: 1 + i % 2]), {"label_col": "t"}, "every training text has the label 'a'"),
         (
-            table(t=lambda i: ["z"] if i > 25 else ["a", "b"][i % 2 :], split=lambda i: ["train", "test"][i > 25]),
+            table(t=lambda i: ["ab"[i % 2], *["z"] * (i > 25)], split=lambda i: ["train", "test"][i > 25]),
             {"label_col": "t"},
             "class 'z' has no training example",
         ),
@@ -129,7 +129,7 @@ def test_a_threshold_is_the_best_one_for_the_f1_of_its_label_and_near_a_half_whe
     many, few = fitted_thresholds(probs, truth)
     assert 0.1 < many < 0.32
     assert few > 0.4
-    assert f1(probs >= many, truth, axis=0)[0] == 1
+    assert f1(probs >= many, truth, axis=0)[0] > 0.98
     assert np.allclose(tempered(tempered(probs, 3, several=True), 1 / 3, several=True), probs)
 
 

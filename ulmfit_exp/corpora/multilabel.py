@@ -25,7 +25,7 @@ def joined_labels(labels: Iterable) -> str:
     return SEP.join(names) or NONE
 
 
-def split_labels(label: str) -> list[str]:
+def split_labels(label: str) -> list:
     """The labels that `joined_labels` joined."""
     return [name for name in label.split(SEP) if name]
 
@@ -38,7 +38,7 @@ def each_label(labels: pd.Series, several: bool = True) -> pd.Series:
 
 def indicators(labels: pd.Series, classes: list[str]) -> np.ndarray:
     """`texts x classes`: 1 where the text has the label."""
-    return labels.str.get_dummies(SEP).reindex(columns=classes, fill_value=0).to_numpy(int)
+    return labels.str.get_dummies(SEP).reindex(columns=classes, fill_value=0).to_numpy(int, copy=True)
 
 
 def rarest(labels: pd.Series) -> pd.Series:

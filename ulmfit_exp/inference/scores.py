@@ -9,7 +9,7 @@ from collections import Counter
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import binomtest
 from sklearn.metrics import f1_score, log_loss, precision_recall_fscore_support
 
 from ..corpora.multilabel import error, f1, joined_labels
@@ -18,11 +18,12 @@ BOUND = 3.0
 """Largest absolute value of the logarithm of a temperature."""
 PRIOR = 0.5
 """Standard deviation of the prior of that logarithm around 0: a few dozen texts move the temperature little from 1."""
-
 GRID = np.arange(0.01, 1, 0.01)
 """Thresholds that are tried."""
 FEW = 10
 """With so many validation texts of a label its threshold is halfway between the best one and 0.5."""
+SAMPLES = 2000
+"""Bootstrap samples of the interval of several labels."""
 
 
 def figures(probs: np.ndarray, truth: np.ndarray, thresholds: np.ndarray | None = None) -> dict:
@@ -45,14 +46,13 @@ def figures(probs: np.ndarray, truth: np.ndarray, thresholds: np.ndarray | None 
 
 def _of_labels(probs: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> dict:
     wrong, occur = error(predicted, truth), (predicted | (truth > 0)).any(axis=0)
-    decisions = as_decisions(probs, truth)
     return {
         "error": wrong,
         "micro_f1": 1 - wrong,
         "macro_f1": float(f1(predicted, truth, axis=0)[occur].mean()) if occur.any() else 1.0,
         "subset_accuracy": float((predicted == truth).all(axis=1).mean()),
         "loss": mean_loss(probs, truth),
-        "ece": _ece(*decisions),
+        "ece": _ece(*as_decisions(probs, truth)),
         "n": len(truth),
     }
 
@@ -147,13 +147,10 @@ def of_test(probs: np.ndarray, truth: np.ndarray, classes: list[str], thresholds
 def _interval(predicted: np.ndarray, truth: np.ndarray) -> list[float]:
     """95 % interval of the error of several labels: percentiles over bootstrap samples of the texts."""
     hits, marks = (predicted * truth).sum(axis=1), (predicted + truth).sum(axis=1)
-
-    def of_sample(hits, marks, axis):
-        return 1 - 2 * hits.sum(axis) / np.maximum(1, marks.sum(axis))
-
-    options = {"n_resamples": 2000, "batch": 50, "method": "percentile", "rng": 0}
-    found = bootstrap((hits, marks), of_sample, paired=True, vectorized=True, **options)
-    return [float(bound) for bound in found.confidence_interval]
+    rng, n = np.random.default_rng(0), len(truth)
+    samples = (rng.integers(n, size=n) for _ in range(SAMPLES))
+    found = [1 - 2 * hits[rows].sum() / total if (total := marks[rows].sum()) else 0.0 for rows in samples]
+    return np.percentile(found, [2.5, 97.5]).tolist()
 
 
 def per_class(predicted: np.ndarray, truth: np.ndarray, classes: list[str]) -> dict[str, dict]:
