@@ -121,7 +121,7 @@ def test_copies_stay_on_one_side_and_are_reported(tmp_path):
     corpus, notes = load(tmp_path / "a.csv")
     sides = corpus.df.groupby("text")["split"].nunique()
     assert (sides == 1).all()
-    assert any("21 rows are copies of another's text, 1 texts with several labels" in n for n in notes)
+    assert any("21 rows are copies of another's text, 1 texts with different labels" in n for n in notes)
     named = [(*row, "test" if i < 5 else "train") for i, row in enumerate(copies)]
     (tmp_path / "b.csv").write_text(delimited(named, head=(*HEAD, "part")))
     _, notes = load(tmp_path / "b.csv", split_col="part")

@@ -157,9 +157,10 @@ def test_wandb_has_texts_only_where_they_may_be_shown_and_never_the_machine(show
     monkeypatch.setattr(socket, "gethostname", lambda: "name-of-this-host")
     monkeypatch.setattr(sys, "argv", ["name-of-this-command"])
     texts = pd.DataFrame({"row": [4, 9], "text": ["a secret sentence", "another secret one"]})
+    texts = texts.assign(label=["a", "b"], predicted=["a", "b"], confidence=[0.9, 0.8])
     tracker = Tracker("offline", tmp_path, "g", "eval", "n", [], {}, texts=shown)
     per_class = {c: {"n": 1, "precision": 1.0, "recall": 1.0} for c in "ab"}
-    tracker.log_test(texts, [0, 1], [0, 1], [0.9, 0.8], per_class)
+    tracker.log_test(texts, per_class, with_confusion=True)
     tracker.finish({})
     kept = {path.name: path.read_bytes() for path in (tmp_path / tracker.path).rglob("*") if path.is_file()}
     assert any(b"secret" in content for content in kept.values()) == shown

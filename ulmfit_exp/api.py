@@ -50,7 +50,8 @@ class Result:
 
     @property
     def error(self) -> float | None:
-        """Share of the test texts whose predicted class is wrong; None where no test text has a label."""
+        """Share of the test texts whose predicted class is wrong, or of several labels 1 - micro F1; None where no test
+        text has a label."""
         return self.record.get("test", {}).get("error")
 
     @property
@@ -64,7 +65,10 @@ class Result:
         return predict.load(self.path)
 
     def predict(self, texts: str | Iterable[str]) -> pd.DataFrame:
-        """A row per text: `class`, `confidence`, and `p CLASS` for each class. A single string is one text."""
+        """A row per text: `class`, `confidence`, and `p CLASS` for each class. A single string is one text.
+
+        Several labels are joined by `;`, a lone `;` where there are none.
+        """
         return self.predictor.predict(texts)
 
     def words(self, text: str, cls: str | None = None) -> Words:

@@ -2,7 +2,7 @@
 
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
@@ -13,13 +13,16 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ..common import DataError
-from . import own
+from . import multilabel, own
 from .formats import sound
+from .multilabel import SEP, each_label, joined_labels
 from .options import OwnTable
 from .splits import LABELLED, SPLITS, stratified
 
 NO_CLASS = -100
 """PyTorch's cross-entropy ignores this class number."""
+Columns = str | Iterable[str]
+"""One column of a table, or several."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,17 @@ class Corpus:
     """Columns of a user's table that the texts are from; predictions read the same."""
     notes: tuple[str, ...] = ()
     """How a user's table was read, what is odd in it, what was left out."""
+    multi_label: bool = False
+    """Whether a text may have several labels. `label` then has them joined by `;`, and a lone `;` where it has none of
+    them; lists are taken, too. A label is a class here."""
 
     def __post_init__(self):
         df = self.df[["text", "label", "split"]].reset_index(drop=True)
         if df.isna().any(axis=None):
             raise DataError(f"{self.name}: column {df.columns[df.isna().any()][0]!r} has missing values; put '' there")
+        if self.multi_label:
+            labels = [cell.split(SEP) if isinstance(cell, str) and cell else cell for cell in df["label"]]
+            df["label"] = [cell if isinstance(cell, str) else joined_labels(cell) for cell in labels]
         df = df.map(lambda value: sound(str(value))).astype(str)
         rows = [row if isinstance(row, int) else sound(str(row)) for row in self.df.get("row", df.index)]
         object.__setattr__(self, "df", df.assign(row=pd.Series(rows, dtype=object)))
@@ -62,25 +71,42 @@ class Corpus:
             )
         labelled = self.df[self.df["split"] != "unlabelled"]
         labelled = labelled[(labelled["label"] != "") | (labelled["split"] != "test")]
-        for label, n in labelled["label"].value_counts(sort=False).items():
-            if not label:
-                raise DataError(f"{self.name}: {n} train or valid row(s) without a label; make their split unlabelled")
+        if n := (labelled["label"] == "").sum():
+            raise DataError(f"{self.name}: {n} train or valid row(s) without a label; make their split unlabelled")
+        for label, n in self._each(labelled).value_counts(sort=False).items():
             if n < self.least:
                 raise DataError(f"{self.name}: class {label!r} has one example; a class needs two or more")
         for split in LABELLED:
             if split not in set(self.df["split"]):
                 raise DataError(f"{self.name}: no rows in the {split} split")
-        seen = set(labelled.loc[labelled["split"] == "train", "label"])
-        if unseen := sorted(set(labelled["label"]) - seen):
+        train = self.split("train")
+        seen = self._each(train).value_counts()
+        if unseen := sorted(set(self._each(labelled)) - set(seen.index)):
             raise DataError(f"{self.name}: class {unseen[0]!r} has no training example; leave its rows out")
+        if self.multi_label and len(seen) < 2:
+            raise DataError(f"{self.name}: there are {len(seen)} labels; several labels of a text need two or more")
+        if self.multi_label and seen.iloc[0] == len(train):
+            raise DataError(f"{self.name}: every training text has the label {seen.index[0]!r}; leave it out")
 
     @classmethod
-    def from_csv(cls, path: str | Path, text_col: str | tuple[str, ...] = (), label_col: str | None = None, **options):
+    def from_csv(
+        cls,
+        path: str | Path,
+        text_col: str | tuple[str, ...] = (),
+        label_col: str | Iterable[str] | None = None,
+        **options,
+    ):
         """Your own table or folder of texts, with notes of what was found; the options are those of `OwnTable`."""
         return cls.from_found(own.load(Path(path), _own_table(text_col, label_col, options)))
 
     @classmethod
-    def from_df(cls, df: pd.DataFrame, text_col: str | tuple[str, ...] = (), label_col: str | None = None, **options):
+    def from_df(
+        cls,
+        df: pd.DataFrame,
+        text_col: str | tuple[str, ...] = (),
+        label_col: str | Iterable[str] | None = None,
+        **options,
+    ):
         """The same from a DataFrame, whose index names the rows."""
         return cls.from_found(own.from_frame(df, "table", _own_table(text_col, label_col, options), []))
 
@@ -89,7 +115,7 @@ class Corpus:
         """What was found in a user's table; its notes are printed."""
         encoding = sys.stdout.encoding or "utf-8"  # of a terminal that may not have the letters of the labels
         print("\n".join(found.notes).encode(encoding, "replace").decode(encoding), flush=True)
-        return cls(found.name, found.df, text_cols=found.text_cols, notes=found.notes)
+        return cls(found.name, found.df, text_cols=found.text_cols, notes=found.notes, multi_label=found.multi_label)
 
     @classmethod
     def from_folder(cls, path: str | Path, **options) -> "Corpus":
@@ -99,22 +125,33 @@ class Corpus:
     @cached_property
     def classes(self) -> list[str]:
         """Class names, sorted: a label's id is its place here."""
-        return sorted(set(self.df.loc[self.df["split"] != "unlabelled", "label"]) - {""})
+        return sorted(set(self._each(self.df[self.df["split"] != "unlabelled"])) - {""})
+
+    def _each(self, rows: pd.DataFrame) -> pd.Series:
+        """The class of each row, or a row per label of each."""
+        return each_label(rows["label"], self.multi_label)
 
     def numbers(self, rows: pd.DataFrame) -> np.ndarray:
-        """The class number of each row; `NO_CLASS` of a test text without a label."""
+        """The class number of each row, `NO_CLASS` of a test text without a label; or `rows x labels` of 0 and 1."""
+        if self.multi_label:
+            return multilabel.indicators(rows["label"], self.classes)
         return rows["label"].map({c: i for i, c in enumerate(self.classes)}).fillna(NO_CLASS).to_numpy(int)
 
     @property
     def class_weights(self) -> np.ndarray:
-        """Weight of each class in the loss, so that all have the same share of it: inverse to its training texts."""
-        sizes = np.bincount(self.numbers(self.split("train")), minlength=len(self.classes))
+        """Weight of each class in the loss, so that all have the same share of it: inverse to its training texts. Of a
+        label, that of the texts that have it: how many others there are for each."""
+        numbers = self.numbers(self.split("train"))
+        if self.multi_label:
+            return (1 - numbers).sum(axis=0) / numbers.sum(axis=0)
+        sizes = np.bincount(numbers, minlength=len(self.classes))
         return sizes.sum() / (len(sizes) * sizes)
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 over every text, label and split, in order."""
-        return _digest(chain.from_iterable(self.df[["text", "label", "split"]].itertuples(index=False)))
+        fields = chain.from_iterable(self.df[["text", "label", "split"]].itertuples(index=False))
+        return _digest(chain(["several labels"] * self.multi_label, fields))
 
     @cached_property
     def text_digest(self) -> str:
@@ -140,17 +177,20 @@ class Corpus:
         train = self.split("train")
         if size is None or size == len(train):
             return self
-        if not len(self.classes) <= size <= len(train):
+        groups = train.assign(label=multilabel.rarest(train["label"])) if self.multi_label else train
+        if not (least := groups["label"].nunique()) <= size <= len(train):
             raise DataError(
                 f"{self.name}: --train-size {size} is impossible: there are {len(train)} training rows "
-                f"and {len(self.classes)} classes, each of which needs one"
+                f"and {least} classes, each of which needs one"
             )
-        return self._with_labels(stratified(train, size))
+        return self._with_labels(stratified(groups, size))
 
     def with_shots(self, shots: int | None, draw: int = 0) -> "Corpus":
         """Keep the labels of `shots` training rows per class, at random; the others stay in as unlabelled."""
         if shots is None:
             return self
+        if self.multi_label:
+            raise DataError("--shots draws texts per class, but a text has several labels; use --train-size")
         groups = self.split("train").groupby("label")
         if not 1 <= shots <= (most := groups.size().min()):
             raise DataError(
@@ -168,9 +208,10 @@ class Corpus:
         return replace(self, df=self.split(*LABELLED))
 
 
-def _own_table(text_col: str | tuple[str, ...], label_col: str | None, options: dict) -> OwnTable:
+def _own_table(text_col: Columns, label_col: Columns | None, options: dict) -> OwnTable:
     text_cols = (text_col,) if isinstance(text_col, str) else tuple(text_col)
-    return OwnTable(text_col=text_cols, label_col=label_col, **options)
+    label_cols = label_col if isinstance(label_col, str | None) else tuple(label_col)
+    return OwnTable(text_col=text_cols, label_col=label_cols, **options)
 
 
 def _digest(fields) -> str:

@@ -46,8 +46,14 @@ class OwnTable(Format):
     text_col: tuple[str, ...] = ()
     """Column of the text, by name or by number from 0; several are joined, as lines. Default: the one with the longest
     values."""
-    label_col: str | None = None
-    """Column of the class. Default: one with a name such as label, or the one with the fewest different values."""
+    label_col: str | tuple[str, ...] | None = None
+    """Column of the class; several names are 0/1 columns, one a label. Default: one with a name such as label, or the
+    one with the fewest different values."""
+    multi_label: bool = False
+    """A text may have several labels, in a cell such as billing;urgent. Lists in JSON, and several --label-col, say so
+    by themselves."""
+    label_sep: str | None = None
+    """What separates the labels in a cell, with --multi-label (default: ;), which it implies."""
     bins: int | None = None
     """Cut a numeric label into so many classes, each of about as many training rows; 0 takes each number as a class.
     Default: numbers that look like a measure, not like classes, are refused."""
@@ -66,4 +72,10 @@ class OwnTable(Format):
     @property
     def columns(self) -> list[str]:
         """The columns that are named, by name or by number."""
-        return [*self.text_col, *filter(None, (self.label_col, self.split_col, self.id_col))]
+        return [*self.text_col, *self.label_cols, *filter(None, (self.split_col, self.id_col))]
+
+    @property
+    def label_cols(self) -> tuple[str, ...]:
+        """The columns of `label_col`; none where it is to be guessed."""
+        names = (self.label_col,) if isinstance(self.label_col, str) else self.label_col or ()
+        return tuple(dict.fromkeys(names))

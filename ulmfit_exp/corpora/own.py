@@ -11,16 +11,18 @@ import pandas as pd
 from ..common import DataError
 from .folders import read_folder, read_texts
 from .formats import LABEL_NAMES, sound
+from .multilabel import NONE, each_label, rarest, read_labels, without_rare
 from .options import OwnTable
 from .readers import joined, named, read_table
-from .rows import as_text
+from .rows import BOOLEANS, as_text
 from .splits import SPLIT_NAMES, stratified
 
-BOOLEANS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False, "": False}
 MOST_CLASSES = 0.5
 """Of its rows, the largest share of different values that a column guessed to be the label may have."""
 FEW_NUMBERS = 20
 """So many different numbers may be classes; more are where as many rows have each."""
+FEWEST = 3
+"""Texts that a class needs: one for each split."""
 LONG = 10_000
 """Words from which a text is reported as very long."""
 
@@ -35,6 +37,7 @@ class Found:
     text_cols: tuple[str, ...]
     notes: tuple[str, ...]
     """For the owner: how the table was read, what is odd in it, what was left out."""
+    multi_label: bool = False
 
 
 def load(path: Path, options: OwnTable) -> Found:
@@ -58,18 +61,21 @@ def from_frame(table: pd.DataFrame, name: str, options: OwnTable, notes: list[st
     table = table.astype(object).where(table.notna(), None).map(as_text).rename(columns=str)
     notes = list(notes)
     options = _guessed(table, _named(options, list(table)), notes)
-    df = pd.DataFrame({"text": joined(table, options.text_col), "label": table[options.label_col].str.strip()})
+    labels = read_labels(table, options, notes)
+    several = labels is not None
+    labels = labels if several else table[options.label_cols[0]].str.strip()
+    df = pd.DataFrame({"text": joined(table, options.text_col), "label": labels})
     df["split"] = _splits(table[options.split_col]) if options.split_col else "train"
     df["row"] = table[options.id_col] if options.id_col else table.index
-    df["label"] = _classes(df, options, notes)
+    df["label"] = df["label"] if several else _classes(df, options, notes)
     if options.unlabelled:
         df = pd.concat([df, _unlabelled(options, notes)])
-    df = _usable(_labelled(df.reset_index(drop=True), notes), notes)
+    df = _usable(_labelled(df.reset_index(drop=True), notes), several, notes)
     for split, share in (("test", options.test_pct), ("valid", options.valid_pct)):
         if split not in set(df["split"]):
-            _hold_out(df, split, share)
+            _hold_out(df, split, share, several)
             notes.append(f"{share:.0%} of the labelled rows are held out as the {split} split")
-    return Found(name, df, options.text_col, tuple(map(sound, notes + _report(df))))
+    return Found(name, df, options.text_col, tuple(map(sound, notes + _report(df, several))), several)
 
 
 def plain_name(path: Path) -> str:
@@ -92,22 +98,26 @@ def _unlabelled(options: OwnTable, notes: list[str]) -> pd.DataFrame:
 
 def _named(options: OwnTable, columns: list[str]) -> OwnTable:
     """With the names of the columns that it asks for. Raises `DataError` where there is no such column."""
-    single = {k: getattr(options, k) for k in ("label_col", "split_col", "id_col")}
+    single = {k: getattr(options, k) for k in ("split_col", "id_col")}
     single = {k: named(name, columns) for k, name in single.items() if name is not None}
-    return replace(options, text_col=tuple(named(name, columns) for name in options.text_col), **single)
+    several = {"text_col": options.text_col, "label_col": options.label_cols}
+    return replace(options, **single, **{k: tuple(named(n, columns) for n in names) for k, names in several.items()})
 
 
 def _guessed(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> OwnTable:
     """With a name for each column that is used: those asked for, or guessed with a reason."""
     free = table.drop(columns=options.columns)
-    split, label, text = options.split_col, options.label_col, options.text_col
+    split, label, text = options.split_col, options.label_cols, options.text_col
     if not split and (split := _guessed_split(free)):
         notes.append(f"split: column {split!r}, by its name and values (--split-col names another)")
         free = free.drop(columns=split)
     if not label:
-        label, why = _guessed_label(free)
-        notes.append(f"label: column {label!r}, {why} (--label-col names another)")
-        free = free.drop(columns=label)
+        name, why = _guessed_label(free)
+        notes.append(f"label: column {name!r}, {why} (--label-col names another)")
+        flags = [c for c in free if set(free[c]) == {"0", "1"}]
+        if name in flags[:-1] or name in flags[1:]:
+            notes.append(f"columns {_listed(flags)} are 0 or 1; if each is a label, name all of them with --label-col")
+        label, free = (name,), free.drop(columns=name)
     if not text:
         text = (longest(free),)
         notes.append(f"text: column {text[0]!r}, which has the longest values (--text-col names others)")
@@ -156,7 +166,7 @@ def _guessed_label(table: pd.DataFrame) -> tuple[str, str]:
 def _classes(df: pd.DataFrame, options: OwnTable, notes: list[str]) -> pd.Series:
     """The labels; numbers cut into `options.bins` classes. Raises `DataError` where they look like a measure: they have
     fractions other than halves, or many different values of few rows each."""
-    known, column, bins = df["label"] != "", options.label_col, options.bins
+    known, column, bins = df["label"] != "", options.label_cols[0], options.bins
     values = _numbers(df["label"][known])
     if bins not in (None, 0):
         if bins < 2 or values.isna().any():
@@ -202,6 +212,8 @@ def _labelled(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     """
     in_test = df["split"] == "test"
     placeholder = set(df["label"][in_test]) - {""}
+    if placeholder == {NONE}:
+        placeholder, df.loc[in_test, "label"] = set(), ""
     if len(placeholder) == 1 and not placeholder & set(df["label"][~in_test]):
         notes.append(f"label {placeholder.pop()!r} of the test split, which no other row has, is taken as no label")
         df.loc[in_test, "label"] = ""
@@ -215,28 +227,35 @@ def _labelled(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     return df[~valid].reset_index(drop=True)
 
 
-def _usable(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+def _usable(df: pd.DataFrame, several: bool, notes: list[str]) -> pd.DataFrame:
     """Without empty texts, and without labels of classes too small for train, valid and test."""
     empty = df["text"].str.strip() == ""
     if empty.any():
         notes.append(f"left out: rows without a text: {empty.sum():,}")
     df = df[~empty].reset_index(drop=True)
     labelled = df["label"] != ""
+    if several:
+        df["label"] = without_rare(df, FEWEST, notes)
+        return df
     sizes = df[labelled].drop_duplicates("text")["label"].value_counts()
-    if small := sorted(sizes.index[sizes < 3]):
+    if small := sorted(sizes.index[sizes < FEWEST]):
         rare = labelled & df["label"].isin(small)
         notes.append(f"unlabelled now: classes with fewer than 3 texts: {_listed(small[:10])} ({rare.sum():,} rows)")
         df.loc[rare, ["label", "split"]] = ["", "unlabelled"]
     if df.loc[df["label"] != "", "label"].nunique() < 2:
-        raise DataError("fewer than two classes of three or more texts each are left; is the label column right?")
+        raise DataError(
+            "fewer than two classes of three or more texts each are left; is the label column right? If a cell holds "
+            "several labels, use --multi-label"
+        )
     return df
 
 
-def _hold_out(df: pd.DataFrame, split: str, share: float) -> None:
+def _hold_out(df: pd.DataFrame, split: str, share: float, several: bool) -> None:
     """Turn `share` of the train texts into another split; copies of a text go together."""
     if not 0 < share < 1:
         raise DataError(f"{share} is no share of the rows to hold out: more than 0, less than 1")
     once = df[df["split"] == "train"].drop_duplicates("text")
+    once = once.assign(label=rarest(once["label"])) if several else once
     classes = once["label"].nunique()
     if len(once) < 2 * max(1, classes):
         raise DataError(
@@ -248,25 +267,26 @@ def _hold_out(df: pd.DataFrame, split: str, share: float) -> None:
     df.loc[df["text"].isin(chosen) & (df["split"] == "train"), "split"] = split
 
 
-def _report(df: pd.DataFrame) -> list[str]:
+def _report(df: pd.DataFrame, several: bool) -> list[str]:
     """What the owner of the data should know of it."""
     labelled = df[df["label"] != ""]
     words = labelled["text"].str.split().str.len()
-    classes = labelled["label"].value_counts()
+    classes = each_label(labelled["label"], several).value_counts()
     shown = ", ".join(f"{label} {n:,}" for label, n in classes.head(12).items())
     notes = [
         "rows: " + ", ".join(f"{split} {n:,}" for split, n in df["split"].value_counts().items()),
         f"classes: {len(classes)} ({shown}{', ...' if len(classes) > 12 else ''})",
         f"words per text: median {words.median():.0f}, 95 % below {words.quantile(0.95):.0f}, longest {words.max():,}",
     ]
+    if several:
+        none = (labelled["label"] == NONE).sum()
+        notes.append(f"labels per text: {classes.sum() / len(labelled):.2f}; texts with none: {none:,}")
     if long := int((words > LONG).sum()):
         notes.append(f"{long:,} texts of more than {LONG:,} words; the classifier pools over a text's last tokens")
     copies = labelled["text"].duplicated(keep=False)
     if copies.any():
-        several = labelled[copies].groupby("text")["label"].nunique()
-        notes.append(
-            f"{copies.sum():,} rows are copies of another's text, {(several > 1).sum():,} texts with several labels"
-        )
+        other = (labelled[copies].groupby("text")["label"].nunique() > 1).sum()
+        notes.append(f"{copies.sum():,} rows are copies of another's text, {other:,} texts with different labels")
     train, test = (labelled[labelled["split"] == s].groupby("text")["label"].agg(set) for s in ("train", "test"))
     if both := set(train.index) & set(test.index):
         other = sum(train[t] != test[t] for t in both)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 from pyarrow import parquet
 from tqdm.auto import tqdm
 
@@ -17,12 +18,16 @@ from .formats import LONGEST, MOST_COLUMNS, head_lines, sound
 DECODER = json.JSONDecoder(parse_constant=lambda name: None if name == "NaN" else name)
 SPACE = re.compile(r"[\s,]*")
 Row = dict[str, str]
+BOOLEANS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False, "": False}
+"""Cells that say yes or no."""
 
 
 def as_text(value) -> str:
     """A cell as a text: nothing for a missing value, JSON for a number, a list or an object."""
     if isinstance(value, str):
         return sound(value)
+    if isinstance(value, np.ndarray):  # a list, as pandas reads it from Parquet
+        value = value.tolist()
     if value is None or value != value:
         return ""
     if isinstance(value, bytes):

@@ -3,13 +3,16 @@
 import math
 import re
 
+import numpy as np
 import pandas as pd
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
 from tqdm.auto import tqdm
 
+from ..corpora import multilabel
 from ..corpora.corpus import Corpus
 from ..method.tokenizer import UNSPACED_CHARACTER
+from . import scores
+from .features import regression
 
 CHOICES = {"min_df": (2, 1), "C": (10.0, 1.0, 100.0)}
 """Fewest texts that a word must be in, and C; the first of those with the lowest validation error is used."""
@@ -26,6 +29,7 @@ def tfidf(corpus: Corpus) -> dict:
     """
     train, valid, test = (corpus.split(s) for s in ("train", "valid", "test"))
     test, terms = test[test["label"] != ""], _terms(train["text"])
+    truth, of_valid, of_test = map(corpus.numbers, (train, valid, test))
     best, most = {"valid_error": 2.0}, MOST_WEIGHTS // len(corpus.classes)
     with tqdm(total=math.prod(map(len, CHOICES.values())), unit=" fits", leave=False, disable=None) as bar:
         for min_df in CHOICES["min_df"]:
@@ -36,15 +40,22 @@ def tfidf(corpus: Corpus) -> dict:
                 continue
             x_valid = vectors.transform(valid["text"])
             for c in CHOICES["C"]:
-                model = LogisticRegression(C=c, max_iter=2000).fit(x, train["label"])
-                valid_error = 1 - model.score(x_valid, valid["label"])
+                model = regression(c, corpus.multi_label).fit(x, truth)
+                thresholds = scores.fitted_thresholds(model.predict_proba(x_valid), of_valid)
+                valid_error = _error(model, x_valid, of_valid, thresholds)
                 if valid_error < best["valid_error"]:
                     best = {"min_df": min_df, "C": c, "valid_error": valid_error}
                     if len(test):
-                        best["error"] = 1 - model.score(vectors.transform(test["text"]), test["label"])
+                        best["error"] = _error(model, vectors.transform(test["text"]), of_test, thresholds)
                 bar.update()
-    of = "" if terms is WORDS else " of characters"
-    return {"method": f"TF-IDF{of} + logistic regression", **best}
+    of, several = "" if terms is WORDS else " of characters", "one-vs-rest " * corpus.multi_label
+    return {"method": f"TF-IDF{of} + {several}logistic regression", **best}
+
+
+def _error(model, x, truth: np.ndarray, thresholds: np.ndarray | None) -> float:
+    if thresholds is None:
+        return 1 - model.score(x, truth)
+    return multilabel.error(model.predict_proba(x) >= thresholds, truth)
 
 
 def _terms(texts: pd.Series) -> dict:

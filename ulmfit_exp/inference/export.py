@@ -10,29 +10,33 @@ import pandas as pd
 import torch
 from fastai.text.all import (
     Categorize,
+    Category,
     ColReader,
-    CrossEntropyLossFlat,
     DataLoaders,
     Datasets,
     L,
     Learner,
+    MultiCategorize,
+    MultiCategory,
     Numericalize,
+    OneHotEncode,
     Pad_Chunk,
     SortedDL,
     TensorCategory,
+    TensorMultiCategory,
     TensorText,
     TextLearner,
     TitledStr,
     Transform,
     dispatch,
     display_df,
-    error_rate,
     get_empty_df,
 )
 from fastai.text.models.awdlstm import awd_lstm_clas_split
 
 from ..common import DataError
 from ..corpora.corpus import Corpus
+from ..corpora.multilabel import joined_labels, split_labels
 from ..method import learners
 from ..method.batches import without_single
 from ..method.machine import use_device
@@ -69,11 +73,13 @@ class Backwards(Transform):
 
 
 class Ensemble(torch.nn.Module):
-    """A run's classifiers as one: the logarithm of their mean probability at the run's temperature."""
+    """A run's classifiers as one: the logits of their mean probability at the run's temperature."""
 
-    def __init__(self, parts: dict[str, torch.nn.Module], temperature: float):
+    several = False  # for models pickled before there were several labels
+
+    def __init__(self, parts: dict[str, torch.nn.Module], temperature: float, several: bool):
         super().__init__()
-        self.directions, self.temperature = tuple(parts), temperature
+        self.directions, self.temperature, self.several = tuple(parts), temperature, several
         self.models = torch.nn.ModuleList(parts.values())
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
@@ -81,8 +87,10 @@ class Ensemble(torch.nn.Module):
         ids, place = ids.as_subclass(torch.Tensor), torch.arange(ids.size(1), device=ids.device)
         last = (ids != PAD).sum(dim=1, keepdim=True) - 1
         turned = {"forward": ids, "backward": ids.gather(1, torch.where(place <= last, last - place, place))}
-        probs = [model(turned[d])[0].double().softmax(dim=1) for d, model in zip(self.directions, self.models)]
-        return (sum(probs) / len(probs)).clamp_min(1e-30).log() / self.temperature
+        logits = [model(turned[d])[0].double() for d, model in zip(self.directions, self.models)]
+        if self.several:
+            return (sum(x.sigmoid() for x in logits) / len(logits)).logit(1e-15) / self.temperature
+        return (sum(x.softmax(dim=1) for x in logits) / len(logits)).clamp_min(1e-30).log() / self.temperature
 
 
 def layer_groups(model: Ensemble) -> list[list[torch.nn.Parameter]]:
@@ -100,13 +108,13 @@ def learner(predictor: Predictor) -> Learner:
     assert all(other == vocab for other in others)  # one tokens stage made both
     one = predictor.classes[0]  # fastai needs some data to set its transforms up; they are not exported
     rows = pd.DataFrame({"text": one, "label": one, "split": ["train", "valid"]})
-    model = Ensemble({d: model for d, (model, _) in predictor.fine_tuned().parts.items()}, predictor.temperature).cpu()
+    models = {d: model for d, (model, _) in predictor.fine_tuned().parts.items()}
+    thresh = torch.tensor(predictor.thresholds) if predictor.multi_label else None
     return Learner(
         dataloaders(rows, vocab, predictor, 64, device=torch.device("cpu")),
-        model,
-        loss_func=CrossEntropyLossFlat(),
+        Ensemble(models, predictor.temperature, predictor.multi_label).cpu(),
         splitter=layer_groups,
-        metrics=error_rate,
+        **learners.loss_and_error(predictor.multi_label, thresh=thresh),
         **learners.common(predictor.recipe.clas, "fp32", Path()),
     )
 
@@ -116,13 +124,16 @@ def classifier_learner(predictor: Predictor, direction: str, corpus: Corpus) -> 
 
     Raises `DataError` where the corpus has a class that the classifier does not have.
     """
+    if corpus.multi_label != predictor.multi_label:
+        raise DataError(f"{corpus.name}: only one of the corpus and the classifier is of several labels per text")
     if unknown := sorted(set(corpus.classes) - set(predictor.classes)):
         raise DataError(f"{corpus.name}: the classifier has no class {unknown[0]!r}; it has {predictor.classes}")
     part = predictor.fine_tuned().parts[direction]
     bs, backwards = predictor.recipe.clas.bs, direction == "backward"
     dls = dataloaders(corpus.df, vocabulary(part), predictor, bs, backwards)
     weight = corpus.class_weights if predictor.recipe.class_weights and corpus.classes == predictor.classes else None
-    learn = learners.clas_learner(dls, len(predictor.classes), predictor.recipe, "fp32", Path(), weight)
+    several = predictor.multi_label
+    learn = learners.clas_learner(dls, len(predictor.classes), predictor.recipe, "fp32", Path(), weight, several)
     learn.model.load_state_dict(part[0].state_dict())
     return learn
 
@@ -151,7 +162,10 @@ def dataloaders(
     read_ids += [Backwards()] if backwards else []
     rows = [np.flatnonzero(df["split"] == split).tolist() for split in ("train", "valid")]
     sizes = [df["text"].iloc[places].str.len().tolist() for places in rows]  # else fastai tokenises them to sort them
-    sets = Datasets(df, [read_ids, [ColReader("label"), Categorize(predictor.classes)]], splits=rows)
+    classes = predictor.classes
+    of_labels = [ColReader("label"), split_labels, MultiCategorize(classes), OneHotEncode(len(classes))]
+    labels = of_labels if predictor.multi_label else [ColReader("label"), Categorize(classes)]
+    sets = Datasets(df, [read_ids, labels], splits=rows)
     return sets.dataloaders(
         bs=without_single(len(rows[0]), bs),
         dl_type=SortedDL,
@@ -164,12 +178,20 @@ def dataloaders(
 
 
 @dispatch
-def show_results(x: TensorText, y: TensorCategory, samples, outs, ctxs=None, max_n=10, trunc_at=150, **kwargs):
-    """In fastai 2.8 that of texts fails with "'Function' object is not subscriptable" (fastai issue 4092)."""
-    samples = L((text.truncate(trunc_at), label) for text, label in samples)
+def show_results(
+    x: TensorText, y: TensorCategory | TensorMultiCategory, samples, outs, ctxs=None, max_n=10, trunc_at=150, **kwargs
+):
+    """In fastai 2.8 that of texts fails with "'Function' object is not subscriptable" (fastai issue 4092), and that of
+    several labels because they have no name for a column."""
+    samples = L((text.truncate(trunc_at), _titled(label)) for text, label in samples)
+    outs = L((_titled(label),) for (label,) in outs)
     ctxs = get_empty_df(min(len(samples), max_n)) if ctxs is None else ctxs
     of_any = show_results.invoke(object, object, object, object)
     display_df(pd.DataFrame(of_any(x, y, samples, outs, ctxs=ctxs, max_n=max_n, **kwargs)))
+
+
+def _titled(label):
+    return Category(joined_labels(label)) if isinstance(label, MultiCategory) else label
 
 
 def hub_folder(run: Path, out: Path) -> list[str]:

@@ -30,11 +30,12 @@ Parts = dict[str, tuple[torch.nn.Module, dict[str, int]]]
 Words = list[tuple[str, float]]
 
 
-def word_weights(parts: Parts, text: str, place: int, lang: str = "en") -> Words:
+def word_weights(parts: Parts, text: str, place: int, lang: str = "en", several: bool = False) -> Words:
     """Each word of a text with its contribution to the log-odds of the class at `place`, the mean of the directions.
 
     `parts` are a predictor's: model and word -> id, for each direction. The weights sum to the log-odds for the text
-    less those for the text with every word unknown, but for some per cent; an unknown word's is 0.
+    less those for the text with every word unknown, but for some per cent; an unknown word's is 0. Where a text may
+    have `several` labels, the log-odds are of having the label or not.
     """
     tokens = words(text, lang)
     if len(tokens) > LONGEST:
@@ -44,13 +45,13 @@ def word_weights(parts: Parts, text: str, place: int, lang: str = "en") -> Words
         way = -1 if direction == "backward" else 1
         ids = torch.tensor([ids_of.get(token, 0) for token in tokens[::way]])
         with IN_USE:
-            found = integrated_gradients(model, ids, place)
+            found = integrated_gradients(model, ids, place, several)
         total += found.flip(0) if way < 0 else found
     return _joined(tokens, (total / len(parts)).tolist())
 
 
 @torch.enable_grad()
-def integrated_gradients(model: torch.nn.Module, ids: torch.Tensor, place: int) -> torch.Tensor:
+def integrated_gradients(model: torch.nn.Module, ids: torch.Tensor, place: int, several: bool = False) -> torch.Tensor:
     """The contribution of each token id of `ids`, of shape `len`, to the log-odds of the class at `place`."""
     encoder, head = copy(model[0]), model[1]
     encoder.bptt = len(ids)  # the hidden state carries no gradient from chunk to chunk
@@ -70,7 +71,7 @@ def integrated_gradients(model: torch.nn.Module, ids: torch.Tensor, place: int) 
             logits = head(encoder(ids.expand(STEPS, -1)))[0].cpu().double()
     finally:
         hook.remove()
-    others = logits[:, torch.arange(logits.shape[1]) != place].logsumexp(dim=1)
+    others = 0 if several else logits[:, torch.arange(logits.shape[1]) != place].logsumexp(dim=1)
     (gradient,) = torch.autograd.grad((logits[:, place] - others).sum(), inputs)
     return (gradient.mean(dim=0) * (vectors[ids] - unknown)).sum(dim=1).cpu()
 

@@ -49,12 +49,15 @@ def model(predictor: Predictor):
     real = g("Cast", g("Not", g("Equal", "ids", np.int64(PAD))), to=TensorProto.INT64)
     lengths = g("ReduceSum", real, [1], keepdims=0)
     turned = g("ReverseSequence", "ids", lengths, batch_axis=0, time_axis=1)
-    total = np.zeros(1)
+    total, squashed = np.zeros(1), "Sigmoid" if predictor.multi_label else "Softmax"
     for direction, (part, _) in predictor.fine_tuned().parts.items():
         logits = _logits(g, part, turned if direction == "backward" else "ids", lengths)
-        total = g("Add", total, g("Softmax", g("Cast", logits, to=TensorProto.DOUBLE)))
+        total = g("Add", total, g(squashed, g("Cast", logits, to=TensorProto.DOUBLE)))
     mean = g("Max", g("Div", total, np.float64(len(predictor.parts))), np.float64(1e-30))
-    g("Softmax", g("Div", g("Log", mean), np.float64(predictor.temperature)))
+    logits = g("Log", mean)
+    if predictor.multi_label:
+        logits = g("Sub", logits, g("Log", g("Max", g("Sub", np.float64(1), mean), np.float64(1e-30))))
+    g(squashed, g("Div", logits, np.float64(predictor.temperature)))
     ids = helper.make_tensor_value_info("ids", TensorProto.INT64, ["texts", "tokens"])
     shape = ["texts", len(predictor.classes)]
     probabilities = helper.make_tensor_value_info(g.nodes[-1].output[0], TensorProto.DOUBLE, shape)
@@ -116,6 +119,7 @@ def write(predictor: Predictor, out: Path) -> None:
     lang = predictor.recipe.lang
     settings = {
         "classes": predictor.classes,
+        "thresholds": predictor.thresholds.tolist() if predictor.multi_label else None,
         "spacy": TOKENIZER["spacy"],
         "lang": "xx" if lang in UNSPACED else lang,
         "characters": UNSPACED_CHARACTER.pattern if lang in UNSPACED else None,

@@ -62,4 +62,6 @@ def marked(text: str) -> str:
 
 if __name__ == "__main__":
     for text, row in zip(sys.argv[1:], probabilities(sys.argv[1:])):
-        print(S["classes"][row.argmax()], f"{row.max():.4f}", text, sep="\t")
+        least = S["thresholds"] or [row.max()] * len(row)
+        found = [(name, f"{p:.4f}") for name, p, t in zip(S["classes"], row, least) if p >= t]
+        print(*(map(";".join, zip(*found)) if found else (";", "")), text, sep="\t")

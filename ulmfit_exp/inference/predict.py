@@ -21,14 +21,14 @@ from ..recipe import DIRECTIONS, Model, Recipe, recipe_from
 from ..record import read
 from . import insight
 from .features import as_texts, in_batches
-from .scores import tempered
+from .scores import named, tempered
 
 FILES = ("model.safetensors", "vocab.json")
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """Classifiers of one or both directions, with their temperature."""
+    """Classifiers of one or both directions, with their temperature and, of several labels, thresholds."""
 
     classes: list[str]
     parts: dict[str, tuple[torch.nn.Module, dict[str, int]]]
@@ -38,6 +38,8 @@ class Predictor:
     """The run's, with the shape of its models."""
     text_cols: tuple[str, ...] = ()
     """Columns of the user's table that it was trained on."""
+    thresholds: np.ndarray | None = None
+    """Probability from which a text has a label, for each; None where a text has one class."""
 
     def probabilities(self, texts: str | Iterable[str]) -> np.ndarray:
         """`texts x classes`, float64: the mean of the directions at the temperature, the same in any batch.
@@ -46,9 +48,18 @@ class Predictor:
         """
         split, total = [words(text, self.recipe.lang) for text in as_texts(texts)], np.zeros(len(self.classes))
         for direction, (model, ids_of) in self.parts.items():  # in fp32: with bf16 they would depend on the batch
-            rows = in_batches(split, ids_of, direction == "backward", model, _probabilities)
+            rows = in_batches(split, ids_of, direction == "backward", model, self._probabilities)
             total = total + np.reshape(rows, (len(split), len(self.classes)))  # no texts have no rows
-        return tempered(total / len(self.parts), self.temperature)
+        return tempered(total / len(self.parts), self.temperature, self.multi_label)
+
+    @property
+    def multi_label(self) -> bool:
+        """May a text have several labels?"""
+        return self.thresholds is not None
+
+    def _probabilities(self, output: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        logits = output[0].cpu().double()
+        return logits.sigmoid() if self.multi_label else logits.softmax(dim=1)
 
     def fine_tuned(self) -> "Predictor":
         """This predictor. Raises `DataError` where its head is no part of a fastai classifier."""
@@ -57,27 +68,29 @@ class Predictor:
         return self
 
     def predict(self, texts: str | Iterable[str]) -> pd.DataFrame:
-        """A row per text: `class`, `confidence`, and `p CLASS` for each class. A single string is one text."""
+        """A row per text: `class`, `confidence`, and `p CLASS` for each class. A single string is one text.
+
+        Several labels are joined by `;` under `class`, a lone `;` where there are none; the confidence is then the
+        lowest probability of its decisions to give each label or not.
+        """
         probs = self.probabilities(texts)
+        names, confidence = named(probs, self.classes, self.thresholds)
         table = pd.DataFrame(probs, columns=[f"p {c}" for c in self.classes])
-        table.insert(0, "class", [self.classes[i] for i in probs.argmax(axis=1)])
-        table.insert(1, "confidence", probs.max(axis=1))
+        table.insert(0, "class", names)
+        table.insert(1, "confidence", confidence)
         return table
 
     def words(self, text: str, cls: str | None = None) -> insight.Words:
         """(word, weight) of each word of a text: how far it moved the prediction towards a class, by default the
-        predicted one.
+        predicted one, or of several labels the one that is most above its threshold.
 
         `insight.word_weights` defines the weights, `insight.html` shows them. Raises `DataError`.
         """
         if cls is not None and cls not in self.classes:
             raise DataError(f"there is no class {cls!r}; the classes are {', '.join(self.classes)}")
-        place = self.probabilities([text])[0].argmax() if cls is None else self.classes.index(cls)
-        return insight.word_weights(self.parts, text, int(place), self.recipe.lang)
-
-
-def _probabilities(output: tuple[torch.Tensor, ...]) -> torch.Tensor:
-    return output[0].cpu().double().softmax(dim=1)
+        above = self.probabilities([text])[0] - (self.thresholds if self.multi_label else 0)
+        place = above.argmax() if cls is None else self.classes.index(cls)
+        return insight.word_weights(self.parts, text, int(place), self.recipe.lang, self.multi_label)
 
 
 def load(folder: Path) -> Predictor:
@@ -91,7 +104,9 @@ def load(folder: Path) -> Predictor:
     classes = record["corpus"]["classes"]
     parts = {d: _load(folder / "classifier" / d, len(classes), recipe) for d in DIRECTIONS[recipe.direction]}
     text_cols = record["corpus"].get("text_cols") or record["settings"].get("text_col") or ()
-    return Predictor(classes, parts, record["calibration"]["temperature"], recipe, tuple(text_cols))
+    calibration = record["calibration"]
+    thresholds = np.array([calibration["thresholds"][c] for c in classes]) if "thresholds" in calibration else None
+    return Predictor(classes, parts, calibration["temperature"], recipe, tuple(text_cols), thresholds)
 
 
 def _load(folder: Path, n_out: int, recipe: Recipe) -> tuple[torch.nn.Module, dict[str, int]]:

@@ -1,6 +1,7 @@
 """Metrics of predictions: error, loss, calibration; per class.
 
-Probabilities are `n x classes`, the truth `n` class numbers.
+Probabilities are `n x classes`, the truth `n` class numbers. Where a text may have several labels, the truth is
+`n x classes` of 0 and 1, and a text's labels are those whose probability reaches their threshold.
 """
 
 from collections import Counter
@@ -11,25 +12,83 @@ from scipy.special import softmax
 from scipy.stats import binomtest
 from sklearn.metrics import f1_score, log_loss, precision_recall_fscore_support
 
+from ..corpora.multilabel import error, f1, joined_labels
+
 BOUND = 3.0
 """Largest absolute value of the logarithm of a temperature."""
 PRIOR = 0.5
 """Standard deviation of the prior of that logarithm around 0: a few dozen texts move the temperature little from 1."""
+GRID = np.arange(0.01, 1, 0.01)
+"""Thresholds that are tried."""
+FEW = 10
+"""With so many validation texts of a label its threshold is halfway between the best one and 0.5."""
+SAMPLES = 2000
+"""Bootstrap samples of the interval of several labels."""
 
 
-def figures(probs: np.ndarray, truth: np.ndarray) -> dict:
-    """Error, accuracy, mean loss, expected calibration error, and the mean F1 of the classes that occur."""
+def figures(probs: np.ndarray, truth: np.ndarray, thresholds: np.ndarray | None = None) -> dict:
+    """Error, accuracy, mean loss, expected calibration error, and the mean F1 of the classes that occur; of several
+    labels also micro F1, and the share of texts whose labels are all right instead of the accuracy."""
+    if thresholds is not None:
+        return _of_labels(probs, truth, probs >= thresholds)
     right = int((probs.argmax(axis=1) == truth).sum())
-    loss = log_loss(truth, probs / probs.sum(axis=1, keepdims=True), labels=range(probs.shape[1]))
+    loss = mean_loss(probs / probs.sum(axis=1, keepdims=True), truth)
     accuracy = right / len(truth)
     return {
         "error": 1 - accuracy,
         "accuracy": accuracy,
-        "loss": float(loss),
+        "loss": loss,
         "ece": _ece(probs, truth),
         "macro_f1": float(f1_score(truth, probs.argmax(axis=1), average="macro", zero_division=0)),
         "n": len(truth),
     }
+
+
+def _of_labels(probs: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> dict:
+    wrong, occur = error(predicted, truth), (predicted | (truth > 0)).any(axis=0)
+    return {
+        "error": wrong,
+        "micro_f1": 1 - wrong,
+        "macro_f1": float(f1(predicted, truth, axis=0)[occur].mean()) if occur.any() else 1.0,
+        "subset_accuracy": float((predicted == truth).all(axis=1).mean()),
+        "loss": mean_loss(probs, truth),
+        "ece": _ece(*as_decisions(probs, truth)),
+        "n": len(truth),
+    }
+
+
+def mean_loss(probs: np.ndarray, truth: np.ndarray) -> float:
+    """Mean cross-entropy: per text, or per text and label."""
+    probs, truth = as_decisions(probs, truth)
+    return float(log_loss(truth, probs, labels=range(probs.shape[1])))
+
+
+def as_decisions(probs: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of several labels: whether a text has a label, each as a problem of the two classes no and yes."""
+    if truth.ndim == 1:
+        return probs, truth
+    return np.stack([1 - probs, probs], axis=-1).reshape(-1, 2), truth.reshape(-1)
+
+
+def fitted_thresholds(probs: np.ndarray, truth: np.ndarray) -> np.ndarray | None:
+    """Of each label the threshold with the highest F1, of several the one nearest to 0.5; drawn towards 0.5 where few
+    texts have the label. None where a text has one class."""
+    if truth.ndim == 1:
+        return None
+    found = np.stack([f1(probs >= t, truth, axis=0) for t in GRID])
+    distance = np.where(found == found.max(axis=0), abs(GRID - 0.5)[:, None], 1)
+    texts = truth.sum(axis=0)
+    return np.round((texts * GRID[distance.argmin(axis=0)] + FEW * 0.5) / (texts + FEW), 4)
+
+
+def named(probs: np.ndarray, classes: list[str], thresholds: np.ndarray | None) -> tuple[list[str], np.ndarray]:
+    """The predicted class or labels of each text, and the confidence: the probability of the class, or of the least
+    certain decision on a label, to give it or not."""
+    if thresholds is None:
+        return [classes[i] for i in probs.argmax(axis=1)], probs.max(axis=1)
+    given = probs >= thresholds
+    names = [joined_labels(c for c, yes in zip(classes, row) if yes) for row in given]
+    return names, np.where(given, probs, 1 - probs).min(axis=1)
 
 
 def _ece(probs: np.ndarray, truth: np.ndarray, bins: int = 10) -> float:
@@ -50,6 +109,7 @@ def fitted_temperature(probs: np.ndarray, truth: np.ndarray) -> float:
 
     A normal prior of its logarithm draws it towards 1 where there are few texts.
     """
+    probs, truth = as_decisions(probs, truth)
 
     def loss(log_t: float) -> float:
         total = log_loss(truth, tempered(probs, np.exp(log_t)), labels=range(probs.shape[1]), normalize=False)
@@ -63,27 +123,42 @@ def at_bound(temperature: float) -> bool:
     return bool(abs(np.log(temperature)) > BOUND - 0.01)
 
 
-def tempered(probs: np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities at another temperature: less confident above 1, more below 1."""
-    return softmax(np.log(np.maximum(probs, 1e-30)) / temperature, axis=1)
+def tempered(probs: np.ndarray, temperature: float, several: bool = False) -> np.ndarray:
+    """Probabilities at another temperature: less confident above 1, more below 1; or those of `several` labels."""
+    if several:
+        return tempered(np.stack([1 - probs, probs], axis=-1), temperature)[..., 1]
+    return softmax(np.log(np.maximum(probs, 1e-30)) / temperature, axis=-1)
 
 
-def of_test(probs: np.ndarray, truth: np.ndarray, classes: list[str]) -> dict:
-    """What a record has of the test set besides its figures."""
-    predicted = probs.argmax(axis=1)
+def of_test(probs: np.ndarray, truth: np.ndarray, classes: list[str], thresholds: np.ndarray | None) -> dict:
+    """What a record has of the test set besides its figures; of several labels there is no confusion matrix."""
+    predicted = probs.argmax(axis=1) if thresholds is None else probs >= thresholds
+    found = {"reliability": reliability(*as_decisions(probs, truth)), "per_class": per_class(predicted, truth, classes)}
+    if thresholds is not None:
+        return {**found, "interval": _interval(predicted, truth)}
+    wrong = binomtest(int((predicted != truth).sum()), len(truth))
     return {
-        "reliability": reliability(probs, truth),
-        "interval": binomtest(int((predicted != truth).sum()), len(truth)).proportion_ci(method="wilson"),
-        "per_class": per_class(predicted, truth, classes),
+        **found,
+        "interval": wrong.proportion_ci(method="wilson"),
         "confusion": confusion(predicted, truth, classes),
     }
 
 
+def _interval(predicted: np.ndarray, truth: np.ndarray) -> list[float]:
+    """95 % interval of the error of several labels: percentiles over bootstrap samples of the texts."""
+    hits, marks = (predicted * truth).sum(axis=1), (predicted + truth).sum(axis=1)
+    rng, n = np.random.default_rng(0), len(truth)
+    samples = (rng.integers(n, size=n) for _ in range(SAMPLES))
+    found = [1 - 2 * hits[rows].sum() / total if (total := marks[rows].sum()) else 0.0 for rows in samples]
+    return np.percentile(found, [2.5, 97.5]).tolist()
+
+
 def per_class(predicted: np.ndarray, truth: np.ndarray, classes: list[str]) -> dict[str, dict]:
-    """Class -> precision, recall and number of texts."""
+    """Class -> precision, recall, F1 and number of texts."""
     scores = precision_recall_fscore_support(truth, predicted, labels=range(len(classes)), zero_division=0)
     return {
-        c: {"precision": round(p, 4), "recall": round(r, 4), "n": int(n)} for c, p, r, _, n in zip(classes, *scores)
+        c: {"precision": round(p, 4), "recall": round(r, 4), "f1": round(f, 4), "n": int(n)}
+        for c, p, r, f, n in zip(classes, *scores)
     }
 
 

@@ -7,6 +7,7 @@ from fastai.text.all import (
     LMTensorText,
     SortedDL,
     TensorCategory,
+    TensorMultiCategory,
     TensorText,
     TextDataLoaders,
     pad_input,
@@ -19,7 +20,7 @@ from .tokens import Tokens
 
 
 class Texts:
-    """Texts as a fastai dataset: (TensorText,) or (TensorText, TensorCategory)."""
+    """Texts as a fastai dataset: (TensorText,), or with a class number or a 0 or 1 per label."""
 
     def __init__(self, tokens: Tokens, rows: np.ndarray, backwards: bool, labels: np.ndarray | None = None):
         self.tokens, self.rows, self.backwards, self.labels = tokens, rows, backwards, labels
@@ -29,7 +30,9 @@ class Texts:
 
     def __getitem__(self, i):
         text = as_text(self.ids(i))
-        return (text,) if self.labels is None else (text, TensorCategory(self.labels[i]))
+        if self.labels is None:
+            return (text,)
+        return text, (TensorCategory if self.labels.ndim == 1 else TensorMultiCategory)(self.labels[i])
 
     def ids(self, i: int) -> np.ndarray:
         """The token ids of a text in the order of reading."""
@@ -94,7 +97,7 @@ def lm_dl(tokens: Tokens, rows: np.ndarray, bs: int, seq_len: int, backwards: bo
 
 
 def dls_clas(tokens: Tokens, corpus: Corpus, bs: int, backwards: bool) -> TextDataLoaders:
-    """Classifier batches of texts of similar length; labels are indices into `corpus.classes`."""
+    """Classifier batches of texts of similar length; labels are as `corpus.numbers` has them."""
     return _dls(
         clas_dl(tokens, corpus, "train", bs, backwards, shuffle=True),
         clas_dl(tokens, corpus, "valid", bs, backwards),

@@ -2,6 +2,7 @@
 
 from threading import Lock
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from fastai.text.all import AWD_LSTM, LinBnDrop, Module, SentenceEncoder, SequentialRNN, dropout_mask, noop
@@ -9,6 +10,8 @@ from torch import nn
 
 from ..recipe import POOLING
 
+FITTED = ("coef_", "intercept_")
+"""Of scikit-learn's logistic regression."""
 IN_USE = Lock()
 """An encoder keeps its hidden state from chunk to chunk, so threads that predict take turns, a batch each."""
 
@@ -82,7 +85,8 @@ class FeaturesHead(Module):
         """Take over one of `inference.features.regressions`."""
         regression = pipeline[-1]
         scaler = pipeline[0][0] if scaling == "parts" else pipeline[0]
-        weight, bias = (torch.from_numpy(x).float() for x in (regression.coef_, regression.intercept_))
+        parts = getattr(regression, "estimators_", [regression])  # of several labels, one each
+        weight, bias = (torch.from_numpy(np.concatenate([getattr(p, k) for p in parts])).float() for k in FITTED)
         if len(weight) == 1:  # of two classes scikit-learn has the log-odds of the second
             weight, bias = (torch.cat([torch.zeros_like(x), x]) for x in (weight, bias))
         self.linear.weight.copy_(weight)

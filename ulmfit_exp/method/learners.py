@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from fastai.text.all import (
     AWD_LSTM,
+    AccumMetric,
+    BCEWithLogitsLossFlat,
     CrossEntropyLossFlat,
     GradientClip,
     LMLearner,
@@ -20,7 +22,9 @@ from fastai.text.all import (
     text_classifier_learner,
 )
 from safetensors.torch import load_model, save_model
+from torch import Tensor
 
+from ..corpora import multilabel
 from ..recipe import LM_HEAD, NO_DROPOUT, LMRecipe, Recipe, Training, fastai_config
 from .encoder import FeaturesHead, batch_free
 from .fused import FeatureDecoder, FusedAdam, LMLoss
@@ -48,12 +52,19 @@ def lm_learner(dls: TextDataLoaders, recipe: LMRecipe, precision: str, path: Pat
 
 
 def clas_learner(
-    dls: TextDataLoaders, n_out: int, recipe: Recipe, precision: str, path: Path, weight: np.ndarray | None = None
+    dls: TextDataLoaders,
+    n_out: int,
+    recipe: Recipe,
+    precision: str,
+    path: Path,
+    weight: np.ndarray | None = None,
+    multi_label: bool = False,
 ) -> TextLearner:
     """A classifier of `n_out` classes with random weights; 5 layer groups: embedding, the LSTMs, head.
 
     `weight` is that of each class in the loss.
     """
+    weight = None if weight is None else tensor(weight).float().to(dls.device)
     learn = text_classifier_learner(
         dls,
         AWD_LSTM,
@@ -63,12 +74,20 @@ def clas_learner(
         drop_mult=recipe.clas.drop_mult or NO_DROPOUT,
         n_out=n_out,
         pretrained=False,
-        loss_func=CrossEntropyLossFlat(weight=None if weight is None else tensor(weight).float().to(dls.device)),
-        metrics=error_rate,
+        **loss_and_error(multi_label, weight),
         **common(recipe.clas, precision, path),
     )
     batch_free(learn.model, recipe.pooling).to(dls.device)
     return learn
+
+
+def loss_and_error(multi_label: bool, weight: Tensor | None = None, thresh: float | Tensor = 0.5) -> dict:
+    """fastai's loss, with the weight of each class, and the error. A text's labels are those above the threshold."""
+    if not multi_label:
+        return {"loss_func": CrossEntropyLossFlat(weight=weight), "metrics": error_rate}
+    options = {"thresh": 0.5, "activation": "sigmoid", "to_np": True, "name": "error_rate"}
+    loss = BCEWithLogitsLossFlat(pos_weight=weight, thresh=thresh)
+    return {"loss_func": loss, "metrics": AccumMetric(multilabel.error, **options)}
 
 
 def classifier(vocab_sz: int, n_out: int, recipe: Recipe) -> SequentialRNN:

@@ -104,6 +104,8 @@ def curves(*records: dict) -> Figure:
 def confusion(record: dict) -> Figure:
     """How many test texts of each class were predicted as which. Raises `DataError` of a record that does not say."""
     if "confusion" not in record:
+        if record["corpus"].get("multi_label"):
+            raise DataError(f"{name(record)} has no confusion matrix: a text may have several labels")
         raise DataError(f"the record of {name(record)} is older than the confusion matrix; run it again")
     classes = list(record["confusion"])
     counts = np.array([[record["confusion"][c].get(other, 0) for other in classes] for c in classes])

@@ -63,7 +63,8 @@ def against(found: pd.DataFrame, reference: str) -> dict[tuple, float]:
 
 
 def wrong(run: Path) -> pd.Series:
-    """Of each labelled test text of a finished run, by its row and label: is its prediction wrong?"""
+    """Of each labelled test text of a finished run, by its row and label: is its prediction, or of several labels any
+    of them, wrong?"""
     path = evaluation(run) / "predictions.csv"
     if not path.is_file():
         raise DataError(f"{run} has no predictions: there is no file {path}")

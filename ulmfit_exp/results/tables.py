@@ -25,7 +25,8 @@ def classification_table(record: dict) -> str:
     if record["paper"] is not None:
         lines.append(["the paper (full size, pretrained)", "", f"{record['paper']:.2f}"])
     tested = f", {record['test']['n']:,} test texts" if "test" in record else ""
-    title = f"{record['corpus']['name']}: error in %{tested}"
+    error = "error (1 - micro F1)" if record["corpus"].get("multi_label") else "error"
+    title = f"{record['corpus']['name']}: {error} in %{tested}"
     shown = f"\n{title}\n" + pd.DataFrame(lines, columns=["", "valid", "test"]).to_string(index=False)
     return f"{shown}\n\n{certainty(record)}"
 

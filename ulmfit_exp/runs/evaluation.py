@@ -35,46 +35,54 @@ def evaluate(run: Run) -> Stage:
         truth = run.corpus.numbers(rows)
         learns = {} if run.recipe.head == "features" else {d: _classifier(run, d, folder) for d in run.directions}
         probs = {d: _predict(run, d, learns) for d in run.directions}
-        mean = sum(probs.values()) / len(probs)
+        probs["mean"] = sum(probs.values()) / len(probs)
         where = {s: ((rows["split"] == s) & (rows["label"] != "")).to_numpy() for s in ("valid", "test")}
-        tested = where["test"]
-        where = {s: at for s, at in where.items() if at.any()}
-        temperature = scores.fitted_temperature(mean[where["valid"]], truth[where["valid"]])
-        calibrated = scores.tempered(mean, temperature)
+        valid, tested = where.values()
+        temperature = scores.fitted_temperature(probs["mean"][valid], truth[valid])
+        several = run.corpus.multi_label
+        calibrated = scores.tempered(probs["mean"], temperature, several)
+        fitted = {d: scores.fitted_thresholds(p[valid], truth[valid]) for d, p in probs.items()}
+        thresholds = scores.tempered(fitted["mean"], temperature, several) if several else None  # the same decisions
+        rows = _predicted(rows, run.corpus.classes, truth, calibrated, thresholds)
         _save_predictions(run, rows, calibrated, folder)
-        write_json(folder / "mistakes.json", _mistakes(run, rows, calibrated, learns))
+        write_json(folder / "mistakes.json", _mistakes(run, rows[tested], learns))
+        where = {s: at for s, at in where.items() if at.any()}
         info = {
             "figures": {
-                d: {s: scores.figures(p[at], truth[at]) for s, at in where.items()}
-                for d, p in {**probs, "mean": mean}.items()
+                d: {s: scores.figures(p[at], truth[at], fitted[d]) for s, at in where.items()} for d, p in probs.items()
             },
             "temperature": temperature,
             "at_bound": scores.at_bound(temperature),
-            "calibrated": {s: scores.figures(calibrated[at], truth[at]) for s, at in where.items()},
+            "calibrated": {s: scores.figures(calibrated[at], truth[at], thresholds) for s, at in where.items()},
+            **({"thresholds": dict(zip(run.corpus.classes, thresholds.tolist()))} if several else {}),
         }
         if "test" in where:
-            info |= scores.of_test(mean[tested], truth[tested], run.corpus.classes)
-        return {**info, "wandb": _track_evaluation(run, rows[tested], calibrated[tested], info, folder)}
+            info |= scores.of_test(probs["mean"][tested], truth[tested], run.corpus.classes, fitted["mean"])
+        return {**info, "wandb": _track_evaluation(run, rows[tested], info, folder)}
 
     return run.stage("eval", work)
 
 
+def _predicted(rows: pd.DataFrame, classes: list[str], truth, probs, thresholds) -> pd.DataFrame:
+    """The rows with the predicted class, its confidence, and the number of the class whose words explain a mistake: the
+    predicted one, or of several labels the wrong one farthest from its threshold."""
+    names, confidence = scores.named(probs, classes, thresholds)
+    distance = probs if thresholds is None else abs(probs - thresholds) * ((probs >= thresholds) != truth)
+    return rows.assign(predicted=names, confidence=confidence, explained=distance.argmax(axis=1))
+
+
 def _save_predictions(run: Run, rows: pd.DataFrame, probs: np.ndarray, folder: Path) -> None:
-    table = rows[["row", "split", "label"]].assign(
-        label=rows["label"].map(harmless),
-        predicted=[harmless(run.corpus.classes[i]) for i in probs.argmax(axis=1)],
-        confidence=probs.max(axis=1),
-    )
+    table = rows[["row", "split", "label", "predicted", "confidence"]]
+    table = table.assign(**{k: table[k].map(harmless) for k in ("label", "predicted")})
     probs = pd.DataFrame(probs, rows.index, columns=[f"p {c}" for c in run.corpus.classes])
     pd.concat([table, probs], axis=1).to_csv(folder / "predictions.csv", index=False, float_format="%.6g")
 
 
-def _track_evaluation(run: Run, rows: pd.DataFrame, probs: np.ndarray, info: dict, folder: Path) -> str | None:
-    """Log the metrics, and the predictions `probs` of the labelled test texts `rows`; the path of the W&B run."""
-    truth, predicted = run.corpus.numbers(rows).tolist(), probs.argmax(axis=1).tolist()
+def _track_evaluation(run: Run, rows: pd.DataFrame, info: dict, folder: Path) -> str | None:
+    """Log the metrics, and the predictions of the labelled test texts `rows`; the path of the W&B run."""
     with run.tracker("eval") as tracker:
-        if truth:
-            tracker.log_test(rows, truth, predicted, probs.max(axis=1), info["per_class"])
+        if len(rows):
+            tracker.log_test(rows, info["per_class"], with_confusion="confusion" in info)
         of = {f"{d}/{s}/{k}": v for d, f in info["figures"].items() for s, m in f.items() for k, v in m.items()}
         mean = {name.removeprefix("mean/"): v for name, v in of.items() if name.startswith("mean/")}
         tracker.log({**mean, "step": 0})  # `wandb leet` draws nothing that is in the summary alone
@@ -101,24 +109,23 @@ def _predict(run: Run, direction: str, learns: dict[str, learners.TextLearner]) 
     return pd.concat(parts).sort_index().to_numpy()
 
 
-def _mistakes(run: Run, rows: pd.DataFrame, probs: np.ndarray, learns: dict[str, learners.TextLearner]) -> list[dict]:
-    """The most confident mistakes on test; of a classifier, with the weights of the words for the predicted class."""
+def _mistakes(run: Run, rows: pd.DataFrame, learns: dict[str, learners.TextLearner]) -> list[dict]:
+    """The most confident mistakes of the labelled test texts `rows`; of a classifier, with the weights of the words."""
     ids_of = {word: i for i, word in enumerate(run.tokens.vocab)}
     parts = {d: (learn.model.eval(), ids_of) for d, learn in learns.items()}
-    sure, predicted = probs.max(axis=1), probs.argmax(axis=1)
-    wrong = (rows["split"] == "test") & (rows["label"] != "") & (run.corpus.numbers(rows) != predicted)
-    places = np.flatnonzero(wrong)
-    places = places[np.argsort(-sure[places], kind="stable")][:MISTAKES]
+    options = {"lang": run.recipe.lang, "several": run.corpus.multi_label}
+    wrong = rows[rows["label"] != rows["predicted"]].sort_values("confidence", ascending=False, kind="stable")
+    wrong = wrong.head(MISTAKES)
     return [
         {
-            "row": rows["row"].iloc[i],
-            "text": (text := rows["text"].iloc[i])[:MISTAKE].encode("utf-8", "replace").decode(),
-            "label": rows["label"].iloc[i],
-            "predicted": run.corpus.classes[predicted[i]],
-            "confidence": round(float(sure[i]), 4),
-            **({"words": word_weights(parts, text, int(predicted[i]), run.recipe.lang)} if parts else {}),
+            "row": m.row,
+            "text": m.text[:MISTAKE].encode("utf-8", "replace").decode(),
+            "label": m.label,
+            "predicted": m.predicted,
+            "confidence": round(m.confidence, 4),
+            **({"words": word_weights(parts, m.text, m.explained, **options)} if parts else {}),
         }
-        for i in tqdm(places, desc="mistakes", unit=" texts", leave=False, disable=None)
+        for m in tqdm(wrong.itertuples(), total=len(wrong), desc="mistakes", unit=" texts", leave=False, disable=None)
     ]
 
 

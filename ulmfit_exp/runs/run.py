@@ -219,18 +219,20 @@ def _classified(run: Run, done: dict[str, Stage]) -> dict:
     """
     found = done["eval"].info
     figures, calibrated = found["figures"], found["calibrated"]
+    fitted = {k: found[k] for k in ("temperature", "at_bound", "thresholds") if k in found}
     before_and_after = {
         f"{split} {k}": {"before": before[k], "after": calibrated[split][k]}
         for split, before in figures["mean"].items()
         for k in ("loss", "ece")
     }
     read_from = {"text_cols": list(run.corpus.text_cols)} if run.corpus.text_cols else {}
+    read_from |= {"multi_label": True} if run.corpus.multi_label else {}
     return {
         "corpus": {"rows": run.corpus.counts(), "classes": run.corpus.classes, **read_from},
         "valid": {k: figures["mean"]["valid"][k] for k in ("error", "loss")},
         **{k: v for k, v in figures["mean"].items() if k == "test"},
         **{k: found[k] for k in ("interval", "per_class", "confusion") if k in found},
-        "calibration": {"temperature": found["temperature"], "at_bound": found["at_bound"], **before_and_after},
+        "calibration": {**fitted, **before_and_after},
         "reliability": found.get("reliability", []),  # without a label on test there are none
         "directions": {d: f for d, f in figures.items() if d != "mean"},
         "baseline": {k: v for k, v in done["baseline"].info.items() if k not in ("seconds", "by")},

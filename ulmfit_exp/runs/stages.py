@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from fastai.text.all import set_seed
-from sklearn.metrics import log_loss
 
 from ..common import write_json
 from ..inference.features import Encoder, regressions
+from ..inference.scores import mean_loss
 from ..method import distributed, learners
 from ..method.batches import dls_clas, dls_lm, lm_dl
 from ..method.progress import Progress, quiet
@@ -120,9 +120,10 @@ def classify_features(run: Run, direction: str) -> Stage:
         train, valid = run.corpus.split("train"), run.corpus.split("valid")
         x, x_valid = encoder.transform(train["text"]), encoder.transform(valid["text"])
         weight = "balanced" if run.recipe.class_weights else None
-        models = {k: m.fit(x, train["label"]) for k, m in regressions(len(run.recipe.pooling), weight).items()}
-        classes = run.corpus.classes
-        best = min(models, key=lambda k: log_loss(valid["label"], models[k].predict_proba(x_valid), labels=classes))
+        models = regressions(len(run.recipe.pooling), weight, run.corpus.multi_label)
+        models = {k: model.fit(x, run.corpus.numbers(train)) for k, model in models.items()}
+        truth = run.corpus.numbers(valid)
+        best = min(models, key=lambda k: mean_loss(models[k].predict_proba(x_valid), truth))
         rows = run.corpus.split("valid", "test")
         np.save(folder / "probs.npy", models[best].predict_proba(encoder.transform(rows["text"])))
         _save_features_classifier(run, encoder, best[0], models[best], folder)
@@ -145,7 +146,8 @@ def clas_learner(run: Run, direction: str, folder: Path):
     r = run.recipe
     dls = dls_clas(run.tokens, run.corpus, r.clas.bs, direction == "backward")
     weight = run.corpus.class_weights if r.class_weights else None
-    return learners.clas_learner(dls, len(run.corpus.classes), r, run.precision, folder, weight)
+    classes, several = len(run.corpus.classes), run.corpus.multi_label
+    return learners.clas_learner(dls, classes, r, run.precision, folder, weight, several)
 
 
 def _train(run: Run, learn, training: Training, name: str, folder: Path) -> dict:

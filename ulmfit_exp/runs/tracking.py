@@ -125,26 +125,25 @@ class Tracker(Callback):
         if self.wandb_run:
             self._safely(lambda: self.wandb_run.log(values))
 
-    def log_test(
-        self, rows: pd.DataFrame, truth: list[int], predicted: list[int], confidence, per_class: dict[str, dict]
-    ) -> None:
-        """A confusion matrix, the metrics of each class, and the predictions: the most confident mistakes first."""
+    def log_test(self, rows: pd.DataFrame, per_class: dict[str, dict], with_confusion: bool) -> None:
+        """The metrics of each class, a confusion matrix, and the predictions: the most confident mistakes first."""
         if self.wandb_run:
-            self._safely(lambda: self._log_test(rows, truth, predicted, confidence, per_class))
+            self._safely(lambda: self._log_test(rows, per_class, with_confusion))
 
-    def _log_test(self, rows, truth, predicted, confidence, per_class):
+    def _log_test(self, rows, per_class, with_confusion):
         classes, table = list(per_class), self.wandb.Table
-        order = sorted(range(len(rows)), key=lambda i: (truth[i] == predicted[i], -confidence[i]))[:TEXTS]
-        named = {"row": rows["row"].map(str), **({"text": rows["text"].str[:CHARACTERS]} if self.texts else {})}
-        found = {name: column.iloc[order].tolist() for name, column in named.items()}
-        found |= {k: [classes[v[i]] for i in order] for k, v in (("label", truth), ("predicted", predicted))}
-        found["confidence"] = [float(confidence[i]) for i in order]
+        names = ["row", *["text"] * self.texts, "label", "predicted", "confidence"]
+        shown = rows.assign(right=rows["label"] == rows["predicted"], row=rows["row"].map(str))
+        shown = shown.sort_values(["right", "confidence"], ascending=[True, False])[names].head(TEXTS)
+        if self.texts:
+            shown["text"] = shown["text"].str[:CHARACTERS]
         by_class = [[c, f["n"], 1 - f["recall"], f["precision"], f["recall"]] for c, f in per_class.items()]
         tables = {
-            "test/predictions": table(columns=list(found), data=list(map(list, zip(*found.values())))),
+            "test/predictions": table(columns=names, data=shown.to_numpy(object).tolist()),
             "test/classes": table(columns=["class", "texts", "error", "precision", "recall"], data=by_class),
         }
-        if len(classes) <= CLASSES:
+        if with_confusion and len(classes) <= CLASSES:
+            truth, predicted = (rows[k].map(classes.index).tolist() for k in ("label", "predicted"))
             plot = self.wandb.plot.confusion_matrix(y_true=truth, preds=predicted, class_names=classes)
             tables["test/confusion"] = plot
         self.log({**tables, "step": 0})

@@ -1,0 +1,200 @@
+"""Texts with several labels: how tables have them, what a run records and predicts."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import FORWARD, QUIET
+from sklearn.metrics import f1_score
+
+from ulmfit_exp import Corpus, ulmfit
+from ulmfit_exp.common import DataError
+from ulmfit_exp.corpora.multilabel import f1, indicators
+from ulmfit_exp.corpora.sources import MINIATURE
+from ulmfit_exp.inference.scores import fitted_thresholds, tempered
+from ulmfit_exp.results import dashboard, draw, page
+from ulmfit_exp.results.tables import of_run
+
+TICKETS = MINIATURE / "own" / "tickets.csv"
+NAMES = ["billing", "delivery", "login", "urgent"]
+WEIGHED = replace(FORWARD, class_weights=True)
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    return Corpus.from_csv(TICKETS, multi_label=True)
+
+
+@pytest.fixture(scope="module")
+def run(corpus, tmp_path_factory):
+    return ulmfit(corpus, WEIGHED, home=tmp_path_factory.mktemp("home"), **QUIET)
+
+
+@pytest.fixture(scope="module")
+def features(corpus, run):
+    return ulmfit(corpus, replace(FORWARD, head="features"), home=run.path.parents[1], **QUIET)
+
+
+def predictions(run) -> pd.DataFrame:
+    stage = run.path.parents[1] / run.record["stages"][-1]["path"]
+    return pd.read_csv(stage / "predictions.csv", keep_default_na=False)
+
+
+def table(**labels) -> pd.DataFrame:
+    """Thirty texts; a function of the row makes the cells of each further column."""
+    columns = {name: [cell(i) for i in range(30)] for name, cell in labels.items()}
+    return pd.DataFrame({"body": [f"text number {i} of thirty" for i in range(30)], **columns})
+
+
+def two(i: int) -> str:
+    return ("a b;c", "c", "", "a b")[i % 4]
+
+
+def test_cells_lists_and_columns_of_0_and_1_are_the_same_corpus(tmp_path):
+    several = table(tags=two)
+    cells = Corpus.from_df(several, label_col="tags", multi_label=True)
+    lists = several.assign(tags=[[name for name in cell.split(";") if name] for cell in several["tags"]])
+    (tmp_path / "table.jsonl").write_text(lists.to_json(orient="records", lines=True))
+    lists.to_parquet(tmp_path / "table.parquet")
+    flags = several.join(several.pop("tags").str.get_dummies(";"))
+    assert cells.multi_label
+    assert cells.classes == ["a b", "c"]
+    assert set(cells.df["label"]) == {"a b;c", "c", ";", "a b"}
+    assert cells.digest == Corpus.from_csv(tmp_path / "table.jsonl", label_col="tags").digest
+    assert cells.digest == Corpus.from_csv(tmp_path / "table.parquet", label_col="tags").digest
+    assert cells.digest == Corpus.from_df(flags, label_col=["a b", "c"]).digest
+
+
+def test_untidy_cells_are_the_labels_that_they_mean():
+    untidy = table(tags=lambda i: (" c| a b |c|", "c|", None, "['a b']")[i % 4])
+    corpus = Corpus.from_df(untidy, label_col="tags", label_sep="|")
+    assert corpus.df["label"][:4].tolist() == ["a b;c", "c", ";", "a b"]
+
+
+def test_rows_that_are_not_labelled_and_rows_with_none_of_the_labels_differ():
+    missing = table(tags=lambda i: None if i % 5 == 0 else [["a"], ["a", "b"], []][i % 3])
+    assert Corpus.from_df(missing, label_col="tags").counts()["unlabelled"] == 6
+    flags = table(a=lambda i: "" if i % 5 == 0 else i % 2, b=lambda i: "" if i % 5 == 0 else i % 3 % 2)
+    corpus = Corpus.from_df(flags, label_col=("a", "b"))
+    assert corpus.counts()["unlabelled"] == 6
+    assert (corpus.df["label"] == ";").sum() == ((flags["a"] == 0) & (flags["b"] == 0)).sum()
+    to_predict = table(tags=lambda i: "" if i % 5 == 0 else two(i), split=lambda i: "train" if i % 5 else "test")
+    assert set(Corpus.from_df(to_predict, label_col="tags", multi_label=True).split("test")["label"]) == {""}
+
+
+def test_several_labels_are_never_guessed_but_a_table_that_seems_to_have_them_gets_a_hint():
+    cells = Corpus.from_df(table(tags=lambda i: ("a;b", "a", "b", "c;b", "c")[i % 5]), label_col="tags")
+    assert not cells.multi_label
+    assert any("'a;b' looks like several labels" in note for note in cells.notes)
+    flags = table(rude=lambda i: i % 2, threat=lambda i: i % 3 % 2)
+    assert any("name all of them with --label-col" in note for note in Corpus.from_df(flags).notes)
+
+
+@pytest.mark.parametrize(
+    ("frame", "options", "message"),
+    [
+        (
+            table(a=lambda i: i % 2, b=lambda i: 7 if i == 4 else i % 3 % 2),
+            {"label_col": ("a", "b")},
+            "'b', row 4: '7' is nei",
+        ),
+        (table(t=lambda i: ["x;y", "z"]), {"label_col": "t"}, "label 'x;y' has a ';' in it"),
+        (table(t=two), {"label_col": "t", "multi_label": True, "bins": 3}, "--bins 3"),
+        (table(t=lambda i: ["a"] * (i % 2)), {"label_col": "t"}, "there are 1 labels"),
+        (table(t=lambda i: ["a", "b"][: 1 + i % 2]), {"label_col": "t"}, "every training text has the label 'a'"),
+        (
+            table(t=lambda i: ["ab"[i % 2], *["z"] * (i > 25)], split=lambda i: ["train", "test"][i > 25]),
+            {"label_col": "t"},
+            "class 'z' has no training example",
+        ),
+    ],
+)
+def test_labels_that_cannot_be_learnt_are_refused(frame, options, message):
+    with pytest.raises(DataError, match=message):
+        Corpus.from_df(frame, **options)
+
+
+def test_fewer_labels_are_drawn_by_the_rarest_of_each_text_and_shots_are_refused(corpus):
+    assert corpus.with_train_size(40).counts()["train"] == 40
+    with pytest.raises(DataError, match="use --train-size"):
+        corpus.with_shots(2)
+
+
+def test_a_threshold_is_the_best_one_for_the_f1_of_its_label_and_near_a_half_where_few_texts_have_it():
+    random = np.random.default_rng(0)
+    truth = (random.random((2000, 2)) < (0.5, 0.001)).astype(int)
+    probs = 0.3 * truth + 0.1 * random.random(truth.shape)
+    many, few = fitted_thresholds(probs, truth)
+    assert 0.1 < many < 0.32
+    assert few > 0.4
+    assert f1(probs >= many, truth, axis=0)[0] > 0.98
+    assert np.allclose(tempered(tempered(probs, 3, several=True), 1 / 3, several=True), probs)
+
+
+def test_the_figures_are_those_of_scikit_learn(run):
+    rows, record = predictions(run), run.record
+    rows = rows[rows["split"] == "test"]
+    truth, predicted = (indicators(rows[k], NAMES) for k in ("label", "predicted"))
+    thresholds = [record["calibration"]["thresholds"][c] for c in NAMES]
+    assert (predicted == (rows[[f"p {c}" for c in NAMES]].to_numpy() >= thresholds)).all()
+    assert record["corpus"]["multi_label"]
+    assert record["test"]["error"] == pytest.approx(1 - f1_score(truth, predicted, average="micro", zero_division=0))
+    assert record["test"]["macro_f1"] == pytest.approx(f1_score(truth, predicted, average="macro", zero_division=0))
+    assert record["test"]["subset_accuracy"] == pytest.approx((truth == predicted).all(axis=1).mean())
+    assert [record["per_class"][c]["n"] for c in NAMES] == truth.sum(axis=0).tolist()
+    assert record["interval"][0] <= record["test"]["error"] <= record["interval"][1]
+
+
+def test_validation_during_training_has_the_same_error_at_a_half(run, corpus):
+    learn = run.learner("forward")
+    with learn.no_bar(), learn.no_logging():
+        loss, error = learn.validate()
+        probs, truth = learn.get_preds()
+    last = run.record["history"]["clas forward"][-1]
+    assert [loss, error] == pytest.approx([last["valid_loss"], last["valid_error_rate"]], abs=1e-4)
+    assert error == pytest.approx(1 - f1_score(truth, probs >= 0.5, average="micro", zero_division=0))
+
+
+@pytest.mark.parametrize("of", ["run", "features"])
+def test_a_run_predicts_what_it_evaluated_and_explains_each_label(of, request, corpus):
+    made = request.getfixturevalue(of)
+    expected = predictions(made)
+    found = made.predict(corpus.split("valid", "test")["text"])
+    assert found["class"].tolist() == expected["predicted"].tolist()
+    assert np.allclose(found["confidence"], expected["confidence"], atol=1e-4)
+    about = {c: dict(made.words("Please call me at once.", c)) for c in NAMES}
+    assert len({tuple(words.items()) for words in about.values()}) == len(NAMES)
+
+
+def test_features_and_baseline_learn_the_bundled_texts(features):
+    baseline = features.record["baseline"]
+    assert baseline["method"] == "TF-IDF + one-vs-rest logistic regression"
+    assert baseline["error"] < 0.4
+    assert features.record["test"]["micro_f1"] == pytest.approx(1 - features.error)
+
+
+def test_whatever_shows_a_run_shows_one_with_several_labels(run):
+    path = run.path / "result.json"
+    assert "error (1 - micro F1) in %" in of_run(run.record)
+    assert "all labels right" in of_run(run.record)
+    (shown, left_out) = page.read([run.path.parents[1]])
+    assert not left_out
+    assert "tickets" in page.page(shown, [], {})
+    tables = dashboard.read_record(path).rows[-1]
+    assert "test/confusion" not in tables
+    assert len(tables["test/classes"]["_value"]) == len(NAMES)
+    stage = run.path.parents[1] / run.record["stages"][-1]["path"]
+    assert len(json.loads((stage / "mistakes.json").read_text())[0]["words"]) > 0
+    with pytest.raises(DataError, match="a text may have several labels"):
+        draw.confusion(run.record)
+
+
+def test_onnx_and_fastais_export_predict_the_same(run, tmp_path):
+    pytest.importorskip("onnxruntime")
+    from scripts.export import write_learner, write_onnx  # both compare with the run
+
+    write_onnx(run.path, tmp_path / "onnx")
+    write_learner(run.path, tmp_path / "export.pkl")
+    assert json.loads((tmp_path / "onnx" / "settings.json").read_text())["thresholds"]

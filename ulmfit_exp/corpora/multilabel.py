@@ -1,0 +1,129 @@
+"""Texts with several labels: how a table has them, how a corpus holds them, and what their error is."""
+
+import ast
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from ..common import DataError
+from .formats import sound
+from .options import OwnTable
+from .rows import BOOLEANS
+
+SEP = ";"
+"""Between the labels of a text, in corpora and predictions."""
+NONE = SEP
+"""Of a text that has none of the labels; an empty label is that of a text which is not labelled."""
+
+
+def joined_labels(labels: Iterable) -> str:
+    """A text's labels as corpora and predictions have them: sorted, each once. Raises `DataError`."""
+    names = sorted({sound(str(label)).strip() for label in labels} - {""})
+    if odd := [name for name in names if SEP in name]:
+        raise DataError(f"label {odd[0]!r} has a {SEP!r} in it, which separates labels; write another sign")
+    return SEP.join(names) or NONE
+
+
+def split_labels(label: str) -> list:
+    """The labels that `joined_labels` joined."""
+    return [name for name in label.split(SEP) if name]
+
+
+def each_label(labels: pd.Series, several: bool = True) -> pd.Series:
+    """A row per label of each text, under the index of the text; the labels as they are unless there are `several`."""
+    found = labels.str.split(SEP).explode() if several else labels
+    return found[found != ""] if several else labels
+
+
+def indicators(labels: pd.Series, classes: list[str]) -> np.ndarray:
+    """`texts x classes`: 1 where the text has the label."""
+    return labels.str.get_dummies(SEP).reindex(columns=classes, fill_value=0).to_numpy(int, copy=True)
+
+
+def rarest(labels: pd.Series) -> pd.Series:
+    """The rarest label of each text, by which splits are stratified; nothing for a text that has none."""
+    sizes = each_label(labels).value_counts()
+    return labels.map(lambda cell: min(split_labels(cell), key=sizes.get, default=""))
+
+
+def f1(predicted: np.ndarray, truth: np.ndarray, axis: int | None = None) -> np.ndarray:
+    """F1 of 0/1 decisions: micro F1 over all of them, or of each label with `axis=0`. It is 1 where there is nothing to
+    find and nothing was found."""
+    hits, marks = (predicted * truth).sum(axis), predicted.sum(axis) + truth.sum(axis)
+    return np.where(marks > 0, 2 * hits / np.maximum(marks, 1), 1.0)
+
+
+def error(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """The error of multi-label classification, in training, records and tables: 1 - micro F1."""
+    return 1 - float(f1(predicted, truth))
+
+
+def read_labels(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> pd.Series | None:
+    """The labels of each row where a text may have several, by the options or because they are lists; else None.
+
+    Raises `DataError`.
+    """
+    columns, several = options.label_cols, options.multi_label or options.label_sep is not None
+    if several and options.bins is not None:
+        raise DataError(f"--bins {options.bins} cuts one numeric label; it cannot be used where a text has several")
+    if len(columns) > 1:
+        return _of_columns(table[list(columns)])
+    cells = table[columns[0]].str.strip()
+    lists, empty = cells.map(_listed), cells == ""
+    if lists.notna().any() and lists[~empty].notna().all():
+        return pd.Series(["" if names is None else joined_labels(names) for names in lists], cells.index)
+    if not several:
+        notes += _hints(cells[~empty], lists.notna())
+        return None
+    if empty.any():
+        notes.append(f"label: {empty.sum():,} empty cells are texts with none of the labels")
+    parts = cells.str.split(options.label_sep or SEP, regex=False)
+    return pd.Series([joined_labels(p if names is None else names) for names, p in zip(lists, parts)], cells.index)
+
+
+def _of_columns(table: pd.DataFrame) -> pd.Series:
+    """The names of the columns that are 1 in each row; a row of empty cells is not labelled. Raises `DataError`."""
+    cells = table.apply(lambda column: column.str.strip().str.lower())
+    blank = (cells == "").all(axis=1)
+    known = cells[~blank].stack()
+    wrong = known[~known.isin(set(BOOLEANS) - {""})]
+    if len(wrong):
+        row, column = wrong.index[0]
+        raise DataError(
+            f"column {column!r}, row {row}: {wrong.iloc[0]!r} is neither 0 nor 1, as in each of several --label-col"
+        )
+    marks = cells.map(BOOLEANS.get).to_numpy(bool)
+    names = ["" if none else joined_labels(cells.columns[row]) for none, row in zip(blank, marks)]
+    return pd.Series(names, cells.index)
+
+
+def without_rare(df: pd.DataFrame, least: int, notes: list[str]) -> pd.Series:
+    """The labels of `df` without those of fewer than `least` different texts."""
+    labels, each = df["label"], each_label(df.set_index("text")["label"]).reset_index().drop_duplicates()
+    sizes = each["label"].value_counts()
+    if rare := sorted(sizes.index[sizes < least]):
+        notes.append(f"left out: labels of fewer than {least} texts: {', '.join(map(repr, rare[:10]))}")
+        labels = labels.map(lambda cell: cell and joined_labels(set(split_labels(cell)) - set(rare)))
+    return labels
+
+
+def _listed(cell: str) -> list | None:
+    """A cell that is a list as JSON or Python writes it."""
+    try:
+        value = ast.literal_eval(cell) if cell.startswith("[") else None
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return None
+    return value if isinstance(value, list) else None
+
+
+def _hints(labels: pd.Series, lists: pd.Series) -> list[str]:
+    """What suggests that cells hold several labels, which is never taken for granted."""
+    if lists.any():
+        return [f"label: {lists.sum():,} cells are lists; if they hold several labels, use --multi-label"]
+    for sep in (SEP, "|", ","):
+        several, parts = labels[labels.str.contains(sep, regex=False)], labels.str.split(sep, regex=False).explode()
+        if len(several) > 0.05 * len(labels) and parts.nunique() < labels.nunique():
+            option = "--multi-label" if sep == SEP else f"--label-sep '{sep}'"
+            return [f"label: {several.iloc[0]!r} looks like several labels; if a text may have several, use {option}"]
+    return []
