@@ -164,6 +164,7 @@ def test_a_model_of_the_hub_is_read_from_its_cache(folder, tmp_path, monkeypatch
 
 @torch.no_grad()
 def test_int8_weights_are_read_and_change_the_loss_by_less_than_a_thousandth(tmp_path):
+    torch.manual_seed(0)
     weights, vocab = resolve("wikipedia-small", ("forward",), None)["forward"].content
     weights = {k: w + 1e-3 * torch.randn_like(w) for k, w in weights.items() if k not in TIED}
     save_file(quantised(weights), tmp_path / "model.safetensors")

@@ -18,7 +18,7 @@ from ..method.tokenizer import words
 UNKNOWN, BEGIN = 0, 2
 """Ids that fastai gives xxunk and xxbos."""
 STEPS = 8
-"""Steps of the integral; 16 hardly change the result."""
+"""Steps of the integral; with 16 the weights of a text in the tests change by at most 4 % of the largest."""
 LONGEST = 240
 """Tokens; of a longer text only the first and the last half of so many are read."""
 SPELT = {"xxbos": str, "xxmaj": str.capitalize, "xxup": str.upper}
@@ -34,8 +34,8 @@ def word_weights(parts: Parts, text: str, place: int, lang: str = "en", several:
     """Each word of a text with its contribution to the log-odds of the class at `place`, the mean of the directions.
 
     `parts` are a predictor's: model and word -> id, for each direction. The weights sum to the log-odds for the text
-    less those for the text with every word unknown, but for some per cent; an unknown word's is 0. Where a text may
-    have `several` labels, the log-odds are of having the label or not.
+    less those for the text with every word unknown, but for some per cent of their sizes; an unknown word's is 0. Where
+    a text may have `several` labels, the log-odds are of having the label or not.
     """
     tokens = words(text, lang)
     if len(tokens) > LONGEST:
