@@ -216,15 +216,13 @@ def compare(
         for side in ("stock", "ours"):
             command = [
                 sys.executable,
-                Path(__file__).with_name("trained.py"),
+                Path(__file__).with_name("benchmark_training.py"),
                 "--task",
                 task,
                 "--side",
                 side,
-                "--folder",
-                folder,
             ]
-            command += ["--steps", str(steps), "--bs", str(bs), "--size", size, "--device", device]
+            command += ["--folder", folder, "--steps", str(steps), "--bs", str(bs), "--size", size, "--device", device]
             env = os.environ | {"GOMP_SPINCOUNT": "1000" if side == "ours" else "300000"}  # ours, and OpenMP's own
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=env)
             sides[side] = json.loads(done.stdout.splitlines()[-1])
