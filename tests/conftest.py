@@ -30,6 +30,12 @@ FORWARD = replace(QUICK, direction="forward")
 QUIET = {"wandb": "disabled", "precision": "fp32"}
 
 
+def pytest_collection_modifyitems(items):
+    """The longest files first: with two processes (make test) none is then left alone with a long file."""
+    longest = ("test_notebooks", "test_paper", "test_pretrain", "test_distributed", "test_experiments")
+    items.sort(key=lambda item: item.path.stem not in longest)
+
+
 @pytest.fixture
 def shared() -> Path:
     """The folder of real data, where it is beside the checkout."""

@@ -214,15 +214,9 @@ def compare(
             write_tokens(texts, Path(folder), PRETRAINING[size].max_vocab, 2)
         sides = {}
         for side in ("stock", "ours"):
-            command = [
-                sys.executable,
-                Path(__file__).with_name("benchmark_training.py"),
-                "--task",
-                task,
-                "--side",
-                side,
-            ]
-            command += ["--folder", folder, "--steps", str(steps), "--bs", str(bs), "--size", size, "--device", device]
+            command = [sys.executable, Path(__file__).with_name("benchmark_training.py"), "--task", task]
+            command += ["--side", side, "--folder", folder, "--steps", str(steps), "--bs", str(bs)]
+            command += ["--size", size, "--device", device]
             env = os.environ | {"GOMP_SPINCOUNT": "1000" if side == "ours" else "300000"}  # ours, and OpenMP's own
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=env)
             sides[side] = json.loads(done.stdout.splitlines()[-1])
