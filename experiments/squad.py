@@ -9,8 +9,7 @@ minutes per seed. The development set of SQuAD 2.0 alone, 35 articles, 2,378 tes
     OMP_NUM_THREADS=1 ulmfit-exp squad --recipe small --seed 0
 
     test error in %   27.40 ± 0.33 (3 seeds); forward 27.94 ± 0.66, backward 30.07 ± 0.45
-    baseline          30.03 (TF-IDF + logistic regression)
-    recipe default    26.16 (seed 0; 2026-11-26, commit 2a6ce0770a7c, a later language model; 85 minutes, AVX2, fp32)
+    others            TF-IDF + logistic regression 30.03; recipe default, a later language model, seed 0: 26.16
 
 answerable, without a pretrained model (commit d0ee5d218895): 50.07, which is chance; baseline 46.59.
 What was tried, and how the settings were chosen: experiments/notes/squad.md

@@ -55,6 +55,7 @@ def test_the_lower_of_ours_and_the_baselines_error_is_named_and_tested_where_the
         "- sfu-category, small: **TF-IDF + logistic regression** has the lower error, 25.00 against 30.00 % "
         "(1 run, not tested)"
     )
+    assert beside_baseline([record(error=0.25)]) == "- sfu-category, small: both 25.00 % (1 run, not tested)"
     several = beside_baseline([record(fold, error=error) for fold, error in enumerate((0.1, 0.11, 0.12))])
     assert "**ULMFiT** has the lower error, 11.00 against 25.00 % (3 runs, significant, p = 0.0017)" in several
 

@@ -93,7 +93,10 @@ def beside_baseline(records: list[dict]) -> str:
             "not tested" if pd.isna(p[data]) else f"{'' if p[data] < ALPHA else 'not '}significant, p = {p[data]:.2g}"
         )
         runs = f"{n} run{'s' * (n > 1)}, {sure}"
-        lines.append(f"- {data}: **{lower}** has the lower error, {low:.2f} against {high:.2f} % ({runs})")
+        lower = (
+            f"**{lower}** has the lower error, {low:.2f} against {high:.2f} %" if low < high else f"both {low:.2f} %"
+        )
+        lines.append(f"- {data}: {lower} ({runs})")
     return "\n".join(lines)
 
 
