@@ -19,7 +19,7 @@ def command(tmp_path) -> list[str]:
     """A pretraining of seconds on this project's own words."""
     folder = tmp_path / "texts"
     folder.mkdir()
-    for i, file in enumerate(sorted(ROOT.glob("tests/*.py"))):
+    for i, file in enumerate(sorted(ROOT.glob("tests/*.py"))[:15]):
         (folder / f"{i:02}.txt").write_text(file.read_text())
     size = ["--size", "tiny", "--recipe.lm.phases.0.epochs", "3"]
     return [sys.executable, "-m", "experiments.pretrain", "--corpus", str(folder), *size, "--wandb", "disabled"]
@@ -34,9 +34,8 @@ def finish(command, home) -> tuple[str, dict, dict]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backwards", [False, True])
-def test_killed_pretraining_goes_on_to_the_same_weights(command, backwards, tmp_path):
-    command += ["--backwards"] * backwards
+def test_killed_pretraining_goes_on_to_the_same_weights(command, tmp_path):
+    command += ["--backwards"]
     shown, record, weights = finish(command, tmp_path / "whole")
     home = tmp_path / "killed"
     with subprocess.Popen([*command, "--home", str(home)], cwd=ROOT, stdout=subprocess.DEVNULL) as p:
@@ -49,8 +48,7 @@ def test_killed_pretraining_goes_on_to_the_same_weights(command, backwards, tmp_
     assert weights.keys() == weights_again.keys() and all((weights[k] == weights_again[k]).all() for k in weights)
     assert record["perplexity"] == again["perplexity"]
 
-    direction = "backward" if backwards else "forward"
-    assert [s["name"] for s in record["stages"]] == ["tokens", f"lm {direction}", "perplexity"]
+    assert [s["name"] for s in record["stages"]] == ["tokens", "lm backward", "perplexity"]
     for split in ("valid", "test"):
         figures = record["perplexity"][split]
         assert 1 < figures["perplexity"] < record["corpus"]["vocab"] and 0 < figures["unknown"] < 1
