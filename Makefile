@@ -19,6 +19,6 @@ lint: .venv/ready
 	  { echo "Python 3.11 or later is needed; name one with: make PYTHON=python3.12 demo"; exit 1; }
 	$(PYTHON) -m venv .venv
 	@echo "installing the pinned packages into .venv: a minute or two"
-	@$(BIN)/pip install -qq --disable-pip-version-check -r requirements.lock
+	@$(BIN)/pip install -qq --disable-pip-version-check --no-compile -r requirements.lock  # Python compiles what is imported
 	@$(BIN)/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
