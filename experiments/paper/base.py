@@ -25,8 +25,6 @@ DATA = {
     "squad": Squad(),
 }
 FOLDS = 5
-REPEATED = {"trec": "default"}
-"""Data sets whose own runs, of both directions, were repeated with another recipe than `small`, that of all others."""
 PATIENCE = 5
 """Epochs without a better one after which early stopping ends training."""
 

@@ -93,7 +93,7 @@ class Corpus:
         cls,
         path: str | Path,
         text_col: str | tuple[str, ...] = (),
-        label_col: str | Iterable[str] | None = None,
+        label_col: Columns | None = None,
         **options,
     ):
         """Your own table or folder of texts, with notes of what was found; the options are those of `OwnTable`."""
@@ -104,7 +104,7 @@ class Corpus:
         cls,
         df: pd.DataFrame,
         text_col: str | tuple[str, ...] = (),
-        label_col: str | Iterable[str] | None = None,
+        label_col: Columns | None = None,
         **options,
     ):
         """The same from a DataFrame, whose index names the rows."""
