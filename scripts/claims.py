@@ -168,7 +168,7 @@ def compared(name: str, results: list[tuple], rows: tuple[str, ...]) -> pd.DataF
 def families(name: str, results: list[tuple], reference: str) -> list[pd.DataFrame]:
     """Test errors of a table's cells: of all that are corrected together, as in that table."""
     if name == "figure3":
-        found = figures.errors_by_labels(results, "test")
+        found = figures.errors_by_labels(results)
         named = found.assign(data=found["data"] + ", " + found["labels"].astype(str) + " labels")
         return [part for _, part in named.groupby(found["data"], sort=False)]
     if name == "figure4":

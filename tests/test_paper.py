@@ -23,6 +23,7 @@ from ulmfit_exp.recipe import Phase
 from ulmfit_exp.record import cost, folder_of, read
 from ulmfit_exp.results import figures
 from ulmfit_exp.runs import estimate, grid, view, workers
+from ulmfit_exp.runs.run import prepare
 from ulmfit_exp.runs.settings import Engine
 
 ROOT = Path(__file__).parents[1]
@@ -92,7 +93,7 @@ def test_different_settings_of_a_table_have_different_rows_and_different_folders
     cells = [tables.labelled(table, cell) for cell in tables.cells(table, tuple(base.DATA), 1)]
     folders = {replace(c.settings, label="", tags=()): folder_of(c.settings.names()).parent for c in cells}
     assert len(set(folders.values())) == len(folders)
-    assert len({(c.data, c.row, c.settings.train_size) for c in cells}) == len(cells)
+    assert len({(c.data, c.row, c.settings.train_size, c.settings.shots) for c in cells}) == len(cells)
     assert not {table7.BEST, "forward alone", "backward alone"} & {c.row for c in cells}
 
 
@@ -121,6 +122,14 @@ def test_figure_3_sees_the_unlabelled_texts_only_where_it_should():
     assert {row: s.labelled_only for row, s in rows.items()} == {
         "from scratch": True, "supervised": True, "semi-supervised": False,
     }  # fmt: skip
+
+
+def test_the_draws_of_few_labels_differ_in_their_texts_and_share_the_language_model():
+    found = tables.cells("few_shot", ("dbpedia",), 2, miniature=True, recipe="small", wandb="disabled")
+    drawn = [prepare(cell.settings)[1] for cell in found if cell.row == "ULMFiT" and cell.settings.shots == 4]
+    assert [len(each.corpus.split("train")) for each in drawn] == [56, 56]
+    assert drawn[0].corpus.digest != drawn[1].corpus.digest
+    assert drawn[0].plan["lm forward"] == drawn[1].plan["lm forward"]
 
 
 def test_figure_4_has_a_curve_for_recipes_of_few_epochs_too():
@@ -298,7 +307,7 @@ def test_figure_3_gives_few_labels_more_epochs_and_averages_the_baseline_over_fo
         record = {"test": {"error": 0.2}, "baseline": {"method": "TF-IDF", "error": wrong}}
         record |= {"dataset": "sfu", "variant": "small", "replicate": f"fold{fold}", "corpus": {"rows": {"train": 40}}}
         results.append((grid.Cell("supervised", "sfu", fold, sfu), record))
-    text, _ = figures.by_labels(results, "supervised", "from scratch")
+    text, _ = figures.by_labels(figures.errors_by_labels(results), "supervised", "from scratch")
     assert "SFU sentiment (n = 2)" in text and "| 40 | [20.00 ± 0.00](sfu/small) | [30.00 ± 28.28](sfu/small) |" in text
 
 

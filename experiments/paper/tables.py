@@ -14,7 +14,7 @@ from ulmfit_exp.record import read_all
 from .. import settings_of
 from .base import miniature_of, replicates
 
-NAMES = ("table2", "table3", "table4", "table5", "table6", "table7", "figure3", "figure4", "directions")
+NAMES = ("table2", "table3", "table4", "table5", "table6", "table7", "figure3", "figure4", "directions", "few_shot")
 RECORDS = Path(__file__).parents[1] / "results"
 MOST_SEEDS = 10
 LINK = re.compile(r"\[([^]]+)\]\(([^)]+)\)")
@@ -70,9 +70,9 @@ def with_records(found: list, records: list[dict]) -> list[tuple]:
 
 
 def own(records: list[dict]) -> list[dict]:
-    """The records without those that a table or figure varies, which are of one direction."""
+    """The records without those that a table or figure varies: of one direction, or of few labels per class."""
     grids = [result for name in NAMES for result in recorded(name, records)]
-    varied = {id(record) for cell, record in grids if cell.settings.recipe.direction != "both"}
+    varied = {id(record) for cell, record in grids if cell.settings.recipe.direction != "both" or cell.settings.shots}
     return [r for r in records if id(r) not in varied]
 
 

@@ -166,16 +166,16 @@ def _legend(figure: Figure) -> None:
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=4, fontsize="small")
 
 
-def by_labels(results: Results, ours: str, theirs: str, split: str = "test") -> tuple[str, Figure]:
-    """Error against the number of labelled texts, a line a row of the grid, a panel a data set (paper, figure 3).
+def by_labels(found: pd.DataFrame, ours: str, theirs: str) -> tuple[str, Figure]:
+    """Test error against the number of labelled texts, a line a row, a panel a data set (paper, figure 3).
 
-    The table has the row `ours` in bold, and how many times as many labels the row `theirs` needs for its errors.
+    `found` is as `errors_by_labels` makes it. The table has the row `ours` in bold, and how many times as many labels
+    the row `theirs` needs for its errors.
     """
-    found = errors_by_labels(results, split)
     columns = found["data"].unique()
     figure = Figure(figsize=(1 + 3.4 * len(columns), 3.4), layout="constrained")
     text = (
-        f"{split.capitalize()} error in % by number of labelled texts, mean ± standard deviation over seeds or folds. "
+        "Test error in % by number of labelled texts, mean ± standard deviation over seeds, folds or draws. "
         f"The last column: how many times as many labels {theirs} needs for the error of {ours}, read off its line.\n"
     )
     for panel, data in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns):
@@ -183,18 +183,18 @@ def by_labels(results: Results, ours: str, theirs: str, split: str = "test") -> 
         for i, row in enumerate(found["row"].unique()):
             stats = part[part["row"] == row].groupby("labels")["error"].agg(["mean", "std"]).fillna(0)
             panel.errorbar(stats.index, stats["mean"], yerr=stats["std"], fmt=".-", color=f"C{i}", label=row)
-        panel.set(title=title(data), xscale="log", xlabel="labelled texts", ylabel=f"{split} error, %")
+        panel.set(title=title(data), xscale="log", xlabel="labelled texts", ylabel="test error, %")
         panel.grid(alpha=0.3)
         text += f"\n{title(data)} (n = {part['replicate'].nunique()})\n\n{_table_by_labels(part, ours, theirs)}\n"
     _legend(figure)
     return f"{text}\n{SIGNIFICANCE}\n", figure
 
 
-def errors_by_labels(results: Results, split: str) -> pd.DataFrame:
-    """Error in % of each cell and of its baseline, in `COLUMNS` and labels."""
+def errors_by_labels(results: Results) -> pd.DataFrame:
+    """Test error in % of each cell and of its baseline, in `COLUMNS` and labels."""
     rows = []
     for c, r in results:
-        for row, error in {c.row: r[split]["error"], r["baseline"]["method"]: r["baseline"]["error"]}.items():
+        for row, error in {c.row: r["test"]["error"], r["baseline"]["method"]: r["baseline"]["error"]}.items():
             rows.append((row, c.data, c.replicate, 100 * error, records_of(r), r["corpus"]["rows"]["train"]))
     found = pd.DataFrame(rows, columns=[*COLUMNS, "labels"])
     return found.drop_duplicates(["data", "labels", "replicate", "row"])

@@ -1,0 +1,49 @@
+"""Few labels per class, 8 to 64, ten random draws of each: fine-tuning and features, beside two simple baselines.
+
+This is the protocol of later work on few labels (Tunstall et al. 2022), not a figure of the paper. A run has the labels
+of so many training texts per class, and the language model is fine-tuned on all training texts, without labels. The
+validation set is the usual one: it chooses C of every logistic regression and nothing in fine-tuning. The draws share
+their language models.
+
+features + LR: logistic regression on the pooled states of the fine-tuned language models. wordllama + LR: logistic
+regression on the mean of static word embeddings that were distilled from a large model (scripts/dev/static.py).
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from ulmfit_exp.results.figures import by_labels, errors_by_labels
+from ulmfit_exp.runs.settings import Experiment
+
+from .base import with_recipe
+
+TITLE = "Few labels per class"
+DATA = ("trec", "dbpedia", "ag_news", "imdb")
+RECIPES = dict.fromkeys(DATA, "default")
+REFERENCE = "ULMFiT"
+SHOTS = (8, 16, 32, 64)
+STATIC = Path(__file__).parents[1] / "benchmarks" / "static.csv"
+
+
+def variants(base: Experiment) -> dict[str, Experiment]:
+    """Fine-tuning and features; repetitions differ in the draw, not in the seed."""
+    base = replace(base, seed=0, draw=base.seed)
+    return {REFERENCE: base, "features + LR": with_recipe(base, head="features")}
+
+
+def sized(settings: Experiment, data: str) -> list[Experiment]:
+    """A method with each number of labels per class."""
+    return [replace(settings, shots=shots) for shots in ((2, 4) if settings.miniature else SHOTS)]
+
+
+def render(results):
+    found = errors_by_labels(results)
+    return by_labels(pd.concat([found, static(found)]), REFERENCE, results[0][1]["baseline"]["method"])
+
+
+def static(found: pd.DataFrame) -> pd.DataFrame:
+    """The test errors of static embeddings on the draws that were run."""
+    drawn = found[found["row"] == REFERENCE].drop(columns=["row", "error"])
+    return drawn.merge(pd.read_csv(STATIC)).assign(row="wordllama + LR")[found.columns]

@@ -1,0 +1,68 @@
+"""Logistic regression on static word embeddings, with the draws of the table few_shot: a second baseline.
+
+    pip install wordllama
+    python scripts/dev/static.py --data trec
+
+A text's vector is the mean of its tokens' embeddings, of unit length. The validation error chooses C, as for TF-IDF.
+Writes experiments/benchmarks/static.csv.
+"""
+
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from experiments.paper.few_shot import DATA, REFERENCE, STATIC
+from experiments.paper.tables import MOST_SEEDS, cells
+from ulmfit_exp.cli import command
+from ulmfit_exp.corpora.corpus import Corpus
+from ulmfit_exp.inference.baselines import CHOICES
+from ulmfit_exp.inference.features import regression
+from ulmfit_exp.runs.run import data_directory
+
+
+def main(data: tuple[Literal[DATA], ...] = DATA, data_dir: Path | None = None) -> None:
+    """Measure the baseline.
+
+    Args:
+        data: Data sets.
+        data_dir: As of the experiments.
+    """
+    model = embeddings()
+    for name in data:
+        rows = []
+        found = [cell for cell in cells("few_shot", (name,), MOST_SEEDS) if cell.row == REFERENCE]
+        for cell in tqdm(found, desc=name, unit=" runs"):
+            corpus = cell.settings.texts(data_dir or data_directory())
+            labels = len(corpus.split("train"))
+            rows.append((name, labels, cell.replicate, error(model, corpus)))
+        made = pd.DataFrame(rows, columns=["data", "labels", "replicate", "error"])
+        kept = [pd.read_csv(STATIC).query("data != @name")] if STATIC.exists() else []
+        pd.concat([*kept, made]).to_csv(STATIC, index=False)
+
+
+def embeddings():
+    """wordllama's model of 256 dimensions, from the files in its wheel, which it looks for in a cache folder."""
+    import wordllama
+
+    with TemporaryDirectory() as cache:
+        for files in ("weights", "tokenizers"):
+            shutil.copytree(Path(wordllama.__file__).parent / files, Path(cache, files))
+        return wordllama.WordLlama.load(cache_dir=cache, disable_download=True)
+
+
+def error(model, corpus: Corpus) -> float:
+    """Test error in %."""
+    texts = {split: corpus.split(split) for split in ("train", "valid", "test")}
+    x = {split: model.embed(list(part["text"]), norm=True) for split, part in texts.items()}
+    y = {split: corpus.numbers(part) for split, part in texts.items()}
+    models = [regression(c, several=False).fit(x["train"], y["train"]) for c in CHOICES["C"]]
+    best = max(models, key=lambda m: m.score(x["valid"], y["valid"]))
+    return round(100 * (1 - best.score(x["test"], y["test"])), 4)
+
+
+if __name__ == "__main__":
+    command("static", main)
