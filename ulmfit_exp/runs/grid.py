@@ -32,12 +32,12 @@ class Cell:
     data: str
     """Which data set."""
     replicate: int
-    """Which seed, or fold."""
+    """Which seed, fold or draw."""
     settings: Experiment
 
     def __str__(self):
-        labels = f", {n} labels" if (n := self.settings.train_size) else ""
-        return f"{self.data} {self.replicate}: {self.row}{labels}"
+        sizes = {"labels": self.settings.train_size, "shots": self.settings.shots}
+        return f"{self.data} {self.replicate}: {self.row}" + "".join(f", {n} {k}" for k, n in sizes.items() if n)
 
 
 @dataclass(frozen=True)
