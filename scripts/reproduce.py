@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from statistics import stdev
@@ -60,15 +61,23 @@ def shipped_then(record: dict, name: str, folder: Path) -> str:
 
     if name not in os.listdir(SHIPPED) or same(name):
         return name
+    for commit, earlier in versions(name, folder):
+        if same(str(earlier)):
+            print(f"{name} has changed since: that of commit {commit[:12]} is used", flush=True)
+            return str(earlier)
+    print(f"warning: {name} has changed since, and git has no earlier version here: figures will differ", flush=True)
+    return name
+
+
+def versions(name: str, folder: Path) -> Iterator[tuple[str, Path]]:
+    """(commit, copy in `folder`) of every version of a shipped model in the git history, the newest first."""
+    from ulmfit_exp.method.pretrained import SHIPPED
+
     path = str((SHIPPED / name).relative_to(ROOT))
     for commit in _git("log", "--format=%H", "--", path).decode().split():
         with tarfile.open(fileobj=io.BytesIO(_git("archive", commit, path))) as tar:
             tar.extractall(folder / commit, filter="data")
-        if same(earlier := str(folder / commit / path)):
-            print(f"{name} has changed since: that of commit {commit[:12]} is used", flush=True)
-            return earlier
-    print(f"warning: {name} has changed since, and git has no earlier version here: figures will differ", flush=True)
-    return name
+        yield commit, folder / commit / path
 
 
 def _git(*args: str) -> bytes:
