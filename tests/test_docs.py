@@ -1,6 +1,7 @@
 """Documentation: its figures agree with the records, its links resolve, its lab records stay short."""
 
 import ast
+import pkgutil
 import re
 import subprocess
 import tomllib
@@ -72,6 +73,15 @@ def test_relative_links_resolve_to_tracked_files_and_headings(page):
         assert path in files, link
         if heading:
             assert heading in anchors(path), link
+
+
+def test_what_the_pages_name_of_the_code_is_there():
+    for page in set(PAGES) - {ROOT / "CHANGELOG.md"}:
+        text = page.read_text(encoding="utf-8")
+        for name, file in re.findall(r"`(\w+)`\s+in\s+`((?:ulmfit_exp|experiments|scripts)/[\w/]+\.py)`", text):
+            assert re.search(rf"\b{name}\b", (ROOT / file).read_text(encoding="utf-8")), f"{page}: {name}"
+        for name in re.findall(r"`((?:ulmfit_exp|experiments|scripts)(?:\.\w+)+)`", text):
+            assert pkgutil.resolve_name(name), f"{page}: {name}"
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda p: p.relative_to(ROOT).as_posix())
