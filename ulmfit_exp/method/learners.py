@@ -68,12 +68,9 @@ def clas_learner(
     learn = text_classifier_learner(
         dls,
         AWD_LSTM,
-        seq_len=recipe.seq_len,
-        max_len=recipe.max_len,
-        config=fastai_config(recipe.model),
-        drop_mult=recipe.clas.drop_mult or NO_DROPOUT,
         n_out=n_out,
         pretrained=False,
+        **_shape(recipe),
         **loss_and_error(multi_label, weight),
         **common(recipe.clas, precision, path),
     )
@@ -92,19 +89,17 @@ def loss_and_error(multi_label: bool, weight: Tensor | None = None, thresh: floa
 
 def classifier(vocab_sz: int, n_out: int, recipe: Recipe) -> SequentialRNN:
     """A classifier without a learner, to predict with."""
-    model = get_text_classifier(
-        AWD_LSTM,
-        vocab_sz,
-        n_out,
-        seq_len=recipe.seq_len,
-        max_len=recipe.max_len,
-        config=fastai_config(recipe.model),
-        drop_mult=recipe.clas.drop_mult or NO_DROPOUT,
-    )
+    model = get_text_classifier(AWD_LSTM, vocab_sz, n_out, **_shape(recipe))
     batch_free(model, recipe.pooling)
     if recipe.head == "features":
         model[1].layers = FeaturesHead(len(recipe.pooling), recipe.model.emb_sz, n_out)
     return model
+
+
+def _shape(recipe: Recipe) -> dict:
+    """fastai's options of a classifier's model."""
+    windows = {"seq_len": recipe.seq_len, "max_len": recipe.max_len}
+    return {**windows, "config": fastai_config(recipe.model), "drop_mult": recipe.clas.drop_mult or NO_DROPOUT}
 
 
 def common(training: Training, precision: str, path: Path) -> dict:
