@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 from experiments.paper.base import DATA
+from scripts.dev.ship import tokens
 from scripts.reproduce import RESULTS, versions
 from ulmfit_exp.cli import command
 from ulmfit_exp.corpora.corpus import Corpus
@@ -56,12 +57,6 @@ def main(data_dir: Path | None = None) -> None:
     table.to_csv(OUT, index=False)
     OUT.with_suffix(".svg").write_text(svg(plot(table), "panel"), encoding="utf-8")
     print(table.to_string(index=False))
-
-
-def tokens(record: dict) -> int:
-    """Tokens that a model was trained on, in all of its cycles."""
-    chain = [*record.get("chain", []), record]
-    return sum(made["settings"]["recipe"]["max_tokens"] for made in chain)
 
 
 def valid_error(corpus: Corpus, model: Path) -> float:
