@@ -1,6 +1,6 @@
 """Does more pretraining help? Each language model that was ever shipped, by the features that it gives.
 
-    python scripts/dev/panel.py
+    python -m scripts.dev.panel
 
 For every version of wikipedia-small in the git history: the validation error of logistic regression on the pooled
 states of both directions, without fine-tuning, on the data sets of `PANEL`. A measurement takes a few minutes per

@@ -1,7 +1,7 @@
 """Logistic regression on static word embeddings, with the draws of the table few_shot: a second baseline.
 
     pip install wordllama
-    python scripts/dev/static.py --data trec
+    python -m scripts.dev.static --data trec
 
 A text's vector is the mean of its tokens' embeddings, of unit length. The validation error chooses C, as for TF-IDF.
 Writes experiments/benchmarks/static.csv.
