@@ -13,13 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+import tyro
 from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 from experiments.paper.base import DATA
 from scripts.dev.ship import tokens
 from scripts.reproduce import RESULTS, versions
-from ulmfit_exp.cli import command
+from ulmfit_exp.cli import ending_well
 from ulmfit_exp.corpora.corpus import Corpus
 from ulmfit_exp.inference.features import Encoder, regressions
 from ulmfit_exp.inference.scores import mean_loss
@@ -85,4 +86,5 @@ def plot(table: pd.DataFrame) -> Figure:
 
 
 if __name__ == "__main__":
-    command("panel", main)
+    with ending_well():
+        tyro.cli(main, description=__doc__)

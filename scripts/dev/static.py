@@ -13,11 +13,12 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 import pandas as pd
+import tyro
 from tqdm.auto import tqdm
 
 from experiments.paper.few_shot import DATA, REFERENCE, STATIC
 from experiments.paper.tables import MOST_SEEDS, cells
-from ulmfit_exp.cli import command
+from ulmfit_exp.cli import ending_well
 from ulmfit_exp.corpora.corpus import Corpus
 from ulmfit_exp.inference.baselines import CHOICES
 from ulmfit_exp.inference.features import regression
@@ -65,4 +66,5 @@ def error(model, corpus: Corpus) -> float:
 
 
 if __name__ == "__main__":
-    command("static", main)
+    with ending_well():
+        tyro.cli(main, description=__doc__)
