@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,8 +25,8 @@ QUICK = replace(
     TINY,
     pretrained="none",
     model=replace(TINY.model, emb_sz=12, n_hid=16),
-    lm=replace(TINY.lm, phases=(Phase(epochs=2, decay=1.0, schedule="one_cycle"), Phase(epochs=1))),
-    clas=replace(TINY.clas, phases=(Phase(freeze_to=-1), Phase(freeze_to=0, epochs=2))),
+    lm=replace(TINY.lm, bs=16, phases=(Phase(epochs=2, decay=1.0, schedule="one_cycle"), Phase(epochs=1))),
+    clas=replace(TINY.clas, bs=16, phases=(Phase(freeze_to=-1), Phase(freeze_to=0, epochs=2))),
 )
 FORWARD = replace(QUICK, direction="forward")
 QUIET = {"wandb": "disabled", "precision": "fp32"}
@@ -48,6 +50,20 @@ def shared() -> Path:
 def sfu(tmp_path) -> Sfu:
     """A forward SFU run in miniature, of seconds, in its own home."""
     return Sfu(recipe_name="tiny", recipe=FORWARD, miniature=True, home=tmp_path / "home", **QUIET)
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Grids run their cells in this process, which has imported fastai; a new one takes seconds to."""
+    from ulmfit_exp.runs import workers
+
+    def submit(settings, log) -> Future:
+        future = Future()
+        future.set_result(workers.work(settings, log))
+        return future
+
+    here = workers.Workers(submit, slots=lambda: 1, death=lambda e: None)
+    monkeypatch.setattr(workers, "pool", lambda jobs: nullcontext(here))
 
 
 @pytest.fixture(scope="session")
