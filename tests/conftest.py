@@ -52,6 +52,23 @@ def sfu(tmp_path) -> Sfu:
     return Sfu(recipe_name="tiny", recipe=FORWARD, miniature=True, home=tmp_path / "home", **QUIET)
 
 
+@pytest.fixture(scope="session")
+def finished_home(tmp_path_factory) -> Path:
+    """The home of a finished run in miniature, of both directions. Tests have copies of it, from `finished`."""
+    from ulmfit_exp.cli import run
+
+    home = tmp_path_factory.mktemp("finished")
+    run(Sfu(recipe_name="tiny", recipe=QUICK, miniature=True, home=home, **QUIET))
+    return home
+
+
+@pytest.fixture
+def finished(finished_home, sfu) -> Sfu:
+    """The settings of a run in miniature that is finished, of both directions, in its own home."""
+    shutil.copytree(finished_home, sfu.home)
+    return replace(sfu, recipe=QUICK)
+
+
 @pytest.fixture
 def in_process(monkeypatch):
     """Grids run their cells in this process, which has imported fastai; a new one takes seconds to."""
