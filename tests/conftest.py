@@ -94,8 +94,8 @@ def quick_tokens(tmp_path_factory):
     return corpus, read_tokens(folder)
 
 
-@pytest.fixture
-def one_learner(quick_tokens, tmp_path):
+@pytest.fixture(scope="session")
+def one_learner(quick_tokens, tmp_path_factory):
     """A function that makes a fresh learner for lm or clas, with the same first weights each time for a seed."""
     from fastai.text.all import set_seed
 
@@ -103,15 +103,15 @@ def one_learner(quick_tokens, tmp_path):
     from ulmfit_exp.method.batches import dls_clas, dls_lm
     from ulmfit_exp.method.progress import quiet
 
-    corpus, tokens = quick_tokens
+    (corpus, tokens), folder = quick_tokens, tmp_path_factory.mktemp("learners")
 
     def make(task: str = "clas"):
         set_seed(1)
         if task == "lm":
             dls = dls_lm(tokens, QUICK.lm.bs, QUICK.seq_len, backwards=False)
-            return quiet(learners.lm_learner(dls, QUICK, "fp32", tmp_path))
+            return quiet(learners.lm_learner(dls, QUICK, "fp32", folder))
         dls = dls_clas(tokens, corpus, QUICK.clas.bs, backwards=False)
-        return quiet(learners.clas_learner(dls, len(corpus.classes), QUICK, "fp32", tmp_path))
+        return quiet(learners.clas_learner(dls, len(corpus.classes), QUICK, "fp32", folder))
 
     return make
 
