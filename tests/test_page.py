@@ -128,9 +128,8 @@ def chosen(view):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_in_a_browser_the_best_variant_of_a_data_set_is_found(view, scheme):
-    shown = view(scheme=scheme)
+def test_in_a_browser_the_best_variant_of_a_data_set_is_found(view):
+    shown = view()
     shown.locator("#datasets button", has_text="TREC-6").click()
     best = search(shown, "").first
     expect(best).to_contain_text("default")
@@ -175,8 +174,8 @@ def test_in_a_browser_a_cell_of_table_7_leads_to_its_runs_and_back_by_address(vi
 
 
 @pytest.mark.slow
-def test_in_a_browser_the_text_of_a_record_stays_text(view):
-    shown = view()
+def test_in_a_browser_of_dark_colours_the_text_of_a_record_stays_text(view):
+    shown = view(scheme="dark")
     shown.locator("#datasets button", has_text="all").click()
     search(shown, "window.harm").click()
     expect(shown.locator("#matrices .main-svg").first).to_be_attached()
