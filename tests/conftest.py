@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: figures must not hang on the machine's cores
 os.environ.setdefault("WANDB_MODE", "offline")
@@ -122,6 +122,7 @@ def browser():
     another host."""
     if not (chromium := shutil.which("chromium") or shutil.which("chromium-browser")):
         pytest.skip("no Chromium on this machine")
+    expect.set_options(timeout=60_000)  # a slow machine draws for seconds
     with sync_playwright() as play:
         opened, wrong = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"]), []
 

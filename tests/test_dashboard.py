@@ -225,8 +225,8 @@ def test_the_runs_of_the_two_newest_variants_are_drawn_at_first():
 def test_in_a_browser_the_newest_variants_of_the_newest_data_set_are_shown_and_compared(served, browser):
     page = browser(served[2])
     page.set_viewport_size({"width": 1400, "height": 1000})
-    expect(page.get_by_text(re.compile(r"Runs \(\d+\)"))).to_be_visible(timeout=60_000)
-    expect(page.locator(".checkbox-item input:checked")).to_have_count(dashboard.VARIANTS, timeout=60_000)
+    expect(page.get_by_text(re.compile(r"Runs \(\d+\)"))).to_be_visible()
+    expect(page.locator(".checkbox-item input:checked")).to_have_count(dashboard.VARIANTS)
 
     page.get_by_placeholder("Type to filter...").fill("tiny")
     expect(page.get_by_text("Runs (2)")).to_be_visible()
@@ -237,7 +237,7 @@ def test_in_a_browser_the_newest_variants_of_the_newest_data_set_are_shown_and_c
 
     plot = page.locator('[data-metric="clas/forward/valid_loss"]')
     plot.scroll_into_view_if_needed()
-    expect(plot.locator("svg path[stroke], canvas").first).to_be_visible(timeout=60_000)
+    expect(plot.locator("svg path[stroke], canvas").first).to_be_visible()
 
     page.get_by_text("Media & Tables").click()
-    expect(page.get_by_text("test/mistakes").first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("test/mistakes").first).to_be_visible()
