@@ -222,6 +222,7 @@ def test_the_runs_of_the_two_newest_variants_are_drawn_at_first():
     assert dashboard._opening(runs) == ["3", "2", "1"]
 
 
+@pytest.mark.slow
 def test_in_a_browser_the_newest_variants_of_the_newest_data_set_are_shown_and_compared(served, browser):
     page = browser(served[2])
     page.set_viewport_size({"width": 1400, "height": 1000})

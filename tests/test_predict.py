@@ -5,7 +5,6 @@ import json
 import shutil
 import subprocess
 import sys
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,7 +15,6 @@ import pytest
 from ulmfit_exp.__main__ import main
 from ulmfit_exp.common import DataError, harmless
 from ulmfit_exp.corpora.options import Format
-from ulmfit_exp.corpora.readers import joined, open_table
 from ulmfit_exp.inference import features, predict
 from ulmfit_exp.runs.run import prepare
 
@@ -87,22 +85,6 @@ def test_the_command_reads_files_and_standard_input(folder, tmp_path):
     assert tables[0] == tables[1] == piped.stdout
     assert len(tables[0].splitlines()) == 4
     assert tables[0].startswith("row,class,confidence,p no,p yes\n0,")
-
-
-def test_texts_are_the_same_in_every_format(tmp_path):
-    texts = ["A fine, fine book.", 'It "broke", twice', "naïve\nand long"]
-    df = pd.DataFrame({"id": range(3), "body": texts})
-    df.to_csv(tmp_path / "a.csv", index=False)
-    df.to_csv(tmp_path / "a.tsv.bz2", index=False, sep="\t")
-    df.to_json(tmp_path / "a.json", orient="records", lines=True)
-    df.to_parquet(tmp_path / "a.parquet")
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as z:
-        z.write(tmp_path / "a.csv", "inside.csv")
-    for path in sorted(tmp_path.iterdir()):
-        table = open_table(path, names=("body",), sure=False)
-        assert [text for rows in table.chunks() for text in joined(rows, ["body"])] == texts, path
-        with pytest.raises(DataError, match=r"no column 'nothing'.*--text-col"):
-            table.checked(["nothing"], "--text-col")
 
 
 class Stub:
