@@ -101,7 +101,7 @@ LABELS = ["=1+1|' /C calc'!A0", "<img src=x onerror=alert(1)>", "\ud800"]
 def test_hostile_texts_and_labels_go_through_a_whole_run(tmp_path):
     rows = [{"body": f"{text} {i} said so", "stars": LABELS[i % 3]} for i in range(7) for text in HOSTILE]
     path = Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9\n=1+1 .jsonl"))
-    path.write_text("\n".join(json.dumps(row) for row in [*rows, {"body": "x" * 100_000, "stars": LABELS[0]}]))
+    path.write_text("\n".join(json.dumps(row) for row in [*rows, {"body": "x" * 1_000_000, "stars": LABELS[0]}]))
     where = run(OwnCsv(csv=path, recipe=FORWARD, home=tmp_path / "home", **QUIET))
     record = json.loads(where.read_text(encoding="utf-8"))
     assert record["corpus"]["classes"] == sorted(map(sound, LABELS)) and "\n" not in str(where)
@@ -112,12 +112,12 @@ def test_hostile_texts_and_labels_go_through_a_whole_run(tmp_path):
         assert not any(cell.startswith(("=", "@", "+")) for cell in line)
 
 
-def test_many_empty_rows_are_noted(tmp_path):
+def test_a_hundred_thousand_empty_rows_are_noted(tmp_path):
     good = [f"text {i},{'ab'[i % 2]}" for i in range(30)]
-    (tmp_path / "a.csv").write_text("\n".join(["body,stars", *good, *['"",a'] * 10_000, *[""] * 100]))
+    (tmp_path / "a.csv").write_text("\n".join(["body,stars", *good, *['"",a'] * 100_000, *[""] * 1000]))
     corpus = Corpus.from_csv(tmp_path / "a.csv")
     assert len(corpus.df) == 30
-    assert any("rows without a text: 10,000" in n for n in corpus.notes)
+    assert any("rows without a text: 100,000" in n for n in corpus.notes)
 
 
 def test_a_folder_whose_names_are_no_text(tmp_path):
