@@ -71,12 +71,17 @@ def from_template(words: dict[str, str]) -> nbformat.NotebookNode:
     return new_notebook(cells=cells)
 
 
-def executed(path: Path, folder: Path) -> nbformat.NotebookNode:
+def client(notebook: nbformat.NotebookNode, folder: Path, **options) -> NotebookClient:
+    """What runs a notebook in `folder`: in a kernel of its own, unless there is a `km`."""
+    quiet = ["--IPKernelApp.log_level=ERROR"]
+    options |= {"timeout": 600, "kernel_name": "python3", "record_timing": False, "extra_arguments": quiet}
+    return NotebookClient(notebook, resources={"metadata": {"path": str(folder)}}, **options)
+
+
+def executed(path: Path, folder: Path, **options) -> nbformat.NotebookNode:
     """A notebook as its run from top to bottom in `folder` leaves it. Raises `CellExecutionError`."""
     notebook = source(path)
-    quiet = ["--IPKernelApp.log_level=ERROR"]
-    options = {"timeout": 600, "kernel_name": "python3", "record_timing": False, "extra_arguments": quiet}
-    NotebookClient(notebook, resources={"metadata": {"path": str(folder)}}, **options).execute()
+    client(notebook, folder, **options).execute()
     notebook.metadata = KERNEL
     for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
         bars = [out for out in cell.outputs if BAR.fullmatch(out.get("data", {}).get("text/html", "no HTML"))]

@@ -2,11 +2,13 @@
 
 import os
 import shutil
+from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: figures must not hang on the machine's cores
 os.environ.setdefault("WANDB_MODE", "offline")
@@ -23,8 +25,8 @@ QUICK = replace(
     TINY,
     pretrained="none",
     model=replace(TINY.model, emb_sz=12, n_hid=16),
-    lm=replace(TINY.lm, phases=(Phase(epochs=2, decay=1.0, schedule="one_cycle"), Phase(epochs=1))),
-    clas=replace(TINY.clas, phases=(Phase(freeze_to=-1), Phase(freeze_to=0, epochs=2))),
+    lm=replace(TINY.lm, bs=16, phases=(Phase(epochs=2, decay=1.0, schedule="one_cycle"), Phase(epochs=1))),
+    clas=replace(TINY.clas, bs=16, phases=(Phase(freeze_to=-1), Phase(freeze_to=0, epochs=2))),
 )
 FORWARD = replace(QUICK, direction="forward")
 QUIET = {"wandb": "disabled", "precision": "fp32"}
@@ -51,6 +53,37 @@ def sfu(tmp_path) -> Sfu:
 
 
 @pytest.fixture(scope="session")
+def finished_home(tmp_path_factory) -> Path:
+    """The home of a finished run in miniature, of both directions. Tests have copies of it, from `finished`."""
+    from ulmfit_exp.cli import run
+
+    home = tmp_path_factory.mktemp("finished")
+    run(Sfu(recipe_name="tiny", recipe=QUICK, miniature=True, home=home, **QUIET))
+    return home
+
+
+@pytest.fixture
+def finished(finished_home, sfu) -> Sfu:
+    """The settings of a run in miniature that is finished, of both directions, in its own home."""
+    shutil.copytree(finished_home, sfu.home)
+    return replace(sfu, recipe=QUICK)
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Grids run their cells in this process, which has imported fastai; a new one takes seconds to."""
+    from ulmfit_exp.runs import workers
+
+    def submit(settings, log) -> Future:
+        future = Future()
+        future.set_result(workers.work(settings, log))
+        return future
+
+    here = workers.Workers(submit, slots=lambda: 1, death=lambda e: None)
+    monkeypatch.setattr(workers, "pool", lambda jobs: nullcontext(here))
+
+
+@pytest.fixture(scope="session")
 def quick_tokens(tmp_path_factory):
     """The SFU miniature and its tokens."""
     from ulmfit_exp.corpora import sfu, sources
@@ -61,8 +94,8 @@ def quick_tokens(tmp_path_factory):
     return corpus, read_tokens(folder)
 
 
-@pytest.fixture
-def one_learner(quick_tokens, tmp_path):
+@pytest.fixture(scope="session")
+def one_learner(quick_tokens, tmp_path_factory):
     """A function that makes a fresh learner for lm or clas, with the same first weights each time for a seed."""
     from fastai.text.all import set_seed
 
@@ -70,15 +103,15 @@ def one_learner(quick_tokens, tmp_path):
     from ulmfit_exp.method.batches import dls_clas, dls_lm
     from ulmfit_exp.method.progress import quiet
 
-    corpus, tokens = quick_tokens
+    (corpus, tokens), folder = quick_tokens, tmp_path_factory.mktemp("learners")
 
     def make(task: str = "clas"):
         set_seed(1)
         if task == "lm":
             dls = dls_lm(tokens, QUICK.lm.bs, QUICK.seq_len, backwards=False)
-            return quiet(learners.lm_learner(dls, QUICK, "fp32", tmp_path))
+            return quiet(learners.lm_learner(dls, QUICK, "fp32", folder))
         dls = dls_clas(tokens, corpus, QUICK.clas.bs, backwards=False)
-        return quiet(learners.clas_learner(dls, len(corpus.classes), QUICK, "fp32", tmp_path))
+        return quiet(learners.clas_learner(dls, len(corpus.classes), QUICK, "fp32", folder))
 
     return make
 
@@ -89,6 +122,7 @@ def browser():
     another host."""
     if not (chromium := shutil.which("chromium") or shutil.which("chromium-browser")):
         pytest.skip("no Chromium on this machine")
+    expect.set_options(timeout=60_000)  # a slow machine draws for seconds
     with sync_playwright() as play:
         opened, wrong = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"]), []
 

@@ -1,9 +1,6 @@
 """From Python: a run is one object, and fastai's own Learner comes out of it."""
 
-import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -196,23 +193,3 @@ def test_the_readmes_session_goes_from_a_csv_to_fastai_and_back_to_a_recorded_ru
     assert names["again"].path != names["run"].path
     assert set(names["again"].record["changes"]) == {"clas.phases"}
     assert f"{names['rate']:g}" in names["again"].record["changes"]["clas.phases"]
-
-
-SCRIPT = """
-import sys
-from pathlib import Path
-from ulmfit_exp.method import tokens
-
-print("once", flush=True)
-tokens.CHUNK = 100
-tokens.write_tokens([("a fine, fine book " * 20, "train")] * 20, Path(sys.argv[1]), 100, 1, processes=2)
-"""
-
-
-@pytest.mark.slow
-def test_a_script_without_a_main_guard_is_not_run_again_by_the_processes_that_it_starts(tmp_path):
-    (tmp_path / "script.py").write_text(SCRIPT)
-    command, env = [sys.executable, tmp_path / "script.py", tmp_path], {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["once"]

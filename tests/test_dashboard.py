@@ -10,7 +10,6 @@ import subprocess
 import sys
 import urllib.request
 from dataclasses import replace
-from itertools import cycle
 from pathlib import Path
 
 import pandas as pd
@@ -179,57 +178,37 @@ def test_updating_again_adds_new_records_and_removes_those_that_are_gone(home, t
     assert updated(tmp_path / "home", records) == [{}, {}, {}]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def served(home):
-    """A function that starts scripts/dashboard.py; its process, what it printed, and its address."""
-    started = []
-
-    def start(home=home):
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            port = s.getsockname()[1]
-        command = [sys.executable, "scripts/dashboard.py", "--home", home, "--no-browser", "--port", str(port)]
+    """A scripts/dashboard.py that found another at work: its process, what it printed, and its address."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    command = [sys.executable, "scripts/dashboard.py", "--home", home, "--no-browser", "--port", str(port)]
+    (home / "trackio").mkdir()
+    with FileLock(home / "trackio" / "update.lock"):
         process = subprocess.Popen(command, cwd=ROOT, env=ENV, stdout=subprocess.PIPE, text=True)
-        started.append(process)
-        return process
-
-    yield start
-    for process, end in zip(started, cycle((signal.SIGINT, signal.SIGTERM))):
-        process.send_signal(end)
-        assert process.wait(60) == 0
-        process.stdout.close()
-
-
-def printed(process) -> tuple[str, str]:
-    """What it printed until it served, and its address."""
-    lines = []
+        lines = [process.stdout.readline()]
     for line in process.stdout:
         lines.append(line)
         if address := re.match(r"http://127\.0\.0\.1:\d+/\S+", line):
-            return "".join(lines), address[0]
-    raise AssertionError("".join(lines))
+            break
+    yield process, "".join(lines), address[0]
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0
+    process.stdout.close()
 
 
-def test_a_second_time_adds_nothing(served):
-    first, _ = printed(served())
-    second, _ = printed(served())
-    assert re.search(r"sfu-sentiment: \d+ runs, [1-9]", first)
-    assert set(re.findall(r"runs, (\d+) of them new", second)) == {"0"}
-
-
-def test_two_at_once_wait_for_each_other(served, tmp_path):
-    (tmp_path / "trackio").mkdir()
-    with FileLock(tmp_path / "trackio" / "update.lock"):
-        both = [served(tmp_path) for _ in range(2)]
-        waiting = [process.stdout.readline() for process in both]
-    assert set(waiting) == {"another dashboard is reading the records; waiting for it\n"}
-    new = [sum(map(int, re.findall(r"runs, (\d+) of them new", printed(process)[0]))) for process in both]
-    assert sorted(new) == [0, len(find(RECORDS))]
+def test_two_at_once_wait_for_each_other_and_a_second_time_adds_nothing(served, home):
+    shown = served[1]
+    assert shown.startswith("another dashboard is reading the records; waiting for it\n")
+    assert sum(map(int, re.findall(r"runs, (\d+) of them new", shown))) == len(find(RECORDS)) + len(find(home))
+    counts, _, _ = updated(home, RECORDS)
+    assert {new for new, _ in counts.values()} == {0}
 
 
 def test_it_listens_to_this_machine_alone(served):
-    process = served()
-    _, address = printed(process)
+    process, _, address = served
     assert urllib.request.urlopen(address).status == 200
     port = int(re.search(r":(\d+)/", address)[1])
     listening = [line.split()[1] for line in Path(f"/proc/{process.pid}/net/tcp").read_text().splitlines()[1:]]
@@ -243,12 +222,12 @@ def test_the_runs_of_the_two_newest_variants_are_drawn_at_first():
     assert dashboard._opening(runs) == ["3", "2", "1"]
 
 
+@pytest.mark.slow
 def test_in_a_browser_the_newest_variants_of_the_newest_data_set_are_shown_and_compared(served, browser):
-    _, address = printed(served())
-    page = browser(address)
+    page = browser(served[2])
     page.set_viewport_size({"width": 1400, "height": 1000})
-    expect(page.get_by_text(re.compile(r"Runs \(\d+\)"))).to_be_visible(timeout=60_000)
-    expect(page.locator(".checkbox-item input:checked")).to_have_count(dashboard.VARIANTS, timeout=60_000)
+    expect(page.get_by_text(re.compile(r"Runs \(\d+\)"))).to_be_visible()
+    expect(page.locator(".checkbox-item input:checked")).to_have_count(dashboard.VARIANTS)
 
     page.get_by_placeholder("Type to filter...").fill("tiny")
     expect(page.get_by_text("Runs (2)")).to_be_visible()
@@ -259,7 +238,7 @@ def test_in_a_browser_the_newest_variants_of_the_newest_data_set_are_shown_and_c
 
     plot = page.locator('[data-metric="clas/forward/valid_loss"]')
     plot.scroll_into_view_if_needed()
-    expect(plot.locator("svg path[stroke], canvas").first).to_be_visible(timeout=60_000)
+    expect(plot.locator("svg path[stroke], canvas").first).to_be_visible()
 
     page.get_by_text("Media & Tables").click()
-    expect(page.get_by_text("test/mistakes").first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("test/mistakes").first).to_be_visible()

@@ -1,7 +1,6 @@
 """Every experiment in miniature, as its user runs it: records, reuse, kills, bad input."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -11,16 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import FORWARD, QUICK, QUIET
+from conftest import FORWARD, QUIET
 
 from experiments.ag_news import AgNews
 from experiments.dbpedia import Dbpedia
 from experiments.imdb import Imdb
+from experiments.paper.base import shorter
 from experiments.sfu import Sfu
 from experiments.squad import Squad
 from experiments.trec import Trec
 from experiments.yelp import Yelp
-from ulmfit_exp.cli import _parsed_grid, over_seeds, parse, run
+from ulmfit_exp.__main__ import main as ulmfit_exp
+from ulmfit_exp.cli import _parsed_grid, main, over_seeds, parse, run
 from ulmfit_exp.runs.settings import HERE, Engine
 
 ROOT = Path(__file__).parents[1]
@@ -46,7 +47,7 @@ def figures(record: dict) -> dict:
     ids=lambda e: e.variant,
 )
 def test_each_experiment_runs_in_miniature(experiment, tmp_path):
-    quick = {"recipe_name": "tiny", "recipe": FORWARD, "miniature": True, "home": tmp_path, **QUIET}
+    quick = {"recipe_name": "tiny", "recipe": shorter(FORWARD), "miniature": True, "home": tmp_path, **QUIET}
     r = record(replace(experiment, **quick))
     assert r["experiment"] == experiment.name and r["corpus"]["name"].startswith(experiment.dataset)
     assert set(r["corpus"]["rows"]) == {"train", "valid", "test", "unlabelled"}
@@ -77,21 +78,22 @@ def test_trec_and_imdb_run_from_their_publishers_files(tmp_path):
         assert record(settings)["paper"] == paper
 
 
-def test_both_directions_are_averaged_and_the_second_time_all_stages_are_reused(sfu, capsys):
-    both = replace(sfu, recipe=QUICK)
-    first = record(both)
+def test_both_directions_are_averaged_and_the_second_time_all_stages_are_reused(finished, capsys):
+    (path,) = finished.home.glob("runs/*/result.json")
+    first, second = json.loads(path.read_text()), record(finished)
     assert set(first["directions"]) == {"forward", "backward"}
     shown = capsys.readouterr().out
-    assert "mean of both directions" in shown and "TF-IDF" in shown
-    second = record(both)
-    assert all(s["reused"] for s in second["stages"]) and not any(s["reused"] for s in first["stages"])
+    assert "mean of both directions" in shown
+    assert "TF-IDF" in shown
+    assert not any(s["reused"] for s in first["stages"])
+    assert all(s["reused"] for s in second["stages"])
     assert figures(first) == figures(second)
-    forward = record(sfu)  # shares the baseline, the tokens and the forward stages
+    forward = record(replace(finished, recipe=FORWARD))  # shares the baseline, the tokens and the forward stages
     assert [s["name"] for s in forward["stages"] if not s["reused"]] == ["eval"]
     assert forward["test"] == first["directions"]["forward"]["test"]
 
 
-def test_predictions_stand_beside_the_texts_they_are_of(sfu):
+def test_predictions_stand_beside_the_texts_they_are_of(finished):
     import numpy as np
     import pandas as pd
     import torch
@@ -103,12 +105,12 @@ def test_predictions_stand_beside_the_texts_they_are_of(sfu):
     from ulmfit_exp.method.batches import dls_clas
     from ulmfit_exp.method.tokens import read_tokens
 
-    r = record(sfu)
-    folder = {s["name"]: sfu.home / s["path"] for s in r["stages"]}
+    r = record(replace(finished, recipe=FORWARD))
+    folder = {s["name"]: finished.home / s["path"] for s in r["stages"]}
     table = pd.read_csv(folder["eval"] / "predictions.csv", index_col="row")
     corpus, tokens = source.load(sources.MINIATURE, "sentiment"), read_tokens(folder["tokens"])
     assert (corpus.df.loc[table.index, "label"] == table["label"]).all()
-    learn = learners.clas_learner(dls_clas(tokens, corpus, 8, False), 2, FORWARD, "fp32", sfu.home)
+    learn = learners.clas_learner(dls_clas(tokens, corpus, 8, False), 2, FORWARD, "fp32", finished.home)
     learners.load_weights(learn, folder["clas forward"] / "model.safetensors")
     for row in table.index[::7]:
         with torch.no_grad():
@@ -119,67 +121,54 @@ def test_predictions_stand_beside_the_texts_they_are_of(sfu):
     assert (test["label"] != test["predicted"]).mean() == pytest.approx(r["test"]["error"])
 
 
-def test_targets_share_the_language_model_but_not_the_classifier(sfu):
-    record(sfu)
-    other = record(replace(sfu, target="category"))
+def test_targets_share_the_language_model_but_not_the_classifier(finished):
+    other = record(replace(finished, target="category", recipe=FORWARD))
     assert [s["name"] for s in other["stages"] if s["reused"]] == ["tokens", "lm forward"]
 
 
-def test_the_same_command_in_fresh_homes_gives_identical_figures(sfu, tmp_path):
-    assert figures(record(sfu)) == figures(record(replace(sfu, home=tmp_path / "other")))
+def test_the_same_command_in_fresh_homes_gives_identical_figures(finished, tmp_path):
+    assert figures(record(finished)) == figures(record(replace(finished, home=tmp_path / "other")))
 
 
-# A process of its own
+# The command line
 
 
-COMMAND = [sys.executable, "-m", "experiments.sfu", "--miniature", "--wandb", "disabled"]
+MINIATURE = ["--miniature", "--wandb", "disabled"]
 MODEL = ["--pretrained", "none", "--recipe.model.emb-sz", "12", "--recipe.model.n-hid", "16"]
 EPOCHS = ["--recipe.lm.phases.0.epochs", "3", "--recipe.clas.phases.4.epochs", "2"]
 SMALL = [*MODEL, *EPOCHS, "--recipe.direction", "forward"]
 
 
-def command(*args, **env):
-    return subprocess.run(
-        [*COMMAND, *SMALL, *args], capture_output=True, text=True, cwd=ROOT, env={**os.environ, **env}, timeout=300
-    )
+def command(home, capsys) -> tuple[str, dict]:
+    """What the command prints, in this process, and its record."""
+    main(Sfu, [*MINIATURE, *SMALL, "--home", str(home)])
+    shown = capsys.readouterr().out
+    return shown, json.loads(Path(shown.splitlines()[-1]).read_text())
 
 
 @pytest.mark.slow
-def test_killed_in_each_stage_the_same_command_ends_with_the_same_figures(tmp_path):
-    whole = command("--home", str(tmp_path / "whole"))
-    assert whole.returncode == 0, whole.stderr
-    home = tmp_path / "killed"
-    for kind in ("lm-forward", "clas-forward"):
-        with subprocess.Popen(
-            [*COMMAND, *SMALL, "--home", str(home)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        ) as p:
+def test_killed_and_then_stopped_the_same_command_ends_with_the_same_figures(tmp_path, capsys):
+    home = tmp_path / "home"
+    start = [sys.executable, "-m", "experiments.sfu", "--miniature", "--wandb", "offline", *SMALL, "--home", str(home)]
+    for kind, end in (("lm-forward", signal.SIGKILL), ("clas-forward", signal.SIGTERM)):
+        with subprocess.Popen(start, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
             while not list(home.glob(f"unfinished/{kind}-*/checkpoint.pt")):
                 assert p.poll() is None, f"ended before its {kind} stage had a checkpoint"
                 time.sleep(0.01)
-            p.send_signal(signal.SIGKILL)
+            p.send_signal(end)
+            out, err = p.communicate()
         assert not list(home.glob(f"stages/{kind}-*"))
-    again = command("--home", str(home))
-    assert again.returncode == 0 and "resuming after epoch" in again.stdout
-    a, b = (json.loads((ROOT / out.stdout.splitlines()[-1]).read_text()) for out in (whole, again))
-    assert figures(a) == figures(b)
-    assert not any((home / "unfinished").iterdir())
-
-
-@pytest.mark.slow
-def test_a_stopped_run_closes_its_wandb_run_and_goes_on(tmp_path):
-    args = [a for a in COMMAND if a not in ("--wandb", "disabled")] + ["--wandb", "offline", "--home", str(tmp_path)]
-    with subprocess.Popen([*args, *SMALL], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
-        while not list(tmp_path.glob("unfinished/lm-*/checkpoint.pt")):
-            assert p.poll() is None, "ended before there was a checkpoint"
-            time.sleep(0.01)
-        p.send_signal(signal.SIGTERM)
-        _, err = p.communicate()
-    assert p.returncode == 130 and "the same command resumes" in err and "Traceback" not in err
-    (log,) = tmp_path.glob("wandb/offline-run-*")
-    leet = [Path(sys.executable).with_name("wandb"), "leet", "inspect", "--json", log]
+    assert "resuming after epoch" in out  # after the kill
+    assert p.returncode == 130
+    assert "the same command resumes" in err
+    assert "Traceback" not in err
+    last = max(home.glob("wandb/offline-run-*"), key=lambda path: path.stat().st_mtime_ns)
+    leet = [Path(sys.executable).with_name("wandb"), "leet", "inspect", "--json", last]
     assert '"exit"' in subprocess.run(leet, capture_output=True, text=True).stdout
-    again = command("--home", str(tmp_path))
-    assert again.returncode == 0 and "resuming after epoch" in again.stdout
+    shown, again = command(home, capsys)
+    assert "resuming after epoch" in shown
+    assert figures(again) == figures(command(tmp_path / "whole", capsys)[1])
+    assert not any((home / "unfinished").iterdir())
 
 
 @pytest.mark.parametrize(
@@ -190,35 +179,24 @@ def test_a_stopped_run_closes_its_wandb_run_and_goes_on(tmp_path):
         (["--recipe", "huge"], "--recipe"),
         (["--train-size", "1"], "--train-size 1 is impossible"),
         (["--no-such-option"], "Unrecognized options"),
+        (["--data-dir", "absent"], "error: the data directory"),
     ],
 )
-def test_bad_settings_end_with_one_clear_message_and_leave_nothing(args, message, tmp_path):
-    result = command("--home", str(tmp_path / "home"), *args)
-    assert result.returncode != 0 and message in result.stderr and "Traceback" not in result.stderr
+def test_bad_settings_and_data_end_with_a_clear_message_and_leave_nothing(args, message, tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(Sfu, [*([] if "--data-dir" in args else MINIATURE), "--home", str(tmp_path / "home"), *args])
+    assert end.value.code
+    assert message in f"{end.value.code}{capsys.readouterr().err}"
     assert not (tmp_path / "home").exists()
 
 
-@pytest.mark.slow
-def test_bad_data_ends_with_one_line_and_leaves_nothing(tmp_path):
-    args = [a for a in COMMAND if a != "--miniature"]
-    result = subprocess.run(
-        [*args, "--home", str(tmp_path / "home"), "--data-dir", str(tmp_path / "none")],
-        capture_output=True, text=True, cwd=ROOT,
-    )  # fmt: skip
-    assert result.returncode == 1 and len(result.stderr.splitlines()) == 1
-    assert result.stderr.startswith("error: the data directory") and not (tmp_path / "home").exists()
-
-
-# The command line
-
-
 @pytest.mark.parametrize("name", MODULES)
-def test_help_teaches_without_importing_torch(name):
-    code = f"import sys, runpy; sys.argv = ['x', '--help']\ntry: runpy.run_module('experiments.{name}', run_name='__main__')\nexcept SystemExit: pass\nassert not {{'torch', 'pandas', 'wandb'}} & set(sys.modules)"  # noqa: E501
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    assert result.returncode == 0, result.stderr
+def test_help_teaches_the_options(name, capsys):
+    with pytest.raises(SystemExit):
+        ulmfit_exp([name, "--help"])
+    shown = capsys.readouterr().out
     for option in ("--seed", "--precision", "--data-dir", "--home", "--recipe.lm.phases.0.lr", "--pretrained"):
-        assert option in result.stdout
+        assert option in shown
 
 
 def test_recipe_is_named_and_its_fields_are_overridden():
@@ -230,7 +208,7 @@ def test_recipe_is_named_and_its_fields_are_overridden():
 
 
 @pytest.mark.slow
-def test_several_seeds_end_with_the_mean_and_the_standard_deviation(sfu, capsys):
+def test_several_seeds_end_with_the_mean_and_the_standard_deviation(sfu, in_process, capsys):
     with pytest.raises(SystemExit) as end:
         over_seeds(replace(sfu, seed=3), 2, HERE)
     assert end.value.code == 0

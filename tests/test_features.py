@@ -48,25 +48,24 @@ def test_it_is_a_transformer_of_scikit_learn():
         Encoder.load("nowhere")
 
 
-def test_recipe_features_leaves_a_record_and_shares_the_language_model(sfu):
-    fine_tuned = run(sfu)
-    recipe = replace(FORWARD, head="features")
-    path = run(replace(sfu, recipe=recipe))
+def test_recipe_features_leaves_a_record_and_shares_the_language_model(finished):
+    (fine_tuned,) = finished.home.glob("runs/*/result.json")
+    path = run(replace(finished, recipe=replace(FORWARD, head="features")))
     record = json.loads(path.read_text())
     names = [s["name"] for s in record["stages"]]
     assert names == ["baseline", "tokens", "lm forward", "features forward", "eval"]
     assert record["stages"][2]["path"] == json.loads(fine_tuned.read_text())["stages"][2]["path"]
     assert record["test"]["n"] == 32 and record["calibration"]["temperature"] > 0
-    both = json.loads(run(replace(sfu, recipe=replace(QUICK, head="features"))).read_text())
+    both = json.loads(run(replace(finished, recipe=replace(QUICK, head="features"))).read_text())
     assert set(both["directions"]) == {"forward", "backward"}
     assert Encoder.load(path.parent).transform(TEXTS).shape == (5, 36)
 
 
-def test_a_run_of_features_predicts_what_it_evaluated(sfu):
+def test_a_run_of_features_predicts_what_it_evaluated(finished):
     for target in ("sentiment", "category"):  # two classes, and more
-        path = run(replace(sfu, target=target, recipe=replace(QUICK, head="features")))
+        path = run(replace(finished, target=target, recipe=replace(QUICK, head="features")))
         record = json.loads(path.read_text())
-        rows = replace(sfu, target=target).texts(None).split("valid", "test")["text"]
+        rows = replace(finished, target=target).texts(None).split("valid", "test")["text"]
         stage = path.parents[2] / record["stages"][-1]["path"]
         probs = pd.read_csv(stage / "predictions.csv").filter(like="p ").to_numpy()
         predictor = predict.load(path.parent)

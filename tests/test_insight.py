@@ -21,8 +21,10 @@ NEUTRAL = ["the", "lamp", "stands", "on", "a", "table", "by", "our", "window", "
 DECISIVE = {"for": ["splendid", "lovely"], "against": ["dreadful", "awful"]}
 LEARNS = replace(
     TINY,
+    pretrained="none",
+    model=replace(TINY.model, output_p=0.0, hidden_p=0.0, input_p=0.0, weight_p=0.0),
     lm=replace(TINY.lm, phases=()),
-    clas=replace(TINY.clas, phases=(Phase(epochs=3, decay=1.0, schedule="cos"),)),
+    clas=replace(TINY.clas, bs=16, phases=(Phase(epochs=8, lr=0.01, decay=1.0, schedule="cos"),)),
 )
 
 

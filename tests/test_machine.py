@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ulmfit_exp.common import DataError
-from ulmfit_exp.method import fused, machine
+from ulmfit_exp.method import machine
 from ulmfit_exp.runs import workers
 
 
@@ -48,7 +48,3 @@ def test_no_gpu_leaves_the_environment_of_a_process(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     workers.start([], Value("i", 0))
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
-
-
-def test_a_gpus_chunk_is_a_large_part_of_a_step_of_the_papers_shape():
-    assert fused.CUDA_CHUNK > 64 * 70 * 60_000 / 3

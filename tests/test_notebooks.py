@@ -3,14 +3,15 @@
 import ast
 import re
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_core.utils import run_sync
+from nbformat.v4 import new_code_cell, new_notebook
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from scripts.notebooks import INSTALL, executed, pictures, source
+from scripts.notebooks import INSTALL, client, executed, pictures, source
 
 ROOT = Path(__file__).parents[1]
 PICTURES = {
@@ -23,6 +24,13 @@ PICTURES = {
     "7_comparing_runs": 2,
     "8_leaving_the_wrapper": 3,
 }
+SHORT = """
+from dataclasses import replace
+from ulmfit_exp.recipe import RECIPES, Phase
+tiny = RECIPES["tiny"]
+lm, clas = (replace(part, phases=(Phase(freeze_to=-1), Phase()), bs=16) for part in (tiny.lm, tiny.clas))
+RECIPES["tiny"] = replace(tiny, pretrained="none", lm=lm, clas=clas)
+"""
 LOGIC = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.For, ast.While, ast.If, ast.Try)
 
 
@@ -34,12 +42,23 @@ def code(name: str) -> list:
     return [cell for cell in nbformat.read(path(name), as_version=4).cells if cell.cell_type == "code"]
 
 
+def cell(code: str) -> nbformat.NotebookNode:
+    return new_notebook(cells=[new_code_cell(code)])
+
+
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """Every notebook as a run of it ends, in one folder, so that what they share is made once."""
-    folder = tmp_path_factory.mktemp("notebooks")
-    with ThreadPoolExecutor(2) as pool:
-        return {name: pool.submit(executed, path(name), folder) for name in PICTURES}
+def folder(tmp_path_factory) -> Path:
+    """One for all notebooks, so that what they share is made once."""
+    return tmp_path_factory.mktemp("notebooks")
+
+
+@pytest.fixture(scope="module")
+def kernel(folder):
+    """One for all notebooks, as it takes seconds to import fastai; in it the recipe `tiny` is a shorter one."""
+    starting = client(cell(SHORT), folder)
+    starting.execute(cleanup_kc=False)
+    yield starting.km
+    run_sync(starting.km.shutdown_kernel)(now=True)
 
 
 def test_these_are_all_notebooks():
@@ -48,8 +67,9 @@ def test_these_are_all_notebooks():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PICTURES)
-def test_it_runs_and_shows_its_pictures(name, runs):
-    notebook = runs[name].result()
+def test_it_runs_and_shows_its_pictures(name, kernel, folder):
+    client(cell("%reset -f"), folder, km=kernel).execute()
+    notebook = executed(path(name), folder, km=kernel)
     assert pictures(notebook) == PICTURES[name]
     assert not [out for cell in notebook.cells for out in cell.get("outputs", ()) if out.get("name") == "stderr"]
 

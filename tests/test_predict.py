@@ -5,20 +5,16 @@ import json
 import shutil
 import subprocess
 import sys
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import QUICK
 
-from ulmfit_exp.cli import run
+from ulmfit_exp.__main__ import main
 from ulmfit_exp.common import DataError, harmless
 from ulmfit_exp.corpora.options import Format
-from ulmfit_exp.corpora.readers import joined, open_table
 from ulmfit_exp.inference import features, predict
 from ulmfit_exp.runs.run import prepare
 
@@ -26,18 +22,17 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def finished(sfu):
-    settings = replace(sfu, recipe=QUICK)  # both directions
-    return settings, run(settings).parent
+def folder(finished) -> Path:
+    (folder,) = finished.home.glob("runs/*")
+    return folder
 
 
-def test_it_says_what_the_evaluation_said_wherever_the_folder_lies(finished, tmp_path):
-    settings, folder = finished
+def test_it_says_what_the_evaluation_said_wherever_the_folder_lies(finished, folder, tmp_path):
     record = json.loads((folder / "result.json").read_text())
-    evaluated = pd.read_csv(settings.home / record["stages"][-1]["path"] / "predictions.csv", index_col="row")
-    _, this = prepare(settings)
+    evaluated = pd.read_csv(finished.home / record["stages"][-1]["path"] / "predictions.csv", index_col="row")
+    _, this = prepare(finished)
     shutil.copytree(folder, tmp_path / "moved")
-    shutil.rmtree(settings.home)
+    shutil.rmtree(finished.home)
     predictor = predict.load(tmp_path / "moved")
     said = predictor.predict(this.corpus.df.loc[evaluated.index, "text"])
     same = ["confidence", "p no", "p yes"]
@@ -46,8 +41,8 @@ def test_it_says_what_the_evaluation_said_wherever_the_folder_lies(finished, tmp
     assert (said["confidence"] == said[["p no", "p yes"]].max(axis=1)).all()
 
 
-def test_a_text_has_the_same_probabilities_alone_and_in_any_batch(finished, monkeypatch):
-    predictor = predict.load(finished[1])
+def test_a_text_has_the_same_probabilities_alone_and_in_any_batch(folder, monkeypatch):
+    predictor = predict.load(folder)
     texts = ["Fine.", "A kettle that boils, and boils, and boils. " * 30, "", "naïve 🙂 ‏שלום", "bad " * 200, "x" * 5000]
     together = predictor.probabilities(texts)
     assert np.allclose(together.sum(axis=1), 1)
@@ -56,9 +51,9 @@ def test_a_text_has_the_same_probabilities_alone_and_in_any_batch(finished, monk
     assert np.allclose(together[::-1], predictor.probabilities(texts[::-1]), atol=1e-6)
 
 
-def test_threads_that_predict_at_once_get_what_each_gets_alone(finished):
-    predictor = predict.load(finished[1])
-    texts = [["good " * n, "A lamp. " * (2 * n)] for n in range(20, 180, 20)]
+def test_threads_that_predict_at_once_get_what_each_gets_alone(folder):
+    predictor = predict.load(folder)
+    texts = [["good " * n, "A lamp. " * (2 * n)] for n in range(20, 180, 40)]
     alone = [(predictor.probabilities(pair), predictor.words(pair[0])) for pair in texts]
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda pair: (predictor.probabilities(pair), predictor.words(pair[0])), texts * 4))
@@ -67,43 +62,29 @@ def test_threads_that_predict_at_once_get_what_each_gets_alone(finished):
         assert weights == expected_weights
 
 
-def cli(*args, **kwargs):
-    command = [sys.executable, "-m", "ulmfit_exp.predict", *args]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, **kwargs)
+def refused(*args) -> str:
+    """The message of a command that has to fail."""
+    with pytest.raises(SystemExit) as end:
+        main(["predict", *map(str, args)])
+    return end.value.code
 
 
 @pytest.mark.slow
-def test_the_command_reads_files_and_standard_input(finished, tmp_path):
-    folder, texts = finished[1], ["A fine, fine book.", 'It "broke", twice', "=1+1"]
+def test_the_command_reads_files_and_standard_input(folder, tmp_path):
+    texts, out = ["A fine, fine book.", 'It "broke", twice', "=1+1"], tmp_path / "out.csv"
     pd.DataFrame({"id": range(3), "body": texts}).to_csv(tmp_path / "texts.csv", index=False)
     with gzip.open(tmp_path / "texts.jsonl.gz", "wt") as f:
         f.writelines(json.dumps({"body": t}) + "\n" for t in texts)
     tables = []
     for name in ("texts.csv", "texts.jsonl.gz"):
-        done = cli(folder, tmp_path / name, "--text-col", "body", "--out", tmp_path / "out.csv")
-        assert done.returncode == 0, done.stderr
-        tables.append((tmp_path / "out.csv").read_text())
-    piped = cli(folder, "-", input="\n".join(texts) + "\n")
+        main(["predict", str(folder), str(tmp_path / name), "--text-col", "body", "--out", str(out)])
+        tables.append(out.read_text())
+    command = [sys.executable, "-m", "ulmfit_exp.predict", folder, "-"]
+    piped = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, input="\n".join(texts) + "\n")
     assert piped.returncode == 0, piped.stderr
     assert tables[0] == tables[1] == piped.stdout
     assert len(tables[0].splitlines()) == 4
     assert tables[0].startswith("row,class,confidence,p no,p yes\n0,")
-
-
-def test_texts_are_the_same_in_every_format(tmp_path):
-    texts = ["A fine, fine book.", 'It "broke", twice', "naïve\nand long"]
-    df = pd.DataFrame({"id": range(3), "body": texts})
-    df.to_csv(tmp_path / "a.csv", index=False)
-    df.to_csv(tmp_path / "a.tsv.bz2", index=False, sep="\t")
-    df.to_json(tmp_path / "a.json", orient="records", lines=True)
-    df.to_parquet(tmp_path / "a.parquet")
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as z:
-        z.write(tmp_path / "a.csv", "inside.csv")
-    for path in sorted(tmp_path.iterdir()):
-        table = open_table(path, names=("body",), sure=False)
-        assert [text for rows in table.chunks() for text in joined(rows, ["body"])] == texts, path
-        with pytest.raises(DataError, match=r"no column 'nothing'.*--text-col"):
-            table.checked(["nothing"], "--text-col")
 
 
 class Stub:
@@ -158,25 +139,23 @@ def test_predictions_name_the_rows_of_a_table_and_the_lines_of_a_text(tmp_path):
     assert predicted(tmp_path / "a.txt", "text") == {0: "one", 1: "two"}
 
 
-def test_what_cannot_predict_says_so(finished, tmp_path):
+def test_what_cannot_predict_says_so(folder, tmp_path):
     with pytest.raises(DataError, match=r"no result.json"):
         predict.load(tmp_path)
-    done = cli(finished[1], tmp_path / "absent.csv")
-    assert done.returncode == 1 and done.stderr.startswith("error: there is no file")
-    (finished[1] / "classifier" / "backward" / "vocab.json").unlink()
+    assert refused(folder, tmp_path / "absent.csv").startswith("error: there is no file")
+    (folder / "classifier" / "backward" / "vocab.json").unlink()
     with pytest.raises(DataError, match=r"vocab.json"):
-        predict.load(finished[1])
+        predict.load(folder)
 
 
-@pytest.mark.slow
-def test_what_cannot_be_predicted_leaves_the_files_as_they_were(finished, tmp_path):
+def test_what_cannot_be_predicted_leaves_the_files_as_they_were(folder, tmp_path):
     texts, out = tmp_path / "texts.csv", tmp_path / "out.csv"
     texts.write_text("body\nA fine book.\n")
     out.write_text("mine")
     for column, target, why in (("nothing", out, "no column 'nothing'"), ("body", texts, "name another")):
-        done = cli(finished[1], texts, "--text-col", column, "--out", target)
-        assert done.returncode == 1 and why in done.stderr
-    assert out.read_text() == "mine" and texts.read_text() == "body\nA fine book.\n"
+        assert why in refused(folder, texts, "--text-col", column, "--out", target)
+    assert out.read_text() == "mine"
+    assert texts.read_text() == "body\nA fine book.\n"
 
 
 def test_a_label_that_a_spreadsheet_would_run_is_quoted():

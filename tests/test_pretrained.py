@@ -250,8 +250,8 @@ def test_the_stages_of_a_run_start_from_a_model_and_the_next_run_from_theirs(sfu
     assert second["history"]["lm forward"][0]["train_loss"] < first["history"]["lm forward"][0]["train_loss"]
 
 
-def test_a_classifier_hands_on_its_encoder(sfu):
-    finished = run(replace(sfu, recipe=FORWARD)).parent
+def test_a_classifier_hands_on_its_encoder(finished):
+    finished = run(replace(finished, recipe=FORWARD)).parent
     lm = resolve(str(finished), ("forward",), None)["forward"]
     start = resolve(f"{finished}#clas", ("forward",), None)["forward"]
     trained = load_file(start.files[2])

@@ -1,5 +1,10 @@
 """Tokens: what fastai would give, test words kept out, and what the loaders feed."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +14,8 @@ from fastai.text.all import LMDataLoader, SpacyTokenizer, TokenizeWithRules, set
 from ulmfit_exp.method.batches import clas_dl, dls_lm
 from ulmfit_exp.method.tokenizer import words
 from ulmfit_exp.method.tokens import read_tokens, write_tokens
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_ids_are_fastais_tokens_and_the_vocabulary_is_of_training_texts(quick_tokens):
@@ -25,14 +32,33 @@ def test_ids_are_fastais_tokens_and_the_vocabulary_is_of_training_texts(quick_to
     assert tokens.ids.dtype == np.uint16 and isinstance(tokens.ids, np.memmap)
 
 
+SCRIPT = """
+import sys
+from pathlib import Path
+from ulmfit_exp.method import tokens
+
+print("once", flush=True)
+tokens.CHUNK = 100
+texts = [(f"a fine, fine book {i % 7}", "train") for i in range(40)]
+tokens.write_tokens(texts, Path(sys.argv[1]), 100, 1, processes=2)
+"""
+
+
 @pytest.mark.slow
-def test_several_processes_write_the_same_files(quick_tokens, tmp_path, monkeypatch):
-    corpus, tokens = quick_tokens
-    monkeypatch.setattr("ulmfit_exp.method.tokens.CHUNK", 1_000)
-    write_tokens(corpus.documents(), tmp_path, QUICK.max_vocab, QUICK.min_freq, processes=2)
-    again = read_tokens(tmp_path)
-    assert again.vocab == tokens.vocab and (again.ids == tokens.ids).all() and (again.offsets == tokens.offsets).all()
-    assert not (tmp_path / "raw.bin").exists()
+def test_processes_of_a_script_without_a_main_guard_do_not_run_it_again_and_write_the_same_files_as_one(tmp_path):
+    for folder in ("script", "here"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "script.py").write_text(SCRIPT)
+    command, env = [sys.executable, "script.py", "script"], {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, env=env)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["once"]
+    texts = [(f"a fine, fine book {i % 7}", "train") for i in range(40)]
+    write_tokens(texts, tmp_path / "here", 100, 1, processes=1)
+    files = [{path.name: path.read_bytes() for path in (tmp_path / f).iterdir()} for f in ("script", "here")]
+    assert files[0] == files[1]
+    assert "ids.npy" in files[0]
+    assert "raw.bin" not in files[0]
 
 
 def test_long_texts_are_cut_between_words_and_endless_words_within(monkeypatch):
@@ -53,7 +79,7 @@ def test_a_texts_own_word_for_padding_does_not_end_it():
 @pytest.mark.parametrize("vocab", [200, 300, 66_000])
 def test_ids_have_the_smallest_type(vocab, tmp_path):
     texts = [" ".join(f"w{i}" for i in range(start, start + 1000)) for start in range(0, vocab + 2_000, 1000)]
-    info = write_tokens(((t, "train") for t in texts * 2), tmp_path, max_vocab=vocab, min_freq=1, processes=1)
+    info = write_tokens(((t, "train") for t in texts), tmp_path, max_vocab=vocab, min_freq=1, processes=1)
     assert vocab <= info["vocab"] < vocab + 16
     assert read_tokens(tmp_path).ids.dtype == {200: np.uint8, 300: np.uint16, 66_000: np.uint32}[vocab]
 

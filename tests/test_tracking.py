@@ -29,7 +29,6 @@ from ulmfit_exp.runs.run import prepare
 from ulmfit_exp.runs.tracking import Tracker
 
 ROOT = Path(__file__).parents[1]
-SCRIPT = ROOT / "scripts" / "workspace.py"
 
 
 def record(settings) -> dict:
@@ -195,7 +194,7 @@ def test_a_sweeps_process_has_the_one_run_it_was_given(sfu):
     twice = "import sys; from experiments.sfu import Sfu, main; main(Sfu, sys.argv[1:]); main(Sfu, sys.argv[1:])"
     env = os.environ | {"WANDB_SWEEP_ID": "s1", "WANDB_RUN_ID": "r1", "WANDB_MODE": "offline"}
     short = [f"--recipe.{phase}.epochs=1" for phase in ("lm.phases.0", "clas.phases.4")]
-    small = ["--pretrained=none", "--recipe.direction=forward", *short]
+    small = ["--pretrained=none", "--recipe.direction=forward", "--recipe.model.emb-sz=12", *short]
     command = [sys.executable, "-c", twice, "--miniature", f"--home={sfu.home}", *small]
     subprocess.run(command, env=env, check=True, capture_output=True)
     seen, again = map(see, sorted((sfu.home / "wandb").glob("offline-run-*")))
@@ -228,12 +227,13 @@ def broken_wandb(request, monkeypatch):
         monkeypatch.setattr(wandb.Run, request.param, broken)
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Weights & Biases is left out")
-def test_a_broken_wandb_changes_no_figure(sfu, broken_wandb, tmp_path):
-    a = record(replace(sfu, wandb="offline"))
-    b = record(replace(sfu, wandb="disabled", home=tmp_path / "other"))
-    assert a["test"] == b["test"] and a["valid"] == b["valid"] and a["stages"][-1]["wandb"] is None
+def test_a_broken_wandb_changes_no_figure(finished, broken_wandb, tmp_path):
+    forward = replace(finished, recipe=FORWARD)
+    a, b = record(replace(forward, wandb="offline", home=tmp_path / "broken")), record(forward)
+    assert a["test"] == b["test"]
+    assert a["valid"] == b["valid"]
+    assert a["stages"][-1]["wandb"] is None
 
 
 def test_wandb_disabled_by_its_own_variable_leaves_no_run(sfu, monkeypatch):
@@ -284,27 +284,27 @@ def test_all_is_logged_where_the_kill_came_after_the_last_epoch(one_learner, tmp
     assert len(see(tmp_path / tracker.path).history) == len(steps) + len(info["history"])
 
 
-@pytest.mark.slow
-def test_the_workspace_draws_what_runs_log(tracked, tmp_path):
+@pytest.mark.filterwarnings("ignore")  # W&B's package is older than what it uses
+def test_the_workspace_draws_what_runs_log(tracked, tmp_path, monkeypatch, capsys):
+    import wandb
+
+    monkeypatch.setattr(wandb, "login", lambda **_: False)
+    workspace(out=tmp_path / "made.json")
+    assert f"not logged in to W&B (wandb login), so nothing is created; what would be created is in {tmp_path}" in (
+        capsys.readouterr().out
+    )
     _, runs = tracked
     logged = {key.split("._")[0] for s in runs.values() for key in [*s.summary, *(k for h in s.history for k in h)]}
-    made = json.loads(workspace("--out", tmp_path / "made.json").read_text())
-    text = json.dumps(made)
-    drawn = set(re.findall(r'"((?:train|valid|test|lr|phase [01])[/_][^"]*)"', text))
+    text = (tmp_path / "made.json").read_text()
+    drawn = set(re.findall(r'"((?:train|valid|test|lr|phase [01])[/_][^"]*)"', json.dumps(json.loads(text))))
     assert {"test/error", "valid/error", "valid_error_rate", "lr/group_0", "test/predictions"} <= drawn <= logged
     for table in NAMES:  # a runset by the tag that experiments.paper sets
         assert f"in ['{table}']" in text
 
 
-def workspace(*args) -> Path:
-    """Run scripts/workspace.py without a login; the file that it says it wrote."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")} | {"HOME": str(args[-1].parent)}
-    script = Path(__file__).parents[1] / "scripts" / "workspace.py"
-    done = subprocess.run(
-        [sys.executable, script, *map(str, args)], env=env, capture_output=True, text=True, check=True
-    )
-    assert "not logged in" in done.stdout and str(args[-1]) in done.stdout
-    return args[-1]
+def workspace(**options) -> None:
+    """Run scripts/workspace.py."""
+    runpy.run_path(str(ROOT / "scripts" / "workspace.py"))["main"](**options)
 
 
 @pytest.mark.filterwarnings("ignore")  # W&B's package is older than what it uses
@@ -317,5 +317,5 @@ def test_with_a_login_workspace_and_report_are_saved(monkeypatch, capsys):
     monkeypatch.setattr(wandb, "Api", lambda: SimpleNamespace(default_entity="me"))
     for kind in (ws.Workspace, wr.Report):
         monkeypatch.setattr(kind, "save", lambda made: SimpleNamespace(url=f"{made.entity}/{made.project}"))
-    runpy.run_path(str(SCRIPT))["main"](project="p")
+    workspace(project="p")
     assert capsys.readouterr().out.split() == ["me/p", "me/p"]

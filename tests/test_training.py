@@ -156,12 +156,11 @@ def assert_same_training(learn, info, steps, other, other_info, other_steps):
     assert steps == other_steps
 
 
-@pytest.fixture(params=["lm", "clas"])
-def undisturbed(request, one_learner, tmp_path):
+@pytest.fixture(scope="module", params=["lm", "clas"])
+def undisturbed(request, one_learner, tmp_path_factory):
     """The task, its learner after a training without a kill, and what the training returned."""
-    learn = one_learner(request.param)
-    (tmp_path / "undisturbed").mkdir()
-    return request.param, learn, *training.train(learn, getattr(QUICK, request.param), 7, tmp_path / "undisturbed")
+    learn, folder = one_learner(request.param), tmp_path_factory.mktemp("undisturbed")
+    return request.param, learn, *training.train(learn, getattr(QUICK, request.param), 7, folder)
 
 
 @pytest.mark.parametrize("epochs", [1, 2])
@@ -209,6 +208,7 @@ def test_each_step_has_its_phase_its_loss_and_the_rates_of_the_groups_that_train
     assert all(row["lr_0"] <= row["lr_4"] for row in steps if row["phase"] == 2)
 
 
+@pytest.mark.parametrize("undisturbed", ["clas"], indirect=True)
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "older"])
 def test_a_damaged_checkpoint_is_reported_and_training_starts_again(damage, undisturbed, one_learner, tmp_path, capsys):
     task, learn, info, steps = undisturbed
@@ -238,7 +238,7 @@ def test_a_loss_that_is_not_finite_ends_training_with_the_option_to_lower(task, 
     assert re.fullmatch(message, str(error.value))
 
 
-@pytest.mark.parametrize("every", [1, 2, 1000])
+@pytest.mark.parametrize("every", [2, 1000])
 def test_losses_are_the_same_however_often_they_are_read(every, undisturbed, one_learner, tmp_path, monkeypatch):
     task, learn, info, steps = undisturbed
     monkeypatch.setattr(training, "READ_EVERY", every)
