@@ -312,8 +312,11 @@ def test_shots_are_so_many_labels_per_class_and_another_draw_has_others():
     assert few.text_digest == whole.text_digest
     assert few.digest == whole.with_shots(2).digest
     assert few.digest != other.digest
-    with pytest.raises(DataError, match="--shots 1000 is impossible: class"):
-        whole.with_shots(1000)
+    for shots in (1000, 0, -1):
+        with pytest.raises(DataError, match=f"--shots {shots} is impossible: class"):
+            whole.with_shots(shots)
+    with pytest.raises(DataError, match="--draw -1 is impossible"):
+        whole.with_shots(2, draw=-1)
 
 
 def test_train_size_keeps_the_texts_and_the_held_out_rows():

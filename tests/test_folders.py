@@ -88,6 +88,7 @@ def table(n, labels=("kind", "rude"), start=0) -> pd.DataFrame:
         ("data/train-00000-of-00001.parquet", "data/validation-00000-of-00001.parquet", "data/test-0.parquet"),
         ("train.jsonl.gz", "dev.jsonl.gz", "test.jsonl.gz"),
         ("train.txt", "dev.txt", "test.txt"),
+        ("training.csv", "eval.csv", "testing.csv"),
         ("train/part.csv", "dev/part.csv", "test/part.csv"),
     ],
 )
@@ -104,7 +105,8 @@ def test_a_folder_of_a_table_per_split(names, tmp_path):
     (tmp_path / "classes.txt").write_text("kind\nrude\n")
     corpus = Corpus.from_csv(tmp_path)
     assert sizes(corpus) == {"train": 40, "valid": 8, "test": 6}
-    assert corpus.df["row"].iloc[-1].endswith(":5")
+    assert corpus.df["row"].iloc[-1] == f"{names[-1]}:5"
+    assert any("left out: 1 files of no class or split: classes.txt" in note for note in corpus.notes)
 
 
 def test_tables_per_split_without_a_header_or_without_labels_in_the_test(tmp_path):
@@ -121,7 +123,19 @@ def test_tables_per_split_without_a_header_or_without_labels_in_the_test(tmp_pat
 # Columns of splits
 
 
-@pytest.mark.parametrize("true, false", [("True", "False"), ("1", "0"), ("1.0", "0.0"), ("true", "")])
+def test_a_table_of_a_split_with_other_column_names_is_refused(tmp_path):
+    table(40).to_csv(tmp_path / "train.csv", index=False)
+    table(9, start=40).rename(columns={"text": "review"}).to_csv(tmp_path / "test.csv", index=False)
+    with pytest.raises(DataError, match="the test split has no text; its columns may have other names"):
+        Corpus.from_csv(tmp_path)
+
+
+def test_folders_above_those_of_the_classes_are_reported(tmp_path):
+    corpus = Corpus.from_csv(folder(tmp_path, "train_data/kind", "train_data/rude", "test_data/kind", "test_data/rude"))
+    assert any("which mean nothing: test_data, train_data" in note for note in corpus.notes)
+
+
+@pytest.mark.parametrize("true, false", [("True", "False"), ("1", "0"), ("1.0", "0.0"), ("true", ""), ("Yes", "no")])
 def test_fastais_is_valid_is_a_split(true, false, tmp_path):
     rows = table(40).assign(is_valid=[true if i >= 30 else false for i in range(40)])
     rows.to_csv(tmp_path / "a.csv", index=False)
@@ -129,6 +143,15 @@ def test_fastais_is_valid_is_a_split(true, false, tmp_path):
         corpus = Corpus.from_csv(tmp_path / "a.csv", **options)
         assert corpus.counts()["valid"] == 10
         assert set(corpus.df.loc[corpus.df["split"] == "valid", "row"]) == set(range(30, 40))
+
+
+def test_a_column_of_splits_is_recognised_by_its_values_and_one_that_is_not_followed_is_reported():
+    part = ["train"] * 30 + ["eval"] * 4 + ["TEST "] * 6
+    assert sizes(Corpus.from_df(table(40).assign(part=part))) == {"train": 30, "valid": 4, "test": 6}
+    corpus = Corpus.from_df(table(40).assign(split=["a fold"] * 20 + ["train"] * 20))
+    assert any("'split' is not taken as the split" in note for note in corpus.notes)
+    train = table(40).assign(is_train=[i < 30 for i in range(40)])
+    assert Corpus.from_df(train, split_col="is_train").counts()["valid"] == 10
 
 
 def test_rows_of_the_valid_split_without_a_label_are_left_out_with_a_note(tmp_path):

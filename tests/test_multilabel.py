@@ -71,6 +71,9 @@ def test_untidy_cells_are_the_labels_that_they_mean():
     untidy = table(tags=lambda i: (" c| a b |c|", "c|", None, "['a b']")[i % 4])
     corpus = Corpus.from_df(untidy, label_col="tags", label_sep="|")
     assert corpus.df["label"][:4].tolist() == ["a b;c", "c", ";", "a b"]
+    written = ("['a' 'b']", '["a", " b ", null]', "('c', 'b')", "{'a'}", {"a", "b"})  # by NumPy, JSON, Python
+    corpus = Corpus.from_df(table(tags=lambda i: written[i % 5]), label_col="tags")
+    assert corpus.df["label"][:5].tolist() == ["a;b", "a;b", "b;c", "a", "a;b"]
 
 
 def test_rows_that_are_not_labelled_and_rows_with_none_of_the_labels_differ():

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import lzma
 import os
 import subprocess
 import sys
@@ -58,6 +59,8 @@ ALIKE = {
     "utf16.csv": as_csv(HEAD).encode("utf-16"),
     "utf16 without mark.csv": as_csv(HEAD).encode("utf-16-le"),
     "a.jsonl": "".join(json.dumps({"text": t, "label": c}) + "\n" for t, c in ROWS),
+    "json lines.csv": "".join(json.dumps({"text": t, "label": c}) + "\n" for t, c in ROWS),
+    "from excel.csv": "sep=;\n" + as_csv(HEAD, delimiter=";"),
     "a.JSONL.GZ": gzip.compress("".join(json.dumps({"text": t, "label": c}) + "\n" for t, c in ROWS).encode()),
     "array.json": json.dumps([{"text": t, "label": c} for t, c in ROWS]),
     "array.JSON": json.dumps([{"text": t, "label": c} for t, c in ROWS], indent=2),
@@ -139,6 +142,25 @@ def test_numbers_count_columns_with_and_without_a_header(tmp_path):
     assert texts(few, ["0"]) == TEXTS[:2]
     with pytest.raises(DataError, match="no column '2'; it has 'text', 'label'"):
         texts(headed, ["2"])
+    assert Corpus.from_csv(headed, 0, 1).df["text"].tolist() == TEXTS
+
+
+@pytest.mark.parametrize("head", [("Text ", " LABEL"), ("text\xa0", "\ufefflabel")])
+def test_a_name_is_found_whatever_its_case_and_the_spaces_around_it(head, tmp_path):
+    frame = pd.DataFrame(ROWS, columns=head)
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.to_parquet(tmp_path / "a.parquet")
+    for corpus in [Corpus.from_csv(tmp_path / f"a.{kind}", "text", "label") for kind in ("csv", "parquet")]:
+        assert corpus.df["text"].tolist() == TEXTS
+    assert texts(tmp_path / "a.csv", [" TEXT"]) == TEXTS
+    assert Corpus.from_df(frame, "text", "label").classes == ["bad", "good"]
+
+
+def test_a_data_frame_may_have_a_name_twice_and_nothing_else_is_taken_for_one():
+    frame = pd.DataFrame([(t, c, c) for t, c in ROWS], columns=["text", "label", "label"])
+    assert Corpus.from_df(frame).df["text"].tolist() == TEXTS
+    with pytest.raises(DataError, match="reads a pandas DataFrame, not a list"):
+        Corpus.from_df(ROWS)
 
 
 def test_columns_that_the_user_names_and_an_option_outweigh_the_guess(tmp_path):
@@ -227,6 +249,11 @@ def test_one_cut_emoji_alone_is_utf8(tmp_path):
         ("iso8859_2", "Książka była świetna, chociaż łóżko źle działa"),
         ("cp1251", "Книга была очень хорошая, спасибо"),
         ("koi8_r", "Книга была очень хорошая, спасибо"),
+        ("iso8859_5", "Книга была очень хорошая, спасибо"),
+        ("cp1254", "Oda çok güzeldi, teşekkür ederim, ışık iyi değildi"),
+        ("cp1255", "החדר היה טוב מאוד, תודה רבה, אבל ארוחת הבוקר הייתה גרועה"),
+        ("cp850", "Le café était très bon, la crème brûlée était délicieuse"),
+        ("cp852", "Książka była świetna, chociaż łóżko źle działa"),
         ("shift_jis", "本はとても良かったです。ありがとうございます"),
         ("gb18030", "这本书非常好，谢谢。质量很差，完全不能用"),
     ],
@@ -240,9 +267,24 @@ def test_the_encoding_is_guessed_from_what_is_not_ascii_wherever_it_is(encoding,
     assert texts(path, ["text"], Format(encoding=encoding))[-1] == f"{text} 4"
 
 
-def test_an_encoding_that_there_is_not_is_named(tmp_path):
-    with pytest.raises(DataError, match="--encoding klingon"):
-        open_table(write(tmp_path / "a.csv", as_csv(HEAD)), Format(encoding="klingon"))
+@pytest.mark.parametrize("text", ["Книга была очень хорошая", "本はとても良かったです", "Le café était très bon"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf16_without_a_mark_is_recognised_in_any_script(encoding, text, tmp_path):
+    rows = [("text", "label"), *((f"{text} {i}", c) for i, c in enumerate(LABELS))]
+    assert texts(write(tmp_path / "a.csv", as_csv(rows).encode(encoding)), ["text"])[-1] == f"{text} 23"
+
+
+@pytest.mark.parametrize("encoding", ["klingon", "base64", "idna", "utf-16"])
+def test_an_encoding_that_cannot_be_that_of_the_file_is_refused(encoding, tmp_path):
+    with pytest.raises(DataError, match=f"--encoding {encoding}|not text in its encoding"):
+        open_table(write(tmp_path / "a.csv", as_csv(HEAD)), Format(encoding=encoding))
+
+
+def test_bytes_that_are_not_valid_in_the_named_encoding_are_counted(tmp_path):
+    path = write(tmp_path / "a.csv", as_csv([("text",), *((text,) for text in ACCENTS)]).encode("cp1252"))
+    assert any(
+        "not valid ascii, read as U+FFFD: 120" in note for note in open_table(path, Format(encoding="ascii")).notes
+    )
 
 
 def test_notes_are_printed_whatever_the_terminal(tmp_path):
@@ -297,6 +339,11 @@ def test_a_text_file_is_a_table_only_if_its_first_line_names_a_column(tmp_path):
     path = write(tmp_path / "a.txt", "\n".join(lines))
     assert texts(path, ["text"]) == lines
     assert open_table(path, names=("text",), sure=False).kind == "lines"
+    assert texts(write(path, "\n".join(["text", *lines])), ["text"]) == lines
+
+
+TWICE = pa.BufferOutputStream()
+parquet.write_table(pa.Table.from_arrays([pa.array(TEXTS)] * 2, names=["text", "text"]), TWICE)
 
 
 @pytest.mark.parametrize(
@@ -304,6 +351,10 @@ def test_a_text_file_is_a_table_only_if_its_first_line_names_a_column(tmp_path):
     [
         ("a.json", '[{"text": "a"}, {"text": ', "object 2: not JSON"),
         ("a.json", '[{"text": "a"}, 3]', "'3' is no object"),
+        ("a.json", '[{"text": "a"}]\n[{"text": "b"}]', "after object 1: not JSON"),
+        ("a.xls", b"\xd0\xcf\x11\xe0" + bytes(4000), "is not text: save a spreadsheet as CSV"),
+        ("a.csv.lzma", lzma.compress(as_csv(HEAD).encode(), lzma.FORMAT_ALONE), "is not text"),
+        ("a.parquet", TWICE.getvalue().to_pybytes(), "two columns are named 'text'; rename one"),
         ("a.json", '{\n"data": []\n}', "one object a line, or an array of objects"),
         ("a.csv", "text,label\na,b\nc,d,e\n", "line 3: 3 columns, but the first line has 2"),
         ("a.csv.gz", gzip.compress(b"x" * 257 + b"ustar", mtime=0), "is a tar archive; unpack it first"),

@@ -150,7 +150,14 @@ def test_several_text_columns_and_a_table_without_labels(tmp_path):
         ('"text","label"\n"a, b","x"\n"c"\n', {}, "line 3: 1 columns, but the first line has 2"),
         (delimited(), {"label_col": "nothing"}, "no column 'nothing'; it has 'body', 'stars', 'id'"),
         (delimited(), {"split_col": "id"}, "unknown split '0'"),
-        (delimited(), {"test_pct": 1.5}, "1.5 is no share"),
+        (
+            delimited(),
+            {"text_cols": ("body", "stars"), "label_col": "stars"},
+            "'stars' cannot be a --text-col and also",
+        ),
+        (delimited(), {"header": "maybe"}, "--header maybe: give auto, yes or no"),
+        (delimited(ROWS[:5]), {}, "there are 5 rows, of columns 'body', 'stars', 'id'"),
+        (delimited(), {"test_pct": 1.5}, "--test-pct 1.5 is impossible"),
         (delimited([(t, "one", i) for t, _, i in ROWS]), {"label_col": "stars"}, "fewer than two classes"),
         (delimited([(t, t, t) for t, _, _ in ROWS], head=("a", "b", "c")), {}, "--label-col"),
         (
@@ -283,6 +290,36 @@ def test_a_measure_is_refused_as_a_label_with_the_options_that_make_it_one(value
 @pytest.mark.parametrize("values", [["1", "2", "3"], ["1.0", "4.5"], ["1,000", "2,000"], ["1.1", "beta"]])
 def test_numbers_that_may_be_classes_stay_as_they_are(values, tmp_path):
     assert load(measured(values, tmp_path), label_col="target")[0].classes == sorted(values)
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "says"),
+    [
+        (["1", "1.0", "0", "0.0"], ["0", "1"], "written in two ways, such as 1 and 1.0, is one class"),
+        (["1.0", "nan", "0.0"], ["0.0", "1.0"], "'nan' is taken as no label: 40 rows"),
+        (["a", "b", r"\N"], ["a", "b"], "is taken as no label: 40 rows"),
+        (["a", "b", "NA"], ["NA", "a", "b"], "'NA' is a class like the others"),
+        (["Good", "good\u200b", "bad"], ["Good", "bad", "good\u200b"], "look alike; if they are one"),
+    ],
+)
+def test_what_is_one_class_or_none_is_decided_over_the_whole_column_and_reported(labels, classes, says, tmp_path):
+    corpus, notes = load(measured(labels, tmp_path), label_col="target")
+    assert corpus.classes == classes
+    assert any(says in note for note in notes)
+
+
+def test_the_column_named_text_is_the_text_and_what_is_odd_in_columns_is_reported(tmp_path):
+    rows = [
+        (f"http://example.com/{'x' * 80}{i}", text, label, f"id{i // 2}") for i, (text, label, _) in enumerate(ROWS)
+    ]
+    (tmp_path / "a.csv").write_text(delimited(rows, head=("url", "text", "label", "id")))
+    corpus, notes = load(tmp_path / "a.csv", id_col="id", unlabelled=str(tmp_path / "a.csv"))
+    assert corpus.df["text"][0] == ROWS[0][0]
+    for says in ("'id' names 20 rows by a name that another row has", "8 test texts are among the unlabelled texts"):
+        assert any(says in note for note in notes)
+    nested = [{"data": {"text": text}, "label": label} for text, label, _ in ROWS]
+    (tmp_path / "a.json").write_text(json.dumps(nested))
+    assert any("'data' holds JSON, which is read as it is written" in note for note in load(tmp_path / "a.json")[1])
 
 
 def test_a_measure_can_be_cut_into_classes_of_about_the_same_size(tmp_path):

@@ -311,6 +311,7 @@ def test_another_seed_gives_another_model(one_learner, tmp_path):
         ({"clas": replace(TINY.clas, phases=(Phase(freeze_to=9),))}, "freeze-to 9 .* -5 to 4"),
         ({"lm": replace(TINY.lm, phases=(Phase(decay=0),))}, "decay 0 .* more than 0"),
         ({"lm": replace(TINY.lm, phases=(Phase(lr=float("nan")),))}, "lr nan .* more than 0"),
+        ({"lm": replace(TINY.lm, phases=(Phase(lr=float("inf")),))}, "lr inf .* more than 0, finite"),
         ({"model": replace(TINY.model, emb_sz=0)}, "--recipe.model.emb-sz 0 .* 1 or more"),
         ({"max_len": 0}, "--recipe.max-len 0"),
         ({"clas": replace(TINY.clas, drop_mult=20)}, "drop-mult 20 is impossible: times --recipe.model.* it is >= 1"),

@@ -1,12 +1,12 @@
 """Which settings of a recipe are possible."""
 
-import math
+import sys
 from dataclasses import asdict
 
 from .common import DataError, flat
 from .recipe import POOLING, LMRecipe
 
-ABOVE_0, MOST = 1e-12, math.inf
+ABOVE_0, MOST = 1e-12, sys.float_info.max
 BOUNDS = {
     **dict.fromkeys(("epochs", "drop_mult", "wd", "patience", "skip_tokens"), (0, MOST)),
     **dict.fromkeys(("lr", "decay", "clip"), (ABOVE_0, MOST)),
@@ -27,7 +27,7 @@ def check(recipe: LMRecipe) -> None:
         task, name = option.split(".")[0], option.split(".")[-1]
         low, high = BOUNDS.get(f"{task}.{name}") or BOUNDS.get(name, (-MOST, MOST))
         if isinstance(value, int | float) and not low <= value <= high:
-            least = "more than 0" if low == ABOVE_0 else f"{low} or more" if high == MOST else f"{low} to {high}"
+            least = f"{low} to {high}" if high < MOST else f"{low} or more" if low != ABOVE_0 else "more than 0, finite"
             raise DataError(f"--recipe.{option.replace('_', '-')} {value} is impossible: it must be {least}")
     dropout, name = max((p, name.replace("_", "-")) for name, p in asdict(recipe.model).items() if name.endswith("_p"))
     for task in {"lm", "clas"} & vars(recipe).keys():

@@ -52,7 +52,7 @@ class _Unpacked(io.RawIOBase):
 
 def hidden(name: str) -> bool:
     """Whether a path below a folder or in an archive is what a system leaves there: `.DS_Store`, `__MACOSX/._x`."""
-    return any(p == "__MACOSX" or (p.startswith(".") and p.strip(".")) for p in name.split("/"))
+    return any(p == "__MACOSX" or (p.startswith((".", "~$")) and p.strip(".")) for p in name.split("/"))
 
 
 def zip_files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
@@ -68,11 +68,11 @@ def unpacked(raw: BinaryIO, path: Path) -> tuple[BinaryIO, str]:
     head = raw.read(6)
     raw.seek(0)
     name = path.stem if path.suffix.lower() in SUFFIXES else path.name
-    if head.startswith(b"PK\3\4"):
+    if head.startswith((b"PK\3\4", b"PK\5\6")):
         inside = zipfile.ZipFile(raw)
         files = zip_files(inside)
         if len(files) != 1:
-            raise DataError(f"{path} holds {len(files)} files; it should hold the table alone")
+            raise DataError(f"{path} holds {len(files)} files: unpack it, or save a spreadsheet as CSV")
         stream, name = inside.open(files[0]), files[0].filename
     elif opener := next((opener for magic, opener in PACKED.items() if head.startswith(magic)), None):
         stream = opener(raw)
@@ -89,7 +89,6 @@ DAMAGE = (
     lzma.LZMAError,
     EOFError,
     OSError,
-    UnicodeDecodeError,
     RuntimeError,
     MemoryError,  # a size of nonsense
 )
@@ -100,8 +99,8 @@ def readable(path: Path):
     """Turn every way in which a damaged or unreadable file can fail into one `DataError` that names it."""
     try:
         yield
-    except UnicodeDecodeError as e:
-        raise DataError(f"{path} is not UTF-8 text ({e}); convert it, with iconv for example") from e
+    except UnicodeError as e:
+        raise DataError(f"{path} is not text in its encoding ({e}); convert it to UTF-8, with iconv for example") from e
     except DAMAGE as e:
         what = str(e) or type(e).__name__
         raise DataError(f"{path} is damaged or not what it should be ({what}); fetch it again") from e

@@ -21,8 +21,8 @@ from .splits import LABELLED, SPLITS, stratified
 
 NO_CLASS = -100
 """PyTorch's cross-entropy ignores this class number."""
-Columns = str | Iterable[str]
-"""One column of a table, or several."""
+Columns = str | int | Iterable[str | int]
+"""One column of a table, by name or by number from 0, or several."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Corpus:
     def from_csv(
         cls,
         path: str | Path,
-        text_col: str | tuple[str, ...] = (),
+        text_col: Columns = (),
         label_col: Columns | None = None,
         **options,
     ):
@@ -103,11 +103,13 @@ class Corpus:
     def from_df(
         cls,
         df: pd.DataFrame,
-        text_col: str | tuple[str, ...] = (),
+        text_col: Columns = (),
         label_col: Columns | None = None,
         **options,
     ):
         """The same from a DataFrame, whose index names the rows."""
+        if not isinstance(df, pd.DataFrame):
+            raise DataError(f"from_df reads a pandas DataFrame, not a {type(df).__name__}")
         return cls.from_found(own.from_frame(df, "table", _own_table(text_col, label_col, options), []))
 
     @classmethod
@@ -192,10 +194,13 @@ class Corpus:
         if self.multi_label:
             raise DataError("--shots draws texts per class, but a text has several labels; use --train-size")
         groups = self.split("train").groupby("label")
-        if not 1 <= shots <= (most := groups.size().min()):
+        sizes = groups.size()
+        if not 1 <= shots <= sizes.min():
             raise DataError(
-                f"{self.name}: --shots {shots} is impossible: class {groups.size().idxmin()!r} has {most} training rows"
+                f"{self.name}: --shots {shots} is impossible: class {sizes.idxmin()!r} has {sizes.min()} training rows"
             )
+        if not 0 <= draw < 2**32:
+            raise DataError(f"--draw {draw} is impossible: it must be 0 to 2**32 - 1")
         return self._with_labels(groups.sample(shots, random_state=draw).index)
 
     def _with_labels(self, kept: pd.Index) -> "Corpus":
@@ -209,8 +214,8 @@ class Corpus:
 
 
 def _own_table(text_col: Columns, label_col: Columns | None, options: dict) -> OwnTable:
-    text_cols = (text_col,) if isinstance(text_col, str) else tuple(text_col)
-    label_cols = label_col if isinstance(label_col, str | None) else tuple(label_col)
+    each = [(c,) if isinstance(c, str | int) else c or () for c in (text_col, label_col)]
+    text_cols, label_cols = (tuple(map(str, columns)) for columns in each)
     return OwnTable(text_col=text_cols, label_col=label_cols, **options)
 
 

@@ -25,17 +25,28 @@ def read_folder(folder: Path, format: Format, names: Collection[str]) -> tuple[p
 
     It holds CLASS/NAME.txt, SPLIT/CLASS/NAME.txt, or a train file and perhaps others: train.csv, dev.csv, test.csv.
     """
-    tables = {file: split for file in files_below(folder) if (split := _split_of(file.relative_to(folder)))}
+    files = files_below(folder)
+    tables = {file: split for file in files if (split := _split_of(file.relative_to(folder)))}
     if "train" in tables.values():
-        return _by_split(tables, format, names)
+        rows, notes = _by_split(folder, tables, format, names)
+        return rows, notes + _left_out([file.relative_to(folder) for file in files if file not in tables])
     texts = read_texts(folder, format)
     rows, outside = _by_class(texts)
     if rows.empty:
-        raise DataError(f"{folder} holds no CLASS/NAME.txt or SPLIT/CLASS/NAME.txt, and no table such as train.csv")
+        raise DataError(
+            f"{folder} holds no CLASS/NAME.txt or SPLIT/CLASS/NAME.txt, and no table such as train.csv; "
+            "of another table give its own path"
+        )
     notes = [f"{folder.name}: a folder of {len(rows):,} .txt files, a folder a class"]
-    if outside:
-        notes.append(f"left out: {len(outside):,} .txt files that are in no class: {', '.join(outside[:3])}")
-    return rows, notes
+    above = {name for path in rows.index for name in path.split("/")[:-2] if name.lower() not in SPLIT_NAMES}
+    if len(above := sorted(above - set(rows["label"]))) > 1:
+        notes.append(f"folders above those of the classes, which mean nothing: {', '.join(above[:5])}")
+    return rows, notes + _left_out(outside)
+
+
+def _left_out(files: list) -> list[str]:
+    """A note of the files that are in no class or split."""
+    return [f"left out: {len(files):,} files of no class or split: {', '.join(map(str, files[:3]))}"] if files else []
 
 
 def _split_of(path: Path) -> str:
@@ -48,14 +59,17 @@ def _split_of(path: Path) -> str:
     return splits.pop() if len(splits) == 1 else ""
 
 
-def _by_split(files: dict[Path, str], format: Format, names: Collection[str]) -> tuple[pd.DataFrame, list[str]]:
+def _by_split(
+    folder: Path, files: dict[Path, str], format: Format, names: Collection[str]
+) -> tuple[pd.DataFrame, list[str]]:
     """The rows of all tables, train first, whose columns are those of the others."""
     parts, notes = [], []
     for file, split in sorted(files.items(), key=lambda item: (SPLITS.index(item[1]), item[0])):
         rows, table = read_table(file, format, names)
         names = names or table.columns
         notes += [f"{table.notes[0]}; the {split} split", *table.notes[1:]]
-        parts.append(rows.assign(split=split).set_axis([f"{file.name}:{i}" for i in rows.index]))
+        name = file.relative_to(folder).as_posix()
+        parts.append(rows.assign(split=split).set_axis([f"{name}:{i}" for i in rows.index]))
     return pd.concat(parts).fillna(""), notes
 
 

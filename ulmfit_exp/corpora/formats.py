@@ -22,14 +22,16 @@ DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 LABEL_NAMES = ("label", "class", "category", "target", "sentiment", "topic", "stars", "rating", "score", "type")
 NAMES = {*LABEL_NAMES, "text", "body", "content", "review", "comment", "message", "title", "sentence", "id", "split"}
 """Words that, as a table's first cell in a column, are the column's name."""
-ENCODINGS = ("cp1252", "cp1250", "iso8859_2", "cp1251", "koi8_r", "cp866", "cp1253", "cp1255", "cp1256", "mac_roman")
+ENCODINGS = ("cp1252", "cp1250", "iso8859_2", "cp1254", "cp1257", "cp1251", "koi8_r", "koi8_u", "cp866", "iso8859_5")
+ENCODINGS += ("cp1253", "cp1255", "cp1256", "mac_roman", "cp850", "cp852")
 ENCODINGS += ("shift_jis", "euc_jp", "gb18030", "big5", "euc_kr")
-"""Guesses for what is not UTF-8, the likelier first. Turkish cp1254, for one, only --encoding tells from cp1252."""
+"""Guesses for what is not UTF-8, the likelier first. Others, such as Thai cp874, only --encoding can name."""
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32"}
 MARKS |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 ONE_COLUMN = "\x1f"
 MOST_COLUMNS = 1000
 BLOCK, SAMPLE, HEAD_ROWS = 2**20, 2**16, 200
+CONTROLS = r"[\0-\x08\x0e-\x1a\x7f]"
 LONGEST = 2**25
 """Characters of a row: more is a quote that never ends, or no table."""
 csv.field_size_limit(2**31 - 1)  # the largest that Windows takes
@@ -56,8 +58,8 @@ def unicode_encoding(stream: BinaryIO) -> tuple[str, int]:
     block = stream.read(BLOCK)
     if mark := next((m for m in MARKS if block.startswith(m)), None):
         return MARKS[mark], 0
-    even, odd = (block[start:1000:2].count(0) for start in (0, 1))
-    if max(even, odd) > len(block[:1000]) / 4 > 4 * min(even, odd):  # of UTF-16, every second byte is often 0
+    even, odd = (block[start:SAMPLE:2].count(0) for start in (0, 1))
+    if max(even, odd) > max(len(block[:SAMPLE]) / 100, 4 * min(even, odd)):  # UTF-16: of ASCII, every second byte is 0
         return ("utf-16-be" if even > odd else "utf-16-le"), 0
     decode = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode
     valid, invalid, cut = 0, 0, 0
@@ -75,6 +77,11 @@ def unicode_encoding(stream: BinaryIO) -> tuple[str, int]:
     return ("utf-8-sig", invalid) if valid + cut >= invalid else ("", 0)
 
 
+def is_binary(text: str, encoding: str) -> bool:
+    """Whether the beginning of a file has more characters than any text that no text has."""
+    return len(re.findall(r"\0" if encoding == "utf-8-sig" else CONTROLS, text[:SAMPLE])) > len(text[:SAMPLE]) / 50
+
+
 def guessed_encoding(stream: BinaryIO) -> str:
     """Of a file that is not Unicode, by its first lines that are not ASCII: the encoding in which the fewest characters
     are odd, then the one with the least mess as charset-normalizer measures it, whose letters are as frequent as those
@@ -83,7 +90,7 @@ def guessed_encoding(stream: BinaryIO) -> str:
     while len(sample) < SAMPLE and (line := stream.readline(BLOCK)):
         sample += b"" if line.isascii() else line
     found = [
-        (_odd(str(match), encoding), round(match.chaos, 2), match.coherence < 0.5, ENCODINGS.index(encoding))
+        (_odd(str(match), encoding), round(match.chaos, 2), -round(match.coherence, 1), ENCODINGS.index(encoding))
         for match in from_bytes(sample, cp_isolation=list(ENCODINGS), threshold=0.6)
         for encoding in match.could_be_from_charset
         if encoding in ENCODINGS
@@ -256,7 +263,7 @@ def column_names(cells: list[str]) -> list[str]:
     """A header's cells as names: the place of a nameless column; `text.1` for a second `text`."""
     names: dict[str, None] = {}
     for i, cell in enumerate(cells):
-        plain = name = sound(cell).strip(" \t\ufeff") or str(i)
+        plain = name = sound(cell).replace("\ufeff", "").strip() or str(i)
         n = 0
         while name in names:
             n += 1

@@ -1,6 +1,8 @@
 """Texts with several labels: how a table has them, how a corpus holds them, and what their error is."""
 
 import ast
+import json
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -19,7 +21,7 @@ NONE = SEP
 
 def joined_labels(labels: Iterable) -> str:
     """A text's labels as corpora and predictions have them: sorted, each once. Raises `DataError`."""
-    names = sorted({sound(str(label)).strip() for label in labels} - {""})
+    names = sorted({sound(str(label)).strip() for label in labels if label is not None} - {""})
     if odd := [name for name in names if SEP in name]:
         raise DataError(f"label {odd[0]!r} has a {SEP!r} in it, which separates labels; write another sign")
     return SEP.join(names) or NONE
@@ -108,13 +110,15 @@ def without_rare(df: pd.DataFrame, least: int, notes: list[str]) -> pd.Series:
     return labels
 
 
-def _listed(cell: str) -> list | None:
-    """A cell that is a list as JSON or Python writes it."""
-    try:
-        value = ast.literal_eval(cell) if cell.startswith("[") else None
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        return None
-    return value if isinstance(value, list) else None
+def _listed(cell: str) -> Iterable | None:
+    """A cell that is a list as JSON, Python or NumPy (without commas) writes it."""
+    for read in (json.loads, ast.literal_eval) if cell.startswith(("[", "(", "{")) else ():
+        try:
+            value = read(cell if read is json.loads else re.sub(r"""(['"])\s+(?=['"])""", r"\1, ", cell))
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        return value if isinstance(value, list | tuple | set) else None
+    return None
 
 
 def _hints(labels: pd.Series, lists: pd.Series) -> list[str]:
@@ -122,7 +126,10 @@ def _hints(labels: pd.Series, lists: pd.Series) -> list[str]:
     if lists.any():
         return [f"label: {lists.sum():,} cells are lists; if they hold several labels, use --multi-label"]
     for sep in (SEP, "|", ","):
-        several, parts = labels[labels.str.contains(sep, regex=False)], labels.str.split(sep, regex=False).explode()
+        several, parts = (
+            labels[labels.str.contains(sep, regex=False)],
+            labels.str.split(sep, regex=False).explode().str.strip(),
+        )
         if len(several) > 0.05 * len(labels) and parts.nunique() < labels.nunique():
             option = "--multi-label" if sep == SEP else f"--label-sep '{sep}'"
             return [f"label: {several.iloc[0]!r} looks like several labels; if a text may have several, use {option}"]

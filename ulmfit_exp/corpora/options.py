@@ -26,13 +26,16 @@ class Format:
         encoding = self.encoding
         try:
             if encoding:
-                b"".decode(encoding)
+                " ".encode(encoding).decode(encoding, "replace")
                 encoding = codecs.lookup(encoding).name.replace("utf-8", "utf-8-sig")
         except (LookupError, UnicodeError) as e:
             raise DataError(f"--encoding {self.encoding}: {e}") from e
         delimiter = {"tab": "\t", "\\t": "\t"}.get(self.delimiter, self.delimiter)
         if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
             raise DataError(f"--delimiter {self.delimiter}: give one character, or tab")
+        for option in ("header", "quotes"):
+            if getattr(self, option) not in ("auto", "yes", "no"):
+                raise DataError(f"--{option} {getattr(self, option)}: give auto, yes or no")
         return Format(encoding=encoding, delimiter=delimiter, header=self.header, quotes=self.quotes)
 
 

@@ -2,15 +2,14 @@
 
 import re
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from ..common import DataError
 from .folders import read_folder, read_texts
-from .formats import LABEL_NAMES, sound
+from .formats import LABEL_NAMES, column_names, sound
+from .labels import class_labels
 from .multilabel import NONE, each_label, rarest, read_labels, without_rare
 from .options import OwnTable
 from .readers import joined, named, read_table
@@ -19,8 +18,6 @@ from .splits import SPLIT_NAMES, stratified
 
 MOST_CLASSES = 0.5
 """Of its rows, the largest share of different values that a column guessed to be the label may have."""
-FEW_NUMBERS = 20
-"""So many different numbers may be classes; more are where as many rows have each."""
 FEWEST = 3
 """Texts that a class needs: one for each split."""
 LONG = 10_000
@@ -58,8 +55,14 @@ def load(path: Path, options: OwnTable) -> Found:
 
 def from_frame(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str]) -> Found:
     """A table that is in memory; the same as `load`."""
-    table = table.astype(object).where(table.notna(), None).map(as_text).rename(columns=str)
+    table = table.astype(object).where(table.notna(), None).map(as_text)
+    table.columns = column_names(list(map(str, table.columns)))
     notes = list(notes)
+    if len(table) < 2 * FEWEST:
+        raise DataError(
+            f"there are {len(table)} rows, of columns {_listed(table)[:200] or 'without a name'}; two classes of three "
+            "texts each are needed, a row a text"
+        )
     options = _guessed(table, _named(options, list(table)), notes)
     labels = read_labels(table, options, notes)
     several = labels is not None
@@ -67,7 +70,9 @@ def from_frame(table: pd.DataFrame, name: str, options: OwnTable, notes: list[st
     df = pd.DataFrame({"text": joined(table, options.text_col), "label": labels})
     df["split"] = _splits(table[options.split_col]) if options.split_col else "train"
     df["row"] = table[options.id_col] if options.id_col else table.index
-    df["label"] = df["label"] if several else _classes(df, options, notes)
+    df["label"] = df["label"] if several else class_labels(df["label"], df["split"] == "train", options, notes)
+    if options.id_col and (again := df["row"].duplicated().sum()):
+        notes.append(f"column {options.id_col!r} names {again:,} rows by a name that another row has too")
     if options.unlabelled:
         df = pd.concat([df, _unlabelled(options, notes)])
     df = _usable(_labelled(df.reset_index(drop=True), notes), several, notes)
@@ -85,7 +90,7 @@ def plain_name(path: Path) -> str:
 
 def _unlabelled(options: OwnTable, notes: list[str]) -> pd.DataFrame:
     """The texts of `options.unlabelled`, in the columns of the labelled ones where it has them."""
-    path = options.unlabelled
+    path = Path(options.unlabelled)
     if path.is_dir():
         more, columns = read_texts(path, options).to_frame("text"), ["text"]
     else:
@@ -101,14 +106,17 @@ def _named(options: OwnTable, columns: list[str]) -> OwnTable:
     single = {k: getattr(options, k) for k in ("split_col", "id_col")}
     single = {k: named(name, columns) for k, name in single.items() if name is not None}
     several = {"text_col": options.text_col, "label_col": options.label_cols}
-    return replace(options, **single, **{k: tuple(named(n, columns) for n in names) for k, names in several.items()})
+    several = {k: tuple(dict.fromkeys(named(n, columns) for n in names)) for k, names in several.items()}
+    if both := set(several["text_col"]) & {*several["label_col"], single.get("split_col")}:
+        raise DataError(f"column {both.pop()!r} cannot be a --text-col and also the --label-col or the --split-col")
+    return replace(options, **single, **several)
 
 
 def _guessed(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> OwnTable:
     """With a name for each column that is used: those asked for, or guessed with a reason."""
     free = table.drop(columns=options.columns)
     split, label, text = options.split_col, options.label_cols, options.text_col
-    if not split and (split := _guessed_split(free)):
+    if not split and (split := _guessed_split(free, notes)):
         notes.append(f"split: column {split!r}, by its name and values (--split-col names another)")
         free = free.drop(columns=split)
     if not label:
@@ -120,19 +128,26 @@ def _guessed(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> OwnTab
         label, free = (name,), free.drop(columns=name)
     if not text:
         text = (longest(free),)
-        notes.append(f"text: column {text[0]!r}, which has the longest values (--text-col names others)")
+        why = "by its name" if _called_text(text[0]) else "which has the longest values"
+        notes.append(f"text: column {text[0]!r}, {why} (--text-col names others)")
+    for column in text:
+        if table[column].str.match(r'\s*[{\[]\s*"').mean() > 0.5:
+            notes.append(f"text: column {column!r} holds JSON, which is read as it is written; --text-col names others")
     return replace(options, text_col=text, label_col=label, split_col=split)
 
 
-def _guessed_split(table: pd.DataFrame) -> str | None:
-    """A column named split or is_valid, if all of its values name one."""
+def _guessed_split(table: pd.DataFrame, notes: list[str]) -> str | None:
+    """A column all of whose values name a split, train and another, or a column is_valid of true and false."""
     for column in table:
         values = set(table[column].str.strip().str.lower())
-        named = {SPLIT_NAMES.get(value) for value in values}
-        if column.lower() == "split" and None not in named and "train" in named:
+        if {"train"} < {SPLIT_NAMES.get(value) for value in values} and values <= set(SPLIT_NAMES):
             return column
         if column.lower() == "is_valid" and {BOOLEANS.get(value) for value in values} == {True, False}:
             return column
+        if column.lower() in ("split", "is_valid", "is_test", "is_train") and len(values) > 1:
+            notes.append(
+                f"column {column!r} is not taken as the split, with values such as {min(values)!r} (--split-col)"
+            )
     return None
 
 
@@ -140,8 +155,9 @@ def _splits(column: pd.Series) -> pd.Series:
     """The split of each row, by its name; or fastai's true for valid, of a column such as is_test for test."""
     values = column.str.strip().str.lower()
     if values.isin(list(BOOLEANS)).all():
-        held_out = "test" if "test" in str(column.name).lower() else "valid"
-        return values.map(BOOLEANS).map({True: held_out, False: "train"})
+        name = str(column.name).lower()
+        held_out = values.map(BOOLEANS) != ("train" in name)
+        return held_out.map({True: "test" if "test" in name else "valid", False: "train"})
     splits = values.map(SPLIT_NAMES)
     if splits.isna().any():
         raise DataError(
@@ -158,51 +174,23 @@ def _guessed_label(table: pd.DataFrame) -> tuple[str, str]:
                 return column, "by its name"
     kinds = {c: table[c].nunique() for c in table if 1 < table[c].nunique() <= MOST_CLASSES * len(table)}
     if not kinds:
-        raise DataError(f"no column looks like a label; name it with --label-col, of {_listed(table.columns)}")
+        raise DataError(
+            f"no column looks like a label, of {_listed(table) or 'none left'}; name it with --label-col, or what "
+            "separates the columns with --delimiter"
+        )
     fewest = min(kinds, key=kinds.get)
     return fewest, f"which has the fewest different values, {kinds[fewest]}"
 
 
-def _classes(df: pd.DataFrame, options: OwnTable, notes: list[str]) -> pd.Series:
-    """The labels; numbers cut into `options.bins` classes. Raises `DataError` where they look like a measure: they have
-    fractions other than halves, or many different values of few rows each."""
-    known, column, bins = df["label"] != "", options.label_cols[0], options.bins
-    values = _numbers(df["label"][known])
-    if bins not in (None, 0):
-        if bins < 2 or values.isna().any():
-            wrong = "two or more are needed" if bins < 2 else f"column {column!r} is not a number everywhere"
-            raise DataError(f"--bins {bins} is impossible: {wrong}")
-        return _binned(values, values[df["split"] == "train"], bins, notes).reindex(df.index, fill_value="")
-    kinds = values.nunique()
-    measured = (2 * values % 1 != 0).any() or kinds > max(FEW_NUMBERS, len(values) / FEW_NUMBERS)
-    if bins is None and measured and values.notna().all():
-        raise DataError(
-            f"column {column!r} has {kinds:,} different numbers; a classifier needs classes: --bins 3 makes three of "
-            "them, --bins 0 takes each number as a class, --label-col names another column"
-        )
-    return df["label"]
-
-
-def _binned(values: pd.Series, train: pd.Series, bins: int, notes: list[str]) -> pd.Series:
-    """Numbers as the names of intervals that have about as many numbers of `train` each."""
-    shares = np.linspace(0, 1, bins + 1)[1:-1]
-    edges = [f"{edge:.15g}" for edge in (train if len(train) else values).quantile(shares, "lower").unique()]
-    names = [f"up to {edges[0]}", *(f"{low} to {high}" for low, high in pairwise(edges)), f"above {edges[-1]}"]
-    notes.append(f"label: {len(names)} classes of about as many training rows each (--bins): {', '.join(names)}")
-    return pd.cut(values, [-np.inf, *map(float, edges), np.inf], labels=names).astype(str)
-
-
-def _numbers(labels: pd.Series) -> pd.Series:
-    """Labels as numbers, NaN where they are none; a comma is of thousands where it can be in all, else of decimals."""
-    thousands = labels[labels.str.contains(",")].str.fullmatch(r"-?[1-9]\d{0,2}(,\d{3})+(\.\d*)?").all()
-    return pd.to_numeric(labels.str.replace(",", "" if thousands else ".").str.rstrip(" %"), errors="coerce")
+def _called_text(column: str) -> bool:
+    return bool(re.fullmatch(r"text(\.\d+)?", column.lower()))  # text.1 is a second column of that name
 
 
 def longest(table: pd.DataFrame) -> str:
-    """The column with the longest values. Raises `DataError` where there is none."""
+    """The column named text, or the one with the longest values. Raises `DataError` where there is none."""
     if not len(table.columns):
         raise DataError("there is no column left that could be the text; name it with --text-col")
-    return max(table, key=lambda c: table[c].str.len().mean())
+    return max(table, key=lambda c: (_called_text(c), table[c].str.len().mean()))
 
 
 def _labelled(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
@@ -232,6 +220,8 @@ def _usable(df: pd.DataFrame, several: bool, notes: list[str]) -> pd.DataFrame:
     empty = df["text"].str.strip() == ""
     if empty.any():
         notes.append(f"left out: rows without a text: {empty.sum():,}")
+        if lost := set(df["split"]) - set(df["split"][~empty]) - {"unlabelled"}:
+            raise DataError(f"the {lost.pop()} split has no text; its columns may have other names, or no header line")
     df = df[~empty].reset_index(drop=True)
     labelled = df["label"] != ""
     if several:
@@ -244,8 +234,8 @@ def _usable(df: pd.DataFrame, several: bool, notes: list[str]) -> pd.DataFrame:
         df.loc[rare, ["label", "split"]] = ["", "unlabelled"]
     if df.loc[df["label"] != "", "label"].nunique() < 2:
         raise DataError(
-            "fewer than two classes of three or more texts each are left; is the label column right? If a cell holds "
-            "several labels, use --multi-label"
+            "fewer than two classes of three or more different texts each are left; are the label and the text column "
+            "right? If a cell holds several labels, use --multi-label"
         )
     return df
 
@@ -253,7 +243,7 @@ def _usable(df: pd.DataFrame, several: bool, notes: list[str]) -> pd.DataFrame:
 def _hold_out(df: pd.DataFrame, split: str, share: float, several: bool) -> None:
     """Turn `share` of the train texts into another split; copies of a text go together."""
     if not 0 < share < 1:
-        raise DataError(f"{share} is no share of the rows to hold out: more than 0, less than 1")
+        raise DataError(f"--{split}-pct {share} is impossible: it must be more than 0, less than 1")
     once = df[df["split"] == "train"].drop_duplicates("text")
     once = once.assign(label=rarest(once["label"])) if several else once
     classes = once["label"].nunique()
@@ -272,7 +262,7 @@ def _report(df: pd.DataFrame, several: bool) -> list[str]:
     labelled = df[df["label"] != ""]
     words = labelled["text"].str.split().str.len()
     classes = each_label(labelled["label"], several).value_counts()
-    shown = ", ".join(f"{label} {n:,}" for label, n in classes.head(12).items())
+    shown = ", ".join(f"{label[:60]} {n:,}" for label, n in classes.head(12).items())
     notes = [
         "rows: " + ", ".join(f"{split} {n:,}" for split, n in df["split"].value_counts().items()),
         f"classes: {len(classes)} ({shown}{', ...' if len(classes) > 12 else ''})",
@@ -291,6 +281,8 @@ def _report(df: pd.DataFrame, several: bool) -> list[str]:
     if both := set(train.index) & set(test.index):
         other = sum(train[t] != test[t] for t in both)
         notes.append(f"{len(both):,} test texts are in train as well, {other:,} of them with another label")
+    if both := set(df.loc[df["split"] == "unlabelled", "text"]) & set(df.loc[df["split"] == "test", "text"]):
+        notes.append(f"{len(both):,} test texts are among the unlabelled texts, which the language model reads")
     return notes
 
 

@@ -42,6 +42,8 @@ class Table:
     encoding: str = ""
     dialect: Dialect | None = None
     """Of a CSV."""
+    skip: int = 0
+    """Lines above the header."""
     header: bool = False
     columns: tuple[str, ...] = ("text",)
     """Of JSON, those of the first rows."""
@@ -63,7 +65,8 @@ class Table:
         with opened(self.path) as (content, _, raw):
             newline = "" if self.kind == "delimited" else None
             text = io.TextIOWrapper(content, self.encoding, errors="replace", newline=newline)
-            yield from _with_progress(iter(lambda: text.readline(formats.LONGEST), ""), raw, bar)
+            lines = iter(lambda: text.readline(formats.LONGEST), "")
+            yield from islice(_with_progress(lines, raw, bar), self.skip, None)
 
     def _rows(self, columns: Collection[str], bar: tqdm | None) -> Iterator[Row]:
         match self.kind:
@@ -78,7 +81,7 @@ class Table:
     def _delimited_rows(self, bar: tqdm | None) -> Iterator[Row]:
         try:
             for line, row in islice(self.dialect.rows(self.lines(bar)), int(self.header), None):
-                cells = row if len(row) == len(self.columns) else self._fitted(row, line)
+                cells = row if len(row) == len(self.columns) else self._fitted(row, line + self.skip)
                 yield dict(zip(self.columns, cells))
         except csv.Error as e:
             raise DataError(f"{self.path}: {e}; see --quotes") from e
@@ -111,6 +114,9 @@ def named(column: str, columns: Sequence[str]) -> str:
     """The name of a column, which is given by its name or its number. Raises `DataError` where there is none."""
     if column in columns:
         return column
+    alike = [name for name in columns if name.strip().lower() == column.strip().lower()]
+    if len(alike) == 1:
+        return alike[0]
     if column.isdecimal() and int(column) < len(columns):
         return columns[int(column)]
     raise DataError(f"no column {column!r}; it has {', '.join(map(repr, columns[:50]))}")
@@ -136,15 +142,22 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), s
     Raises `DataError`.
     """
     if not path.is_file():
-        raise DataError(f"there is no file {path}")
-    format = format.checked()
+        raise DataError(
+            f"{path} is a folder, a pipe or a device, not a file" if path.exists() else f"there is no file {path}"
+        )
+    format, names = format.checked(), [name.strip() for name in names]
     name, suffix = _packed_name(path)
     if suffix in PARQUET:
         return Table(path, "parquet", name, columns=parquet_names(path), notes=(f"{path.name}: Parquet",))
     encoding, notes = _encoding(path, format)
     table = Table(path, "lines", name, encoding)
     head = formats.head_lines(table.lines())
-    if suffix in JSON or (suffix not in TABLES and re.match(r'\s*(\[\s*)?\{\s*"', "".join(head))):
+    if not format.delimiter and formats.is_binary("".join(head), encoding):
+        raise DataError(f"{path} is not text: save a spreadsheet as CSV; unpack what is not gzip, bzip2, xz or zip")
+    if head and (excel := re.fullmatch(r'"?sep=(.)"?\s*', head[0])):
+        table, head = replace(table, skip=1), head[1:]
+        format = replace(format, delimiter=format.delimiter or excel[1])
+    if suffix in JSON or (not format.delimiter and re.match(r'\s*(\[\s*)?\{\s*"', "".join(head))):
         table = replace(table, kind="json")
         table = replace(table, columns=tuple(next(table.chunks(), pd.DataFrame())))
     else:
@@ -202,7 +215,11 @@ def _layout(table: Table, head: list[str]) -> str:
 def _encoding(path: Path, format: Format) -> tuple[str, list[str]]:
     """The encoding of a file, and notes where it is a guess or bytes are not valid in it."""
     if format.encoding:
-        return format.encoding, []
+        with opened(path) as (content, _, _):
+            text = io.TextIOWrapper(content, format.encoding, errors="replace")
+            invalid = sum(block.count("\ufffd") for block in iter(lambda: text.read(formats.BLOCK), ""))
+        notes = [f"places that are not valid {format.encoding}, read as U+FFFD: {invalid:,} (see --encoding)"]
+        return format.encoding, notes if invalid else []
     with opened(path) as (content, _, _):
         encoding, invalid = formats.unicode_encoding(content)
     if encoding:
@@ -229,9 +246,9 @@ def _is_table(dialect: Dialect, head: list[str], words: Collection[str], names: 
     """Whether lines with no suffix of a table are one: their first row has one of `words`, or, where `names` are
     numbers, all rows have as many columns, not separated by commas, which are in any text."""
     rows = formats.first_rows(dialect, head)
-    if not rows or not 1 < len(rows[0]) <= formats.MOST_COLUMNS:
+    if not rows or len(rows[0]) > formats.MOST_COLUMNS:
         return False
-    even = len(set(map(len, rows))) == 1 and dialect.delimiter != ","
+    even = len(set(map(len, rows))) == 1 < len(rows[0]) and dialect.delimiter != ","
     numbers = names and all(name.isdecimal() and int(name) < len(rows[0]) for name in names)
     return bool(numbers and even) or not {cell.strip() for cell in rows[0]}.isdisjoint(words)
 

@@ -18,7 +18,8 @@ from .formats import LONGEST, MOST_COLUMNS, head_lines, sound
 DECODER = json.JSONDecoder(parse_constant=lambda name: None if name == "NaN" else name)
 SPACE = re.compile(r"[\s,]*")
 Row = dict[str, str]
-BOOLEANS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False, "": False}
+BOOLEANS = dict.fromkeys(("true", "1", "1.0", "yes", "y", "t"), True)
+BOOLEANS |= dict.fromkeys(("false", "0", "0.0", "no", "n", "f", ""), False)
 """Cells that say yes or no."""
 
 
@@ -26,8 +27,10 @@ def as_text(value) -> str:
     """A cell as a text: nothing for a missing value, JSON for a number, a list or an object."""
     if isinstance(value, str):
         return sound(value)
-    if isinstance(value, np.ndarray):  # a list, as pandas reads it from Parquet
+    if isinstance(value, np.ndarray | np.bool_):  # a list, as pandas reads it from Parquet
         value = value.tolist()
+    if isinstance(value, set | frozenset):
+        value = sorted(value, key=str)
     if value is None or value != value:
         return ""
     if isinstance(value, bytes):
@@ -67,6 +70,8 @@ def _array_values(lines: Iterator[str], path: Path) -> Iterator[tuple[str, objec
     while True:
         place = SPACE.match(text, place).end()
         if text.startswith("]", place):
+            if text[place + 1 :].strip() or any(map(str.strip, lines)):
+                raise _not_json(path, f"after object {n - 1}", "the array has ended")
             return
         try:
             value, place = DECODER.raw_decode(text, place)
@@ -88,7 +93,10 @@ def _not_json(path: Path, where: str, why: object) -> DataError:
 def parquet_names(path: Path) -> tuple[str, ...]:
     """The columns of a Parquet file, without pandas' index."""
     with _parquet(path) as file:
-        return tuple(n for n in file.schema_arrow.names if not re.fullmatch(r"__index_level_\d+__", n))
+        names = [n for n in file.schema_arrow.names if not re.fullmatch(r"__index_level_\d+__", n)]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise DataError(f"{path}: two columns are named {twice[0]!r}; rename one")
+    return tuple(names)
 
 
 def parquet_rows(path: Path, columns: Collection[str], bar: tqdm | None) -> Iterator[Row]:

@@ -9,7 +9,8 @@ import pandas as pd
 SPLITS = ("train", "valid", "test", "unlabelled")
 LABELLED = SPLITS[:3]
 SPLIT_NAMES = {"train": "train", "training": "train", "valid": "valid", "validation": "valid", "val": "valid"} | {
-    "dev": "valid", "test": "test", "unlabelled": "unlabelled", "unlabeled": "unlabelled", "unsup": "unlabelled",
+    "dev": "valid", "eval": "valid", "evaluation": "valid", "test": "test", "testing": "test", "unsup": "unlabelled",
+    "unlabelled": "unlabelled", "unlabeled": "unlabelled", "unsupervised": "unlabelled",
 }  # fmt: skip
 """What publishers call the splits."""
 

@@ -1,0 +1,82 @@
+"""The classes of a label column: which cells are no label, which are one class, and when numbers are a measure."""
+
+import unicodedata
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from ..common import DataError
+from .options import OwnTable
+
+FEW_NUMBERS = 20
+"""So many different numbers may be classes; more are where as many rows have each."""
+NO_LABEL = ("nan", "nat", "<na>", "#n/a", r"\n")
+"""How pandas, spreadsheets and MySQL write that there is no value, in small letters."""
+DOUBTFUL = ("na", "n/a", "none", "null", "?", "-")
+"""Labels that may mean the same, or a class."""
+
+
+def class_labels(labels: pd.Series, train: pd.Series, options: OwnTable, notes: list[str]) -> pd.Series:
+    """The labels; numbers cut into `options.bins` classes of about as many of the `train` rows each.
+
+    Raises `DataError` where they look like a measure: they have fractions other than halves, or many different values
+    of few rows each.
+    """
+    labels = _one_spelling(labels, notes)
+    known, column, bins = labels != "", options.label_cols[0], options.bins
+    values = _numbers(labels[known])
+    if bins not in (None, 0):
+        if bins < 2 or values.isna().any():
+            wrong = "two or more are needed" if bins < 2 else f"column {column!r} is not a number everywhere"
+            raise DataError(f"--bins {bins} is impossible: {wrong}")
+        return _binned(values, values[train], bins, notes).reindex(labels.index, fill_value="")
+    kinds = values.nunique()
+    measured = (2 * values % 1 != 0).any() or kinds > max(FEW_NUMBERS, len(values) / FEW_NUMBERS)
+    if bins is None and measured and values.notna().all():
+        raise DataError(
+            f"column {column!r} has {kinds:,} different numbers; a classifier needs classes: --bins 3 makes three of "
+            "them, --bins 0 takes each number as a class, --label-col names another column"
+        )
+    return labels
+
+
+def _one_spelling(labels: pd.Series, notes: list[str]) -> pd.Series:
+    """Labels without those that say that there is none, and with 1.0 as 1 where both are there; notes of these and of
+    labels that look alike."""
+    missing = labels.str.lower().isin(NO_LABEL)
+    if missing.any():
+        notes.append(f"label {labels[missing].iloc[0]!r} is taken as no label: {missing.sum():,} rows")
+        labels = labels.mask(missing, "")
+    whole = labels.str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)
+    if whole.nunique() < labels.nunique():
+        notes.append("label: a number that is written in two ways, such as 1 and 1.0, is one class")
+        labels = whole
+    kinds = pd.Series(labels.unique())
+    for alike in kinds.groupby(kinds.map(_plain)).agg(list):
+        if len(alike) > 1:
+            notes.append(f"classes {', '.join(map(repr, alike))} look alike; if they are one, write them the same")
+    for label in kinds[kinds.str.lower().isin(DOUBTFUL)]:
+        notes.append(f"label {label!r} is a class like the others; leave its cells empty if it means no label")
+    return labels
+
+
+def _plain(label: str) -> str:
+    """A label without the differences that a reader hardly sees."""
+    letters = unicodedata.normalize("NFKC", label.casefold())
+    return " ".join("".join(c for c in letters if unicodedata.category(c) != "Cf").split())
+
+
+def _binned(values: pd.Series, train: pd.Series, bins: int, notes: list[str]) -> pd.Series:
+    """Numbers as the names of intervals that have about as many numbers of `train` each."""
+    shares = np.linspace(0, 1, bins + 1)[1:-1]
+    edges = [f"{edge:.15g}" for edge in (train if len(train) else values).quantile(shares, "lower").unique()]
+    names = [f"up to {edges[0]}", *(f"{low} to {high}" for low, high in pairwise(edges)), f"above {edges[-1]}"]
+    notes.append(f"label: {len(names)} classes of about as many training rows each (--bins): {', '.join(names)}")
+    return pd.cut(values, [-np.inf, *map(float, edges), np.inf], labels=names).astype(str)
+
+
+def _numbers(labels: pd.Series) -> pd.Series:
+    """Labels as numbers, NaN where they are none; a comma is of thousands where it can be in all, else of decimals."""
+    thousands = labels[labels.str.contains(",")].str.fullmatch(r"-?[1-9]\d{0,2}(,\d{3})+(\.\d*)?").all()
+    return pd.to_numeric(labels.str.replace(",", "" if thousands else ".").str.rstrip(" %"), errors="coerce")
