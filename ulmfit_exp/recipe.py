@@ -294,6 +294,6 @@ PRETRAINING["cycle"] = replace(
     vocab="pretrained",
     lm=Training((Phase(lr=1e-3, decay=1.0, schedule="stlr"),), bs=32),
     softmax_samples=2_000,
-    skip_tokens=34_020_000,
+    skip_tokens=42_030_000,
     max_tokens=4_000_000,
 )
