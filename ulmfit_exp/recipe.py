@@ -286,7 +286,7 @@ PRETRAINING = {
     ),
 }
 
-# One more cycle of the shipped model, on the texts after those that it has read. Of 4e-3 less is gained: see
+# One more cycle of the shipped model, on the texts after those that it has read. Of 3e-3 less was gained: see
 # experiments/notes/pretrain.md.
 PRETRAINING["cycle"] = replace(
     PRETRAINING["small"],
