@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: figures must not depend on the machine's cores
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: figures depend on it
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.pop("ULMFIT_EXP_DATA", None)
 
