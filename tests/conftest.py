@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: figures must not hang on the machine's cores
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: figures depend on it
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.pop("ULMFIT_EXP_DATA", None)
 
@@ -34,8 +34,8 @@ QUIET = {"wandb": "disabled", "precision": "fp32"}
 
 def pytest_collection_modifyitems(items):
     """The longest files first: with two processes (make test) none is then left alone with a long file."""
-    longest = ("test_notebooks", "test_paper", "test_pretrain", "test_distributed", "test_experiments")
-    items.sort(key=lambda item: item.path.stem not in longest)
+    longest = ("test_paper", "test_commands", "test_notebooks", "test_experiments", "test_page", "test_dashboard")
+    items.sort(key=lambda item: longest.index(item.path.stem) if item.path.stem in longest else len(longest))
 
 
 @pytest.fixture

@@ -162,6 +162,7 @@ def test_a_damaged_stage_folder_leaves_its_record_out(home, tmp_path):
     assert len(left_out) == 2
 
 
+@pytest.mark.slow
 def test_updating_again_adds_new_records_and_removes_those_that_are_gone(home, tmp_path):
     records, text = tmp_path / "records", newest(home).read_text()
     (records / "experiment" / "variant").mkdir(parents=True)

@@ -31,6 +31,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+@pytest.mark.slow
 def test_generated_pages_and_figures_in_the_text_agree_with_the_records():
     assert docs.stale() == []
 

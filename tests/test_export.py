@@ -50,6 +50,7 @@ def test_the_learner_predicts_what_the_run_does_alone_and_in_a_batch(folder, tmp
     assert [str(c) for c, *_ in alone] == expected.predict(TEXTS)["class"].tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:load_learner")
 def test_a_loaded_export_has_the_five_layer_groups_and_can_be_fine_tuned(folder, tmp_path):
     script.write_learner(folder, tmp_path / "export.pkl")

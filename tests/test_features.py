@@ -61,6 +61,7 @@ def test_recipe_features_leaves_a_record_and_shares_the_language_model(finished)
     assert Encoder.load(path.parent).transform(TEXTS).shape == (5, 36)
 
 
+@pytest.mark.slow
 def test_a_run_of_features_predicts_what_it_evaluated(finished):
     for target in ("sentiment", "category"):  # two classes, and more
         path = run(replace(finished, target=target, recipe=replace(QUICK, head="features")))

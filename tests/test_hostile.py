@@ -203,6 +203,7 @@ def test_tokens_are_the_same_from_memory_and_from_the_disk(texts, tmp_path):
         assert [tokens.vocab[t] for t in tokens[i]] == split and tokens[i].tolist() == again[i].tolist()
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps_changes_no_figure(finished, tmp_path, monkeypatch):
     forward = replace(finished, recipe=FORWARD)
     calm = json.loads(run(forward).read_text())
@@ -213,6 +214,7 @@ def test_a_clock_that_jumps_changes_no_figure(finished, tmp_path, monkeypatch):
     assert all(0 <= s["seconds"] < 600 for s in wild["stages"])
 
 
+@pytest.mark.slow
 def test_the_fuzzer_finds_nothing_in_its_first_inputs(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "scripts" / "dev")
     import fuzz

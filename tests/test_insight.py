@@ -95,7 +95,7 @@ def test_weights_sum_to_what_the_text_adds_to_the_log_odds(predictor):
         assert sum(weights) == pytest.approx(change, abs=0.05 * sum(map(abs, weights)))
 
 
-def test_it_hangs_on_nothing_before_it_and_changes_no_prediction(predictor):
+def test_weights_depend_on_nothing_before_them_and_change_no_prediction(predictor):
     texts = ["It is lovely.", "someone put " * 300 + "it away, dreadful", "", "🙂 unheard of"]
     before, first = predictor.probabilities(texts), [predictor.words(t) for t in texts]
     assert [predictor.words(t) for t in reversed(texts)] == first[::-1]

@@ -236,6 +236,7 @@ def test_the_shipped_model_fits_its_limits(direction):
     assert json.loads((SHIPPED / "wikipedia-small" / direction / "record.json").read_text())["perplexity"]
 
 
+@pytest.mark.slow
 def test_the_stages_of_a_run_start_from_a_model_and_the_next_run_from_theirs(sfu, folder):
     def record(pretrained):
         return json.loads(run(replace(sfu, recipe=replace(FORWARD, pretrained=str(pretrained)))).read_text())

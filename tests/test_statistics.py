@@ -58,7 +58,7 @@ def test_a_table_without_its_reference_has_no_tests():
 
 def test_false_positives_of_a_table_are_at_most_alpha():
     rng = np.random.default_rng(0)
-    tables = [found(**{f"{i}": list(rng.normal(size=3)) for i in range(10)}) for _ in range(200)]
+    tables = [found(**{f"{i}": list(rng.normal(size=3)) for i in range(10)}) for _ in range(100)]
     assert np.mean([min(against(table, "0").values()) < ALPHA for table in tables]) < 2 * ALPHA
 
 

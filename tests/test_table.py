@@ -186,6 +186,7 @@ def test_damaged_files_get_one_clear_error(name, data, tmp_path):
         load(tmp_path / "absent.csv")
 
 
+@pytest.mark.slow
 def test_from_csv_to_a_record(tmp_path, capsys):
     (tmp_path / "mine.csv").write_text(delimited())
     corpus = Corpus.from_csv(tmp_path / "mine.csv", text_col="body", label_col="stars")

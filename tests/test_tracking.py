@@ -227,6 +227,7 @@ def broken_wandb(request, monkeypatch):
         monkeypatch.setattr(wandb.Run, request.param, broken)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Weights & Biases is left out")
 def test_a_broken_wandb_changes_no_figure(finished, broken_wandb, tmp_path):
     forward = replace(finished, recipe=FORWARD)
