@@ -61,8 +61,8 @@ class OwnTable(Format):
     """Cut a numeric label into so many classes, each of about as many training rows; 0 takes each number as a class.
     Default: numbers that look like a measure, not like classes, are refused."""
     split_col: str | None = None
-    """Column that says train, valid, test or unlabelled, or true for valid. Default: one whose values are all splits, or
-    is_valid; else rows are held out as below."""
+    """Column that says train, valid, test or unlabelled, or true for valid. Default: one whose values are all splits,
+    or is_valid; else rows are held out as below."""
     id_col: str | None = None
     """Column that names a row in the predictions. Default: the row's number in the table, from 0."""
     valid_pct: float = 0.1
