@@ -47,8 +47,8 @@ class OwnTable(Format):
     """A table of labelled texts; the format is that of `unlabelled` too."""
 
     text_col: tuple[str, ...] = ()
-    """Column of the text, by name or by number from 0; several are joined, as lines. Default: the one with the longest
-    values."""
+    """Column of the text, by name or by number from 0; several are joined, as lines. Default: the one called text, or
+    the one with the longest values."""
     label_col: str | tuple[str, ...] | None = None
     """Column of the class; several names are 0/1 columns, one a label. Default: one with a name such as label, or the
     one with the fewest different values."""
@@ -61,8 +61,8 @@ class OwnTable(Format):
     """Cut a numeric label into so many classes, each of about as many training rows; 0 takes each number as a class.
     Default: numbers that look like a measure, not like classes, are refused."""
     split_col: str | None = None
-    """Column that says train, valid, test or unlabelled, or true for valid. Default: split or is_valid; else rows are
-    held out as below."""
+    """Column that says train, valid, test or unlabelled, or true for valid. Default: one whose values are all splits,
+    or is_valid; else rows are held out as below."""
     id_col: str | None = None
     """Column that names a row in the predictions. Default: the row's number in the table, from 0."""
     valid_pct: float = 0.1
