@@ -132,7 +132,7 @@ def test_a_table_of_a_split_with_other_column_names_is_refused(tmp_path):
 
 def test_folders_above_those_of_the_classes_are_reported(tmp_path):
     corpus = Corpus.from_csv(folder(tmp_path, "train_data/kind", "train_data/rude", "test_data/kind", "test_data/rude"))
-    assert any("which mean nothing: test_data, train_data" in note for note in corpus.notes)
+    assert any("above the class folders: test_data, train_data" in note for note in corpus.notes)
 
 
 @pytest.mark.parametrize("true, false", [("True", "False"), ("1", "0"), ("1.0", "0.0"), ("true", ""), ("Yes", "no")])

@@ -40,7 +40,7 @@ def read_folder(folder: Path, format: Format, names: Collection[str]) -> tuple[p
     notes = [f"{folder.name}: a folder of {len(rows):,} .txt files, a folder a class"]
     above = {name for path in rows.index for name in path.split("/")[:-2] if name.lower() not in SPLIT_NAMES}
     if len(above := sorted(above - set(rows["label"]))) > 1:
-        notes.append(f"folders above those of the classes, which mean nothing: {', '.join(above[:5])}")
+        notes.append(f"not used: folders above the class folders: {', '.join(above[:5])}")
     return rows, notes + _left_out(outside)
 
 
