@@ -339,7 +339,7 @@ def test_a_text_file_is_a_table_only_if_its_first_line_names_a_column(tmp_path):
     path = write(tmp_path / "a.txt", "\n".join(lines))
     assert texts(path, ["text"]) == lines
     assert open_table(path, names=("text",), sure=False).kind == "lines"
-    assert texts(write(path, "\n".join(["text", *lines])), ["text"]) == lines
+    assert texts(write(path, "\n".join(["text", *lines])), ["Text"]) == lines
 
 
 TWICE = pa.BufferOutputStream()

@@ -154,7 +154,7 @@ class Dialect:
 
 
 def likely_dialect(head: list[str], format: Format, names: Collection[str]) -> Dialect:
-    """The dialect that explains a table's first lines best; `names` are columns that it may have."""
+    """The dialect that explains a table's first lines best; `names` are columns that it may have, in small letters."""
     quotes = format.quotes == "yes" or (format.quotes == "auto" and _mostly_quoted(head, True))
     delimiters = [format.delimiter] if format.delimiter else list(DELIMITERS)
     spaces = {d: quotes and any(re.search(re.escape(d) + ' +"', line) for line in head) for d in delimiters}
@@ -215,7 +215,8 @@ def _fit(dialect: Dialect, head: list[str], names: Collection[str]) -> tuple[boo
     size, times = Counter(map(len, rows)).most_common(1)[0]
     cells = [cell for row in rows for cell in row[1:]]
     spaced = sum(cell.startswith(" ") for cell in cells) / max(1, len(cells))
-    return not {cell.strip() for cell in rows[0]}.isdisjoint(names), times / len(rows), -round(spaced, 1), size
+    named = not {cell.strip().lower() for cell in rows[0]}.isdisjoint(names)
+    return named, times / len(rows), -round(spaced, 1), size
 
 
 # The header line
@@ -228,7 +229,7 @@ def has_header(rows: list[list[str]], names: Collection[str]) -> bool:
     """
     first = [cell.strip() for cell in rows[0]]
     words = {name for name in names if not (name.isdecimal() and int(name) < len(first))}
-    if not words.isdisjoint(first) or first == [str(i) for i in range(len(first))]:
+    if not words.isdisjoint(map(str.lower, first)) or first == [str(i) for i in range(len(first))]:
         return True
     below = [row for row in rows[1:] if len(row) == len(first) and row != rows[0]]
     votes = sum(_vote(cell, [row[i].strip() for row in below]) for i, cell in enumerate(first))

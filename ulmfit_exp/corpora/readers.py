@@ -145,7 +145,7 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), s
         raise DataError(
             f"{path} is a folder, a pipe or a device, not a file" if path.exists() else f"there is no file {path}"
         )
-    format, names = format.checked(), [name.strip() for name in names]
+    format, names = format.checked(), [name.strip().lower() for name in names]
     name, suffix = _packed_name(path)
     if suffix in PARQUET:
         return Table(path, "parquet", name, columns=parquet_names(path), notes=(f"{path.name}: Parquet",))
@@ -250,7 +250,7 @@ def _is_table(dialect: Dialect, head: list[str], words: Collection[str], names: 
         return False
     even = len(set(map(len, rows))) == 1 < len(rows[0]) and dialect.delimiter != ","
     numbers = names and all(name.isdecimal() and int(name) < len(rows[0]) for name in names)
-    return bool(numbers and even) or not {cell.strip() for cell in rows[0]}.isdisjoint(words)
+    return bool(numbers and even) or not {cell.strip().lower() for cell in rows[0]}.isdisjoint(words)
 
 
 def _with_progress(lines: Iterable[str], raw: BinaryIO, bar: tqdm | None) -> Iterator[str]:
