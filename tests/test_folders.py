@@ -135,6 +135,15 @@ def test_folders_above_those_of_the_classes_are_reported(tmp_path):
     assert any("above the class folders: test_data, train_data" in note for note in corpus.notes)
 
 
+def test_a_class_that_is_a_link_to_a_folder_is_reported(tmp_path):
+    folder(tmp_path / "elsewhere", "good")
+    folder(tmp_path / "texts", "kind", "rude")
+    (tmp_path / "texts" / "good").symlink_to(tmp_path / "elsewhere" / "good")
+    corpus = Corpus.from_csv(tmp_path / "texts")
+    assert corpus.classes == ["kind", "rude"]
+    assert "left out: links to folders, which are not followed: good" in corpus.notes
+
+
 @pytest.mark.parametrize("true, false", [("True", "False"), ("1", "0"), ("1.0", "0.0"), ("true", ""), ("Yes", "no")])
 def test_fastais_is_valid_is_a_split(true, false, tmp_path):
     rows = table(40).assign(is_valid=[true if i >= 30 else false for i in range(40)])

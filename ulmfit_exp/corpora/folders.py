@@ -26,10 +26,12 @@ def read_folder(folder: Path, format: Format, names: Collection[str]) -> tuple[p
     It holds CLASS/NAME.txt, SPLIT/CLASS/NAME.txt, or a train file and perhaps others: train.csv, dev.csv, test.csv.
     """
     files = files_below(folder)
+    links = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_symlink() and path.is_dir()]
+    linked = [f"left out: links to folders, which are not followed: {', '.join(links[:3])}"] if links else []
     tables = {file: split for file in files if (split := _split_of(file.relative_to(folder)))}
     if "train" in tables.values():
         rows, notes = _by_split(folder, tables, format, names)
-        return rows, notes + _left_out([file.relative_to(folder) for file in files if file not in tables])
+        return rows, notes + linked + _left_out([f.relative_to(folder) for f in files if f not in tables])
     texts = read_texts(folder, format)
     rows, outside = _by_class(texts)
     if rows.empty:
@@ -41,7 +43,7 @@ def read_folder(folder: Path, format: Format, names: Collection[str]) -> tuple[p
     above = {name for path in rows.index for name in path.split("/")[:-2] if name.lower() not in SPLIT_NAMES}
     if len(above := sorted(above - set(rows["label"]))) > 1:
         notes.append(f"not used: folders above the class folders: {', '.join(above[:5])}")
-    return rows, notes + _left_out(outside)
+    return rows, notes + linked + _left_out(outside)
 
 
 def _left_out(files: list) -> list[str]:
