@@ -3,7 +3,7 @@
 This is the protocol of later work on few labels (Tunstall et al. 2022), not a figure of the paper. A run has the labels
 of so many training texts per class, and the language model is fine-tuned on all training texts, without labels. The
 validation set is the usual one: it chooses C of every logistic regression and nothing in fine-tuning. The draws share
-their language models.
+their language models. No run is committed yet.
 
 features + LR: logistic regression on the pooled states of the fine-tuned language models. wordllama + LR: logistic
 regression on the mean of static word embeddings that were distilled from a large model (scripts/dev/static.py).
