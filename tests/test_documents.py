@@ -93,6 +93,17 @@ def test_a_bad_file_is_named_with_what_to_do(name, content, error, tmp_path):
         read(tmp_path / name)
 
 
+def test_reviews_are_those_of_products_then_the_unlabelled_ones_of_imdb(tmp_path):
+    for name, text in (("train/pos/0_9", "labelled"), ("train/unsup/0_0", "film 1"), ("train/unsup/1_0", "film 2")):
+        path = tmp_path / "imdb" / "aclImdb" / f"{name}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    products = tmp_path / "multi_domain" / "reviews.jsonl.xz"
+    products.parent.mkdir()
+    products.write_bytes(lzma.compress(b'{"title": "t", "text": "a kettle"}\n'))
+    assert [text for text, _ in open_documents("reviews", tmp_path).documents()] == ["a kettle", "film 1", "film 2"]
+
+
 def test_a_corpus_that_is_not_there_is_said(tmp_path):
     with pytest.raises(DataError, match="no file or folder nowhere; named corpora are wikipedia, wikitext-2, imdb"):
         open_documents("nowhere", tmp_path)

@@ -297,3 +297,12 @@ PRETRAINING["cycle"] = replace(
     skip_tokens=42_030_000,
     max_tokens=4_000_000,
 )
+
+# The shipped model on texts of a domain, whose words become the vocabulary.
+PRETRAINING["domain"] = replace(
+    PRETRAINING["small"],
+    pretrained="wikipedia-small",
+    lm=Training((Phase(lr=3e-3, decay=1.0, schedule="stlr"),), bs=32),
+    softmax_samples=2_000,
+    max_tokens=8_000_000,
+)

@@ -29,11 +29,20 @@ WIKITEXT_2 = Source(
     "https://s3.amazonaws.com/research.metamind.io/wikitext/wikitext-2-v1.zip",
     unpacked="wikitext-2",
 )
+WIKIPEDIA = Source("wikipedia", "https://dumps.wikimedia.org (as JSON lines)", by_hand=True)
+PRODUCTS = Source(
+    "multi_domain/reviews.jsonl.xz",
+    "https://www.cs.jhu.edu/~mdredze/datasets/sentiment (as JSON lines)",
+    by_hand=True,
+)
+UNLABELLED = r"train/unsup/\d+_0\.txt"
 NAMED = {
-    "wikipedia": (Source("wikipedia", "https://dumps.wikimedia.org (as JSON lines)", by_hand=True), MEMBER),
-    "wikitext-2": (WIKITEXT_2, MEMBER),
-    "imdb": (imdb.SOURCE, r"train/unsup/\d+_0\.txt"),
+    "wikipedia": ((WIKIPEDIA,), MEMBER),
+    "wikitext-2": ((WIKITEXT_2,), MEMBER),
+    "imdb": ((imdb.SOURCE,), UNLABELLED),
+    "reviews": ((PRODUCTS, imdb.SOURCE), UNLABELLED),
 }
+"""What is read of each, and the files of an archive or folder."""
 
 
 @dataclass(frozen=True)
@@ -157,14 +166,18 @@ def open_documents(
     download: bool = True,
     format: Format = AUTO,
 ) -> Documents:
-    """The documents of a named corpus (wikipedia, wikitext-2, imdb: its unlabelled reviews), a folder or a file."""
-    source, member = NAMED.get(corpus, (None, MEMBER))
-    path = find(source, data_dir, download) if source else Path(corpus)
-    if not path.exists():
-        raise DataError(f"there is no file or folder {corpus}; named corpora are {', '.join(NAMED)}")
-    files = (path,)
-    if path.is_dir():
-        files = tuple(p for p in files_below(path) if member == MEMBER or re.search(member, p.as_posix()))
-    if not files:
-        raise DataError(f"{path} holds no files")
-    return Documents(corpus if source else path.name, files, text_col, member, format.checked())
+    """The documents of a corpus in `NAMED` (imdb: its unlabelled reviews; reviews: of products, then imdb), a folder
+    or a file."""
+    sources, member = NAMED.get(corpus, ((), MEMBER))
+    paths = [find(source, data_dir, download) for source in sources] or [Path(corpus)]
+    files: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"there is no file or folder {corpus}; named corpora are {', '.join(NAMED)}")
+        below = files_below(path) if path.is_dir() else [path]
+        found = [p for p in below if p == path or member == MEMBER or re.search(member, p.as_posix())]
+        if not found:
+            raise DataError(f"{path} holds no files")
+        files += found
+    name = corpus if sources else paths[0].name
+    return Documents(name, tuple(files), text_col, member, format.checked())
