@@ -1,4 +1,4 @@
-"""Few labels per class, 8 to 64, ten random draws of each: fine-tuning and features, beside two simple baselines.
+"""Few labels per class, 8 to 64, ten random draws of each, one direction: fine-tuning, features, two simple baselines.
 
 This is the protocol of later work on few labels (Tunstall et al. 2022), not a figure of the paper. A run has the labels
 of so many training texts per class, and the language model is fine-tuned on all training texts, without labels. The
@@ -17,7 +17,7 @@ import pandas as pd
 from ulmfit_exp.results.figures import by_labels, errors_by_labels
 from ulmfit_exp.runs.settings import Experiment
 
-from .base import with_recipe
+from .base import forward, with_recipe
 
 TITLE = "Few labels per class"
 DATA = ("trec", "dbpedia", "ag_news", "imdb")
@@ -29,7 +29,7 @@ STATIC = Path(__file__).parents[1] / "benchmarks" / "static.csv"
 
 def variants(base: Experiment) -> dict[str, Experiment]:
     """Fine-tuning and features; repetitions differ in the draw, not in the seed."""
-    base = replace(base, seed=0, draw=base.seed)
+    base = forward(replace(base, seed=0, draw=base.seed))
     return {REFERENCE: base, "features + LR": with_recipe(base, head="features")}
 
 
