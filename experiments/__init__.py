@@ -1,4 +1,4 @@
-"""What is run: one module an experiment. Each is a value, and its docstring is its lab record."""
+"""What is run: one module per experiment. Each is a value, and its docstring is its lab record."""
 
 from importlib import import_module
 

@@ -35,16 +35,16 @@ class Pretrain(Format, Command):
     in_variant: ClassVar[dict[str, str]] = {"backwards": "backward"}
 
     corpus: str = "wikipedia"
-    """wikipedia, wikitext-2, imdb (its unlabelled reviews) or reviews (of products, and imdb) in the data directory; or a
-    file or folder: JSON lines, CSV, WikiExtractor's output, plain text, .xz .gz .bz2 of these, a WikiText zip, an
+    """wikipedia, wikitext-2, imdb (its unlabelled reviews) or reviews (of products, and imdb) in the data directory; or
+    a file or folder: JSON lines, CSV, WikiExtractor's output, plain text, .xz .gz .bz2 of these, a WikiText zip, an
     archive of .txt files."""
     text_col: tuple[str, ...] = ("text",)
     """JSON field or CSV column of the text, by name or by number from 0; several are joined."""
     backwards: bool = False
     """Read texts from their end."""
     recipe_name: Annotated[Literal["small", "cycle", "domain", "paper", "tiny"], tyro.conf.arg(name="size")] = "small"
-    """small is what we ship; cycle trains that on the next texts, domain on a domain's texts, with their words; paper is
-    the paper's AWD-LSTM, for a GPU. Its fields are the --recipe.… options below."""
+    """small is what we ship; cycle trains that on the next texts, domain on a domain's texts, with their words; paper
+    is the paper's AWD-LSTM, for a GPU. Its fields are the --recipe.… options below."""
     recipe: LMRecipe = PRETRAINING["small"]
 
     @property

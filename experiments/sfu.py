@@ -7,7 +7,7 @@ needs all five, --fold 0 to --fold 4:
     OMP_NUM_THREADS=1 ulmfit-exp sfu --recipe small --target sentiment --fold 0
 
     test error in %   24.75 ± 4.71; forward 28.00 ± 3.71, backward 30.75 ± 7.79
-    baseline          19.75 ± 3.24 (TF-IDF + logistic regression), lower by no significant difference
+    baseline          19.75 ± 3.24 (TF-IDF + logistic regression), lower, but not significantly
     with the labels of IMDb (commit 86b1fe630015): 14.50 ± 3.26, see the notes for the command and the control
 
 Category, fold 0, without a pretrained model (commit 0b87bd6e7f9c): 6.25, baseline 0.00.

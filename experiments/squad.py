@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from ulmfit_exp.cli import main
-from ulmfit_exp.recipe import LM_OF_NAMES, RECIPES, Phase, Recipe, Training, gradual
+from ulmfit_exp.recipe import RECIPES, Phase, Recipe, Training, gradual
 from ulmfit_exp.runs.settings import Experiment
+
+from .dbpedia import LM_OF_NAMES
 
 CLAS = Training((*gradual(5, lr=0.01, decay=1.3)[:-1], Phase(epochs=8, lr=4e-3, decay=1.3)), bs=32, drop_mult=2.0)
 

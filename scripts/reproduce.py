@@ -96,8 +96,8 @@ def main(
     Args:
         record: A result.json, or DATASET/VARIANT/seed0.json of the committed records.
         home: Where stages go; finished ones there are reused. Default: a new temporary folder.
-        data_dir: As of the experiments.
-        wandb: As of the experiments.
+        data_dir: As in the experiments.
+        wandb: As in the experiments.
     """
     path = record if record.exists() else RESULTS / record
     if not path.exists():

@@ -156,10 +156,10 @@ def ulmfit(
         direction: Which way texts are read; both is the mean of two classifiers. Default: the recipe's.
         seed: Seed of every stage.
         home: Folder of stages, records and W&B runs.
-        precision: fp32 is the paper's arithmetic; auto takes bf16 where it was measured to be faster.
+        precision: fp32 is the paper's arithmetic; auto is bf16 where that is faster.
         device: auto is a GPU where there is one; or cpu, cuda, cuda:N.
         wandb: Weights & Biases; auto is online when logged in, else offline.
-        train_size: Keep the labels of so many training texts, stratified; the others stay in as unlabelled.
+        train_size: Keep the labels of this many training texts, stratified; the others stay in as unlabelled.
         label: Name of this variant in records and W&B. Default: the recipe's fields that differ from the named recipe.
         tags: Tags for W&B.
         log_texts: Show W&B the test texts beside their predictions.

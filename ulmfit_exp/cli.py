@@ -56,7 +56,7 @@ def main(command: type[Command], args: list[str] | None = None) -> None:
 
 
 def over_seeds(settings: Experiment, seeds: int, engine: Engine) -> None:
-    """Run an experiment with so many seeds, from its own upwards; the last line has the mean of the test errors."""
+    """Run an experiment with this many seeds, from its own upwards; the last line has the mean of the test errors."""
     from .results.tables import spread
     from .runs.grid import Cell
 
@@ -134,7 +134,7 @@ def _parsed_grid(command: type[Command], args: list[str]) -> tuple[Command, int,
         if option in ("--recipe", "--size") and (value or following) in command.recipes:  # tyro refuses another
             name = value or following
     default = command(recipe_name=name, recipe=command.recipes[name])
-    seeds_help = "Run so many seeds, from --seed upwards; the last line has the mean and standard deviation."
+    seeds_help = "Number of seeds to run, from --seed upwards; the last line has the mean and standard deviation."
     Seeds = Annotated[int, tyro.conf.arg(help=seeds_help)]
     Settings, Processes = (Annotated[each, tyro.conf.arg(name="")] for each in (command, Engine))
 

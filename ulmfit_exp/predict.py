@@ -3,7 +3,7 @@
     ulmfit-exp predict runs/runs/NAME texts.csv --out predictions.csv --id-col id
     echo "A fine book." | ulmfit-exp predict runs/runs/NAME -
 
-The file is read as in training, from the same columns: CSV, JSON, Parquet, or a text a line; also packed by gzip,
+The file is read as in training, from the same columns: CSV, JSON, Parquet, or one text per line; also packed by gzip,
 bzip2, xz or zip. The output has a row for each text, in order: its row number or id, the class, the confidence, the
 probability of each class. The run's folder may have been moved or copied from another machine.
 """
@@ -36,7 +36,7 @@ def main(
 
     Args:
         run: Folder of a finished run, or its result.json.
-        texts: A file, or - for standard input, a text a line.
+        texts: A file, or - for standard input, one text per line.
         out: Where to write; default: standard output.
         text_col: Columns of the text, by name or by number from 0, joined. Default: those of the training.
         id_col: Column to write before each prediction. Default: the row's number in the file, from 0.

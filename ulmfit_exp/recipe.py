@@ -25,7 +25,7 @@ class Phase:
     lr: float = 0.01
     """Highest learning rate of the last layer group."""
     decay: float = 2.6
-    """Discriminative learning rates: that of a layer group divided by that of the group below it; 1 is one for all."""
+    """Discriminative learning rates: a layer group's divided by that of the group below it; 1 is the same for all."""
     schedule: Literal["stlr", "one_cycle", "cos", "const"] = "stlr"
     """stlr: the paper's slanted triangular rates. one_cycle: fastai's cosine cycle, which also cycles the momentum.
     cos: down to 0 along half a cosine. const: constant."""
@@ -83,15 +83,15 @@ class Training:
     """Largest norm of the gradient."""
     patience: int | None = None
     """Early stopping: keep the epoch of the lowest validation error (language model: loss), and end the last phase
-    after so many epochs without a lower one. None runs all epochs and keeps the last."""
+    after this many epochs without a lower one. None runs all epochs and keeps the last."""
     min_steps: int | None = None
-    """Where the epochs make fewer training steps, as with few labels, each phase has up to 10 times its epochs."""
+    """If the epochs make fewer training steps, as with few labels, all phases are lengthened, at most tenfold."""
     max_steps: int | None = None
-    """Where the epochs make more training steps, the last phase has fewer epochs, but at least one."""
+    """If the epochs make more training steps, the last phase is shortened, to one epoch at least."""
 
 
 def sized(training: Training, steps: int) -> Training:
-    """`training` with the epochs that `min_steps` and `max_steps` give for an epoch of so many `steps`."""
+    """`training` with the epochs that `min_steps` and `max_steps` give, where an epoch has `steps` steps."""
     epochs = sum(p.epochs for p in training.phases)
     if training.min_steps and 0 < epochs * steps < training.min_steps:
         times = min(10, math.ceil(training.min_steps / (epochs * steps)))
@@ -125,15 +125,15 @@ class LMRecipe:
     hf:OWNER/NAME, a folder of ours, of a finished run (with #clas at its end, its classifiers' encoders) or of fastai's
     .pth and vocabulary, a .tgz of these, or none: random weights."""
     skip_tokens: int = 0
-    """The language model leaves out the first texts that hold so many tokens."""
+    """Tokens of the first texts that the language model leaves out."""
     max_tokens: int | None = None
-    """The language model trains on the first texts, after those left out, that hold so many tokens; None is all."""
+    """Most tokens that the language model trains on, after those left out; None is all."""
     vocab: Literal["task", "union", "pretrained"] = "task"
     """task: the words of the texts, by `max_vocab` and `min_freq`. union: these, then the other words of the pretrained
     model, which are read but never predicted. pretrained: the words of the pretrained model alone."""
     softmax_samples: int | None = None
     """Sampled softmax (Jean et al. 2015): a training step of the language model has the logits of its own words and of
-    so many others drawn at random; None is all. Validation always has all."""
+    this many others drawn at random; None is all. Validation always has all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +145,7 @@ class Recipe(LMRecipe):
     direction: Literal["forward", "backward", "both"] = "both"
     """Direction of reading; both averages the probabilities of the two classifiers."""
     max_len: int = 1400
-    """The classifier pools over at most so many tokens, the last ones of a text."""
+    """The classifier pools over at most this many tokens, the last ones of a text."""
     pooling: tuple[Literal["last", "max", "mean"], ...] = POOLING
     """What the classifier's head reads of a text's states: the last one, their maximum, their mean."""
     head: Literal["clas", "features"] = "clas"
@@ -268,10 +268,6 @@ RECIPES["few"] = replace(
 # No fine-tuning of a classifier: the language model as a feature extractor.
 RECIPES["features"] = replace(RECIPES["small"], head="features")
 
-# Texts full of names, which a small pretrained model hardly knows: lower layers learn almost as fast as higher ones. On
-# DBpedia (forward, seed 0, 3 epochs) the validation loss was 3.02 instead of 3.16, and 2.92 with 8 epochs.
-LM_OF_NAMES = Training((Phase(epochs=8, lr=8e-3, decay=1.3),), bs=32)
-
 # The general-domain language model (paper, section 3.1).
 PRETRAINING = {
     "paper": LMRecipe(lm=Training((Phase(epochs=10, lr=4e-3, decay=1.0, schedule="one_cycle"),))),
@@ -286,23 +282,19 @@ PRETRAINING = {
     ),
 }
 
-# One more cycle of the shipped model, on the texts after those that it has read. Of 3e-3 less was gained: see
-# experiments/notes/pretrain.md.
-PRETRAINING["cycle"] = replace(
-    PRETRAINING["small"],
-    pretrained="wikipedia-small",
-    vocab="pretrained",
-    lm=Training((Phase(lr=1e-3, decay=1.0, schedule="stlr"),), bs=32),
-    softmax_samples=2_000,
-    skip_tokens=42_030_000,
-    max_tokens=4_000_000,
-)
-
 # The shipped model on texts of a domain, whose words become the vocabulary.
 PRETRAINING["domain"] = replace(
     PRETRAINING["small"],
     pretrained="wikipedia-small",
-    lm=Training((Phase(lr=3e-3, decay=1.0, schedule="stlr"),), bs=32),
+    lm=Training((Phase(lr=3e-3, decay=1.0),), bs=32),
     softmax_samples=2_000,
     max_tokens=8_000_000,
+)
+# One more cycle of the shipped model, on the texts after those that it has read (experiments/notes/pretrain.md).
+PRETRAINING["cycle"] = replace(
+    PRETRAINING["domain"],
+    vocab="pretrained",
+    lm=Training((Phase(lr=1e-3, decay=1.0),), bs=32),
+    skip_tokens=42_030_000,
+    max_tokens=4_000_000,
 )

@@ -44,9 +44,9 @@ def main(
         render: Only draw from the committed records in experiments/results/, of all seeds that are there.
         miniature: On the bundled hand-written texts, in a minute or two; of SFU, DBpedia, SQuAD, AG News and Yelp.
         home: Where stages and records go.
-        data_dir: As of the experiments.
-        precision: As of the experiments; auto is decided once for all runs, by the machine of this command.
-        wandb: As of the experiments.
+        data_dir: As in the experiments.
+        precision: As in the experiments; auto is decided once for all runs, by the machine of this command.
+        wandb: As in the experiments.
         engine: The processes.
     """
     if render:

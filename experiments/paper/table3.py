@@ -1,6 +1,6 @@
 """Test error on topic classification (paper, table 3), both directions, with the baseline and published figures.
 
-Differs from the paper: of its four data sets only DBpedia, and of that a sample of 8,000 training and 1,998 test texts
+Differs from the paper: only DBpedia has been run, on a sample of 8,000 training and 1,998 test texts
 instead of 560,000 and 70,000; 10% of the training texts are held out; a small pretrained model.
 """
 

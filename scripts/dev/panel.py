@@ -45,7 +45,7 @@ def main(data_dir: Path | None = None) -> None:
     """Measure every version.
 
     Args:
-        data_dir: As of the experiments.
+        data_dir: As in the experiments.
     """
     panel = {name: settings.texts(data_dir or data_directory()) for name, settings in PANEL.items()}
     rows = []

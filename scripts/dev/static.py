@@ -30,7 +30,7 @@ def main(data: tuple[Literal[DATA], ...] = DATA, data_dir: Path | None = None) -
 
     Args:
         data: Data sets.
-        data_dir: As of the experiments.
+        data_dir: As in the experiments.
     """
     model = embeddings()
     for name in data:

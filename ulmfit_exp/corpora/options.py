@@ -50,15 +50,15 @@ class OwnTable(Format):
     """Column of the text, by name or by number from 0; several are joined, as lines. Default: the one called text, or
     the one with the longest values."""
     label_col: str | tuple[str, ...] | None = None
-    """Column of the class; several names are 0/1 columns, one a label. Default: one with a name such as label, or the
+    """Column of the class; several names are 0/1 columns, one per label. Default: one with a name such as label, or the
     one with the fewest different values."""
     multi_label: bool = False
-    """A text may have several labels, in a cell such as billing;urgent. Lists in JSON, and several --label-col, say so
-    by themselves."""
+    """A text may have several labels, in a cell such as billing;urgent. Not needed for lists in JSON or for several
+    --label-col."""
     label_sep: str | None = None
-    """What separates the labels in a cell, with --multi-label (default: ;), which it implies."""
+    """Separator of the labels in a cell (default: ;). Implies --multi-label."""
     bins: int | None = None
-    """Cut a numeric label into so many classes, each of about as many training rows; 0 takes each number as a class.
+    """Cut a numeric label into this many classes, each of about as many training rows; 0 takes each number as a class.
     Default: numbers that look like a measure, not like classes, are refused."""
     split_col: str | None = None
     """Column that says train, valid, test or unlabelled, or true for valid. Default: one whose values are all splits,

@@ -113,7 +113,7 @@ class Autocast(Callback):
 
 
 def precision(wanted: str) -> str:
-    """fp32 or bf16; auto is bf16 where it was measured to be faster.
+    """fp32 or bf16; auto is bf16 where it is faster.
 
     That is GPUs, processors with AMX, and AMD's with AVX-512 bf16 (2.2x in matrix products). Intel's with AVX-512 bf16
     and no AMX reached 0.6 of fp32's speed.

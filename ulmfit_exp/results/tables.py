@@ -53,12 +53,11 @@ def summary(records: list[dict], folder: str = "") -> str:
     rows = []
     for group in groups.values():
         first = group[0]
-        labels = first["settings"].get("train_size")
-        title = first["dataset"] + (f", {labels} labels" if labels else "")
+        few = first["settings"].get("train_size") or first["settings"].get("shots")
         rows.append(
             {
-                "experiment": f"[{title}]({folder}/{records_of(first)})" if folder else title,
-                "recipe": first["settings"]["recipe_name"],
+                "experiment": f"[{first['dataset']}]({folder}/{records_of(first)})" if folder else first["dataset"],
+                "variant": first["variant"],
                 "pretrained": first["settings"]["recipe"].get("pretrained", "none"),
                 "direction": first["settings"]["recipe"]["direction"],
                 "runs": len(group),
@@ -67,10 +66,10 @@ def summary(records: list[dict], folder: str = "") -> str:
                 "forward": _percent([r["directions"]["forward"]["test"]["error"] for r in group if _both(r)]),
                 "backward": _percent([r["directions"]["backward"]["test"]["error"] for r in group if _both(r)]),
                 "TF-IDF + LR": _percent([r["baseline"]["error"] for r in group]),
-                "the paper": "" if first["paper"] is None else f"{first['paper']:.2f}",
+                "the paper": "" if first["paper"] is None or few else f"{first['paper']:.2f}",
             }
         )
-    rows.sort(key=lambda row: (row["experiment"].partition("]")[0], row["pretrained"], row["recipe"]))
+    rows.sort(key=lambda row: (row["experiment"].partition("]")[0], row["pretrained"], row["variant"]))
     return markdown(pd.DataFrame(rows))
 
 

@@ -41,7 +41,7 @@ class Command(ABC):
     seed: int = 0
     """Seed of every stage."""
     precision: Precision = "auto"
-    """fp32 is the paper's arithmetic. auto takes bf16 where it was measured to be faster: GPUs, AMX, AMD's AVX-512."""
+    """fp32 is the paper's arithmetic. auto is bf16 on GPUs that support it, with AMX, and with AMD's AVX-512 bf16."""
     device: str = "auto"
     """auto is a GPU where there is one; or cpu, cuda, cuda:N."""
     data_dir: Path | None = None
@@ -121,8 +121,8 @@ class Engine:
     """Which processes run the runs of a grid."""
 
     jobs: int = 1
-    """Runs at once; the processor's threads are shared out between them, unless OMP_NUM_THREADS says how many. Of
-    --slurm, so many jobs."""
+    """Runs at once; the processor's threads are shared out between them, unless OMP_NUM_THREADS says how many. With
+    --slurm, the largest number of jobs."""
     ray: str | None = None
     """Run on a Ray cluster: its address, or auto for the one that runs here; without one, on all of this machine."""
     gpus_per_run: float | None = None
@@ -156,11 +156,11 @@ class Experiment(Command):
     no classifier. Its fields are the --recipe.… options below."""
     recipe: Recipe = RECIPES["default"]
     miniature: bool = False
-    """Run on the bundled texts: no data, no network, a minute."""
+    """Run on the bundled texts, without data or network, in about a minute. TREC-6 and IMDb have none."""
     train_size: int | None = None
-    """Keep the labels of so many training texts, stratified; the others stay in as unlabelled."""
+    """Keep the labels of this many training texts, stratified; the others stay in as unlabelled."""
     shots: int | None = None
-    """Keep the labels of so many training texts per class, drawn at random; the others stay in as unlabelled."""
+    """Keep the labels of this many training texts per class, drawn at random; the others stay in as unlabelled."""
     draw: int = 0
     """Which of the random draws of --shots."""
     labelled_only: bool = False
