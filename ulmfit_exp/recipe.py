@@ -295,6 +295,6 @@ PRETRAINING["cycle"] = replace(
     PRETRAINING["domain"],
     vocab="pretrained",
     lm=Training((Phase(lr=1e-3, decay=1.0),), bs=32),
-    skip_tokens=42_030_000,
+    skip_tokens=46_040_000,
     max_tokens=4_000_000,
 )
