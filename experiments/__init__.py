@@ -2,13 +2,15 @@
 
 from importlib import import_module
 
+from ulmfit_exp.common import DataError
+
 NAMES = ("sfu", "dbpedia", "squad", "trec", "imdb", "ag_news", "yelp", "own_csv", "pretrain")
 
 
 def experiment(name: str):
     """The experiment of that name, a subclass of `Command`: what a record of it is run again by."""
     if name not in NAMES:
-        raise KeyError(f"there is no experiment {name!r}; there are {', '.join(NAMES)}")
+        raise DataError(f"there is no experiment {name!r}; there are {', '.join(NAMES)}")
     return next(c for c in vars(import_module(f".{name}", __name__)).values() if getattr(c, "name", None) == name)
 
 

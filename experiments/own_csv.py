@@ -38,7 +38,7 @@ class OwnCsv(OwnTable, Experiment):
     def dataset(self) -> str:
         from ulmfit_exp.corpora.own import plain_name
 
-        return f"own_csv-{plain_name(self.csv)}" if self.csv else "own_csv"
+        return f"own_csv-{plain_name(self.csv)}" if self.csv and not self.miniature else "own_csv"
 
     def load(self, data_dir: Path | None):
         from ulmfit_exp.common import DataError

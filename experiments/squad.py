@@ -31,6 +31,7 @@ CLAS = Training((*gradual(5, lr=0.01, decay=1.3)[:-1], Phase(epochs=8, lr=4e-3, 
 @dataclass(frozen=True, kw_only=True)
 class Squad(Experiment):
     name: ClassVar[str] = "squad"
+    in_variant: ClassVar[dict[str, str]] = Experiment.in_variant | {"version": "{}", "train_set": "with train set"}
     recipes: ClassVar[dict[str, Recipe]] = RECIPES | {"small": replace(RECIPES["small"], lm=LM_OF_NAMES, clas=CLAS)}
 
     task: Literal["topic", "answerable"] = "topic"

@@ -184,7 +184,8 @@ def _linked(row: str, runs: pd.DataFrame) -> str:
 
 
 def _tested(ours: pd.DataFrame, theirs: pd.DataFrame, p: float) -> dict[str, str]:
-    difference = theirs["error"].mean() - ours["error"].mean()
+    errors, reference = (runs.set_index("replicate")["error"] for runs in (theirs, ours))
+    difference = (errors - reference).mean() if p == p else errors.mean() - reference.mean()  # the test is paired
     if p != p:
         outcome = UNTESTED
     elif p >= ALPHA:
@@ -198,6 +199,8 @@ def verdict(found: pd.DataFrame) -> str:
     """All comparisons in a few words."""
     counts = found["verdict"].value_counts()
     tested = len(found) - counts.get(UNTESTED, 0)
+    if not tested:
+        return UNTESTED
     agree, disagree = counts.get("supported", 0), counts.get("contradicted", 0)
     if not agree and not disagree:
         return f"not supported: significant in none of {tested} tested comparisons"

@@ -33,7 +33,7 @@ def main(
     """
     if not records.is_dir():
         sys.exit(f"error: there is no folder {records}; name one with --records")
-    from ulmfit_exp.results import dashboard  # imports torch, for which --help does not wait
+    from ulmfit_exp.results import dashboard  # imports pandas, for which --help does not wait
 
     interruptible()  # also where a shell started it in the background, which then ignores SIGINT
     try:

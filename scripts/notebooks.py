@@ -23,7 +23,7 @@ from string import Template
 import nbformat
 import tyro
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from PIL import Image
 
@@ -134,7 +134,7 @@ def run_all(paths: tuple[Path, ...], check: bool, jobs: int) -> int:
                 nbformat.write(notebook, path)
             elif pictures(notebook) != (saved := pictures(nbformat.read(path, as_version=4))):
                 outcome, wrong = f"{outcome}, {saved} saved", wrong + 1
-        except CellExecutionError as e:
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as e:
             outcome, wrong = f"failed\n{e}", wrong + 1
         print(f"{i}/{len(paths)}  {path.name}  {outcome}  {time.monotonic() - start:.0f} s", flush=True)
     return wrong

@@ -89,7 +89,7 @@ def main(
     if not os.access(out.parent, os.W_OK):  # asked now, and not found when the work is done
         sys.exit(f"error: the folder of --out {out} does not exist or cannot be written; name another file with --out")
 
-    from ulmfit_exp.results import page  # imports pandas, for which --help does not wait
+    from ulmfit_exp.results import page  # imports torch, for which --help does not wait
 
     found, skipped = page.read(folders)
     for line in skipped:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from conftest import QUICK
 from fastai.text.all import LMDataLoader, set_seed
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_model
 from torch.multiprocessing import spawn
 
 from ulmfit_exp.common import DataError
@@ -38,7 +38,7 @@ def train(folder: Path, work: str, seq_len: int, drop_mult: float = 1.0, cbs=())
     learn = quiet(learners.lm_learner(dls_lm(read_tokens(folder), 8, seq_len, False), recipe, "fp32", folder))
     (folder / work).mkdir(exist_ok=True)
     info, _ = training.train(learn, recipe.lm, 7, folder / work, cbs)
-    learners.save_weights(learn, folder / work / f"{os.environ.get('RANK')}.safetensors")
+    save_model(learn.model, str(folder / work / f"{os.environ.get('RANK')}.safetensors"))
     return {"history": info["history"], "batches": len(learn.dls.train)}
 
 

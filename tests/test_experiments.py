@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import FORWARD, QUIET
+from safetensors.torch import load_model
 
 from experiments.ag_news import AgNews
 from experiments.dbpedia import Dbpedia
@@ -111,7 +112,7 @@ def test_predictions_stand_beside_the_texts_they_are_of(finished):
     corpus, tokens = source.load(sources.MINIATURE, "sentiment"), read_tokens(folder["tokens"])
     assert (corpus.df.loc[table.index, "label"] == table["label"]).all()
     learn = learners.clas_learner(dls_clas(tokens, corpus, 8, False), 2, FORWARD, "fp32", finished.home)
-    learners.load_weights(learn, folder["clas forward"] / "model.safetensors")
+    load_model(learn.model, folder["clas forward"] / "model.safetensors")
     for row in table.index[::7]:
         with torch.no_grad():
             alone = learn.model.eval()(torch.tensor(tokens[row].astype(np.int64))[None])[0].softmax(dim=1)

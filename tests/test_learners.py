@@ -7,6 +7,7 @@ import torch
 from conftest import QUICK
 from fastai.text.all import pad_input, pad_input_chunk, tensor
 from fastai.text.models.core import SentenceEncoder, masked_concat_pool
+from safetensors.torch import load_model, save_model
 
 from ulmfit_exp.method import learners
 from ulmfit_exp.method.encoder import concat_pool
@@ -113,13 +114,13 @@ def test_fastai_still_needs_the_fixes(model, texts):
 
 def test_weights_and_encoder_go_out_and_in(one_learner, tmp_path):
     lm, clas = one_learner("lm"), one_learner("clas")
-    learners.save_weights(lm, tmp_path / "lm.safetensors")
+    save_model(lm.model, str(tmp_path / "lm.safetensors"))
     learners.load_lm_encoder(clas, tmp_path / "lm.safetensors", QUICK)
     for name, weight in lm.model[0].state_dict().items():
         assert torch.equal(weight, clas.model[0].module.state_dict()[name])
-    learners.save_weights(clas, tmp_path / "clas.safetensors")
+    save_model(clas.model, str(tmp_path / "clas.safetensors"))
     other = one_learner("clas")
-    learners.load_weights(other, tmp_path / "clas.safetensors")
+    load_model(other.model, tmp_path / "clas.safetensors")
     for a, b in zip(clas.model.state_dict().values(), other.model.state_dict().values()):
         assert torch.equal(a, b)
 

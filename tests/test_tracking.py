@@ -148,7 +148,7 @@ def test_of_a_training_w_and_b_lists_the_lowest_validation_loss(tracked):
 def test_a_stages_folder_is_an_artifact_when_asked_for(tracked):
     r, runs = tracked
     (clas,) = (Path(s["path"]).name for s in r["stages"] if s["name"] == "clas forward")
-    assert runs["clas forward"].artifacts[clas] == {"model.safetensors", "vocab.json", "classes.json", "steps.csv"}
+    assert runs["clas forward"].artifacts[clas] == {"model.safetensors", "vocab.json", "steps.csv"}
 
 
 @pytest.mark.parametrize("shown", [True, False])

@@ -5,8 +5,10 @@ import hashlib
 import json
 import os
 import shutil
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 
 class DataError(ValueError):
@@ -54,11 +56,21 @@ def replacing(path: Path):
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         yield part
-        with open(part, "rb") as f:
+        with open(part, "r+b") as f:  # Windows refuses to sync a file that is open for reading alone
             os.fsync(f.fileno())  # else a power failure after the rename can leave an empty file
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def locked(path: Path, waiting: str) -> AbstractContextManager:
+    """A context that holds the lock of a file; `waiting` is printed where another process holds it."""
+    lock = FileLock(path)
+    try:
+        return lock.acquire(timeout=0)
+    except Timeout:
+        print(waiting, flush=True)
+        return lock.acquire()
 
 
 @contextmanager
@@ -73,7 +85,7 @@ def writable(home: Path):
         if code in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(e) or shutil.disk_usage(home).free < 2**20:
             raise StoreError(
                 f"the disk of {home} is full. Free some space and run the same command again; "
-                "it resumes after the last complete epoch"
+                "it resumes from the last checkpoint"
             ) from e
         raise
 

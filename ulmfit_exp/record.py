@@ -141,9 +141,5 @@ def compared(record: dict, new: dict) -> Iterator[str]:
 
 def folder_of(record: dict) -> Path:
     """Where a record is committed: DATASET/VARIANT/seed0.json, in letters that every file system takes."""
-    parts = (re.sub(r"[^\w.+=-]+", "-", part.replace(" + ", "+")).strip("-") for part in _places(record))
-    return Path(*parts).with_name(f"{record['replicate']}.json")
-
-
-def _places(record: dict) -> tuple[str, str, str]:
-    return record["dataset"], record["variant"], record["replicate"]
+    names = (record[k].replace(" + ", "+") for k in ("dataset", "variant"))
+    return Path(*(re.sub(r"[^\w.+=-]+", "-", name).strip("-") for name in names)) / f"{record['replicate']}.json"

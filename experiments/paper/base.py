@@ -45,10 +45,8 @@ def miniature_of(base: Experiment) -> Experiment:
 
 def shorter(recipe: Recipe) -> Recipe:
     """`recipe` with one epoch a phase."""
-    parts = {
-        k: replace(t, phases=changed(t.phases, epochs=1)) for k, t in {"lm": recipe.lm, "clas": recipe.clas}.items()
-    }
-    return replace(recipe, **parts)
+    lm, clas = (replace(t, phases=changed(t.phases, epochs=1)) for t in (recipe.lm, recipe.clas))
+    return replace(recipe, lm=lm, clas=clas)
 
 
 def with_recipe(base: Experiment, **changes) -> Experiment:

@@ -85,10 +85,9 @@ def lm_learner(side: str, folder: Path, steps: int, bs: int, precision: str, siz
     dls.vocab = vocab
     config = {**fastai_config(recipe.model), **LM_HEAD}
     common = {"opt_func": lambda p, lr: Adam(p, lr, mom=0.7, sqr_mom=0.99), "cbs": GradientClip(recipe.lm.clip)}
-    learn = language_model_learner(
+    return language_model_learner(
         dls, AWD_LSTM, config=config, drop_mult=1.0, pretrained=False, wd=recipe.lm.wd, path=folder, **common
     )
-    return learn
 
 
 def clas_learner(side: str, folder: Path, steps: int, bs: int, precision: str, size: str):
@@ -121,12 +120,11 @@ def clas_learner(side: str, folder: Path, steps: int, bs: int, precision: str, s
     recipe = replace(RECIPES["small"], model=PRETRAINING[size].model)
     if side == "ours":
         return learners.clas_learner(dls, 2, recipe, precision, folder)
-    learn = text_classifier_learner(
+    return text_classifier_learner(
         dls, AWD_LSTM, seq_len=70, config=fastai_config(recipe.model), drop_mult=recipe.clas.drop_mult, n_out=2,
         pretrained=False, loss_func=CrossEntropyLossFlat(), wd=recipe.clas.wd, path=folder, max_len=recipe.max_len,
         opt_func=lambda p, lr: Adam(p, lr, mom=0.7, sqr_mom=0.99), cbs=GradientClip(recipe.clas.clip),
     )  # fmt: skip
-    return learn
 
 
 def timing(steps: int, device):

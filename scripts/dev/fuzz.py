@@ -77,10 +77,6 @@ def load_documents(folder: Path, rng: Random):
     list(open_documents(str(min(folder.iterdir(), default=folder / "absent")), None).documents())
 
 
-def load_csv(folder: Path, rng: Random):
-    return dbpedia.load(folder)
-
-
 def load_pretrained(folder: Path, rng: Random):
     from ulmfit_exp.method.pretrained import resolve
 
@@ -97,7 +93,7 @@ LOADERS = {
     ),
     "dbpedia-csv": Loader(
         lambda rng: {f"dbpedia_csv/{k}": v for k, v in miniature("dbpedia_csv").items()},
-        load_csv,
+        lambda folder, rng: dbpedia.load(folder),
         ("dbpedia_csv/dbpedia_csv.tar.gz",),
     ),
     "dbpedia-classes": Loader(

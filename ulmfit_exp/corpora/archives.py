@@ -133,24 +133,27 @@ def members(path: Path, pattern: str) -> Iterator[tuple[re.Match, bytes]]:
 
     Nothing is unpacked to disk, so a member's name (`../../x`, `/etc/x`, a link) can never become a path.
     """
-    wanted = re.compile(f"(?s)(?:^|/){pattern}$")
-    size = 0
+    wanted, size = re.compile(f"(?s)(?:^|/){pattern}$"), 0
+
+    def find(name: str) -> re.Match | None:
+        return None if hidden(name) else wanted.search(name)
+
     with readable(path):
         if path.is_dir():
             for file in sorted(path.rglob("*")):
-                if (m := wanted.search(file.relative_to(path).as_posix())) and file.is_file():
+                if (m := find(file.relative_to(path).as_posix())) and file.is_file():
                     yield m, file.read_bytes()
         elif zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as z:
                 for info in z.infolist():
-                    if (m := wanted.search(info.filename)) and not info.is_dir():
+                    if (m := find(info.filename)) and not info.is_dir():
                         size += info.file_size
                         no_bomb(path, size, path.stat().st_size)
                         yield m, z.read(info)
         else:
             with open(path, "rb") as raw, tarfile.open(fileobj=unpacked(raw, path)[0], mode="r|") as t:
                 for info in t:
-                    if (m := wanted.search(info.name)) and info.isfile():
+                    if (m := find(info.name)) and info.isfile():
                         size += info.size  # of a sparse member, more than the archive holds
                         no_bomb(path, size, path.stat().st_size)
                         yield m, t.extractfile(info).read()

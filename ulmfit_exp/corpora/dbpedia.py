@@ -21,7 +21,7 @@ from .corpus import Corpus
 from .formats import sound
 from .readers import csv_table
 from .sources import Source, find
-from .splits import hold_out_groups
+from .splits import hold_out_groups, text_order
 
 CLASSES = {
     split: Source(
@@ -111,7 +111,6 @@ def _dump(types: Path, abstracts: Path, classes: tuple[str, ...], rows: int) -> 
     if df.empty:
         raise DataError(f"{abstracts} holds no English abstract of the resources in {types}")
     df = df.drop_duplicates("resource")
-    order = df["resource"].map(lambda r: hashlib.sha1(r.encode()).hexdigest())
-    df = df.loc[order.sort_values().index].groupby("label", sort=True).head(rows)
+    df = df.loc[text_order(df["resource"]).sort_values().index].groupby("label", sort=True).head(rows)
     split = pd.concat(hold_out_groups(g["resource"], {"test": 0.2, "valid": 0.1}) for _, g in df.groupby("label"))
     return df.assign(split=split).sort_values(["label", "resource"], ignore_index=True)

@@ -41,6 +41,9 @@ def load(data_dir: Path | None, sample: float = 1.0) -> Corpus:
     df = pd.DataFrame(rows, columns=[*order, "text"]).sort_values(order, ignore_index=True)
     df.loc[df["label"] == "unsup", ["split", "label"]] = ["unlabelled", ""]
     if sample < 1:
-        parts = [stratified(part, round(sample * len(part))) for _, part in df.groupby("split")]
+        sizes = {split: round(sample * len(part)) for split, part in df.groupby("split")}
+        if min(sizes.values()) < 2:
+            raise DataError(f"--sample {sample} leaves fewer than two reviews of a split")
+        parts = [stratified(part, sizes[split]) for split, part in df.groupby("split")]
         df = df.loc[sorted(chain(*parts))]
     return Corpus("imdb" if sample == 1 else f"imdb-sample{sample:g}", hold_out(df))

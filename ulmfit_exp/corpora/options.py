@@ -27,7 +27,8 @@ class Format:
         try:
             if encoding:
                 " ".encode(encoding).decode(encoding, "replace")
-                encoding = codecs.lookup(encoding).name.replace("utf-8", "utf-8-sig")
+                name = codecs.lookup(encoding).name
+                encoding = "utf-8-sig" if name == "utf-8" else name
         except (LookupError, UnicodeError) as e:
             raise DataError(f"--encoding {self.encoding}: {e}") from e
         delimiter = {"tab": "\t", "\\t": "\t"}.get(self.delimiter, self.delimiter)

@@ -70,6 +70,7 @@ def from_frame(table: pd.DataFrame, name: str, options: OwnTable, notes: list[st
     df = pd.DataFrame({"text": joined(table, options.text_col), "label": labels})
     df["split"] = _splits(table[options.split_col]) if options.split_col else "train"
     df["row"] = table[options.id_col] if options.id_col else table.index
+    df = df.reset_index(drop=True)  # that of a DataFrame may name rows twice
     df["label"] = df["label"] if several else class_labels(df["label"], df["split"] == "train", options, notes)
     if options.id_col and (again := df["row"].duplicated().sum()):
         notes.append(f"column {options.id_col!r} names {again:,} rows by a name that another row has too")
@@ -91,11 +92,14 @@ def plain_name(path: Path) -> str:
 def _unlabelled(options: OwnTable, notes: list[str]) -> pd.DataFrame:
     """The texts of `options.unlabelled`, in the columns of the labelled ones where it has them."""
     path = Path(options.unlabelled)
+    if not path.exists():
+        raise DataError(f"--unlabelled {path}: there is no such file or folder")
     if path.is_dir():
         more, columns = read_texts(path, options).to_frame("text"), ["text"]
     else:
         more, table = read_table(path, options, options.text_col, sure=False)
-        columns = [c for c in options.text_col if c in more] or [longest(more)]
+        alike = {column.strip().lower(): column for column in more}
+        columns = [alike[c.lower()] for c in options.text_col if c.lower() in alike] or [longest(more)]
         notes += table.notes
     notes.append(f"{path.name}: {len(more):,} unlabelled texts from {_listed(columns)}")
     return pd.DataFrame({"text": joined(more, columns), "label": "", "split": "unlabelled", "row": more.index})
@@ -123,7 +127,7 @@ def _guessed(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> OwnTab
         name, why = _guessed_label(free)
         notes.append(f"label: column {name!r}, {why} (--label-col names another)")
         flags = [c for c in free if set(free[c]) == {"0", "1"}]
-        if name in flags[:-1] or name in flags[1:]:
+        if len(flags) > 1 and name in flags:
             notes.append(f"columns {_listed(flags)} are 0 or 1; if each is a label, name all of them with --label-col")
         label, free = (name,), free.drop(columns=name)
     if not text:
@@ -252,8 +256,10 @@ def _hold_out(df: pd.DataFrame, split: str, share: float, several: bool) -> None
             f"the train split has {len(once)} different texts of {classes} classes, too few to hold out {share:.0%} of "
             f"them as the {split} split; your own column of splits can name {split} rows"
         )
-    size = min(max(classes, round(share * len(once))), len(once) - classes)
-    chosen = once.loc[stratified(once, size), "text"]
+    able = once[once["label"].map(once["label"].value_counts()) > 1]  # a class's only text stays
+    classes = able["label"].nunique()
+    size = min(max(classes, round(share * len(once))), len(able) - classes)
+    chosen = able.loc[stratified(able, size), "text"]
     df.loc[df["text"].isin(chosen) & (df["split"] == "train"), "split"] = split
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from itertools import chain
+from itertools import chain, islice
 
 import pandas as pd
 
@@ -44,11 +44,7 @@ def hold_out(df: pd.DataFrame, share: float = 0.1, by: str | list[str] = "label"
 
 def hold_out_groups(groups: pd.Series, shares: dict[str, float]) -> pd.Series:
     """A split name a row such that all rows of a group stay together: `shares` of the groups, the rest train."""
-    names = pd.Series(sorted(set(groups)))
-    order = names[text_order(names).sort_values(kind="stable").index].tolist()
-    split, start = {}, 0
-    for name, share in shares.items():
-        n = max(1, round(share * len(order)))
-        split.update(dict.fromkeys(order[start : start + n], name))
-        start += n
-    return groups.map(lambda g: split.get(g, "train"))
+    names = pd.Series(groups.unique())
+    order = iter(names[text_order(names).sort_values().index])
+    split = {g: name for name, share in shares.items() for g in islice(order, max(1, round(share * len(names))))}
+    return groups.map(split).fillna("train")

@@ -63,12 +63,8 @@ class Encoder(TransformerMixin, BaseEstimator):
 
     def transform(self, X: str | Iterable[str]) -> np.ndarray:
         """The features of some texts, in order; a single string is one text. Raises `DataError`."""
-        texts = [words(text, self.lang_) for text in as_texts(X)]
-
-        def pooled(states: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-            return concat_pool(*states, self.pooling)
-
-        rows = in_batches(texts, self.ids_, self.direction == "backward", self.encoder_, pooled)
+        texts, backwards = [words(text, self.lang_) for text in as_texts(X)], self.direction == "backward"
+        rows = in_batches(texts, self.ids_, backwards, self.encoder_, lambda out: concat_pool(*out, self.pooling))
         return np.asarray(rows, dtype=np.float32).reshape(len(texts), len(self.pooling) * self.width_)
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from safetensors.torch import load_model
 from tqdm.auto import tqdm
 
 from ..common import DataError
@@ -75,10 +76,8 @@ class Predictor:
         """
         probs = self.probabilities(texts)
         names, confidence = named(probs, self.classes, self.thresholds)
-        table = pd.DataFrame(probs, columns=[f"p {c}" for c in self.classes])
-        table.insert(0, "class", names)
-        table.insert(1, "confidence", confidence)
-        return table
+        table = pd.DataFrame({"class": names, "confidence": confidence})
+        return table.join(pd.DataFrame(probs, columns=[f"p {c}" for c in self.classes]))
 
     def words(self, text: str, cls: str | None = None) -> insight.Words:
         """(word, weight) of each word of a text: how far it moved the prediction towards a class, by default the
@@ -115,7 +114,7 @@ def _load(folder: Path, n_out: int, recipe: Recipe) -> tuple[torch.nn.Module, di
             raise DataError(f"there is no {folder / name}")
     vocab = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
     model = learners.classifier(len(vocab), n_out, recipe)
-    learners.load_model(model, str(folder / "model.safetensors"))
+    load_model(model, str(folder / "model.safetensors"))
     return model.eval().to(machine.use_device()), {word: i for i, word in enumerate(vocab)}
 
 
@@ -124,7 +123,9 @@ def predictions(
 ) -> Iterator[pd.DataFrame]:
     """Predictions of a file's texts, whose index is what names their rows."""
     if texts == "-":
-        with open(0, encoding=format.checked().encoding or "utf-8", errors="replace", closefd=False) as lines:
+        if text_col or id_col:
+            raise DataError("standard input has one text per line and no columns: leave out --text-col and --id-col")
+        with open(0, encoding=format.checked().encoding or "utf-8-sig", errors="replace", closefd=False) as lines:
             for n, line in enumerate(lines):
                 yield predictor.predict([line.rstrip("\n")]).set_axis([n])
         return

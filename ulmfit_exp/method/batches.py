@@ -1,5 +1,7 @@
 """Token ids -> fastai's TextDataLoaders: batches of a language model or a classifier."""
 
+from itertools import chain, count
+
 import numpy as np
 import torch
 from fastai.text.all import (
@@ -114,10 +116,8 @@ def clas_dl(tokens: Tokens, corpus: Corpus, split: str, bs: int, backwards: bool
 
 
 def without_single(n: int, bs: int) -> int:
-    """The greatest batch size up to `bs` whose last batch has more than one text: batch norm cannot train on one."""
-    while n % bs == 1 and 2 < bs < n:
-        bs -= 1
-    return bs
+    """`bs`, or the nearest batch size whose last batch has more than one text: batch norm cannot train on one."""
+    return next(b for b in chain(range(bs, 1, -1), count(bs + 1)) if n % b != 1 or b >= n)
 
 
 def _dls(train, valid, tokens: Tokens) -> TextDataLoaders:

@@ -45,7 +45,7 @@ class Checkpoint:
         state = {
             "model": unwrapped(self.learn.model).state_dict(),
             "best": self.best,
-            "optimizer": {"state": [dict(opt.state[p]) for p, *_ in opt.all_params()], "hypers": hypers},
+            "optimizer": {**opt.state_dict(), "hypers": hypers},
             "history": self.history,
             "steps": self.steps,
             "within": within,
@@ -59,8 +59,9 @@ class Checkpoint:
         """Restore what was saved, and the model's weights. A file that cannot be read is reported and not used."""
         if not self.path.exists():
             return
+        data = self.path.read_bytes()  # an error of the file system is no damage, and ends the run
         try:
-            saved = self._read()
+            saved = self._parsed(data)
         except Exception as e:  # of any kind: zip, pickle and torch each raise their own
             reason = str(e).partition("\n")[0]
             print(f"{self.path} cannot be read ({type(e).__name__}: {reason}); training starts again", flush=True)
@@ -75,14 +76,14 @@ class Checkpoint:
         where = f" and {batches} batches" if self.within else ""
         print(f"resuming after epoch {len(self.history)}{where}", flush=True)
 
-    def _read(self) -> dict:
+    def _parsed(self, data: bytes) -> dict:
         import torch
 
-        with ZipFile(self.path) as file:
+        with ZipFile(io.BytesIO(data)) as file:
             if changed := file.testzip():  # torch does not compare checksums
                 raise ValueError(f"{changed} does not match its checksum")
         device = next(self.learn.model.parameters()).device
-        saved = torch.load(self.path, map_location=device, weights_only=True)
+        saved = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
         return {k: saved[k] for k in ("model", "best", "optimizer", "history", "steps", "within")}
 
 

@@ -21,7 +21,7 @@ from fastai.text.all import (
     tensor,
     text_classifier_learner,
 )
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_model
 from torch import Tensor
 
 from ..corpora import multilabel
@@ -106,16 +106,6 @@ def common(training: Training, precision: str, path: Path) -> dict:
     """Options that every learner of ours has: the paper's Adam, weight decay, clipped gradients."""
     cbs = [GradientClip(training.clip), *precision_cbs(precision)]
     return {"opt_func": OPTIMIZER, "wd": training.wd, "path": path, "cbs": cbs}
-
-
-def save_weights(learn: TextLearner, path: Path) -> None:
-    """Save the model's weights as safetensors; tied weights once."""
-    save_model(learn.model, str(path))
-
-
-def load_weights(learn: TextLearner, path: Path) -> None:
-    """Load the weights that `save_weights` wrote into a learner of the same recipe."""
-    load_model(learn.model, str(path))
 
 
 def load_pretrained(learn: LMLearner, pretrained: Pretrained) -> dict[str, int]:

@@ -6,7 +6,7 @@ import platform
 import re
 import subprocess
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import parent_process
@@ -99,13 +99,18 @@ class Autocast(Callback):
 
     order = 10
 
-    def before_batch(self):
-        device = next(self.model.parameters()).device.type
-        self.context = torch.autocast(device, torch.bfloat16)
-        self.context.__enter__()
+    def after_create(self):
+        one_batch = self.learn._do_one_batch
+
+        def within():
+            with ExitStack() as self.context:  # closed by `after_loss`, or by an error before it
+                self.context.enter_context(torch.autocast(next(self.model.parameters()).device.type, torch.bfloat16))
+                one_batch()
+
+        self.learn._do_one_batch = within
 
     def after_loss(self):
-        self.context.__exit__(None, None, None)
+        self.context.close()
 
     def after_pred(self):
         if not self.training:

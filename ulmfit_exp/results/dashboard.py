@@ -21,10 +21,9 @@ from pathlib import Path
 from threading import Event
 
 import pandas as pd
-from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from ..common import DataError, sha256
+from ..common import DataError, locked, sha256
 from ..record import FILE, find, read
 
 ORDER = "final/test_error,final/baseline_test_error,final/valid_error,final/*,clas/*,lm/*"
@@ -66,7 +65,8 @@ def update(store, home: Path, records: Path) -> tuple[dict[str, tuple[int, int]]
 
     Returns how many runs of each project are new and how many there are, and why records are left out.
     """
-    with _locked(home / "trackio"):
+    (home / "trackio").mkdir(parents=True, exist_ok=True)  # trackio's own lock gives up after ten seconds
+    with locked(home / "trackio" / "update.lock", "another dashboard is reading the records; waiting for it"):
         runs = {r["id"]: (p, r["name"]) for p in store.get_projects() for r in store.get_run_records(p)}
         paths, left_out = _by_digest([*find(records), *find(home)])  # of two equal ones, a home's
         for deleted in set(runs) - set(paths):
@@ -84,17 +84,6 @@ def update(store, home: Path, records: Path) -> tuple[dict[str, tuple[int, int]]
             for file in (home / "trackio").glob(f"{project}.db*"):
                 file.unlink()
     return counts, left_out
-
-
-def _locked(folder: Path):
-    """A context that holds the lock of trackio's folder; trackio itself gives up waiting after ten seconds."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "update.lock")
-    try:
-        return lock.acquire(timeout=0)
-    except Timeout:
-        print("another dashboard is reading the records; waiting for it", flush=True)
-        return lock.acquire()
 
 
 def _by_digest(paths: list[Path]) -> tuple[dict[str, Path], dict[Path, str]]:

@@ -7,6 +7,9 @@ import pandas as pd
 from ..record import certainty, folder_of, name, settings_in_words
 from .statistics import ALPHA, against
 
+REPEATED = ("seed", "fold", "draw")
+"""Settings in which the runs of a variant differ."""
+
 
 def of_run(record: dict) -> str:
     """One run as text."""
@@ -100,8 +103,8 @@ def beside_baseline(records: list[dict]) -> str:
 
 
 def variant_of(record: dict) -> str:
-    """What the records of the same settings share that differ in the seed or fold alone."""
-    same = {k: v for k, v in record["settings"].items() if k not in ("seed", "fold")}
+    """What the records of the same settings share that differ in the seed, fold or draw alone."""
+    same = {k: v for k, v in record["settings"].items() if k not in REPEATED}
     return json.dumps([record["experiment"], same], sort_keys=True)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-import torch
+from fastai.text.all import default_device
 
 from ..corpora.splits import SPLITS
 from ..recipe import LMRecipe, Model, sized
@@ -68,7 +68,7 @@ def seconds(run: Run, name: str, trained: list[Trained]) -> float:
     if kind in ("tokens", "baseline"):
         return 1 + tokens / READING
     directions = len(run.directions) if kind == "eval" else 1
-    forward_alone = 3 * SPEED[torch.cuda.is_available()]
+    forward_alone = 3 * SPEED[_gpu()]
     return 1 + directions * tokens * _weights(run.recipe.model) / forward_alone
 
 
@@ -85,7 +85,11 @@ def _training(run: Run, name: str, trained: list[Trained]) -> float:
     this = Trained(kind, run.precision, _model(lm), tokens / steps)
     if same := [t for t in trained if this.like(t)]:
         return epochs * tokens * sum(t.seconds for t in same) / sum(t.tokens for t in same)
-    return epochs * by_size(kind, recipe, tokens, steps, torch.cuda.is_available())
+    return epochs * by_size(kind, recipe, tokens, steps, _gpu())
+
+
+def _gpu() -> bool:
+    return default_device().type == "cuda"
 
 
 def by_size(kind: str, recipe: LMRecipe, tokens: float, steps: float, gpu: bool) -> float:

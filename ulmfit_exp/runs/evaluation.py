@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from safetensors.torch import load_model
 from tqdm.auto import tqdm
 
 from ..common import harmless, write_json
@@ -93,7 +94,7 @@ def _track_evaluation(run: Run, rows: pd.DataFrame, info: dict, folder: Path) ->
 
 def _classifier(run: Run, direction: str, folder: Path) -> learners.TextLearner:
     learn = quiet(clas_learner(run, direction, folder))
-    learners.load_weights(learn, run.path(f"clas {direction}") / "model.safetensors")
+    load_model(learn.model, run.path(f"clas {direction}") / "model.safetensors")
     return learn
 
 

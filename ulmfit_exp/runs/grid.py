@@ -19,6 +19,7 @@ from .settings import Experiment
 from .view import View, duration
 from .workers import Workers, reason
 
+ALL_LABELS = {"train_size": None, "shots": None, "draw": 0, "labelled_only": False}
 MOVES = 3
 """How many times a cell whose process died is run again."""
 
@@ -68,10 +69,10 @@ def plan(cells: list[Cell]) -> tuple[list[Planned], dict[Cell, str]]:
     planned, failed, texts, trained = [], {}, {}, None
     for cell in cells:
         try:
-            same = replace(cell.settings, recipe_name="small", recipe=None, seed=0)  # these change no text
-            if same not in texts:
-                texts[same] = cell.settings.texts(cell.settings.data_dir or data_directory())
-            settings, this = prepare(cell.settings, texts[same])
+            whole = replace(cell.settings, recipe=None, seed=0, **ALL_LABELS)
+            if whole not in texts:
+                texts[whole] = whole.texts(cell.settings.data_dir or data_directory())
+            settings, this = prepare(cell.settings, cell.settings.chosen(texts[whole]))
         except Exception as e:
             failed[cell] = reason(e)
             continue

@@ -7,8 +7,8 @@ from contextlib import suppress
 from threading import Timer
 from typing import NoReturn
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
-"""Ctrl-C, the usual request to end, and that of a batch system whose time is nearly over."""
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR2") if hasattr(signal, name))
+"""Ctrl-C, the usual request to end, and that of a batch system whose time is nearly over (not on Windows)."""
 
 
 def leave() -> NoReturn:

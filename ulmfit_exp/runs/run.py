@@ -105,14 +105,14 @@ def prepare(settings: Command, texts: Corpus | Documents | None = None) -> tuple
     check(settings.recipe)
     if not 0 <= settings.seed < 2**63:
         raise DataError(f"--seed {settings.seed} is impossible: it must be 0 to 2**63 - 1")
-    tokenizer(settings.recipe.lang)  # an unknown language is reported before anything is read
+    tokenizer(settings.recipe.lang)  # raises `DataError` for an unknown language
     data_dir = settings.data_dir or data_directory()
-    texts = texts or settings.texts(data_dir)
     machine.use_device(settings.device)
     distributed.join(language_model=not hasattr(settings.recipe, "clas"))
     machine.keep_memory()
     settings = replace(settings, precision=machine.precision(settings.precision))
     models = pretrained.resolve(settings.recipe.pretrained, settings.directions, data_dir)
+    texts = texts or settings.texts(data_dir)
     this = Run(
         corpus=texts,
         recipe=fitted(settings.recipe, models),
@@ -169,8 +169,9 @@ def _record(settings: Command, run: Run, done: dict[str, Stage]) -> dict:
     trained = [s.info for s in done.values() if "tokens_per_second" in s.info]
     tokens = sum(row["tokens"] for info in trained for row in info["history"])
     seconds = sum(info["seconds"] for info in trained)
-    figures = _classified(run, done) if isinstance(run.corpus, Corpus) else _perplexities(done)
     *_, last = done.values()
+    perplexities = {k: last.info[k] for k in ("perplexity", "counted") if k in last.info}
+    figures = perplexities or _classified(run, done)
     return {
         "experiment": settings.name,
         **settings.names(),
@@ -237,7 +238,3 @@ def _classified(run: Run, done: dict[str, Stage]) -> dict:
         "directions": {d: f for d, f in figures.items() if d != "mean"},
         "baseline": {k: v for k, v in done["baseline"].info.items() if k not in ("seconds", "by")},
     }
-
-
-def _perplexities(done: dict[str, Stage]) -> dict:
-    return {k: done["perplexity"].info[k] for k in ("perplexity", "counted")}

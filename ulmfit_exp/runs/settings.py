@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 
-from ..common import digest
+from ..common import DataError, digest
 from ..recipe import DIRECTIONS, RECIPES, LMRecipe, Recipe, differences
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ class Command(ABC):
     paths: ClassVar[tuple[str, ...]] = ()
     """Settings that are paths; of one elsewhere on this machine a record has only the name."""
     in_variant: ClassVar[dict[str, str]] = {}
-    """Settings, besides the recipe, that make another variant, and how its name has their value."""
+    """Settings, besides the recipe, that make another variant if they differ from their default, and how its name has
+    their value."""
 
     recipe_name: str
     recipe: LMRecipe
@@ -77,7 +78,8 @@ class Command(ABC):
     @property
     def variant(self) -> str:
         """Recipe and settings in a few words: what runs share that differ in the seed or fold alone."""
-        also = [text.format(v) for k, text in self.in_variant.items() if (v := getattr(self, k))]
+        defaults = {f.name: f.default for f in fields(self)}
+        also = [text.format(v) for k, text in self.in_variant.items() if (v := getattr(self, k)) != defaults[k]]
         changes = " ".join(v if k == "direction" else f"{k}={v}" for k, v in self.changes.items())
         return " ".join(
             [self.recipe_name, *also, self.label or (changes if len(changes) <= LONGEST_NAME else digest(changes))]
@@ -182,6 +184,11 @@ class Experiment(Command):
     def texts(self, data_dir: Path | None) -> "Corpus":
         from ..corpora.sources import MINIATURE
 
-        corpus = self.load(MINIATURE if self.miniature else data_dir)
+        return self.chosen(self.load(MINIATURE if self.miniature else data_dir))
+
+    def chosen(self, corpus: "Corpus") -> "Corpus":
+        """The corpus with the labels and texts that the settings keep. Raises `DataError`."""
+        if self.draw and self.shots is None:
+            raise DataError(f"--draw {self.draw} has no meaning without --shots")
         corpus = corpus.with_train_size(self.train_size).with_shots(self.shots, self.draw)
         return corpus.labelled() if self.labelled_only else corpus

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from fastai.text.all import set_seed
+from safetensors.torch import load_model, save_model
 
-from ..common import write_json
 from ..inference.features import Encoder, regressions
 from ..inference.scores import mean_loss
 from ..method import distributed, learners
@@ -72,7 +72,7 @@ def perplexity(run: Run, direction: str) -> Stage:
 
     def work(folder: Path) -> dict:
         learn, tokens = quiet(_lm_learner(run, direction, folder)), run.tokens
-        learners.load_weights(learn, run.path(f"lm {direction}") / "model.safetensors")
+        load_model(learn.model, run.path(f"lm {direction}") / "model.safetensors")
         figures = {split: _perplexity(run, learn, tokens, split, direction) for split in ("valid", "test")}
         if run.wikitext:
             test = (text for text, split in run.wikitext.documents() if split == "test")
@@ -93,7 +93,7 @@ def _perplexity(run: Run, learn, tokens: Tokens, split: str, direction: str) -> 
         "loss": total.summed / total.tokens,
         "texts": len(rows),
         "tokens": total.tokens,
-        "unknown": round(float((ids == 0).mean()), 5),
+        "unknown": round(float(((ids == 0) | (ids >= tokens.targets)).mean()), 5),
     }
 
 
@@ -104,7 +104,6 @@ def train_classifier(run: Run, direction: str) -> Stage:
         set_seed(run.seed, reproducible=True)
         learn = clas_learner(run, direction, folder)
         learners.load_lm_encoder(learn, run.path(f"lm {direction}") / "model.safetensors", run.recipe)
-        write_json(folder / "classes.json", run.corpus.classes)
         return _train(run, learn, run.recipe.clas, f"clas {direction}", folder)
 
     return run.stage(f"clas {direction}", work)
@@ -139,7 +138,7 @@ def _save_features_classifier(run: Run, encoder: Encoder, scaling: str, pipeline
     model = learners.classifier(awd_lstm.encoder.num_embeddings, len(run.corpus.classes), run.recipe)
     model[0].module.load_state_dict(awd_lstm.state_dict())
     model[1].layers.fit(scaling, pipeline)
-    learners.save_model(model, str(folder / "model.safetensors"))
+    save_model(model, str(folder / "model.safetensors"))
 
 
 def clas_learner(run: Run, direction: str, folder: Path):
@@ -156,7 +155,7 @@ def _train(run: Run, learn, training: Training, name: str, folder: Path) -> dict
     with run.tracker(name) as tracker:
         info, steps = train(quiet(learn), training, run.seed, folder, [tracker])
         tracker.log_new(steps, info["history"])  # all of them, where a kill came after the last epoch
-        learners.save_weights(learn, folder / "model.safetensors")
+        save_model(learn.model, str(folder / "model.safetensors"))
         (folder / "vocab.json").write_text(json.dumps(learn.dls.vocab, ensure_ascii=False), encoding="utf-8")
         if steps:
             pd.DataFrame(steps).to_csv(folder / "steps.csv", index=False, float_format="%.6g")

@@ -1,11 +1,10 @@
 """A stage's folder: named by what went into it, finished or absent, never half.
 
 HOME/stages/KIND-DIGEST       finished; appears by one rename
-HOME/unfinished/KIND-DIGEST   under way; holds the last epoch's checkpoint, and counts for nothing else
+HOME/unfinished/KIND-DIGEST   under way; holds the last checkpoint, and counts for nothing else
 HOME/locks/                   one file a stage: of two processes that want a stage, one works and one waits
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -14,9 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from ..common import digest, sha256, writable, write_json
+from ..common import digest, locked, sha256, writable, write_json
 from ..method.checkpoint import CHECKPOINT
 
 VERSIONS = {"tokens": 1, "lm": 1, "clas": 1, "features": 2, "baseline": 2, "eval": 3, "perplexity": 1}
@@ -40,8 +37,8 @@ class Stage:
 def stage(home: Path, kind: str, inputs: dict, work: Callable[[Path], dict]) -> Stage:
     """The stage that `work` makes from `inputs`, reused if it is finished.
 
-    `work` gets a folder to write to and returns what to remember as JSON. Where it was killed before, the folder still
-    holds what it left. Raises `StoreError` where the home cannot be written.
+    `work` gets a folder to write to and returns what to remember as JSON. Where it was killed before, the folder holds
+    its last checkpoint. Raises `StoreError` where the home cannot be written.
     """
     final = path(home, kind, inputs)
     under_way = home / "unfinished" / final.name
@@ -50,19 +47,22 @@ def stage(home: Path, kind: str, inputs: dict, work: Callable[[Path], dict]) -> 
     with writable(home):
         for folder in (final.parent, under_way.parent, home / "locks"):
             folder.mkdir(parents=True, exist_ok=True)
-        with _locked(home / "locks" / f"{final.name}.lock", final.name):
+        waiting = f"another process is computing {final.name}; waiting for it"
+        with locked(home / "locks" / f"{final.name}.lock", waiting):
             if final.exists() and not (changed := _changed(final)):
                 return _finished(final)
             if final.exists():
                 print(f"{final.name}: {changed} was modified since the stage finished; recomputing", flush=True)
                 shutil.rmtree(final)
+            if under_way.exists():
+                _keep_checkpoint_alone(under_way)
             under_way.mkdir(exist_ok=True)
             start = time.monotonic()
             try:
                 info = work(under_way)
                 info.setdefault("seconds", round(time.monotonic() - start, 1))
                 made = {"name": final.name, "inputs": inputs, "info": info, "files": _digests(under_way)}
-                write_json(under_way / "stage.json", {**made, "sha256": _own_digest(made)})
+                write_json(under_way / "stage.json", {**made, "sha256": digest(made)})
             except BaseException:
                 _keep_checkpoint_alone(under_way)
                 raise
@@ -90,16 +90,6 @@ def _keep_checkpoint_alone(folder: Path) -> None:
         folder.rmdir()
 
 
-def _locked(path: Path, name: str):
-    """A context that holds the lock, after waiting for another process if need be."""
-    lock = FileLock(path)
-    try:
-        return lock.acquire(timeout=0)
-    except Timeout:
-        print(f"another process is computing {name}; waiting for it", flush=True)
-        return lock.acquire()
-
-
 def _digests(folder: Path) -> dict[str, str]:
     """SHA-256 of each file of a stage's work."""
     return {p.name: sha256(p) for p in sorted(folder.iterdir()) if p.name not in (CHECKPOINT, "stage.json")}
@@ -110,17 +100,12 @@ def _changed(path: Path) -> str | None:
     try:
         saved = json.loads((path / "stage.json").read_text(encoding="utf-8"))
         own = saved.pop("sha256", None)  # an older stage has none
-    except (OSError, ValueError, AttributeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, AttributeError):
         return "stage.json"
-    if own and own != _own_digest(saved):
+    if own and not own.startswith(digest(saved)):  # an older version has all of the digits
         return "stage.json"
     wanted = saved.get("files", {})
-    return next((f for f, digest in wanted.items() if not (path / f).is_file() or sha256(path / f) != digest), None)
-
-
-def _own_digest(made: dict) -> str:
-    """SHA-256 of what stage.json says besides it."""
-    return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()
+    return next((f for f, known in wanted.items() if not (path / f).is_file() or sha256(path / f) != known), None)
 
 
 def _finished(path: Path) -> Stage:

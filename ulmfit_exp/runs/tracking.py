@@ -67,7 +67,8 @@ class Tracker(Callback):
         import wandb
 
         self.wandb = wandb
-        mode = _auto_mode(wandb) if mode == "auto" else mode
+        if mode == "auto":
+            mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False, verify=False) else "offline")
         if mode == "disabled":
             return
         options |= {
@@ -208,9 +209,3 @@ def log_sweep(tracker: Tracker, record: dict) -> None:
             metrics = {f"{stage}/{k}": v for k, v in row.items() if k.startswith(("train", "valid"))}
             tracker.log({**metrics, "step": row["step"]})
     tracker.finish({f"valid/{k}": v for k, v in record.get("valid", {}).items()})
-
-
-def _auto_mode(wandb) -> str:
-    if mode := os.environ.get("WANDB_MODE"):
-        return mode
-    return "online" if wandb.login(prompt=False, verify=False) else "offline"

@@ -14,6 +14,7 @@ from importlib.resources import files
 from itertools import count
 from pathlib import Path
 from string import Template
+from urllib.parse import quote
 
 import pandas as pd
 import plotly.io
@@ -25,7 +26,7 @@ from ...method.schedules import rates
 from ...recipe import recipe_from
 from ...record import FILE, mistakes, read_all, settings_in_words
 from ..statistics import against
-from ..tables import records_of, spread, variant_of
+from ..tables import REPEATED, records_of, spread, variant_of
 
 GROUPS = {"lm": 4, "clas": 5}
 """Layer groups of fastai's learners."""
@@ -77,7 +78,6 @@ def page(
     titles: dict[str, str],
     reproduce: str = "ulmfit-exp reproduce",
     folder: Path = Path(),
-    title: str = "ULMFiT experiments",
 ) -> str:
     """The file's content.
 
@@ -85,11 +85,11 @@ def page(
     file will be, from which it links to records.
     """
     plans: dict[str, dict] = {}
-    numbers = count()
+    newest = {path for path, _ in records[:WITH_MISTAKES]}
     variants = []
     for name, runs in _by_variant(records).items():
         rows = [f"{s.title.partition(':')[0]}: {s.rows[name]}" for s in sections if name in s.rows]
-        shown = [_run(path, r, reproduce, folder, next(numbers) < WITH_MISTAKES) for path, r in runs]
+        shown = [_run(path, r, reproduce, folder, path in newest) for path, r in runs]
         variants.append(_variant(name, [r for _, r in runs], shown, rows, titles, plans))
     here, bundle = files(__name__), files("itables") / "html"
     data = {
@@ -100,7 +100,6 @@ def page(
         "templates": {k: plotly.io.templates[f"plotly_{k}"].to_plotly_json() for k in ("white", "dark")},
     }
     return Template((here / "page.html").read_text("utf-8")).substitute(
-        title=escape(title),
         css=(bundle / "dt_bundle.css").read_text("utf-8") + (here / "page.css").read_text("utf-8"),
         datatables=_in_script((bundle / "dt_bundle.js").read_text("utf-8")),
         plotly=_in_script(get_plotlyjs()),
@@ -176,13 +175,13 @@ def _variant(
         "words": " ".join(
             [name, first["corpus"]["name"], first.get("label", ""), *(f"{k} {v}" for k, v in first["changes"].items())]
         ),
-        "labels": settings.get("train_size"),
+        "labels": settings.get("train_size") or settings.get("shots"),
         "valid": mean(lambda r: _percent(r.get("valid"))),
         "test": mean(lambda r: _percent(r.get("test"))),
         "baseline": mean(lambda r: _percent(r.get("baseline"))),
         "perplexity": mean(lambda r: r.get("perplexity", {}).get("test", {}).get("perplexity")),
         "minutes": mean(lambda r: sum(s["seconds"] for s in r["stages"]) / 60),
-        "settings": {k: v for k, v in settings_in_words(first).items() if k not in ("seed", "fold")},
+        "settings": {k: v for k, v in settings_in_words(first).items() if k not in REPEATED},
         "plan": _plan(settings["recipe"], plans),
         "runs": runs,
     }
@@ -200,7 +199,7 @@ def _run(path: Path, record: dict, reproduce: str, folder: Path, with_mistakes: 
         "valid": _percent(record.get("valid")),
         "test": _percent(record.get("test")),
         "path": str(path.parent if path.name == FILE else path),
-        "link": Path(os.path.relpath(path, folder)).as_posix(),
+        "link": quote(Path(os.path.relpath(path, folder)).as_posix()),
         "command": f"{reproduce} {shlex.quote(str(path))}",
         "made": f"commit {record['commit']}, {record['machine']['cpu']}, {record['settings']['precision']}",
         "history": {stage: _columns(rows) for stage, rows in record["history"].items()},

@@ -62,7 +62,7 @@ function runsOf(variant) {
     box(`${variant.id}/${run.name}`, element("td", "", row));
     element("td", run.name, row, { title: run.made });
     [run.valid, run.test].forEach((error) => element("td", error?.toFixed(2) ?? "", row));
-    element("a", run.path, element("td", "", row), { href: encodeURI(run.link), title: run.made });
+    element("a", run.path, element("td", "", row), { href: run.link, title: run.made });
     element("code", run.command, element("td", "", row));
   }
   return made;
