@@ -80,7 +80,7 @@ def in_process(monkeypatch):
         return future
 
     here = workers.Workers(submit, slots=lambda: 1, death=lambda e: None)
-    monkeypatch.setattr(workers, "pool", lambda jobs: nullcontext(here))
+    monkeypatch.setattr(workers, "pool", lambda jobs, device: nullcontext(here))
 
 
 @pytest.fixture(scope="session")

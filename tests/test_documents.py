@@ -104,6 +104,14 @@ def test_reviews_are_those_of_products_then_the_unlabelled_ones_of_imdb(tmp_path
     assert [text for text, _ in open_documents("reviews", tmp_path).documents()] == ["a kettle", "film 1", "film 2"]
 
 
+def test_what_macos_adds_to_a_zip_is_no_text(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as z:
+        for i in range(3):
+            z.writestr(f"texts/{i}.txt", f"text {i}")
+            z.writestr(f"__MACOSX/texts/._{i}.txt", b"\xb0\x00")
+    assert read(tmp_path / "a.zip") == ["text 0", "text 1", "text 2"]
+
+
 def test_a_corpus_that_is_not_there_is_said(tmp_path):
     with pytest.raises(DataError, match="no file or folder nowhere; named corpora are wikipedia, wikitext-2, imdb"):
         open_documents("nowhere", tmp_path)

@@ -5,6 +5,8 @@ from multiprocessing import Value
 
 import pytest
 import torch
+from fastai.learner import Learner
+from fastai.text.all import DataLoaders
 
 from ulmfit_exp.common import DataError
 from ulmfit_exp.method import machine
@@ -30,6 +32,17 @@ def test_the_device_that_is_asked_for_is_fastais_until_another_is(monkeypatch):
     assert machine.use_device() == torch.device("cpu")
     assert not torch.backends.cudnn.allow_tf32
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
+def test_an_error_within_a_batch_ends_bfloat16_for_what_follows():
+    def loss_func(*_):
+        raise MemoryError
+
+    dls = DataLoaders.from_dsets([(torch.ones(2), torch.ones(1))] * 2, [(torch.ones(2), torch.ones(1))], bs=1)
+    learn = Learner(dls, torch.nn.Linear(2, 1), loss_func=loss_func, cbs=machine.precision_cbs("bf16"))
+    with pytest.raises(MemoryError), learn.no_bar(), learn.no_logging():
+        learn.fit(1)
+    assert not torch.is_autocast_enabled("cpu")
 
 
 def test_the_processes_of_a_grid_take_the_visible_gpus_in_turn(monkeypatch):

@@ -105,6 +105,19 @@ def test_other_settings_of_the_same_name_are_another_variant_and_a_seed_counts_o
     assert {v["id"]: len(v["runs"]) for v in variants} == {"trec/small": 3, "trec/small~2": 1}
 
 
+def test_the_draws_of_few_labels_are_one_variant_and_are_compared_with_as_many_labels_alone(tmp_path):
+    record = json.loads((RECORDS / "trec" / "small" / "seed0.json").read_text())
+    for shots, draw in ((8, 0), (8, 1), (16, 0), (16, 1)):
+        record["settings"] |= {"shots": shots, "draw": draw}
+        record |= {"replicate": f"seed0-draw{draw}", "variant": f"small {shots} shots"}
+        (tmp_path / f"{shots}-{draw}.json").write_text(json.dumps(record))
+    data = data_of(made(tmp_path, tmp_path / "report.html"))
+    assert {v["name"]: (len(v["runs"]), v["labels"]) for v in data["variants"]} == {
+        "small 8 shots": (2, 8), "small 16 shots": (2, 16),
+    }  # fmt: skip
+    assert not any(data["p"].values())
+
+
 @pytest.fixture
 def view(file, browser):
     """The page of TREC-6's records, open in a browser; its argument is what follows # in the address."""

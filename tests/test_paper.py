@@ -15,10 +15,12 @@ import pandas as pd
 import pytest
 from conftest import QUICK
 
+from experiments.dbpedia import Dbpedia
 from experiments.paper import base, figure3, figure4, table6, table7, tables
 from experiments.paper.__main__ import main
 from scripts import reproduce
 from ulmfit_exp.cli import run
+from ulmfit_exp.common import DataError
 from ulmfit_exp.method import pretrained
 from ulmfit_exp.recipe import Phase
 from ulmfit_exp.record import cost, folder_of, read
@@ -126,6 +128,18 @@ def test_the_draws_of_few_labels_differ_in_their_texts_and_share_the_language_mo
     assert [len(each.corpus.split("train")) for each in drawn] == [56, 56]
     assert drawn[0].corpus.digest != drawn[1].corpus.digest
     assert drawn[0].plan["lm forward"] == drawn[1].plan["lm forward"]
+
+
+def test_the_plan_reads_a_corpus_once_for_all_numbers_of_labels(monkeypatch):
+    read, load = [], Dbpedia.load
+    monkeypatch.setattr(Dbpedia, "load", lambda *args: read.append(args) or load(*args))
+    planned, failed = grid.plan(tables.cells("few_shot", ("dbpedia",), 2, miniature=True, recipe="small"))
+    assert len(planned) == 8 and not failed and len(read) == 1
+
+
+def test_the_draw_of_no_labels_is_an_error():
+    with pytest.raises(DataError, match="--draw 3 has no meaning without --shots"):
+        prepare(replace(Dbpedia(miniature=True), draw=3))
 
 
 def test_figure_4_has_a_curve_for_recipes_of_few_epochs_too():

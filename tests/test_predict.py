@@ -14,7 +14,7 @@ import pytest
 
 from ulmfit_exp.__main__ import main
 from ulmfit_exp.common import DataError, harmless
-from ulmfit_exp.corpora.options import Format
+from ulmfit_exp.corpora.options import AUTO, Format
 from ulmfit_exp.inference import features, predict
 from ulmfit_exp.runs.run import prepare
 
@@ -161,3 +161,8 @@ def test_what_cannot_be_predicted_leaves_the_files_as_they_were(folder, tmp_path
 def test_a_label_that_a_spreadsheet_would_run_is_quoted():
     cells = ("=cmd()", "+1+A1", "@x", "\n=1", "-", "good", "-1", "+0.5")
     assert [harmless(c) for c in cells] == ["'=cmd()", "'+1+A1", "'@x", "'\n=1", "'-", "good", "-1", "+0.5"]
+
+
+def test_standard_input_has_no_columns_that_options_could_name():
+    with pytest.raises(DataError, match=r"standard input .* leave out --text-col and --id-col"):
+        next(predict.predictions(Stub(), "-", (), "id", AUTO))

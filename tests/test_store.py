@@ -93,7 +93,7 @@ def test_a_stage_killed_in_the_middle_of_a_file_counts_for_nothing(tmp_path):
     code = (
         "import os, signal, sys; from pathlib import Path; from ulmfit_exp.runs.store import stage\n"
         "def work(folder):\n"
-        "    (folder / 'ids.npy').write_bytes(b'half')\n"
+        "    (folder / 'checkpoint.pt.1.part').write_bytes(b'half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
         "stage(Path(sys.argv[1]), 'tokens', {}, work)"
     )
@@ -101,6 +101,7 @@ def test_a_stage_killed_in_the_middle_of_a_file_counts_for_nothing(tmp_path):
     assert killed.returncode == -signal.SIGKILL and not list((tmp_path / "stages").iterdir())
 
     def work(folder):
+        assert not list(folder.iterdir())
         (folder / "ids.npy").write_text("whole")
         return {}
 

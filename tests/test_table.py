@@ -20,6 +20,7 @@ from ulmfit_exp.api import load as load_run
 from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
 from ulmfit_exp.corpora.corpus import Corpus
+from ulmfit_exp.corpora.options import Format
 from ulmfit_exp.corpora.sources import MINIATURE
 from ulmfit_exp.inference.baselines import tfidf
 from ulmfit_exp.inference.export import card
@@ -367,3 +368,31 @@ def test_labels_in_any_script_survive_a_locale_without_its_letters(tmp_path):
     assert done.returncode == 0, done.stderr
     (record,) = (tmp_path / "home" / "runs").glob("*/result.json")
     assert json.loads(record.read_text(encoding="utf-8"))["corpus"]["classes"] == sorted(labels)
+
+
+def test_a_byte_order_mark_may_be_named_and_the_encoding_checked_twice():
+    assert Format(encoding="utf-8-sig").checked() == Format(encoding="UTF8").checked().checked()
+
+
+def test_a_dataframe_whose_index_repeats_is_cut_into_bins():
+    part = pd.DataFrame({"text": [t for t, *_ in ROWS], "price": [*range(39), None]})
+    corpus = Corpus.from_df(pd.concat([part, part.assign(text=part["text"] + "!")]), "text", "price", bins=2)
+    assert len(corpus.classes) == 2 and (corpus.df["split"] == "unlabelled").sum() == 2
+
+
+def test_the_only_training_text_of_a_class_is_not_held_out(tmp_path):
+    rows = [(t, s, "train") for t, s, _ in ROWS] + [
+        (f"Odd {i}.", "odd", "train" if i == 0 else "test") for i in range(4)
+    ]
+    (tmp_path / "a.csv").write_text(delimited(rows, head=("text", "label", "split")))
+    corpus, _ = load(tmp_path / "a.csv")
+    assert "odd" in set(corpus.split("train")["label"])
+
+
+def test_unlabelled_texts_are_read_from_the_columns_of_the_labelled_ones_whatever_their_case(tmp_path):
+    (tmp_path / "a.csv").write_text(delimited([(t, t[4:9], s) for t, s, _ in ROWS], head=("body", "title", "stars")))
+    (tmp_path / "more.csv").write_text(delimited([("A longer text.", "One", "x")], head=("Body", "Title", "by")))
+    corpus, _ = load(tmp_path / "a.csv", ("title", "body"), "stars", unlabelled=tmp_path / "more.csv")
+    assert corpus.split("unlabelled")["text"].tolist() == ["One\nA longer text."]
+    with pytest.raises(DataError, match=r"--unlabelled .*none.csv"):
+        load(tmp_path / "a.csv", unlabelled=tmp_path / "none.csv")

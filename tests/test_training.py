@@ -12,7 +12,7 @@ from conftest import FORWARD, QUICK, TINY
 from ulmfit_exp.bounds import check
 from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
-from ulmfit_exp.method import schedules, training
+from ulmfit_exp.method import batches, schedules, training
 from ulmfit_exp.method.schedules import stlr
 from ulmfit_exp.recipe import PRETRAINING, RECIPES, Phase, gradual, sized
 
@@ -316,9 +316,22 @@ def test_another_seed_gives_another_model(one_learner, tmp_path):
         ({"max_len": 0}, "--recipe.max-len 0"),
         ({"clas": replace(TINY.clas, drop_mult=20)}, "drop-mult 20 is impossible: times --recipe.model.* it is >= 1"),
         ({"pooling": ()}, "--recipe.pooling is empty"),
+        ({"pooling": ("avg",)}, "--recipe.pooling avg is none of last, max, mean"),
+        ({"vocab": "merged"}, "--recipe.vocab merged is none of task, union, pretrained"),
+        (
+            {"clas": replace(TINY.clas, phases=(Phase(schedule="cosine"),))},
+            "phases.0.schedule cosine is none of stlr",
+        ),
+        ({"clas": replace(TINY.clas, patience=0)}, "--recipe.clas.patience 0 .* 1 or more"),
     ],
 )
 def test_an_impossible_setting_is_one_line_that_names_the_option(changes, error):
     with pytest.raises(DataError, match=error):
         check(replace(TINY, **changes))
     assert all(check(recipe) is None for recipe in [*RECIPES.values(), *PRETRAINING.values()])
+
+
+@pytest.mark.parametrize(("n", "bs"), [(7, 2), (7, 3), (13, 4), (841, 8), (33, 16), (5, 16), (1, 4)])
+def test_no_batch_has_a_single_text_where_there_are_more(n, bs):
+    assert n % batches.without_single(n, bs) != 1 or n == 1
+    assert batches.without_single(33, 16) == 15

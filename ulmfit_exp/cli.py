@@ -78,7 +78,7 @@ def compute(cells: list["Cell"], engine: Engine, only_plan: bool = False) -> tup
         raise DataError("there is no run: --seeds must be 1 or more")
     print(f"reading the data of {len(cells)} runs", flush=True)
     planned, failed = grid.plan(cells)
-    with interrupted(), cluster.start(engine, cells[0].settings.home) as workers:
+    with interrupted(), cluster.start(engine, cells[0].settings.home, cells[0].settings.device) as workers:
         print(grid.describe(planned, workers.slots()), flush=True)
         failed |= {} if only_plan else grid.run_grid(planned, workers)
     return [(p.cell, read(p.path)) for p in planned if p.finished], failed

@@ -185,7 +185,10 @@ class Corpus:
                 f"{self.name}: --train-size {size} is impossible: there are {len(train)} training rows "
                 f"and {least} classes, each of which needs one"
             )
-        return self._with_labels(stratified(groups, size))
+        try:
+            return self._with_labels(stratified(groups, size))
+        except DataError as e:  # with several labels, all texts may share one
+            raise DataError(f"--train-size {size} is too small: {e}") from e
 
     def with_shots(self, shots: int | None, draw: int = 0) -> "Corpus":
         """Keep the labels of `shots` training rows per class, at random; the others stay in as unlabelled."""

@@ -27,7 +27,7 @@ def class_labels(labels: pd.Series, train: pd.Series, options: OwnTable, notes: 
     known, column, bins = labels != "", options.label_cols[0], options.bins
     values = _numbers(labels[known])
     if bins not in (None, 0):
-        if bins < 2 or values.isna().any():
+        if bins < 2 or values.empty or values.isna().any():
             wrong = "two or more are needed" if bins < 2 else f"column {column!r} is not a number everywhere"
             raise DataError(f"--bins {bins} is impossible: {wrong}")
         return _binned(values, values[train], bins, notes).reindex(labels.index, fill_value="")

@@ -207,7 +207,9 @@ def _layout(table: Table, head: list[str]) -> str:
         return "a text a line"
     if table.kind == "json":
         return "a JSON array" if "".join(head).lstrip().startswith("[") else "JSON lines"
-    how = "one column" if table.dialect.delimiter == formats.ONE_COLUMN else f"columns separated by {table.delimiter}"
+    how = f"columns separated by {table.delimiter}"
+    if table.dialect.delimiter == formats.ONE_COLUMN:
+        how = "one column" + ", named by the first line (see --header)" * bool(table.header)
     how += "" if table.dialect.quotes else ", quotes are part of the text"
     return how + ("" if table.header else "; no header line, so the columns are named 0, 1, ... (see --header)")
 

@@ -36,15 +36,19 @@ IDLE = 120
 """Seconds after which a SLURM job that no cell comes to ends."""
 
 
-def start(engine: Engine, home: Path) -> AbstractContextManager[Workers]:
+def start(engine: Engine, home: Path, device: str = "auto") -> AbstractContextManager[Workers]:
     """The workers that the options ask for. Raises `DataError` where there are none."""
     if engine.jobs < 1:
         raise DataError(f"--jobs {engine.jobs} is impossible: it must be 1 or more")
     if engine.ray and engine.slurm:
         raise DataError("--ray and --slurm exclude each other")
+    if engine.ray and engine.jobs > 1:
+        raise DataError("--jobs has no meaning with --ray, which uses all CPUs of the cluster; leave it out")
+    if engine.gpus_per_run is not None and not engine.ray:
+        raise DataError("--gpus-per-run has no meaning without --ray; leave it out")
     if engine.ray:
         return ray_cluster(engine, home)
-    return slurm_jobs(engine, home) if engine.slurm else workers.pool(engine.jobs)
+    return slurm_jobs(engine, home) if engine.slurm else workers.pool(engine.jobs, device)
 
 
 @contextmanager

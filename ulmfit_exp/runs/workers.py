@@ -43,15 +43,17 @@ class Workers:
 
 
 @contextmanager
-def pool(jobs: int) -> Iterator[Workers]:
-    """So many processes of this machine, each with its share of the threads, and one GPU where there are any.
+def pool(jobs: int, device: str = "auto") -> Iterator[Workers]:
+    """So many processes of this machine, each with its share of the threads, and one GPU where there are any and
+    `device` names none by its number.
 
     On the way out they are ended: a cell under way closes its W&B run, and resumes from its checkpoint next time.
     """
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = before or str(max(1, cores() // jobs))  # read by torch in the new processes
     spawn = get_context("spawn")  # a fork may inherit a lock that is held
-    processes = ProcessPool(jobs, initializer=start, initargs=[gpus(), spawn.Value("i", 0)], context=spawn)
+    shared = [] if ":" in device else gpus()
+    processes = ProcessPool(jobs, initializer=start, initargs=[shared, spawn.Value("i", 0)], context=spawn)
     try:
         yield Workers(
             submit=lambda settings, log: processes.schedule(work, args=[settings, log]),
