@@ -50,7 +50,7 @@ def test_whatever_uses_a_run_tokenises_as_its_training_did(lang, tmp_path):
     assert record["settings"]["recipe"]["lang"] == lang
     assert record["pretrained"]["forward"]["words_found"] > 0.5 * record["pretrained"]["forward"]["words"]
     assert record["baseline"]["error"] < 0.5
-    _, this = prepare(settings)
+    this = prepare(settings)
     text, trained = this.corpus.df["text"][0], this.tokens
     assert [trained.vocab[i] for i in trained[0]] == [w if w in trained.vocab else "xxunk" for w in words(text, lang)]
     predictor = predict.load(folder)

@@ -124,7 +124,7 @@ def test_figure_3_sees_the_unlabelled_texts_only_where_it_should():
 
 def test_the_draws_of_few_labels_differ_in_their_texts_and_share_the_language_model():
     found = tables.cells("few_shot", ("dbpedia",), 2, miniature=True, recipe="small", wandb="disabled")
-    drawn = [prepare(cell.settings)[1] for cell in found if cell.row == "ULMFiT" and cell.settings.shots == 4]
+    drawn = [prepare(cell.settings) for cell in found if cell.row == "ULMFiT" and cell.settings.shots == 4]
     assert [len(each.corpus.split("train")) for each in drawn] == [56, 56]
     assert drawn[0].corpus.digest != drawn[1].corpus.digest
     assert drawn[0].plan["lm forward"] == drawn[1].plan["lm forward"]

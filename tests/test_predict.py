@@ -30,7 +30,7 @@ def folder(finished) -> Path:
 def test_it_says_what_the_evaluation_said_wherever_the_folder_lies(finished, folder, tmp_path):
     record = json.loads((folder / "result.json").read_text())
     evaluated = pd.read_csv(finished.home / record["stages"][-1]["path"] / "predictions.csv", index_col="row")
-    _, this = prepare(finished)
+    this = prepare(finished)
     shutil.copytree(folder, tmp_path / "moved")
     shutil.rmtree(finished.home)
     predictor = predict.load(tmp_path / "moved")

@@ -339,7 +339,7 @@ def test_class_weights_give_a_rare_class_its_share_of_the_loss(tmp_path):
     rows = [row for i, row in enumerate(ROWS) if row[1] == "good" or i < 10]
     (tmp_path / "mine.csv").write_text(delimited(rows))
     settings = OwnCsv(csv=tmp_path / "mine.csv", recipe=FORWARD, home=tmp_path / "home", **QUIET)
-    plain, weighted = prepare(settings)[1], prepare(replace(settings, recipe=replace(FORWARD, class_weights=True)))[1]
+    plain, weighted = prepare(settings), prepare(replace(settings, recipe=replace(FORWARD, class_weights=True)))
     assert "class_weights" not in json.dumps(plain.plan)
     assert weighted.path("lm forward") == plain.path("lm forward")
     assert weighted.path("clas forward") != plain.path("clas forward")

@@ -176,8 +176,9 @@ def test_texts_of_a_users_own_table_are_not_shown_to_wandb_by_default(tmp_path):
 
 
 def test_what_is_shown_names_no_record_and_no_stage(sfu):
-    plain, shown = (prepare(s)[1] for s in (sfu, replace(sfu, log_artifacts=True, tags=("a",), label="b")))
-    assert plain.settings == shown.settings and plain.plan == shown.plan and shown.group != plain.group
+    plain, shown = (prepare(s) for s in (sfu, replace(sfu, log_artifacts=True, tags=("a",), label="b")))
+    assert plain.command.settings() == shown.command.settings() and plain.plan == shown.plan
+    assert plain.record == shown.record and plain.command.group != shown.command.group
 
 
 def test_a_variant_is_a_group_and_seeds_and_folds_are_its_members(sfu):

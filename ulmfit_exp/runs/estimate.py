@@ -67,7 +67,7 @@ def seconds(run: Run, name: str, trained: list[Trained]) -> float:
     tokens = df["text"].str.len()[df["split"].isin(splits.get(kind, ("valid", "test")))].sum() / CHARACTERS
     if kind in ("tokens", "baseline"):
         return 1 + tokens / READING
-    directions = len(run.directions) if kind == "eval" else 1
+    directions = len(run.command.directions) if kind == "eval" else 1
     forward_alone = 3 * SPEED[_gpu()]
     return 1 + directions * tokens * _weights(run.recipe.model) / forward_alone
 
@@ -82,7 +82,7 @@ def _training(run: Run, name: str, trained: list[Trained]) -> float:
     steps = max(1, tokens / (task.bs * recipe.seq_len) if kind == "lm" else math.ceil(len(texts) / task.bs))
     epochs = sum(phase.epochs for phase in sized(task, math.ceil(steps)).phases)
     lm = run.plan[name.replace("clas", "lm")][1]
-    this = Trained(kind, run.precision, _model(lm), tokens / steps)
+    this = Trained(kind, run.command.precision, _model(lm), tokens / steps)
     if same := [t for t in trained if this.like(t)]:
         return epochs * tokens * sum(t.seconds for t in same) / sum(t.tokens for t in same)
     return epochs * by_size(kind, recipe, tokens, steps, _gpu())

@@ -34,8 +34,9 @@ def evaluate(run: Run) -> Stage:
         print(f"\n{run.corpus.name}: evaluation", flush=True)
         rows = run.corpus.split("valid", "test")
         truth = run.corpus.numbers(rows)
-        learns = {} if run.recipe.head == "features" else {d: _classifier(run, d, folder) for d in run.directions}
-        probs = {d: _predict(run, d, learns) for d in run.directions}
+        directions = run.command.directions
+        learns = {} if run.recipe.head == "features" else {d: _classifier(run, d, folder) for d in directions}
+        probs = {d: _predict(run, d, learns) for d in directions}
         probs["mean"] = sum(probs.values()) / len(probs)
         where = {s: ((rows["split"] == s) & (rows["label"] != "")).to_numpy() for s in ("valid", "test")}
         valid, tested = where.values()

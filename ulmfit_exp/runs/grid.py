@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from . import estimate
-from .run import data_directory, prepare, result
+from .run import data_directory, prepare
 from .settings import Experiment
 from .view import View, duration
 from .workers import Workers, reason
@@ -72,13 +72,13 @@ def plan(cells: list[Cell]) -> tuple[list[Planned], dict[Cell, str]]:
             whole = replace(cell.settings, recipe=None, seed=0, **ALL_LABELS)
             if whole not in texts:
                 texts[whole] = whole.texts(cell.settings.data_dir or data_directory())
-            settings, this = prepare(cell.settings, cell.settings.chosen(texts[whole]))
+            run = prepare(cell.settings, cell.settings.chosen(texts[whole]))
         except Exception as e:
             failed[cell] = reason(e)
             continue
-        trained = estimate.finished(settings.home) if trained is None else trained
-        stages = {this.path(name): estimate.seconds(this, name, trained) for name in this.plan}
-        planned.append(Planned(replace(cell, settings=settings), result(settings, this), stages))
+        trained = estimate.finished(run.command.home) if trained is None else trained
+        stages = {run.path(name): estimate.seconds(run, name, trained) for name in run.plan}
+        planned.append(Planned(replace(cell, settings=run.command), run.record, stages))
     return planned, failed
 
 

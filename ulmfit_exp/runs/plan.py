@@ -17,8 +17,9 @@ from ..method.pretrained import Pretrained
 from ..method.tokenizer import TOKENIZER
 from ..method.tokens import Tokens, read_tokens
 from ..recipe import LMRecipe, not_default
+from ..record import FILE
 from . import store
-from .settings import Wandb
+from .settings import WHERE, Command
 from .store import Stage
 from .tracking import Tracker
 
@@ -34,24 +35,13 @@ class Run:
     """What all stages of a run share."""
 
     corpus: Corpus | Documents
+    command: Command
+    """The settings, with the precision that the device takes."""
     recipe: LMRecipe
-    directions: tuple[str, ...]
+    """The settings' recipe, with the shape of the pretrained models."""
     pretrained: dict[str, Pretrained]
     """The model that each direction's language model starts from; empty for random weights."""
-    seed: int
-    precision: str
-    home: Path
     data_dir: Path | None
-    group: str
-    """Data set and variant: the W&B group."""
-    settings: dict
-    """All settings of the experiment, for W&B's config."""
-    wandb: Wandb = "auto"
-    tags: tuple[str, ...] = ()
-    log_artifacts: bool = False
-    log_texts: bool = False
-    record: str = ""
-    """Name of the folder of the record, for W&B's config."""
     by: dict = field(default_factory=machine.description)
     """Versions, commit and machine as the run starts; each stage keeps those that made it."""
 
@@ -63,7 +53,7 @@ class Run:
             plan["baseline"] = ("baseline", {"corpus": self.corpus.digest, "choices": CHOICES})
         plan["tokens"] = ("tokens", self._into_tokens())
         tokens = store.name(*plan["tokens"])
-        for d in self.directions:
+        for d in self.command.directions:
             plan[f"lm {d}"] = (f"lm-{d}", self._into_lm(tokens, d))
             lm = store.name(*plan[f"lm {d}"])
             if head:
@@ -71,7 +61,7 @@ class Run:
             else:
                 plan["perplexity"] = ("perplexity", {"lm": lm, "wikitext-2": self.wikitext and self.wikitext.digest})
         if head:
-            classifiers = {d: store.name(*plan[f"{head} {d}"]) for d in self.directions}
+            classifiers = {d: store.name(*plan[f"{head} {d}"]) for d in self.command.directions}
             plan["eval"] = ("eval", {"classifiers": classifiers, "rows": digest(self.corpus.df["row"].tolist())})
         return plan
 
@@ -86,13 +76,13 @@ class Run:
     def _into_lm(self, tokens: str, direction: str) -> dict:
         start = self.pretrained.get(direction)
         made = {"tokens": tokens, "direction": direction, "pretrained": start and start.digest}
-        return {**made, "seed": self.seed, "precision": self.precision, **self._fields(INTO_LM)}
+        return {**made, "seed": self.command.seed, "precision": self.command.precision, **self._fields(INTO_LM)}
 
     def _into_classifier(self, lm: str) -> dict:
         made = {"corpus": self.corpus.digest, "lm": lm}
         if self.recipe.head == "features":
             return {**made, "scaling": [*SCALINGS], "C": STRENGTHS, **self._fields(INTO_FEATURES)}
-        return {**made, "seed": self.seed, "precision": self.precision, **self._fields(INTO_CLAS)}
+        return {**made, "seed": self.command.seed, "precision": self.command.precision, **self._fields(INTO_CLAS)}
 
     @cached_property
     def pretrained_vocab(self) -> list[str] | None:
@@ -115,9 +105,18 @@ class Run:
         with suppress(DataError):
             return open_documents("wikitext-2", self.data_dir, download=False)
 
+    @cached_property
+    def record(self) -> Path:
+        """Where the record is when the run is finished; named by its settings and all of its stages."""
+        c, settings = self.command, self.command.settings()
+        given = {k: settings[k] for k in not_default(c) if k in settings and k not in (*WHERE, "recipe")}
+        names = {k: store.name(*stage) for k, stage in self.plan.items()}
+        what = digest({**given, "recipe": not_default(c.recipe), "stages": names})
+        return c.home / "runs" / f"{self.corpus.name}-{c.recipe_name}-seed{c.seed}-{what}" / FILE
+
     def path(self, name: str) -> Path:
         """The folder of a stage of the plan, finished or not."""
-        return store.path(self.home, *self.plan[name])
+        return store.path(self.command.home, *self.plan[name])
 
     @property
     def tokens(self) -> Tokens:
@@ -127,16 +126,17 @@ class Run:
     def stage(self, name: str, work: Callable[[Path], dict]) -> Stage:
         """The stage of that name in the plan, made by `work` unless it is finished."""
         kind, inputs = self.plan[name]
-        return store.stage(self.home, kind, inputs, lambda folder: {**work(folder), "by": self.by})
+        return store.stage(self.command.home, kind, inputs, lambda folder: {**work(folder), "by": self.by})
 
     def tracker(self, name: str) -> Tracker:
         """A W&B run for one stage, with all settings and everything that went into it as its config; or for `sweep`."""
-        stage = {"stage": self.plan[name][1]} if name in self.plan else {}
-        config = {**self.settings, **stage, "record": self.record, "digest": self.corpus.digest, **self.by}
-        tags = [self.corpus.name, f"seed {self.seed}", *self.tags, self.by["commit"]]
-        title = f"{name} {self.corpus.name} seed{self.seed}"
-        kept = {"artifacts": self.log_artifacts, "texts": self.log_texts}
-        return Tracker(self.wandb, self.home, self.group, name.split()[0], title, tags, config, **kept)
+        c, stage = self.command, {"stage": self.plan[name][1]} if name in self.plan else {}
+        made = {"record": self.record.parent.name, "digest": self.corpus.digest, **self.by}
+        miniature = ["miniature"] if getattr(c, "miniature", False) else []
+        tags = [self.corpus.name, f"seed {c.seed}", *c.tags, *miniature, self.by["commit"]]
+        title = f"{name} {self.corpus.name} seed{c.seed}"
+        config, kept = {**c.settings(), **stage, **made}, {"artifacts": c.log_artifacts, "texts": c.log_texts}
+        return Tracker(c.wandb, c.home, c.group, name.split()[0], title, tags, config, **kept)
 
 
 def fitted(recipe: LMRecipe, pretrained: dict[str, Pretrained]) -> LMRecipe:

@@ -11,7 +11,7 @@ from typing import NoReturn
 from fastai.text.all import rank_distrib
 
 from ..bounds import check
-from ..common import DataError, digest, replacing, writable, write_json
+from ..common import DataError, replacing, writable, write_json
 from ..corpora.corpus import Corpus
 from ..corpora.documents import Documents
 from ..corpora.sources import DATA_VARIABLE
@@ -20,11 +20,10 @@ from ..method import distributed, machine, pretrained
 from ..method.progress import quiet
 from ..method.tokenizer import tokenizer
 from ..method.training import train
-from ..recipe import not_default, recipe_from
-from ..record import FILE
-from . import evaluation, stages, store, tracking
+from ..recipe import recipe_from
+from . import evaluation, stages, tracking
 from .plan import Run, fitted
-from .settings import WHERE, Command
+from .settings import Command
 from .store import Stage
 
 NO_PRETRAINING = (
@@ -39,21 +38,20 @@ def run(settings: Command, texts: Corpus | Documents | None = None) -> tuple[dic
 
     `texts` take the place of those that the settings would read. Raises `DataError`, `StoreError`.
     """
-    settings, this = prepare(settings, texts)
-    if not this.pretrained and isinstance(this.corpus, Corpus):
+    prepared = prepare(settings, texts)
+    if not prepared.pretrained and isinstance(prepared.corpus, Corpus):
         print(f"warning: {NO_PRETRAINING}", flush=True)
     if rank_distrib():
-        _assist(this)
-    done = _run_all(this)
-    record = _record(settings, this, done)
-    path = result(settings, this)
+        _assist(prepared)
+    done = _run_all(prepared)
+    record = _record(prepared, done)
     with writable(settings.home):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _keep_classifiers(this, path.parent)
-        write_json(path, record)
+        prepared.record.parent.mkdir(parents=True, exist_ok=True)
+        _keep_classifiers(prepared, prepared.record.parent)
+        write_json(prepared.record, record)
     if tracking.in_sweep():
-        tracking.log_sweep(this.tracker("sweep"), record)
-    return record, path
+        tracking.log_sweep(prepared.tracker("sweep"), record)
+    return record, prepared.record
 
 
 WORK = {
@@ -63,7 +61,7 @@ WORK = {
     "clas": stages.train_classifier,
     "features": stages.classify_features,
     "eval": evaluation.evaluate,
-    "perplexity": lambda run: stages.perplexity(run, *run.directions),
+    "perplexity": lambda run: stages.perplexity(run, *run.command.directions),
 }
 
 
@@ -90,8 +88,8 @@ def _assist(run: Run) -> NoReturn:
     """What all processes of a launcher but the first do: train the language model with it, and write nothing."""
     with open(os.devnull, "w") as nothing, redirect_stdout(nothing):
         while folder := distributed.announced():
-            learn, _ = stages.new_lm(run, *run.directions, folder)
-            train(quiet(learn), run.recipe.lm, run.seed, folder)
+            learn, _ = stages.new_lm(run, *run.command.directions, folder)
+            train(quiet(learn), run.recipe.lm, run.command.seed, folder)
     sys.exit()
 
 
@@ -100,8 +98,8 @@ def data_directory() -> Path | None:
     return Path(d) if (d := os.environ.get(DATA_VARIABLE)) else None
 
 
-def prepare(settings: Command, texts: Corpus | Documents | None = None) -> tuple[Command, Run]:
-    """The settings with the precision that this device takes, and the run: read and checked, nothing computed."""
+def prepare(settings: Command, texts: Corpus | Documents | None = None) -> Run:
+    """The run, with the precision that this device takes: read and checked, nothing computed. Raises `DataError`."""
     check(settings.recipe)
     if not 0 <= settings.seed < 2**63:
         raise DataError(f"--seed {settings.seed} is impossible: it must be 0 to 2**63 - 1")
@@ -113,32 +111,7 @@ def prepare(settings: Command, texts: Corpus | Documents | None = None) -> tuple
     settings = replace(settings, precision=machine.precision(settings.precision))
     models = pretrained.resolve(settings.recipe.pretrained, settings.directions, data_dir)
     texts = texts or settings.texts(data_dir)
-    this = Run(
-        corpus=texts,
-        recipe=fitted(settings.recipe, models),
-        directions=settings.directions,
-        pretrained=models,
-        seed=settings.seed,
-        precision=settings.precision,
-        home=settings.home,
-        data_dir=data_dir,
-        group=settings.group,
-        settings=settings.settings(),
-        wandb=settings.wandb,
-        tags=(*settings.tags, *(["miniature"] if getattr(settings, "miniature", False) else [])),
-        log_artifacts=settings.log_artifacts,
-        log_texts=settings.log_texts,
-    )
-    return settings, replace(this, record=result(settings, this).parent.name)
-
-
-def result(settings: Command, run: Run) -> Path:
-    """Where the record of a prepared run is when it is finished; named by its settings and all of its stages."""
-    given = {k: run.settings[k] for k in not_default(settings) if k in run.settings and k not in (*WHERE, "recipe")}
-    names = {k: store.name(*stage) for k, stage in run.plan.items()}
-    what = digest({**given, "recipe": not_default(settings.recipe), "stages": names})
-    folder = f"{run.corpus.name}-{settings.recipe_name}-seed{settings.seed}-{what}"
-    return settings.home / "runs" / folder / FILE
+    return Run(texts, settings, fitted(settings.recipe, models), models, data_dir)
 
 
 def settings_of(record: dict, command: type[Command], **where) -> Command:
@@ -164,8 +137,9 @@ def _keep_classifiers(run: Run, folder: Path) -> None:
                     shutil.copy2(source, part)
 
 
-def _record(settings: Command, run: Run, done: dict[str, Stage]) -> dict:
+def _record(run: Run, done: dict[str, Stage]) -> dict:
     """What `result.json` holds: names, settings, texts, stages, figures; versions, commit, machine."""
+    settings = run.command
     trained = [s.info for s in done.values() if "tokens_per_second" in s.info]
     tokens = sum(row["tokens"] for info in trained for row in info["history"])
     seconds = sum(info["seconds"] for info in trained)

@@ -54,7 +54,7 @@ def finetune_lm(run: Run, direction: str) -> Stage:
 
 def new_lm(run: Run, direction: str, folder: Path) -> tuple[learners.LMLearner, dict[str, int]]:
     """The learner as its training starts, and how many words the pretrained model knew."""
-    set_seed(run.seed, reproducible=True)
+    set_seed(run.command.seed, reproducible=True)
     learn = _lm_learner(run, direction, folder)
     start = run.pretrained.get(direction)
     return learn, learners.load_pretrained(learn, start) if start else {}
@@ -63,7 +63,7 @@ def new_lm(run: Run, direction: str, folder: Path) -> tuple[learners.LMLearner, 
 def _lm_learner(run: Run, direction: str, folder: Path):
     r = run.recipe
     dls = dls_lm(run.tokens, r.lm.bs, r.seq_len, direction == "backward", r.max_tokens, r.skip_tokens)
-    return learners.lm_learner(dls, r, run.precision, folder)
+    return learners.lm_learner(dls, r, run.command.precision, folder)
 
 
 def perplexity(run: Run, direction: str) -> Stage:
@@ -101,7 +101,7 @@ def train_classifier(run: Run, direction: str) -> Stage:
     """The classifier on top of the language model's encoder (paper, section 3.3)."""
 
     def work(folder: Path) -> dict:
-        set_seed(run.seed, reproducible=True)
+        set_seed(run.command.seed, reproducible=True)
         learn = clas_learner(run, direction, folder)
         learners.load_lm_encoder(learn, run.path(f"lm {direction}") / "model.safetensors", run.recipe)
         return _train(run, learn, run.recipe.clas, f"clas {direction}", folder)
@@ -146,14 +146,14 @@ def clas_learner(run: Run, direction: str, folder: Path):
     dls = dls_clas(run.tokens, run.corpus, r.clas.bs, direction == "backward")
     weight = run.corpus.class_weights if r.class_weights else None
     classes, several = len(run.corpus.classes), run.corpus.multi_label
-    return learners.clas_learner(dls, classes, r, run.precision, folder, weight, several)
+    return learners.clas_learner(dls, classes, r, run.command.precision, folder, weight, several)
 
 
 def _train(run: Run, learn, training: Training, name: str, folder: Path) -> dict:
     """Train with a tracker; leaves the weights with their vocabulary, and `steps.csv` with a row per training step."""
     print(f"\n{run.corpus.name}: {name.replace('lm', 'language model').replace('clas', 'classifier')}", flush=True)
     with run.tracker(name) as tracker:
-        info, steps = train(quiet(learn), training, run.seed, folder, [tracker])
+        info, steps = train(quiet(learn), training, run.command.seed, folder, [tracker])
         tracker.log_new(steps, info["history"])  # all of them, where a kill came after the last epoch
         save_model(learn.model, str(folder / "model.safetensors"))
         (folder / "vocab.json").write_text(json.dumps(learn.dls.vocab, ensure_ascii=False), encoding="utf-8")
