@@ -52,9 +52,8 @@ class Dbpedia(Experiment):
     name: ClassVar[str] = "dbpedia"
     recipes: ClassVar[dict[str, Recipe]] = OWN_RECIPES
     in_variant: ClassVar[dict[str, str]] = Experiment.in_variant | {
-        "dump_classes": "of {0}",
-        "dump_rows": "{} rows per class",
-    }
+        "dump_classes": "of {}", "dump_rows": "{} rows per class",
+    }  # fmt: skip
 
     level: Literal["ontology", "l1", "l2", "l3", "dump"] = "ontology"
     """ontology: the paper's 14 classes. l1-l3: the long abstracts' 9, 70 or 219. dump: from DBpedia's own release."""

@@ -109,6 +109,7 @@ def test_the_draws_of_few_labels_are_one_variant_and_are_compared_with_as_many_l
     record = json.loads((RECORDS / "trec" / "small" / "seed0.json").read_text())
     for shots, draw in ((8, 0), (8, 1), (16, 0), (16, 1)):
         record["settings"] |= {"shots": shots, "draw": draw}
+        record["corpus"]["rows"]["train"] = shots
         record |= {"replicate": f"seed0-draw{draw}", "variant": f"small {shots} shots"}
         (tmp_path / f"{shots}-{draw}.json").write_text(json.dumps(record))
     data = data_of(made(tmp_path, tmp_path / "report.html"))

@@ -334,4 +334,7 @@ def test_an_impossible_setting_is_one_line_that_names_the_option(changes, error)
 @pytest.mark.parametrize(("n", "bs"), [(7, 2), (7, 3), (13, 4), (841, 8), (33, 16), (5, 16), (1, 4)])
 def test_no_batch_has_a_single_text_where_there_are_more(n, bs):
     assert n % batches.without_single(n, bs) != 1 or n == 1
+
+
+def test_the_batch_size_is_the_nearest_one_below_where_there_is_one():
     assert batches.without_single(33, 16) == 15

@@ -95,7 +95,8 @@ def without_main():
 
 
 class Autocast(Callback):
-    """bfloat16 for the model and the loss, on any device: fastai's MixedPrecision is for CUDA alone."""
+    """bfloat16 for the model and the loss, on any device: fastai's MixedPrecision is for CUDA alone, and leaves its
+    context open where a batch fails."""
 
     order = 10
 

@@ -144,8 +144,8 @@ def _record(run: Run, done: dict[str, Stage]) -> dict:
     tokens = sum(row["tokens"] for info in trained for row in info["history"])
     seconds = sum(info["seconds"] for info in trained)
     *_, last = done.values()
-    perplexities = {k: last.info[k] for k in ("perplexity", "counted") if k in last.info}
-    figures = perplexities or _classified(run, done)
+    labelled = isinstance(run.corpus, Corpus)
+    figures = _classified(run, done) if labelled else {k: last.info[k] for k in ("perplexity", "counted")}
     return {
         "experiment": settings.name,
         **settings.names(),

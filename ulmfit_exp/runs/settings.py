@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import tyro
 
 from ..common import DataError, digest
-from ..recipe import DIRECTIONS, RECIPES, LMRecipe, Recipe, differences
+from ..recipe import DIRECTIONS, RECIPES, LMRecipe, Recipe, differences, in_words
 
 if TYPE_CHECKING:
     from ..corpora.corpus import Corpus
@@ -79,7 +79,9 @@ class Command(ABC):
     def variant(self) -> str:
         """Recipe and settings in a few words: what runs share that differ in the seed or fold alone."""
         defaults = {f.name: f.default for f in fields(self)}
-        also = [text.format(v) for k, text in self.in_variant.items() if (v := getattr(self, k)) != defaults[k]]
+        also = [
+            text.format(in_words(v)) for k, text in self.in_variant.items() if (v := getattr(self, k)) != defaults[k]
+        ]
         changes = " ".join(v if k == "direction" else f"{k}={v}" for k, v in self.changes.items())
         return " ".join(
             [self.recipe_name, *also, self.label or (changes if len(changes) <= LONGEST_NAME else digest(changes))]

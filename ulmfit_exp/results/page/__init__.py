@@ -175,7 +175,7 @@ def _variant(
         "words": " ".join(
             [name, first["corpus"]["name"], first.get("label", ""), *(f"{k} {v}" for k, v in first["changes"].items())]
         ),
-        "labels": settings.get("train_size") or settings.get("shots"),
+        "labels": first["corpus"].get("rows", {}).get("train"),
         "valid": mean(lambda r: _percent(r.get("valid"))),
         "test": mean(lambda r: _percent(r.get("test"))),
         "baseline": mean(lambda r: _percent(r.get("baseline"))),
