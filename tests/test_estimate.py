@@ -1,5 +1,6 @@
 """What the plan says of time: by finished trainings of the same size, or else by the model's size."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from conftest import FORWARD
 
 from experiments.paper import tables
 from experiments.sfu import Sfu
+from ulmfit_exp.method.pretrained import SHIPPED
 from ulmfit_exp.recipe import recipe_from
 from ulmfit_exp.runs import estimate, grid
 
@@ -47,6 +49,13 @@ def test_finished_trainings_of_a_home_give_the_rate_of_the_next(finished, monkey
     ((cell,), _) = grid.plan([again])
     (slow,) = (seconds for stage, seconds in cell.stages.items() if stage.name.startswith("lm-"))
     assert slow - 1 > 99 * (lm - 1)
+
+
+def test_the_guess_for_a_gpu_agrees_with_the_pretraining_of_the_shipped_model():
+    record = json.loads((SHIPPED / "wikipedia-small" / "forward" / "record.json").read_text("utf-8"))
+    epochs, recipe = record["history"]["lm forward"], recipe_from(record["settings"]["recipe"])
+    tokens, steps, seconds = epochs[0]["tokens"], epochs[0]["step"], epochs[0]["seconds"]
+    assert record["machine"]["gpu"] and 0.7 < estimate.by_size("lm", recipe, tokens, steps, gpu=True) / seconds < 1.4
 
 
 def test_the_guess_by_size_agrees_with_the_committed_records():

@@ -15,10 +15,12 @@ from .plan import Run
 
 CHARACTERS = 4.3
 """Of a token, spaces and marks counted in."""
-SPEED = (6.0e10, 1.3e12)
+SPEED = (6.0e10, 2.1e13)
 """Weights times tokens a second, of a thread and of a GPU: the training of our records, and docs/performance.md."""
-UPDATES = (7.5e7, 2.0e9)
-"""Weights a second in the optimizer's steps, which is most of the time where texts are short."""
+UPDATES = 7.5e7
+"""Weights a second in the optimizer's steps of a thread, which is most of the time where texts are short."""
+GPU_STEP = 0.01
+"""Seconds of a GPU for `seq_len` tokens of a batch, however small the model: it takes them one after another."""
 READING = 100_000
 """Tokens a second of tokenising and of the baseline."""
 
@@ -97,7 +99,11 @@ def by_size(kind: str, recipe: LMRecipe, tokens: float, steps: float, gpu: bool)
     words = min(recipe.max_vocab, 14 * math.sqrt(tokens))  # Heaps' law
     lstm, embedding = _weights(recipe.model), recipe.model.emb_sz * words
     softmax = recipe.model.emb_sz * min(recipe.softmax_samples or words, words) if kind == "lm" else 0
-    return tokens * (lstm + softmax) / SPEED[gpu] + steps * (lstm + embedding) / UPDATES[gpu]
+    if gpu:
+        waits = GPU_STEP * max(steps, tokens / (getattr(recipe, kind).bs * recipe.seq_len))
+    else:
+        waits = steps * (lstm + embedding) / UPDATES
+    return tokens * (lstm + softmax) / SPEED[gpu] + waits
 
 
 def _weights(model: Model) -> int:
