@@ -1,8 +1,8 @@
 """DBpedia: which ontology class is the subject of an abstract?
 
 The paper's 14 classes, or the 9, 70 or 219 of long abstracts. Lab record, 14 classes, 2026-11-24, commits 104382191e96
-to 6706c0c78b43: one thread of an AMD EPYC (AVX-512 bf16), 27 minutes per seed. A sample of the published set: 8,000
-training texts, 800 of them for validation, and 1,998 test texts:
+to 6706c0c78b43, a language model of 20 million tokens: one thread of an AMD EPYC (AVX-512 bf16), 27 minutes per seed.
+A sample of the published set: 8,000 training texts, 800 of them for validation, and 1,998 test texts:
 
     OMP_NUM_THREADS=1 ulmfit-exp dbpedia --recipe small --seed 0
 

@@ -1,8 +1,8 @@
 """SFU reviews: is the product recommended, or which of 8 categories is it from?
 
 400 product reviews (SFU Review Corpus, Taboada 2008); not in the paper. Lab record, sentiment, 2026-11-25, commit
-843cc0a46ac8: one thread of an AMD EPYC (AVX-512 bf16), 12 minutes per fold. Five folds of 80 test reviews; a table
-needs all five, --fold 0 to --fold 4:
+843cc0a46ac8, a language model of 20 million tokens: one thread of an AMD EPYC (AVX-512 bf16), 12 minutes per fold.
+Five folds of 80 test reviews; a table needs all five, --fold 0 to --fold 4:
 
     OMP_NUM_THREADS=1 ulmfit-exp sfu --recipe small --target sentiment --fold 0
 

@@ -3,8 +3,8 @@
 Two classification tasks made of SQuAD (Rajpurkar et al. 2016, 2018); not in the paper. topic is split by paragraph, and
 the training paragraphs serve as unlabelled texts; answerable is split by article.
 
-Lab record, topic, 2026-11-26, commits 2a6ce0770a7c and 6315b4f08fcf: one thread of an AMD EPYC (AVX2, fp32), 85 to
-157 minutes per seed beside other work. The development set of SQuAD 2.0 alone, 35 articles, 2,378 test questions:
+Lab record, topic, 2026-11-26, commits 2a6ce0770a7c and 6315b4f08fcf, a language model of 34 million tokens: one thread
+of an AMD EPYC (AVX2), 85 to 157 minutes per seed, shared. SQuAD 2.0's development set, 2,378 test questions:
 
     OMP_NUM_THREADS=1 ulmfit-exp squad --seed 0
 

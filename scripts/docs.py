@@ -17,7 +17,7 @@ from ulmfit_exp.common import write_json
 from ulmfit_exp.record import folder_of, read
 from ulmfit_exp.results.figures import SIGNIFICANCE, mark
 from ulmfit_exp.results.statistics import against
-from ulmfit_exp.results.tables import markdown, records_of, spread, summary
+from ulmfit_exp.results.tables import markdown, pretrained, records_of, spread, summary
 
 from . import claims
 
@@ -96,6 +96,7 @@ def row(data: str, records: list[dict], errors: dict[str, list[float]], p: float
     of_paper = None if records[0]["settings"]["train_size"] else records[0]["paper"]
     return {
         "data set": f"[{data}](experiments/results/{records_of(records[0])})",
+        "language model": pretrained(records[0]).partition(", ")[2],
         "runs": f"{len(records)} {'fold' if folds else 'seed'}{'s' * (len(records) > 1)}",
         **{m: f"**{spread(e)}**{mark(p)}" if m == best else spread(e) for m, e in errors.items()},
         "the paper": "" if of_paper is None else f"{of_paper:.2f}",

@@ -40,6 +40,11 @@ def _named(record: dict) -> dict:
     return {**old, **record}
 
 
+def tokens(record: dict) -> int:
+    """Tokens that a run trained on."""
+    return sum(row["tokens"] for epochs in record["history"].values() for row in epochs)
+
+
 def find(folder: Path) -> list[Path]:
     """The records below a folder: of a home of runs, or committed as DATASET/VARIANT/seed0.json."""
     if (folder / "runs").is_dir():

@@ -18,13 +18,13 @@ from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 from experiments.paper.base import DATA
-from scripts.dev.ship import tokens
 from scripts.reproduce import RESULTS, versions
 from ulmfit_exp.cli import ending_well
 from ulmfit_exp.corpora.corpus import Corpus
 from ulmfit_exp.inference.features import Encoder, regressions
 from ulmfit_exp.inference.scores import mean_loss
 from ulmfit_exp.recipe import DIRECTIONS
+from ulmfit_exp.record import tokens
 from ulmfit_exp.results.figures import svg
 from ulmfit_exp.runs.run import data_directory
 
@@ -52,7 +52,8 @@ def main(data_dir: Path | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for _, model in tqdm(list(versions(MODEL, Path(folder))), unit=" models"):
             record = json.loads((model / "forward" / "record.json").read_text("utf-8"))
-            row = {"tokens": tokens(record), "perplexity": record["perplexity"]["valid"]["perplexity"]}
+            read = sum(map(tokens, [*record.get("chain", []), record]))
+            row = {"tokens": read, "perplexity": record["perplexity"]["valid"]["perplexity"]}
             rows.append(row | {name: valid_error(corpus, model) for name, corpus in tqdm(panel.items(), leave=False)})
     table = pd.DataFrame(rows).sort_values("tokens").round(3)
     table.to_csv(OUT, index=False)

@@ -37,7 +37,7 @@ def main(runs: tyro.conf.Positional[tuple[Path, Path]], name: str) -> None:
         (folder / "vocab.json").write_text(vocab.read_text(encoding="utf-8"), encoding="utf-8")
         write_json(folder / "record.json", record)
         size = sum(f.stat().st_size for f in folder.iterdir())
-        print(f"{folder}: {size / 1e6:.1f} MB, {tokens(record):,} tokens in {len(record.get('chain', [])) + 1} cycles")
+        print(f"{folder}: {size / 1e6:.1f} MB, {len(record.get('chain', [])) + 1} cycles")
 
 
 def chain(folder: Path, record: dict, direction: str) -> list[dict]:
@@ -52,12 +52,6 @@ def chain(folder: Path, record: dict, direction: str) -> list[dict]:
             f"error: {direction}: perplexity {new:.2f} on the validation articles, and the shipped model has {old:.2f}"
         )
     return [*before.get("chain", []), {k: v for k, v in before.items() if k != "chain"}]
-
-
-def tokens(record: dict) -> int:
-    """Tokens that a model was trained on, over all cycles."""
-    records = [*record.get("chain", []), record]
-    return sum(row["tokens"] for r in records for history in r["history"].values() for row in history)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
 """Records -> tables."""
 
 import json
+from functools import cache
+from itertools import accumulate
 
 import pandas as pd
 
-from ..record import certainty, folder_of, name, settings_in_words
+from ..method.pretrained import SHIPPED, Pretrained
+from ..record import certainty, folder_of, name, read, settings_in_words, tokens
 from .statistics import ALPHA, against
 
 REPEATED = ("seed", "fold", "draw")
@@ -61,7 +64,7 @@ def summary(records: list[dict], folder: str = "") -> str:
             {
                 "experiment": f"[{first['dataset']}]({folder}/{records_of(first)})" if folder else first["dataset"],
                 "variant": first["variant"],
-                "pretrained": first["settings"]["recipe"].get("pretrained", "none"),
+                "pretrained": pretrained(first),
                 "direction": first["settings"]["recipe"]["direction"],
                 "runs": len(group),
                 "test texts": sum({r["corpus"]["name"]: r["test"]["n"] for r in group}.values()),
@@ -74,6 +77,27 @@ def summary(records: list[dict], folder: str = "") -> str:
         )
     rows.sort(key=lambda row: (row["experiment"].partition("]")[0], row["pretrained"], row["variant"]))
     return markdown(pd.DataFrame(rows))
+
+
+def pretrained(record: dict) -> str:
+    """What a run started from; of a shipped model, of which there are several versions, with the tokens it had read."""
+    model = record["settings"]["recipe"].get("pretrained", "none")
+    digests = [start["digest"] for start in record.get("pretrained", {}).values()]
+    seen = max((_tokens_read().get(digest, 0) for digest in digests), default=0)
+    return f"{model}, {seen / 1e6:.0f} million tokens" if seen else model
+
+
+@cache
+def _tokens_read() -> dict[str, int]:
+    """Digest of each version of the shipped models -> tokens that it was trained on, over all cycles."""
+    found = {}
+    for folder in SHIPPED.glob("*/*"):
+        record = read(folder / "record.json")
+        cycles = [*record.get("chain", []), record]
+        before = [cycle["pretrained"][folder.name]["digest"] for cycle in cycles[1:]]
+        now = Pretrained((folder / "model.safetensors", folder / "vocab.json")).digest
+        found |= zip([*before, now], accumulate(map(tokens, cycles)))
+    return found
 
 
 def beside_baseline(records: list[dict]) -> str:
