@@ -192,7 +192,7 @@ def _tested(ours: pd.DataFrame, theirs: pd.DataFrame, p: float) -> dict[str, str
         outcome = "not significant"
     else:
         outcome = "supported" if difference > 0 else "contradicted"
-    return {"difference": f"{difference:+.2f}", "p": "" if p != p else f"{p:.2g}", "verdict": outcome}
+    return {"difference": f"{difference:+.2f}", "p": "" if p != p else f"{p:.3g}", "verdict": outcome}
 
 
 def verdict(found: pd.DataFrame) -> str:
