@@ -123,6 +123,15 @@ def test_tables_per_split_without_a_header_or_without_labels_in_the_test(tmp_pat
 # Columns of splits
 
 
+def test_names_of_columns_may_differ_in_case_between_tables_and_a_table_without_rows_is_refused(tmp_path):
+    table(20).to_csv(tmp_path / "train.csv", index=False)
+    table(6, start=20).rename(columns=str.upper).to_csv(tmp_path / "test.csv", index=False)
+    assert sizes(Corpus.from_csv(tmp_path))["test"] == 6
+    table(0).to_csv(tmp_path / "test.csv", index=False)
+    with pytest.raises(DataError, match=r"test\.csv has a header line but no rows"):
+        Corpus.from_csv(tmp_path)
+
+
 def test_a_table_of_a_split_with_other_column_names_is_refused(tmp_path):
     table(40).to_csv(tmp_path / "train.csv", index=False)
     table(9, start=40).rename(columns={"text": "review"}).to_csv(tmp_path / "test.csv", index=False)

@@ -71,6 +71,16 @@ def test_untidy_cells_are_the_labels_that_they_mean():
     untidy = table(tags=lambda i: (" c| a b |c|", "c|", None, "['a b']")[i % 4])
     corpus = Corpus.from_df(untidy, label_col="tags", label_sep="|")
     assert corpus.df["label"][:4].tolist() == ["a b;c", "c", ";", "a b"]
+    flags = table(
+        a=lambda i: ("1.00", "0", "-1", "nan")[i % 4], b=lambda i: ("0.0", "1", "-1", "")[i % 4], c=lambda i: 0
+    )
+    corpus = Corpus.from_df(
+        flags.assign(c=flags["a"].map({"-1": "-1", "nan": ""}).fillna("0")), label_col=("a", "b", "c")
+    )
+    assert corpus.df["label"][:4].tolist() == ["a", "b", "", ""]
+    assert any("labels of no text: 'c'" in note for note in corpus.notes)
+    numbers = Corpus.from_df(table(tags=lambda i: ("[0 1]", "[1]", "set()")[i % 3]), label_col="tags")
+    assert numbers.df["label"][:3].tolist() == ["0;1", "1", ";"]
     written = ("['a' 'b']", '["a", " b ", null]', "('c', 'b')", "{'a'}", {"a", "b"})  # by NumPy, JSON, Python
     corpus = Corpus.from_df(table(tags=lambda i: written[i % 5]), label_col="tags")
     assert corpus.df["label"][:5].tolist() == ["a;b", "a;b", "b;c", "a", "a;b"]
@@ -91,6 +101,10 @@ def test_several_labels_are_never_guessed_but_a_table_that_seems_to_have_them_ge
     cells = Corpus.from_df(table(tags=lambda i: ("a;b", "a", "b", "c;b", "c")[i % 5]), label_col="tags")
     assert not cells.multi_label
     assert any("'a;b' looks like several labels" in note for note in cells.notes)
+    other = Corpus.from_df(table(tags=lambda i: ("a|b", "a", "b", "nan")[i % 4]), label_col="tags", multi_label=True)
+    assert other.classes == ["a", "a|b", "b"]
+    assert any("no cell has the separator ';'" in note for note in other.notes)
+    assert any("use --label-sep '|'" in note for note in other.notes)
     flags = table(rude=lambda i: i % 2, threat=lambda i: i % 3 % 2)
     assert any("name all of them with --label-col" in note for note in Corpus.from_df(flags).notes)
 

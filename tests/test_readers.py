@@ -1,5 +1,6 @@
 """The reader of tables: the same rows in training, unlabelled texts, pretraining and prediction, however written."""
 
+import codecs
 import csv
 import gzip
 import io
@@ -235,6 +236,20 @@ def test_utf8_with_a_few_invalid_bytes_stays_utf8_with_a_note(tmp_path):
     assert any("not valid UTF-8, read as U+FFFD: 1" in note for note in corpus.notes)
 
 
+def test_the_mark_of_utf8_does_not_hide_that_the_rest_is_another_encoding(tmp_path):
+    data = as_csv([("text", "label"), *zip(ACCENTS, LABELS)])
+    assert texts(write(tmp_path / "a.csv", codecs.BOM_UTF8 + data.encode("cp1252")), ["text"])[0].endswith(
+        ACCENTS[0][4:]
+    )
+    corpus = Corpus.from_csv(write(tmp_path / "b.csv", codecs.BOM_UTF8 + data.encode() + b"cut \xff,good\n"))
+    assert any("not valid UTF-8, read as U+FFFD: 1" in note for note in corpus.notes)
+
+
+def test_an_empty_text_of_one_column_keeps_its_row(tmp_path):
+    path = write(tmp_path / "a.csv", b'text\nfirst text\n""\nthird text\n')
+    assert texts(path, ["text"]) == ["first text", "", "third text"]
+
+
 def test_one_cut_emoji_alone_is_utf8(tmp_path):
     data = as_csv(HEAD).encode() + "cut 🙂".encode()[:-1] + b",good\n"
     assert texts(write(tmp_path / "a.csv", data), ["text"]) == [*TEXTS, "cut \ufffd"]
@@ -244,6 +259,7 @@ def test_one_cut_emoji_alone_is_utf8(tmp_path):
     ("encoding", "text"),
     [
         ("cp1252", "Le café était très bon, la crème brûlée était délicieuse"),
+        ("cp1252", "Le film était très long, déjà vu cent fois, un scénario à oublier"),
         ("mac_roman", "Le café était très bon, la crème brûlée était délicieuse"),
         ("cp1250", "Książka była świetna, chociaż łóżko źle działa"),
         ("iso8859_2", "Książka była świetna, chociaż łóżko źle działa"),

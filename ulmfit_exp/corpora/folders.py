@@ -68,7 +68,12 @@ def _by_split(
     parts, notes = [], []
     for file, split in sorted(files.items(), key=lambda item: (SPLITS.index(item[1]), item[0])):
         rows, table = read_table(file, format, names)
+        if rows.empty:
+            raise DataError(f"{file} has a header line but no rows; remove the file, or see --header")
         names = names or table.columns
+        first = {column.strip().lower(): column for column in (parts[0] if parts else rows)}
+        alike = {column: first.get(column.strip().lower(), column) for column in rows}
+        rows = rows.rename(columns=alike) if len(set(alike.values())) == len(alike) else rows
         notes += [f"{table.notes[0]}; the {split} split", *table.notes[1:]]
         name = file.relative_to(folder).as_posix()
         parts.append(rows.assign(split=split).set_axis([f"{name}:{i}" for i in rows.index]))

@@ -26,6 +26,8 @@ ENCODINGS = ("cp1252", "cp1250", "iso8859_2", "cp1254", "cp1257", "cp1251", "koi
 ENCODINGS += ("cp1253", "cp1255", "cp1256", "mac_roman", "cp850", "cp852")
 ENCODINGS += ("shift_jis", "euc_jp", "gb18030", "big5", "euc_kr")
 """Guesses for what is not UTF-8, the likelier first. Others, such as Thai cp874, only --encoding can name."""
+LACKING = {"cp1252": "šžŠŽ", "cp1257": "éÉóÓøØæÆåÅ"}
+"""Letters of an encoding that its languages do not have, but those of cp1250 or cp1252."""
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32"}
 MARKS |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 ONE_COLUMN = "\x1f"
@@ -56,13 +58,14 @@ def unicode_encoding(stream: BinaryIO) -> tuple[str, int]:
     tables are joined from several sources.
     """
     block = stream.read(BLOCK)
-    if mark := next((m for m in MARKS if block.startswith(m)), None):
+    mark = next((m for m in MARKS if block.startswith(m)), None)
+    if mark and mark != codecs.BOM_UTF8:
         return MARKS[mark], 0
     even, odd = (block[start:SAMPLE:2].count(0) for start in (0, 1))
     if max(even, odd) > max(len(block[:SAMPLE]) / 100, 4 * min(even, odd)):  # UTF-16: of ASCII, every second byte is 0
         return ("utf-16-be" if even > odd else "utf-16-le"), 0
     decode = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode
-    valid, invalid, cut = 0, 0, 0
+    valid, invalid, cut = -bool(mark), 0, 0
     while block:
         text = decode(block)
         try:
@@ -99,9 +102,9 @@ def guessed_encoding(stream: BinaryIO) -> str:
 
 
 def _odd(text: str, encoding: str) -> int:
-    """Characters beyond ASCII that no word has: a capital after a small letter, a sign between two letters; and those
-    of cp1252 that its languages lack and those of cp1250 have."""
-    return sum(text.count(letter) for letter in "šžŠŽ" if encoding == "cp1252") + sum(
+    """Characters beyond ASCII that no word has: a capital after a small letter, a sign between two letters; and letters
+    that the languages of an encoding lack."""
+    return sum(map(text.count, LACKING.get(encoding, ""))) + sum(
         (before.islower() and char.isupper()) or (before.isalpha() and after.isalpha() and not char.isalpha())
         for before, char, after in zip(text, text[1:], text[2:])
         if "\x7f" < char < "\u3000" and char not in "‘’–—"  # from there on are signs of scripts without spaces
@@ -141,8 +144,14 @@ class Dialect:
         rows = csv.reader(fed(), delimiter=self.delimiter, quoting=quoting, skipinitialspace=self.spaces, strict=strict)
         for row in rows:
             size = 0
-            if len(row) > 1 or (row and row[0].strip()):
+            empty_text = row == [""] and self.delimiter == ONE_COLUMN  # written as "", not a blank line
+            if len(row) > 1 or empty_text or (row and row[0].strip()):
                 yield rows.line_num, row
+
+    def of_several_lines(self, lines: Iterable[str]) -> tuple[int, int, int]:
+        """How many rows there are; how many with a line break in a cell; and the last line of the first of these."""
+        ends = [line if any("\n" in cell for cell in row) else 0 for line, row in self.rows(lines)]
+        return len(ends), len(ends) - ends.count(0), next(filter(None, ends), 0)
 
     def consistent(self, lines: Iterable[str]) -> bool:
         """Whether all rows have as many cells, and each quote that begins a cell ends one."""
@@ -153,28 +162,31 @@ class Dialect:
             return False
 
 
-def likely_dialect(head: list[str], format: Format, names: Collection[str]) -> Dialect:
-    """The dialect that explains a table's first lines best; `names` are columns that it may have, in small letters."""
+def likely_dialect(head: list[str], format: Format, names: Collection[str], usual: str = "") -> Dialect:
+    """The dialect that explains a table's first lines best; `names` are columns that it may have, in small letters, and
+    `usual` is the delimiter that its suffix suggests."""
     quotes = format.quotes == "yes" or (format.quotes == "auto" and _mostly_quoted(head, True))
     delimiters = [format.delimiter] if format.delimiter else list(DELIMITERS)
     spaces = {d: quotes and any(re.search(re.escape(d) + ' +"', line) for line in head) for d in delimiters}
     candidates = [Dialect(d, quotes, spaces=s) for d in delimiters for s in sorted({False, spaces[d]})]
-    best = max(candidates, key=lambda dialect: _fit(dialect, head, names))
-    return best if format.delimiter or any(_fit(best, head, names)) else Dialect(ONE_COLUMN, quotes)
+    best = max(candidates, key=lambda dialect: _fit(dialect, head, names, usual))
+    return best if format.delimiter or any(_fit(best, head, names, usual)) else Dialect(ONE_COLUMN, quotes)
 
 
 def settled_dialect(likely: Dialect, lines: Callable[[], Iterable[str]], format: Format) -> Dialect:
     """`likely` with what quotes mean in all of the table, which `lines` opens.
 
     They are syntax where each that begins a cell ends one. Where some do not, they are part of the texts if most in the
-    table's head do not, and each line is a row of as many cells.
+    table's head do not, and each line is a row of as many cells; so they are where they join a few of such lines.
     """
     if format.quotes == "no":
         return likely
     quoted, plain = replace(likely, quotes=True), replace(likely, quotes=False, spaces=False)
     for dialect in (quoted, replace(quoted, escapes=True)):
         if dialect.consistent(lines()):
-            return dialect
+            rows, long, _ = dialect.of_several_lines(lines())
+            joins = format.quotes == "auto" and likely.delimiter != ONE_COLUMN and 0 < long < rows / 2
+            return plain if joins and plain.consistent(lines()) else dialect
     if format.quotes == "auto" and not _mostly_quoted(head_lines(lines()), False) and plain.consistent(lines()):
         return plain
     return quoted
@@ -205,18 +217,18 @@ def first_rows(dialect: Dialect, lines: Iterable[str]) -> list[list[str]]:
         return []
 
 
-def _fit(dialect: Dialect, head: list[str], names: Collection[str]) -> tuple[bool, float, float, int]:
+def _fit(dialect: Dialect, head: list[str], names: Collection[str], usual: str) -> tuple[float, ...]:
     """How well a dialect explains a table's head: whether its first row has one of `names`; the share of rows with the
-    commonest number of cells; that of cells that begin as after a comma in a sentence, less; and that number. Nothing
-    where the first row is one cell."""
+    commonest number of cells; that of cells that begin as after a comma in a sentence, less; whether its delimiter is
+    the usual one; and that number of cells. Nothing where the first row is one cell."""
     rows = first_rows(dialect, head)
     if not rows or len(rows[0]) == 1:
-        return False, 0.0, 0.0, 0
+        return False, 0.0, 0.0, False, 0
     size, times = Counter(map(len, rows)).most_common(1)[0]
     cells = [cell for row in rows for cell in row[1:]]
     spaced = sum(cell.startswith(" ") for cell in cells) / max(1, len(cells))
     named = not {cell.strip().lower() for cell in rows[0]}.isdisjoint(names)
-    return named, times / len(rows), -round(spaced, 1), size
+    return named, times / len(rows), -round(spaced, 1), dialect.delimiter == usual, size
 
 
 # The header line
@@ -233,11 +245,14 @@ def has_header(rows: list[list[str]], names: Collection[str]) -> bool:
         return True
     below = [row for row in rows[1:] if len(row) == len(first) and row != rows[0]]
     votes = sum(_vote(cell, [row[i].strip() for row in below]) for i, cell in enumerate(first))
-    return votes > 0 or (votes == 0 and not (names and not words))
+    sentence = len(first) == 1 and " " in first[0]
+    return votes > 0 or (votes == 0 and not sentence and not (names and not words))
 
 
 def _vote(cell: str, values: list[str]) -> int:
     """How much a column suggests that its first cell is a name: above 0 for, below 0 against."""
+    if not cell:
+        return 0
     kinds = Counter(values)
     few = len(kinds) <= len(values) / 2
     if few and kinds[cell] > 1:
@@ -253,7 +268,7 @@ def _vote(cell: str, values: list[str]) -> int:
     lengths = sorted(map(len, values))
     if len(values) < 5 or len(cell) > lengths[-1]:
         return 0
-    return 1 if len(cell) < lengths[len(values) // 20] else -1
+    return (len(cell) < lengths[len(values) // 20]) - (len(cell) > lengths[len(values) // 2])
 
 
 def _number(cell: str) -> bool:

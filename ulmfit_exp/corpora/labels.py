@@ -1,5 +1,6 @@
 """The classes of a label column: which cells are no label, which are one class, and when numbers are a measure."""
 
+import re
 import unicodedata
 from itertools import pairwise
 
@@ -27,12 +28,15 @@ def class_labels(labels: pd.Series, train: pd.Series, options: OwnTable, notes: 
     known, column, bins = labels != "", options.label_cols[0], options.bins
     values = _numbers(labels[known])
     if bins not in (None, 0):
-        if bins < 2 or values.empty or values.isna().any():
-            wrong = "two or more are needed" if bins < 2 else f"column {column!r} is not a number everywhere"
-            raise DataError(f"--bins {bins} is impossible: {wrong}")
+        other = labels[known][values.isna()]
+        if bins < 2 or values.empty:
+            raise DataError(f"--bins {bins} is impossible: two or more classes of some numbers are needed")
+        if len(other):
+            raise DataError(f"--bins {bins} is impossible: column {column!r} has {other.iloc[0]!r}, which is no number")
         return _binned(values, values[train], bins, notes).reindex(labels.index, fill_value="")
+    values = values[~labels[known].str.lower().isin(DOUBTFUL)]
     kinds = values.nunique()
-    measured = (2 * values % 1 != 0).any() or kinds > max(FEW_NUMBERS, len(values) / FEW_NUMBERS)
+    measured = (2 * values.dropna() % 1 != 0).any() or kinds > max(FEW_NUMBERS, len(values) / FEW_NUMBERS)
     if bins is None and measured and values.notna().all():
         raise DataError(
             f"column {column!r} has {kinds:,} different numbers; a classifier needs classes: --bins 3 makes three of "
@@ -42,16 +46,16 @@ def class_labels(labels: pd.Series, train: pd.Series, options: OwnTable, notes: 
 
 
 def _one_spelling(labels: pd.Series, notes: list[str]) -> pd.Series:
-    """Labels without those that say that there is none, and with 1.0 as 1 where both are there; notes of these and of
-    labels that look alike."""
+    """Labels without those that say that there is none, and with a number written in one way, where it is in several
+    (1.0, 1. and +1 are 1); notes of these and of labels that look alike."""
     missing = labels.str.lower().isin(NO_LABEL)
     if missing.any():
         notes.append(f"label {labels[missing].iloc[0]!r} is taken as no label: {missing.sum():,} rows")
         labels = labels.mask(missing, "")
-    whole = labels.str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)
-    if whole.nunique() < labels.nunique():
+    plain = labels.map(_plain_number)
+    if plain.nunique() < labels.nunique():
         notes.append("label: a number that is written in two ways, such as 1 and 1.0, is one class")
-        labels = whole
+        labels = plain
     kinds = pd.Series(labels.unique())
     for alike in kinds.groupby(kinds.map(_plain)).agg(list):
         if len(alike) > 1:
@@ -61,10 +65,17 @@ def _one_spelling(labels: pd.Series, notes: list[str]) -> pd.Series:
     return labels
 
 
+def _plain_number(label: str) -> str:
+    """A number in its shortest form; 007 is a name."""
+    number = re.fullmatch(r"[-+]?(0|[1-9]\d*)(\.\d*|,\d{1,2})?", label)
+    return f"{float(label.replace(',', '.')) + 0:.15g}" if number else label
+
+
 def _plain(label: str) -> str:
     """A label without the differences that a reader hardly sees."""
     letters = unicodedata.normalize("NFKC", label.casefold())
-    return " ".join("".join(c for c in letters if unicodedata.category(c) != "Cf").split())
+    plain = " ".join("".join(c for c in letters if unicodedata.category(c) != "Cf").split())
+    return {"true": "1", "false": "0"}.get(plain, plain)
 
 
 def _binned(values: pd.Series, train: pd.Series, bins: int, notes: list[str]) -> pd.Series:

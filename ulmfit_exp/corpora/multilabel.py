@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..common import DataError
 from .formats import sound
+from .labels import NO_LABEL
 from .options import OwnTable
 from .rows import BOOLEANS
 
@@ -67,35 +68,48 @@ def read_labels(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> pd.
     Raises `DataError`.
     """
     columns, several = options.label_cols, options.multi_label or options.label_sep is not None
-    if several and options.bins is not None:
+    if (several or len(columns) > 1) and options.bins is not None:
         raise DataError(f"--bins {options.bins} cuts one numeric label; it cannot be used where a text has several")
     if len(columns) > 1:
-        return _of_columns(table[list(columns)])
+        return _of_columns(table[list(columns)], notes)
     cells = table[columns[0]].str.strip()
-    lists, empty = cells.map(_listed), cells == ""
+    missing = cells.str.lower().isin(NO_LABEL)
+    lists, empty = cells.mask(missing, "").map(_listed), (cells == "") | missing
     if lists.notna().any() and lists[~empty].notna().all():
         return pd.Series(["" if names is None else joined_labels(names) for names in lists], cells.index)
     if not several:
         notes += _hints(cells[~empty], lists.notna())
         return None
-    if empty.any():
-        notes.append(f"label: {empty.sum():,} empty cells are texts with none of the labels")
-    parts = cells.str.split(options.label_sep or SEP, regex=False)
-    return pd.Series([joined_labels(p if names is None else names) for names, p in zip(lists, parts)], cells.index)
+    if missing.any():
+        notes.append(f"label {cells[missing].iloc[0]!r} is taken as no label: {missing.sum():,} rows")
+    if none := (empty & ~missing).sum():
+        notes.append(f"label: {none:,} empty cells are texts with none of the labels")
+    sep = {None: SEP, "tab": "\t", "\\t": "\t"}.get(options.label_sep, options.label_sep)
+    if not sep:
+        raise DataError("--label-sep is empty; give the sign between two labels of a cell")
+    if lists.isna().all() and not cells.str.contains(sep, regex=False).any():
+        notes += [f"label: no cell has the separator {sep!r} (--label-sep)", *_hints(cells[~empty], lists.notna())]
+    parts = cells.str.split(sep, regex=False)
+    labels = [joined_labels(p if names is None else names) for names, p in zip(lists, parts)]
+    return pd.Series(labels, cells.index, dtype=object).mask(missing, "")
 
 
-def _of_columns(table: pd.DataFrame) -> pd.Series:
-    """The names of the columns that are 1 in each row; a row of empty cells is not labelled. Raises `DataError`."""
-    cells = table.apply(lambda column: column.str.strip().str.lower())
-    blank = (cells == "").all(axis=1)
+def _of_columns(table: pd.DataFrame, notes: list[str]) -> pd.Series:
+    """The names of the columns that are 1 in each row; a row of cells that are empty, or all -1 or ?, is not labelled.
+    Raises `DataError`."""
+    cells = table.apply(lambda column: column.str.strip().str.lower().str.replace(r"^(-?[01])\.0*$", r"\1", regex=True))
+    blank = cells.isin(["", *NO_LABEL]).all(axis=1) | (cells == "-1").all(axis=1) | (cells == "?").all(axis=1)
     known = cells[~blank].stack()
     wrong = known[~known.isin(set(BOOLEANS) - {""})]
     if len(wrong):
         row, column = wrong.index[0]
         raise DataError(
-            f"column {column!r}, row {row}: {wrong.iloc[0]!r} is neither 0 nor 1, as in each of several --label-col"
+            f"column {column!r}, row {row}: {wrong.iloc[0]!r} is neither 0 nor 1, as in each of several --label-col; "
+            "leave all of these cells empty in a row that is not labelled"
         )
-    marks = cells.map(BOOLEANS.get).to_numpy(bool)
+    marks = cells.map(BOOLEANS.get).to_numpy(bool) & ~blank.to_numpy()[:, None]
+    if never := list(cells.columns[~marks.any(axis=0)]):
+        notes.append(f"left out: labels of no text: {', '.join(map(repr, never[:10]))}")
     names = ["" if none else joined_labels(cells.columns[row]) for none, row in zip(blank, marks)]
     return pd.Series(names, cells.index)
 
@@ -112,6 +126,10 @@ def without_rare(df: pd.DataFrame, least: int, notes: list[str]) -> pd.Series:
 
 def _listed(cell: str) -> Iterable | None:
     """A cell that is a list as JSON, Python or NumPy (without commas) writes it."""
+    if cell == "set()":
+        return ()
+    if re.fullmatch(r"\[[-+\d.\s]*\]", cell):  # numbers as NumPy writes them
+        return cell[1:-1].split()
     for read in (json.loads, ast.literal_eval) if cell.startswith(("[", "(", "{")) else ():
         try:
             value = read(cell if read is json.loads else re.sub(r"""(['"])\s+(?=['"])""", r"\1, ", cell))

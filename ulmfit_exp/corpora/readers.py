@@ -5,6 +5,7 @@ is read as a stream of chunks in bounded memory; training takes all of them. How
 the whole file, so that it reads the same everywhere. All values are texts: no type is guessed.
 """
 
+import codecs
 import csv
 import io
 import re
@@ -65,7 +66,9 @@ class Table:
         with opened(self.path) as (content, _, raw):
             newline = "" if self.kind == "delimited" else None
             text = io.TextIOWrapper(content, self.encoding, errors="replace", newline=newline)
-            lines = iter(lambda: text.readline(formats.LONGEST), "")
+            mark = codecs.BOM_UTF8.decode(self.encoding, "replace")  # which may be before any encoding
+            lines = enumerate(iter(lambda: text.readline(formats.LONGEST), ""))
+            lines = (line if n else line.removeprefix(mark) for n, line in lines)
             yield from islice(_with_progress(lines, raw, bar), self.skip, None)
 
     def _rows(self, columns: Collection[str], bar: tqdm | None) -> Iterator[Row]:
@@ -162,12 +165,13 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), s
         table = replace(table, columns=tuple(next(table.chunks(), pd.DataFrame())))
     else:
         words = [name for name in names if not name.isdecimal()]  # a number may be in any row
-        likely = formats.likely_dialect(head, format, words)
+        usual = {".csv": ",", ".tsv": "\t", ".tab": "\t"}.get(suffix, "")
+        likely = formats.likely_dialect(head, format, words, usual)
         sure = sure or suffix in TABLES or bool(format.delimiter) or format.header != "auto"
         if sure or _is_table(likely, head, words, names):
             table = _delimited(replace(table, kind="delimited"), likely, format, names)
     shown = {"utf-8-sig": "UTF-8"}.get(encoding, encoding)
-    return replace(table, notes=(f"{path.name}: {shown}, {_layout(table, head)}", *notes))
+    return replace(table, notes=(f"{path.name}: {shown}, {_layout(table, head)}", *notes, *table.notes))
 
 
 def csv_table(data: bytes, where: str, columns: tuple[str, ...] = ()) -> pd.DataFrame:
@@ -239,6 +243,10 @@ def _delimited(table: Table, likely: Dialect, format: Format, names: Collection[
         raise DataError(f"{table.path} is empty, or its first row never ends; see --quotes")
     if len(head[0]) > formats.MOST_COLUMNS:
         raise DataError(f"{table.path} seems to have {len(head[0]):,} columns; is it a table of texts?")
+    rows, long, line = dialect.of_several_lines(table.lines())
+    if 0 < long < rows / 2:
+        note = f"rows of several lines, joined by quotes: {long:,}, the first ends in line {line} (see --quotes)"
+        table = replace(table, notes=(note,))
     header = format.header == "yes" or (format.header == "auto" and formats.has_header(head, names))
     columns = formats.column_names(head[0] if header else [""] * len(head[0]))
     return replace(table, dialect=dialect, header=header, columns=tuple(columns))
