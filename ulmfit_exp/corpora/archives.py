@@ -8,7 +8,7 @@ import re
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -128,6 +128,18 @@ def opened(path: Path) -> Iterator[tuple[BinaryIO, str, BinaryIO]]:
         yield content, name, raw
 
 
+def with_progress(lines: Iterable[str], raw: BinaryIO, bar: tqdm | None) -> Iterator[str]:
+    """`lines`, with `bar` at the place in `raw` from which they come."""
+    before = 0
+    for n, line in enumerate(lines):
+        yield line
+        if bar is not None and n % 100 == 0:
+            bar.update(raw.tell() - before)
+            before = raw.tell()
+    if bar is not None:
+        bar.update(raw.seek(0, io.SEEK_END) - before)
+
+
 def members(path: Path, pattern: str) -> Iterator[tuple[re.Match, bytes]]:
     """(match, bytes) of every file in a zip, tar or folder whose name ends in a match of `pattern`.
 
@@ -162,8 +174,5 @@ def members(path: Path, pattern: str) -> Iterator[tuple[re.Match, bytes]]:
 def bz2_lines(path: Path) -> Iterator[str]:
     """The lines of a bzip2 file, as a stream, with a progress bar over the compressed bytes."""
     bar = tqdm(total=path.stat().st_size, unit="B", unit_scale=True, desc=path.name, leave=False, disable=None)
-    with readable(path), bar, open(path, "rb") as raw:
-        for n, line in enumerate(io.TextIOWrapper(unpacked(raw, path)[0], encoding="utf-8")):
-            if n % 10_000 == 0:
-                bar.update(raw.tell() - bar.n)
-            yield line
+    with bar, opened(path) as (content, _, raw):
+        yield from with_progress(io.TextIOWrapper(content, encoding="utf-8"), raw, bar)

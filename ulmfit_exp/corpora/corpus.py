@@ -113,11 +113,11 @@ class Corpus:
         return cls.from_found(own.from_frame(df, "table", _own_table(text_col, label_col, options), []))
 
     @classmethod
-    def from_found(cls, found: own.Found) -> "Corpus":
-        """What was found in a user's table; its notes are printed."""
+    def from_found(cls, found: dict) -> "Corpus":
+        """A corpus of these fields, found in a user's table; its notes are printed."""
         encoding = sys.stdout.encoding or "utf-8"  # of a terminal that may not have the letters of the labels
-        print("\n".join(found.notes).encode(encoding, "replace").decode(encoding), flush=True)
-        return cls(found.name, found.df, text_cols=found.text_cols, notes=found.notes, multi_label=found.multi_label)
+        print("\n".join(found["notes"]).encode(encoding, "replace").decode(encoding), flush=True)
+        return cls(**found)
 
     @classmethod
     def from_folder(cls, path: str | Path, **options) -> "Corpus":

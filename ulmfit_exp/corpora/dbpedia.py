@@ -9,7 +9,6 @@ dump      the latest release of DBpedia itself: long-abstracts_lang=en.ttl.bz2 a
 import hashlib
 import heapq
 import re
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -74,18 +73,11 @@ def _level(path: Path, split: str, level: str) -> pd.DataFrame:
 # One N-Triple a line: <resource> <predicate> <object> or "literal"@en .
 _TYPE = re.compile(r"<(\S+)> <\S+#type> <http://dbpedia\.org/ontology/(\w+)> \.")
 _ABSTRACT = re.compile(r'<(\S+)> <\S+> "(.*)"@en \.')
-_ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|.)")
-_NAMED = {"t": "\t", "n": "\n", "r": "\r", "b": "\b", "f": "\f"}
 
 
 def _unescape(literal: str) -> str:
-    def char(m: re.Match) -> str:
-        e = m[1]
-        if e[0] not in "uU" or len(e) == 1:
-            return _NAMED.get(e, e)
-        return chr(code) if (code := int(e[1:], 16)) <= sys.maxunicode else "\ufffd"
-
-    return sound(_ESCAPE.sub(char, literal))
+    """A literal of N-Triples as text; its escapes are among those of Python."""
+    return sound(literal.encode("latin-1", "backslashreplace").decode("unicode-escape", "replace"))
 
 
 def _dump(types: Path, abstracts: Path, classes: tuple[str, ...], rows: int) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """A user's own labelled texts, from a table, a folder or a DataFrame: columns, splits, and notes of what was found."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -24,22 +24,12 @@ LONG = 10_000
 """Words from which a text is reported as very long."""
 
 
-@dataclass(frozen=True)
-class Found:
-    """What a `Corpus` is made of."""
+def load(path: Path, options: OwnTable) -> dict:
+    """The fields of a `Corpus` from a table or folder, with notes of how it was read, what is odd in it and what was
+    left out. Without a column of splits, rows are held out, stratified by class; equal texts stay on one side.
 
-    name: str
-    df: pd.DataFrame
-    """`text`, `label`, `split`, and `row`, which names the row in the user's table."""
-    text_cols: tuple[str, ...]
-    notes: tuple[str, ...]
-    """For the owner: how the table was read, what is odd in it, what was left out."""
-    multi_label: bool = False
-
-
-def load(path: Path, options: OwnTable) -> Found:
-    """A table or folder. Without a column of splits, rows are held out, stratified by class; equal texts stay on one
-    side. Raises `DataError`."""
+    Raises `DataError`.
+    """
     if path.is_dir():
         table, notes = read_folder(path, options, options.columns)
     elif not path.exists():
@@ -53,7 +43,7 @@ def load(path: Path, options: OwnTable) -> Found:
         raise DataError(f"{path}: {e}") from e
 
 
-def from_frame(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str]) -> Found:
+def from_frame(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str]) -> dict:
     """A table that is in memory; the same as `load`."""
     table = table.astype(object).where(table.notna(), None).map(as_text)
     table.columns = column_names(list(map(str, table.columns)))
@@ -81,7 +71,8 @@ def from_frame(table: pd.DataFrame, name: str, options: OwnTable, notes: list[st
         if split not in set(df["split"]):
             _hold_out(df, split, share, several)
             notes.append(f"{share:.0%} of the labelled rows are held out as the {split} split")
-    return Found(name, df, options.text_col, tuple(map(sound, notes + _report(df, several))), several)
+    reported = tuple(map(sound, notes + _report(df, several)))
+    return dict(name=name, df=df, text_cols=options.text_col, notes=reported, multi_label=several)
 
 
 def plain_name(path: Path) -> str:

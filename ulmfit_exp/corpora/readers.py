@@ -13,14 +13,14 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 import pandas as pd
 from tqdm.auto import tqdm
 
 from ..common import DataError
 from . import formats
-from .archives import opened
+from .archives import opened, with_progress
 from .formats import Dialect
 from .options import AUTO, Format
 from .rows import Row, json_rows, parquet_names, parquet_rows
@@ -69,7 +69,7 @@ class Table:
             mark = codecs.BOM_UTF8.decode(self.encoding, "replace")  # which may be before any encoding
             lines = enumerate(iter(lambda: text.readline(formats.LONGEST), ""))
             lines = (line if n else line.removeprefix(mark) for n, line in lines)
-            yield from islice(_with_progress(lines, raw, bar), self.skip, None)
+            yield from islice(with_progress(lines, raw, bar), self.skip, None)
 
     def _rows(self, columns: Collection[str], bar: tqdm | None) -> Iterator[Row]:
         match self.kind:
@@ -261,18 +261,6 @@ def _is_table(dialect: Dialect, head: list[str], words: Collection[str], names: 
     even = len(set(map(len, rows))) == 1 < len(rows[0]) and dialect.delimiter != ","
     numbers = names and all(name.isdecimal() and int(name) < len(rows[0]) for name in names)
     return bool(numbers and even) or not {cell.strip().lower() for cell in rows[0]}.isdisjoint(words)
-
-
-def _with_progress(lines: Iterable[str], raw: BinaryIO, bar: tqdm | None) -> Iterator[str]:
-    """`lines`, with `bar` at the place in `raw` from which they come."""
-    before = 0
-    for n, line in enumerate(lines):
-        yield line
-        if bar is not None and n % 100 == 0:
-            bar.update(raw.tell() - before)
-            before = raw.tell()
-    if bar is not None:
-        bar.update(raw.seek(0, io.SEEK_END) - before)
 
 
 def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:

@@ -28,22 +28,16 @@ class Progress(Callback):
         self.epochs, self.reported = epochs, time.monotonic()
 
     def before_train(self):
-        self._bar("train")
-
-    def before_validate(self):
-        self._bar("valid")
-
-    def after_train(self):
-        self.bar.close()
-
-    def after_validate(self):
-        self.bar.close()
-
-    def _bar(self, split: str):
+        split = "train" if self.training else "valid"
         description = f"{self._epoch(len(self.history.epochs) + 1)} {split}" if self.epochs else "predict"
         self.bar = tqdm(
             total=len(self.dl), desc=description, unit=" batches", leave=False, disable=rank_distrib() > 0 or None
         )
+
+    def after_train(self):
+        self.bar.close()
+
+    before_validate, after_validate = before_train, after_train
 
     def _epoch(self, number: int) -> str:
         return f"epoch {number}/{self.epochs}"

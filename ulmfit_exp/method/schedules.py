@@ -3,8 +3,12 @@
 import math
 
 import pandas as pd
+from fastai.callback.schedule import combined_cos
 
 from ..recipe import Phase
+
+_ONE_CYCLE = combined_cos(0.25, 1 / 25, 1, 1e-5)
+"""The defaults of fastai's `fit_one_cycle`."""
 
 
 def stlr(t: int, steps: int, cut_frac: float = 0.1, ratio: float = 32) -> float:
@@ -22,16 +26,10 @@ def share(schedule: str, pct: float, steps: int) -> float:
     """Share of the highest learning rate at a point `pct`, 0 to 1, of a phase of `steps` steps."""
     return {
         "stlr": lambda: stlr(round(pct * steps), steps),
-        "one_cycle": lambda: _one_cycle(pct),
+        "one_cycle": lambda: _ONE_CYCLE(pct),
         "cos": lambda: (1 + math.cos(math.pi * pct)) / 2,
         "const": lambda: 1.0,
     }[schedule]()
-
-
-def _one_cycle(pct: float) -> float:
-    """The defaults of fastai's `fit_one_cycle`, to draw them without importing fastai."""
-    start, end, at = (1 / 25, 1, pct / 0.25) if pct < 0.25 else (1, 1e-5, (pct - 0.25) / 0.75)
-    return start + (end - start) * (1 - math.cos(math.pi * at)) / 2
 
 
 def rates(phases: tuple[Phase, ...], groups: int, steps: int = 100) -> pd.DataFrame:

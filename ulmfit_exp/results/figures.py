@@ -50,27 +50,38 @@ def title(data: str) -> str:
     return TITLES.get(data, data)
 
 
-def measured(results: Results, measure: Callable[[dict], float]) -> pd.DataFrame:
-    """A figure of each cell's record, in `COLUMNS`."""
-    rows = [(c.row, c.data, c.replicate, measure(r), records_of(r)) for c, r in results]
-    return pd.DataFrame(rows, columns=COLUMNS)
+def measured(results: Results, measure: Callable, parts: Callable = lambda cell, record: {}) -> pd.DataFrame:
+    """`measure` of each cell's record, and of `parts` of it by their rows, in `COLUMNS` and labels."""
+    rows = [
+        (row, c.data, c.replicate, measure(part), records_of(r), r["corpus"]["rows"]["train"])
+        for c, r in results
+        for row, part in ({c.row: r} | parts(c, r)).items()
+    ]
+    return pd.DataFrame(rows, columns=[*COLUMNS, "labels"])
 
 
-def errors(results: Results, split: str) -> pd.DataFrame:
-    """Error in % of each cell, in `COLUMNS`."""
-    return measured(results, lambda r: 100 * r[split]["error"])
+def errors(results: Results, split: str, *parts: Callable) -> pd.DataFrame:
+    """Error in % of each cell and of `parts`, as `measured` has them."""
+    return measured(results, lambda r: 100 * r[split]["error"], *parts)
 
 
 def test_errors(results: Results, reference: str) -> pd.DataFrame:
     """Test error in % of each cell; of the row `reference` also that of either direction alone and of the baseline."""
-    rows = []
-    for cell, r in results:
-        found = {cell.row: r["test"]["error"]}
-        if cell.row == reference:
-            found |= {f"{d} alone": figures["test"]["error"] for d, figures in r["directions"].items()}
-            found |= {r["baseline"]["method"]: r["baseline"]["error"]}
-        rows += [(row, cell.data, cell.replicate, 100 * error, records_of(r)) for row, error in found.items()]
-    return pd.DataFrame(rows, columns=COLUMNS)
+
+    def parts(cell: Cell, r: dict) -> dict[str, dict]:
+        alone = {f"{direction} alone": part for direction, part in r["directions"].items()}
+        return alone | _baseline(cell, r) if cell.row == reference else {}
+
+    return errors(results, "test", parts)
+
+
+def errors_by_labels(results: Results) -> pd.DataFrame:
+    """Test error in % of each cell and of its baseline, each once."""
+    return errors(results, "test", _baseline).drop_duplicates(["data", "labels", "replicate", "row"])
+
+
+def _baseline(_: Cell, record: dict) -> dict[str, dict]:
+    return {record["baseline"]["method"]: {"test": record["baseline"]}}
 
 
 def curve(record: dict) -> pd.Series:
@@ -188,16 +199,6 @@ def by_labels(found: pd.DataFrame, ours: str, theirs: str) -> tuple[str, Figure]
         text += f"\n{title(data)} (n = {part['replicate'].nunique()})\n\n{_table_by_labels(part, ours, theirs)}\n"
     _legend(figure)
     return f"{text}\n{SIGNIFICANCE}\n", figure
-
-
-def errors_by_labels(results: Results) -> pd.DataFrame:
-    """Test error in % of each cell and of its baseline, in `COLUMNS` and labels."""
-    rows = []
-    for c, r in results:
-        for row, error in {c.row: r["test"]["error"], r["baseline"]["method"]: r["baseline"]["error"]}.items():
-            rows.append((row, c.data, c.replicate, 100 * error, records_of(r), r["corpus"]["rows"]["train"]))
-    found = pd.DataFrame(rows, columns=[*COLUMNS, "labels"])
-    return found.drop_duplicates(["data", "labels", "replicate", "row"])
 
 
 def _table_by_labels(part: pd.DataFrame, ours: str, theirs: str) -> str:
