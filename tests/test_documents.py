@@ -104,6 +104,14 @@ def test_reviews_are_those_of_products_then_the_unlabelled_ones_of_imdb(tmp_path
     assert [text for text, _ in open_documents("reviews", tmp_path).documents()] == ["a kettle", "film 1", "film 2"]
 
 
+def test_the_texts_of_a_zip_may_have_any_encoding_and_any_case_of_suffix(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as z:
+        for i, encoding in enumerate(["utf-8-sig", "cp1252", "utf-16"]):
+            z.writestr(f"{i}.TXT", f"Le film {i} était très long, déjà vu".encode(encoding))
+    found = [text for text, _ in open_documents(str(tmp_path / "a.zip"), None).documents()]
+    assert found == [f"Le film {i} était très long, déjà vu" for i in range(3)]
+
+
 def test_what_macos_adds_to_a_zip_is_no_text(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as z:
         for i in range(3):

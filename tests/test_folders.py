@@ -62,6 +62,23 @@ def test_suffixes_and_encodings_of_texts(tmp_path):
     assert corpus.df["text"].str.startswith("The ").all()
 
 
+def test_texts_that_are_not_utf8_are_of_one_encoding_and_what_is_no_text_is_left_out(tmp_path):
+    folder(tmp_path, "good", encoding="cp1252")
+    folder(tmp_path, "bad")
+    for i, text in enumerate(["Un café", "Le film était très long", "Déjà vu"]):
+        (tmp_path / "good" / f"accents{i}.txt").write_bytes(text.encode("cp1252"))
+    (tmp_path / "bad" / "binary.txt").write_bytes(bytes(range(256)) * 20)
+    corpus = Corpus.from_csv(tmp_path)
+    assert {"Un café", "Le film était très long", "Déjà vu"} <= set(corpus.df["text"])
+    assert any("1 files that are not text: bad/binary.txt" in note for note in corpus.notes)
+    assert any("their encoding cp1252 is a guess" in note for note in corpus.notes)
+
+
+def test_test_texts_without_a_class_are_predicted(tmp_path):
+    folder(tmp_path, "train/good", "train/bad", "test")
+    assert sizes(Corpus.from_csv(tmp_path))["test"] > 0
+
+
 def test_a_folder_without_classes_is_refused_but_gives_unlabelled_texts(tmp_path):
     folder(tmp_path, "train", "test")
     with pytest.raises(DataError, match="holds no CLASS/NAME"):
@@ -161,6 +178,11 @@ def test_fastais_is_valid_is_a_split(true, false, tmp_path):
         corpus = Corpus.from_csv(tmp_path / "a.csv", **options)
         assert corpus.counts()["valid"] == 10
         assert set(corpus.df.loc[corpus.df["split"] == "valid", "row"]) == set(range(30, 40))
+
+
+def test_the_column_called_split_is_taken_before_another_that_names_splits(tmp_path):
+    rows = table(20).assign(part=["train", "test"] * 10, split=["train"] * 15 + ["test"] * 5)
+    assert sizes(Corpus.from_df(rows))["test"] == 5
 
 
 def test_a_column_of_splits_is_recognised_by_its_values_and_one_that_is_not_followed_is_reported():

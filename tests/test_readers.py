@@ -245,6 +245,11 @@ def test_the_mark_of_utf8_does_not_hide_that_the_rest_is_another_encoding(tmp_pa
     assert any("not valid UTF-8, read as U+FFFD: 1" in note for note in corpus.notes)
 
 
+def test_a_field_of_json_lines_may_first_occur_late(tmp_path):
+    path = write(tmp_path / "a.jsonl", '{"id": 1}\n' * 2500 + '{"text": "late"}\n')
+    assert texts(path, ["text"])[-1] == "late"
+
+
 def test_an_empty_text_of_one_column_keeps_its_row(tmp_path):
     path = write(tmp_path / "a.csv", b'text\nfirst text\n""\nthird text\n')
     assert texts(path, ["text"]) == ["first text", "", "third text"]

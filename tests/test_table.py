@@ -156,6 +156,12 @@ def test_several_text_columns_and_a_table_without_labels(tmp_path):
             {"text_cols": ("body", "stars"), "label_col": "stars"},
             "'stars' cannot be a --text-col and also",
         ),
+        (
+            delimited([(t, s, "en" if i > 1 else "de") for i, (t, s, _) in enumerate(ROWS)]),
+            {},
+            "label: column 'id', which",
+        ),
+        (delimited(), {"bins": "3"}, "bins is '3'; it must be a number"),
         (delimited(), {"header": "maybe"}, "--header maybe: give auto, yes or no"),
         (delimited(ROWS[:5]), {}, "there are 5 rows, of columns 'body', 'stars', 'id'"),
         (delimited(), {"test_pct": 1.5}, "--test-pct 1.5 is impossible"),

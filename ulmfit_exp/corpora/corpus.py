@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
+from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
@@ -217,8 +218,11 @@ class Corpus:
 
 
 def _own_table(text_col: Columns, label_col: Columns | None, options: dict) -> OwnTable:
-    each = [(c,) if isinstance(c, str | int) else c or () for c in (text_col, label_col)]
+    each = [(c,) if isinstance(c, str | Integral) else c or () for c in (text_col, label_col)]
     text_cols, label_cols = (tuple(map(str, columns)) for columns in each)
+    for name, kind in (("bins", Integral), ("test_pct", Real), ("valid_pct", Real), ("label_sep", str)):
+        if not isinstance(value := options.get(name), kind | None):
+            raise DataError(f"{name} is {value!r}; it must be {'a text' if kind is str else 'a number'}")
     return OwnTable(text_col=text_cols, label_col=label_cols, **options)
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass
 from functools import cached_property
+from io import BytesIO
 from itertools import chain
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ..common import DataError
 from . import imdb
 from .archives import is_archive, members, readable
 from .folders import files_below
+from .formats import guessed_encoding, unicode_encoding
 from .options import AUTO, Format
 from .readers import joined, open_table
 from .sources import Source, find
@@ -102,9 +104,12 @@ class Documents:
 
     def _read(self, path: Path, bar: tqdm) -> Iterator[tuple[str, str | None]]:
         if is_archive(path):
-            for m, data in members(path, self.member):
-                text = data.decode("utf-8")
-                yield from ((t, _split(m[0])) for t in (_wikitext(text) if m[0].endswith(".tokens") else [text]))
+            for m, data in members(path, f"(?i:{self.member})"):
+                encoding = self.format.encoding or unicode_encoding(BytesIO(data))[0] or guessed_encoding(BytesIO(data))
+                text = data.decode(encoding, "replace")
+                yield from (
+                    (t, _split(m[0])) for t in (_wikitext(text) if m[0].lower().endswith(".tokens") else [text])
+                )
             bar.update(path.stat().st_size)
             return
         table = open_table(path, self.format, self.text_col, sure=False)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..common import DataError
 from .archives import SUFFIXES, hidden, readable
-from .formats import guessed_encoding, sound, unicode_encoding
+from .formats import guessed_encoding, is_binary, sound, unicode_encoding
 from .options import Format
 from .readers import JSON, PARQUET, TABLES, read_table
 from .splits import LABELLED, SPLIT_NAMES, SPLITS
@@ -32,14 +32,15 @@ def read_folder(folder: Path, format: Format, names: Collection[str]) -> tuple[p
     if "train" in tables.values():
         rows, notes = _by_split(folder, tables, format, names)
         return rows, notes + linked + _left_out([f.relative_to(folder) for f in files if f not in tables])
-    texts = read_texts(folder, format)
+    texts, read = read_texts(folder, format)
     rows, outside = _by_class(texts)
     if rows.empty:
-        raise DataError(
+        reason = (
             f"{folder} holds no CLASS/NAME.txt or SPLIT/CLASS/NAME.txt, and no table such as train.csv; "
             "of another table give its own path"
         )
-    notes = [f"{folder.name}: a folder of {len(rows):,} .txt files, a folder a class"]
+        raise DataError("; ".join([reason, *linked]))
+    notes = [f"{folder.name}: a folder of {len(rows):,} .txt files, a folder a class", *read]
     above = {name for path in rows.index for name in path.split("/")[:-2] if name.lower() not in SPLIT_NAMES}
     if len(above := sorted(above - set(rows["label"]))) > 1:
         notes.append(f"not used: folders above the class folders: {', '.join(above[:5])}")
@@ -92,20 +93,39 @@ def _by_class(texts: pd.Series) -> tuple[pd.DataFrame, list[str]]:
     default = "" if any("train" in splits for splits in named) else "train"
     rows["split"] = ["unlabelled" if "unlabelled" in splits else (*splits, default)[0] for splits in named]
     rows.loc[rows["split"] == "unlabelled", "label"] = ""
-    used = (rows["split"] == "unlabelled") | ((rows["split"] != "") & (rows["label"] != ""))
+    labelled, test = rows["label"] != "", rows["split"] == "test"
+    used = (rows["split"] == "unlabelled") | ((rows["split"] != "") & labelled)
+    if labelled.any() and not (test & labelled).any():
+        used |= test  # to be predicted
     outside = list(texts.index[~used])
     rows = rows[used]
     return rows if set(rows["split"]) != {"train"} else rows.drop(columns="split"), outside
 
 
-def read_texts(folder: Path, format: Format) -> pd.Series:
-    """The text of each .txt file below a folder, by path. Files that are not UTF-8 are taken to be of one encoding."""
+def read_texts(folder: Path, format: Format) -> tuple[pd.Series, list[str]]:
+    """The text of each .txt file below a folder, by path, and notes of those that are not what they should be. Files
+    that are not UTF-8 are taken to be of one encoding."""
     files = [file for file in files_below(folder) if file.suffix.lower() == ".txt"]
     contents = []
     for file in files:
         with readable(file):
             contents.append(file.read_bytes())
-    encodings = [format.checked().encoding or unicode_encoding(BytesIO(data))[0] for data in contents]
-    guess = guessed_encoding(BytesIO(b"\n".join(data for data, encoding in zip(contents, encodings) if not encoding)))
+    encodings = [format.checked().encoding or _valid_unicode(data) for data in contents]
+    others = b"\n".join(data for data, encoding in zip(contents, encodings) if not encoding)
+    guess = unicode_encoding(BytesIO(others))[0] or guessed_encoding(BytesIO(others))
     texts = [data.decode(encoding or guess, "replace") for data, encoding in zip(contents, encodings)]
-    return pd.Series(texts, [sound(file.relative_to(folder).as_posix()) for file in files], dtype=object)
+    found = pd.Series(texts, [sound(file.relative_to(folder).as_posix()) for file in files], dtype=object)
+    binary = [is_binary(text, encoding or guess) for text, encoding in zip(texts, encodings)]
+    notes = [f"left out: {sum(binary):,} files that are not text: {', '.join(found.index[binary][:3])}"] * any(binary)
+    if (guessed := sum(not encoding for encoding in encodings)) and guess != "utf-8-sig":
+        notes.append(f"{guessed:,} files are not UTF-8; their encoding {guess} is a guess (see --encoding)")
+    found = found[[not each for each in binary]]
+    if invalid := found.str.count("\ufffd").sum():
+        notes.append(f"places that are not valid in a file's encoding, read as U+FFFD: {invalid:,} (see --encoding)")
+    return found, notes
+
+
+def _valid_unicode(data: bytes) -> str:
+    """UTF-8 or UTF-16, if all of the bytes are valid in it; else nothing."""
+    encoding, invalid = unicode_encoding(BytesIO(data))
+    return encoding * (not invalid)

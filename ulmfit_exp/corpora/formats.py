@@ -67,7 +67,8 @@ def unicode_encoding(stream: BinaryIO) -> tuple[str, int]:
     decode = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode
     valid, invalid, cut = -bool(mark), 0, 0
     while block:
-        text = decode(block)
+        following = stream.read(BLOCK)
+        text = decode(block, not following)
         try:
             text.encode()
             valid += len(block.translate(None, bytes(range(0xC0))))  # first bytes of characters beyond ASCII
@@ -76,7 +77,7 @@ def unicode_encoding(stream: BinaryIO) -> tuple[str, int]:
             invalid += len(found)
             cut += sum(map(bool, map(_CUT.match, found)))
             valid += len(re.findall("[^\0-\x7f\udc80-\udcff]", text))
-        block = stream.read(BLOCK)
+        block = following
     return ("utf-8-sig", invalid) if valid + cut >= invalid else ("", 0)
 
 

@@ -45,9 +45,17 @@ def load(path: Path, options: OwnTable) -> dict:
 
 def from_frame(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str]) -> dict:
     """A table that is in memory; the same as `load`."""
+    notes = list(notes)
+    try:
+        return _fields(table, name, options, notes)
+    except DataError as e:
+        guesses = [note for note in notes if note.startswith(("split: ", "label: column", "text: column"))]
+        raise DataError("; ".join([str(e), *guesses])) from e
+
+
+def _fields(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str]) -> dict:
     table = table.astype(object).where(table.notna(), None).map(as_text)
     table.columns = column_names(list(map(str, table.columns)))
-    notes = list(notes)
     if len(table) < 2 * FEWEST:
         raise DataError(
             f"there are {len(table)} rows, of columns {_listed(table)[:200] or 'without a name'}; two classes of three "
@@ -86,12 +94,16 @@ def _unlabelled(options: OwnTable, notes: list[str]) -> pd.DataFrame:
     if not path.exists():
         raise DataError(f"--unlabelled {path}: there is no such file or folder")
     if path.is_dir():
-        more, columns = read_texts(path, options).to_frame("text"), ["text"]
+        texts, read = read_texts(path, options)
+        more, columns = texts.to_frame("text"), ["text"]
+        notes += read
     else:
         more, table = read_table(path, options, options.text_col, sure=False)
         alike = {column.strip().lower(): column for column in more}
         columns = [alike[c.lower()] for c in options.text_col if c.lower() in alike] or [longest(more)]
         notes += table.notes
+    if more.empty:
+        raise DataError(f"--unlabelled {path}: it holds no texts; a folder must have .txt files")
     notes.append(f"{path.name}: {len(more):,} unlabelled texts from {_listed(columns)}")
     return pd.DataFrame({"text": joined(more, columns), "label": "", "split": "unlabelled", "row": more.index})
 
@@ -133,7 +145,7 @@ def _guessed(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> OwnTab
 
 def _guessed_split(table: pd.DataFrame, notes: list[str]) -> str | None:
     """A column all of whose values name a split, train and another, or a column is_valid of true and false."""
-    for column in table:
+    for column in sorted(table, key=lambda name: name.strip().lower() not in ("split", "set", "subset", "is_valid")):
         values = set(table[column].str.strip().str.lower())
         if {"train"} < {SPLIT_NAMES.get(value) for value in values} and values <= set(SPLIT_NAMES):
             return column
@@ -165,7 +177,7 @@ def _splits(column: pd.Series) -> pd.Series:
 def _guessed_label(table: pd.DataFrame) -> tuple[str, str]:
     for name in LABEL_NAMES:
         for column in table:
-            if column.lower() == name:
+            if column.lower() == name and table[column].nunique() > 1:
                 return column, "by its name"
     kinds = {c: table[c].nunique() for c in table if 1 < table[c].nunique() <= MOST_CLASSES * len(table)}
     if not kinds:

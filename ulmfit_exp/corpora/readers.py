@@ -162,7 +162,12 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), s
         format = replace(format, delimiter=format.delimiter or excel[1])
     if suffix in JSON or (not format.delimiter and re.match(r'\s*(\[\s*)?\{\s*"', "".join(head))):
         table = replace(table, kind="json")
-        table = replace(table, columns=tuple(next(table.chunks(), pd.DataFrame())))
+        columns: dict[str, None] = {}
+        for rows in table.chunks():  # until the columns asked for are found
+            columns |= dict.fromkeys(rows)
+            if set(names) <= {column.strip().lower() for column in columns}:
+                break
+        table = replace(table, columns=tuple(columns))
     else:
         words = [name for name in names if not name.isdecimal()]  # a number may be in any row
         usual = {".csv": ",", ".tsv": "\t", ".tab": "\t"}.get(suffix, "")
