@@ -157,9 +157,11 @@ def test_several_text_columns_and_a_table_without_labels(tmp_path):
             "'stars' cannot be a --text-col and also",
         ),
         (
-            delimited([(t, s, "en" if i > 1 else "de") for i, (t, s, _) in enumerate(ROWS)]),
+            delimited(
+                [("en" if i > 1 else "de", t, s) for i, (t, s, _) in enumerate(ROWS)], head=("lang", "body", "mood")
+            ),
             {},
-            "label: column 'id', which",
+            "label: column 'lang', which",
         ),
         (delimited(), {"bins": "3"}, "bins is '3'; it must be a number"),
         (delimited(), {"header": "maybe"}, "--header maybe: give auto, yes or no"),
