@@ -207,7 +207,7 @@ def dying(deaths: Counter):
             future.set_result(stub(settings, log))
         return future
 
-    return workers.Workers(submit, lambda: 1, lambda e: str(e) if isinstance(e, cluster.JobDied) else None)
+    return workers.Workers(submit, lambda: 1, (cluster.JobDied,))
 
 
 def test_a_cell_runs_again_three_times_and_no_more(tmp_path, capsys):
