@@ -111,7 +111,7 @@ def _predict(run: Run, direction: str, learns: dict[str, learners.TextLearner]) 
 def _mistakes(run: Run, rows: pd.DataFrame, learns: dict[str, learners.TextLearner]) -> list[dict]:
     """The most confident mistakes of the labelled test texts `rows`; of a classifier, with the weights of the words."""
     ids_of = {word: i for i, word in enumerate(run.tokens.vocab)}
-    parts = {d: (learn.model.eval(), ids_of) for d, learn in learns.items()}
+    models = {d: learn.model.eval() for d, learn in learns.items()}
     options = {"lang": run.recipe.lang, "several": run.corpus.multi_label}
     wrong = rows[rows["label"] != rows["predicted"]].sort_values("confidence", ascending=False, kind="stable")
     wrong = wrong.head(MISTAKES)
@@ -122,7 +122,7 @@ def _mistakes(run: Run, rows: pd.DataFrame, learns: dict[str, learners.TextLearn
             "label": m.label,
             "predicted": m.predicted,
             "confidence": round(m.confidence, 4),
-            **({"words": word_weights(parts, m.text, m.explained, **options)} if parts else {}),
+            **({"words": word_weights(models, ids_of, m.text, m.explained, **options)} if models else {}),
         }
         for m in tqdm(wrong.itertuples(), total=len(wrong), desc="mistakes", unit=" texts", leave=False, disable=None)
     ]
