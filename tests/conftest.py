@@ -79,7 +79,7 @@ def in_process(monkeypatch):
         future.set_result(workers.work(settings, log))
         return future
 
-    here = workers.Workers(submit, slots=lambda: 1, death=lambda e: None)
+    here = workers.Workers(submit, slots=lambda: 1)
     monkeypatch.setattr(workers, "pool", lambda jobs, device: nullcontext(here))
 
 

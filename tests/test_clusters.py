@@ -41,7 +41,8 @@ def stub(settings, log):
     found = {"seed": settings.seed, "valid": {"error": 0.0}, "test": {"error": 0.0}, "stages": []}
     folder = settings.home / "runs" / f"{settings.seed}"
     folder.mkdir()
-    write_json(folder / "result.json", {"settings": {"recipe_name": "tiny"}, "corpus": {"name": "sfu"}, **found})
+    names = {"dataset": "sfu", "variant": "tiny", "replicate": f"seed{settings.seed}", "changes": {}}
+    write_json(folder / "result.json", {"settings": {}, **names, **found})
     note.rename(settings.home / "done" / note.name)
 
 
@@ -207,7 +208,7 @@ def dying(deaths: Counter):
             future.set_result(stub(settings, log))
         return future
 
-    return workers.Workers(submit, lambda: 1, lambda e: str(e) if isinstance(e, cluster.JobDied) else None)
+    return workers.Workers(submit, lambda: 1, (cluster.JobDied,))
 
 
 def test_a_cell_runs_again_three_times_and_no_more(tmp_path, capsys):

@@ -23,7 +23,6 @@ from scripts import export as script
 from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
 from ulmfit_exp.inference import export, predict
-from ulmfit_exp.method import learners
 from ulmfit_exp.method.pretrained import resolve
 from ulmfit_exp.method.tokenizer import words
 
@@ -70,12 +69,6 @@ def test_a_loaded_export_has_the_five_layer_groups_and_can_be_fine_tuned(folder,
     assert {k.split(".")[2] for k in trained} == {"1"}  # the head of each direction
     assert {k.split(".")[1] for k in trained} == {"0", "1"}
     assert learn.validate()[0] < before
-
-
-def test_words_keep_their_ids_where_fastai_filled_the_vocabulary_up():
-    words = ["xxunk", "xxpad", "xxfake", "xxfake", "kettle", "xxfake"]
-    model = learners.classifier(len(words), 2, QUICK)
-    assert export.vocabulary((model, {word: i for i, word in enumerate(words)}))[4] == "kettle"
 
 
 @pytest.mark.filterwarnings("ignore:load_learner")

@@ -82,8 +82,8 @@ def test_weights_sum_to_what_the_text_adds_to_the_log_odds(predictor):
 
     def log_odds(tokens):
         total = 0
-        for direction, (model, ids_of) in predictor.parts.items():
-            ids = torch.tensor([ids_of.get(t, 0) for t in tokens[:: -1 if direction == "backward" else 1]])
+        for direction, model in predictor.models.items():
+            ids = torch.tensor([predictor.ids_of.get(t, 0) for t in tokens[:: -1 if direction == "backward" else 1]])
             with torch.no_grad():
                 total += model(ids[None])[0][0].double().log_softmax(dim=0)
         return float(total[1] - total[0]) / 2  # of two classes: the log-odds of the second
@@ -102,7 +102,7 @@ def test_weights_depend_on_nothing_before_them_and_change_no_prediction(predicto
     assert (predictor.probabilities(texts) == before).all()
     assert len(first[1]) == insight.LONGEST and first[1][-1][0] == "dreadful" and first[2] == []
     assert dict(first[3])["unheard"] == 0  # a word that is not in the vocabulary
-    assert all(p.grad is None for model, _ in predictor.parts.values() for p in model.parameters())
+    assert all(p.grad is None for model in predictor.models.values() for p in model.parameters())
     with pytest.raises(DataError, match="there is no class 'good'; the classes are against, for"):
         predictor.words("Fine.", "good")
 

@@ -70,7 +70,7 @@ def finished(tmp_path):
     stage.mkdir(parents=True)
     rows = ["0,valid,1,NA,0.4", "3,test,NA,NA,0.2", "7,test,1,NA,0.3", "8,test,,NA,0.3"]
     (stage / "predictions.csv").write_text("\n".join(["row,split,label,predicted,p 1", *rows]), encoding="utf-8")
-    record = {"settings": {"recipe_name": "small"}, "corpus": {"name": "sfu"}, "seed": 0}
+    record = {"settings": {}, "dataset": "sfu", "variant": "small", "replicate": "seed0", "changes": {}}
     (run / "result.json").write_text(json.dumps({**record, "stages": [{"path": "stages/eval-1"}]}), encoding="utf-8")
     return run
 

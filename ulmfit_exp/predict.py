@@ -9,7 +9,6 @@ probability of each class. The run's folder may have been moved or copied from a
 """
 
 import csv
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
@@ -46,23 +45,18 @@ def main(
     from .inference import predict  # imports torch, for which --help does not wait
     from .method.machine import use_device
 
-    try:
-        use_device(device)
-        predictor = predict.load(run)
-        tables = predict.predictions(predictor, texts, text_col, id_col, format)
-        first = list(islice(tables, 1))  # what cannot be read writes nothing
-        if out and out.exists() and texts != "-" and out.samefile(texts):
-            raise DataError(f"--out {out} is the file of the texts; name another")
-        with _target(out) as target:
-            rows = csv.writer(target)
-            rows.writerow([id_col or "row", "class", "confidence", *(f"p {c}" for c in predictor.classes)])
-            for table in chain(first, tables):
-                rows.writerows([row, name, *(f"{p:.6g}" for p in probs)] for row, name, *probs in table.itertuples())
-                target.flush()
-    except BrokenPipeError:
-        sys.exit(1)
-    except (DataError, OSError) as e:
-        sys.exit(f"error: {e}")
+    use_device(device)
+    predictor = predict.load(run)
+    tables = predict.predictions(predictor, texts, text_col, id_col, format)
+    first = list(islice(tables, 1))  # what cannot be read writes nothing
+    if out and out.exists() and texts != "-" and out.samefile(texts):
+        raise DataError(f"--out {out} is the file of the texts; name another")
+    with _target(out) as target:
+        rows = csv.writer(target)
+        rows.writerow([id_col or "row", "class", "confidence", *(f"p {c}" for c in predictor.classes)])
+        for table in chain(first, tables):
+            rows.writerows([row, name, *(f"{p:.6g}" for p in probs)] for row, name, *probs in table.itertuples())
+            target.flush()
 
 
 @contextmanager

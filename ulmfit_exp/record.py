@@ -23,21 +23,11 @@ def read(path: Path) -> dict:
         raise DataError(f"{path.parent} is not the folder of a finished run: it has no {path.name}")
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        return _named(record)
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as e:
+        for key in ("settings", "dataset", "variant", "replicate", "changes"):
+            record[key]  # a KeyError where it is no record
+        return record
+    except (ValueError, RecursionError, KeyError, TypeError) as e:
         raise DataError(f"{path} is damaged or not a record ({type(e).__name__}: {e})") from e
-
-
-def _named(record: dict) -> dict:
-    """A record with its names; one made before records had names gets plain ones."""
-    settings = record["settings"]
-    old = {
-        "dataset": record["corpus"]["name"].partition("-fold")[0],
-        "variant": settings["recipe_name"],
-        "replicate": f"seed{record['seed']}",
-        "changes": {},
-    }
-    return {**old, **record}
 
 
 def tokens(record: dict) -> int:

@@ -177,7 +177,7 @@ def onnx(
     predictor, bundled = predict.load(run), sfu.load(MINIATURE).df["text"]
     result = {
         "model": asdict(predictor.recipe.model),
-        "directions": list(predictor.parts),
+        "directions": list(predictor.models),
         "repeat": repeat,
         "sizes": {},
     }

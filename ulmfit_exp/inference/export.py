@@ -104,15 +104,12 @@ def learner(predictor: Predictor) -> Learner:
     It has no data. To fine-tune it, give it `dls` of its own `dls.test_dl(df, with_labels=True)`, where `df` has the
     columns text and label.
     """
-    vocab, *others = map(vocabulary, predictor.parts.values())
-    assert all(other == vocab for other in others)  # one tokens stage made both
     one = predictor.classes[0]  # fastai needs some data to set its transforms up; they are not exported
     rows = pd.DataFrame({"text": one, "label": one, "split": ["train", "valid"]})
-    models = {d: model for d, (model, _) in predictor.fine_tuned().parts.items()}
     thresh = torch.tensor(predictor.thresholds) if predictor.multi_label else None
     return Learner(
-        dataloaders(rows, vocab, predictor, 64, device=torch.device("cpu")),
-        Ensemble(models, predictor.temperature, predictor.multi_label).cpu(),
+        dataloaders(rows, predictor, 64, device=torch.device("cpu")),
+        Ensemble(predictor.fine_tuned().models, predictor.temperature, predictor.multi_label).cpu(),
         splitter=layer_groups,
         **learners.loss_and_error(predictor.multi_label, thresh=thresh),
         **learners.common(predictor.recipe.clas, "fp32", Path()),
@@ -128,26 +125,18 @@ def classifier_learner(predictor: Predictor, direction: str, corpus: Corpus) -> 
         raise DataError(f"{corpus.name}: only one of the corpus and the classifier is of several labels per text")
     if unknown := sorted(set(corpus.classes) - set(predictor.classes)):
         raise DataError(f"{corpus.name}: the classifier has no class {unknown[0]!r}; it has {predictor.classes}")
-    part = predictor.fine_tuned().parts[direction]
+    model = predictor.fine_tuned().models[direction]
     bs, backwards = predictor.recipe.clas.bs, direction == "backward"
-    dls = dataloaders(corpus.df, vocabulary(part), predictor, bs, backwards)
+    dls = dataloaders(corpus.df, predictor, bs, backwards)
     weight = corpus.class_weights if predictor.recipe.class_weights and corpus.classes == predictor.classes else None
     several = predictor.multi_label
     learn = learners.clas_learner(dls, len(predictor.classes), predictor.recipe, "fp32", Path(), weight, several)
-    learn.model.load_state_dict(part[0].state_dict())
+    learn.model.load_state_dict(model.state_dict())
     return learn
-
-
-def vocabulary(part: tuple[torch.nn.Module, dict[str, int]]) -> list[str]:
-    """The words of a predictor's part by their id; fastai fills a vocabulary up to a multiple of 8 with xxfake."""
-    model, ids_of = part
-    word_of = {i: word for word, i in ids_of.items()}
-    return [word_of.get(i, "xxfake") for i in range(model[0].module.encoder.num_embeddings)]
 
 
 def dataloaders(
     df: pd.DataFrame,
-    vocab: list[str],
     predictor: Predictor,
     bs: int,
     backwards: bool = False,
@@ -158,7 +147,7 @@ def dataloaders(
     A run trains on `method.tokens`, which reads ids from disk. These read texts, so that everything in fastai works
     that shows a batch, predicts a text or takes new data.
     """
-    read_ids = [ColReader("text"), Words(predictor.recipe.lang), Numericalize(vocab)]
+    read_ids = [ColReader("text"), Words(predictor.recipe.lang), Numericalize(predictor.vocab)]
     read_ids += [Backwards()] if backwards else []
     rows = [np.flatnonzero(df["split"] == split).tolist() for split in ("train", "valid")]
     sizes = [df["text"].iloc[places].str.len().tolist() for places in rows]  # else fastai tokenises them to sort them

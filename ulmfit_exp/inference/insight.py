@@ -26,28 +26,27 @@ SPELT = {"xxbos": str, "xxmaj": str.capitalize, "xxup": str.upper}
 FOR, AGAINST = (44, 127, 184), (217, 72, 1)
 """Red, green, blue; distinguishable by colour-blind readers and legible under dark and light text."""
 
-Parts = dict[str, tuple[torch.nn.Module, dict[str, int]]]
 Words = list[tuple[str, float]]
 
 
-def word_weights(parts: Parts, text: str, place: int, lang: str = "en", several: bool = False) -> Words:
+def word_weights(models: dict, ids_of: dict, text: str, place: int, lang: str = "en", several: bool = False) -> Words:
     """Each word of a text with its contribution to the log-odds of the class at `place`, the mean of the directions.
 
-    `parts` are a predictor's: model and word -> id, for each direction. The weights sum to the log-odds for the text
-    less those for the text with every word unknown, but for some per cent of their sizes; an unknown word's is 0. Where
-    a text may have `several` labels, the log-odds are of having the label or not.
+    `models` by direction and `ids_of` of words are a predictor's. The weights sum to the log-odds for the text less
+    those for the text with every word unknown, but for some per cent of their sizes; an unknown word's is 0. Where a
+    text may have `several` labels, the log-odds are of having the label or not.
     """
     tokens = words(text, lang)
     if len(tokens) > LONGEST:
         tokens = [*tokens[: LONGEST // 2], "…", *tokens[-LONGEST // 2 :]]
     total = torch.zeros(len(tokens))
-    for direction, (model, ids_of) in parts.items():
+    for direction, model in models.items():
         way = -1 if direction == "backward" else 1
         ids = torch.tensor([ids_of.get(token, 0) for token in tokens[::way]])
         with IN_USE:
             found = integrated_gradients(model, ids, place, several)
         total += found.flip(0) if way < 0 else found
-    return _joined(tokens, (total / len(parts)).tolist())
+    return _joined(tokens, (total / len(models)).tolist())
 
 
 @torch.enable_grad()

@@ -16,7 +16,6 @@ from torch import nn
 from ..common import write_json
 from ..method.tokenizer import LONGEST_WORD, PIECE, TOKENIZER, UNSPACED, UNSPACED_CHARACTER
 from ..recipe import PAD
-from .export import vocabulary
 from .predict import Predictor
 
 OPSET = 17
@@ -50,10 +49,10 @@ def model(predictor: Predictor):
     lengths = g("ReduceSum", real, [1], keepdims=0)
     turned = g("ReverseSequence", "ids", lengths, batch_axis=0, time_axis=1)
     total, squashed = np.zeros(1), "Sigmoid" if predictor.multi_label else "Softmax"
-    for direction, (part, _) in predictor.fine_tuned().parts.items():
+    for direction, part in predictor.fine_tuned().models.items():
         logits = _logits(g, part, turned if direction == "backward" else "ids", lengths)
         total = g("Add", total, g(squashed, g("Cast", logits, to=TensorProto.DOUBLE)))
-    mean = g("Max", g("Div", total, np.float64(len(predictor.parts))), np.float64(1e-30))
+    mean = g("Max", g("Div", total, np.float64(len(predictor.models))), np.float64(1e-30))
     logits = g("Log", mean)
     if predictor.multi_label:
         logits = g("Sub", logits, g("Log", g("Max", g("Sub", np.float64(1), mean), np.float64(1e-30))))
@@ -126,7 +125,7 @@ def write(predictor: Predictor, out: Path) -> None:
         "special": defaults.text_spec_tok,
         "longest_word": LONGEST_WORD,
         "piece": PIECE,
-        "vocab": vocabulary(next(iter(predictor.parts.values()))),
+        "vocab": predictor.vocab,
     }
     write_json(out / "settings.json", settings)
     shutil.copyfile(Path(__file__).with_name("onnx_predict.py"), out / "predict.py")

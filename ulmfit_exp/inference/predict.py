@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +33,10 @@ class Predictor:
     """Classifiers of one or both directions, with their temperature and, of several labels, thresholds."""
 
     classes: list[str]
-    parts: dict[str, tuple[torch.nn.Module, dict[str, int]]]
-    """Model and word -> id, for each direction."""
+    models: dict[str, torch.nn.Module]
+    """The classifier of each direction."""
+    vocab: list[str]
+    """The words by their id; both directions have the same, since one tokens stage made both."""
     temperature: float
     recipe: Recipe
     """The run's, with the shape of its models."""
@@ -48,10 +51,15 @@ class Predictor:
         A single string is one text. Raises `DataError` where a text is missing or is not a string.
         """
         split, total = [words(text, self.recipe.lang) for text in as_texts(texts)], np.zeros(len(self.classes))
-        for direction, (model, ids_of) in self.parts.items():  # in fp32: with bf16 they would depend on the batch
-            rows = in_batches(split, ids_of, direction == "backward", model, self._probabilities)
+        for direction, model in self.models.items():  # in fp32: with bf16 they would depend on the batch
+            rows = in_batches(split, self.ids_of, direction == "backward", model, self._probabilities)
             total = total + np.reshape(rows, (len(split), len(self.classes)))  # no texts have no rows
-        return tempered(total / len(self.parts), self.temperature, self.multi_label)
+        return tempered(total / len(self.models), self.temperature, self.multi_label)
+
+    @cached_property
+    def ids_of(self) -> dict[str, int]:
+        """Word -> id."""
+        return {word: i for i, word in enumerate(self.vocab)}
 
     @property
     def multi_label(self) -> bool:
@@ -89,7 +97,7 @@ class Predictor:
             raise DataError(f"there is no class {cls!r}; the classes are {', '.join(self.classes)}")
         above = self.probabilities([text])[0] - (self.thresholds if self.multi_label else 0)
         place = above.argmax() if cls is None else self.classes.index(cls)
-        return insight.word_weights(self.parts, text, int(place), self.recipe.lang, self.multi_label)
+        return insight.word_weights(self.models, self.ids_of, text, int(place), self.recipe.lang, self.multi_label)
 
 
 def load(folder: Path) -> Predictor:
@@ -101,21 +109,23 @@ def load(folder: Path) -> Predictor:
         raise DataError(f"{folder} is no run of a classifier, or one of an older version: run it again")
     recipe = replace(recipe_from(record["settings"]["recipe"]), model=Model(**record["model"]))
     classes = record["corpus"]["classes"]
-    parts = {d: _load(folder / "classifier" / d, len(classes), recipe) for d in DIRECTIONS[recipe.direction]}
+    loaded = {d: _load(folder / "classifier" / d, len(classes), recipe) for d in DIRECTIONS[recipe.direction]}
+    models = {d: model for d, (model, _) in loaded.items()}
+    vocab = next(iter(loaded.values()))[1]
     text_cols = record["corpus"].get("text_cols") or record["settings"].get("text_col") or ()
     calibration = record["calibration"]
     thresholds = np.array([calibration["thresholds"][c] for c in classes]) if "thresholds" in calibration else None
-    return Predictor(classes, parts, calibration["temperature"], recipe, tuple(text_cols), thresholds)
+    return Predictor(classes, models, vocab, calibration["temperature"], recipe, tuple(text_cols), thresholds)
 
 
-def _load(folder: Path, n_out: int, recipe: Recipe) -> tuple[torch.nn.Module, dict[str, int]]:
+def _load(folder: Path, n_out: int, recipe: Recipe) -> tuple[torch.nn.Module, list[str]]:
     for name in FILES:
         if not (folder / name).is_file():
             raise DataError(f"there is no {folder / name}")
     vocab = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
     model = learners.classifier(len(vocab), n_out, recipe)
     load_model(model, str(folder / "model.safetensors"))
-    return model.eval().to(machine.use_device()), {word: i for i, word in enumerate(vocab)}
+    return model.eval().to(machine.use_device()), vocab
 
 
 def predictions(

@@ -1,17 +1,14 @@
-"""What a training has done so far, in one file from which it is resumed after a kill.
-
-torch is imported where it is used, since runs/store.py needs the file's name alone.
-"""
+"""What a training has done so far, in one file from which it is resumed after a kill."""
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING
 from zipfile import ZipFile
 
-from ..common import replacing
+import torch
+from fastai.text.all import AWD_LSTM, Learner, rank_distrib
 
-if TYPE_CHECKING:
-    from fastai.text.all import AWD_LSTM, Learner
+from ..common import replacing
+from .distributed import own
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -19,7 +16,7 @@ CHECKPOINT = "checkpoint.pt"
 class Checkpoint:
     """The metrics of a training so far; with the learner's weights and optimizer in a file, complete or absent."""
 
-    def __init__(self, path: Path, learn: "Learner"):
+    def __init__(self, path: Path, learn: Learner):
         self.path, self.learn = path, learn
         self.history: list[dict] = []
         """A row per epoch."""
@@ -34,12 +31,8 @@ class Checkpoint:
 
     def save(self, within: dict | None = None) -> None:
         """Write the file, after an epoch or `within` one; of several processes, in the first."""
-        import torch
-        from fastai.text.all import rank_distrib
-
         if rank_distrib():
             return
-
         opt = self.learn.opt
         hypers = [{k: float(v) if isinstance(v, float) else v for k, v in h.items()} for h in opt.hypers]
         state = {
@@ -66,8 +59,6 @@ class Checkpoint:
             reason = str(e).partition("\n")[0]
             print(f"{self.path} cannot be read ({type(e).__name__}: {reason}); training starts again", flush=True)
             return
-        from .distributed import own
-
         if saved["within"]:
             saved["within"]["state"] = own(saved["within"]["state"])
         self.learn.model.load_state_dict(saved.pop("model"))
@@ -77,8 +68,6 @@ class Checkpoint:
         print(f"resuming after epoch {len(self.history)}{where}", flush=True)
 
     def _parsed(self, data: bytes) -> dict:
-        import torch
-
         with ZipFile(io.BytesIO(data)) as file:
             if changed := file.testzip():  # torch does not compare checksums
                 raise ValueError(f"{changed} does not match its checksum")
@@ -89,8 +78,6 @@ class Checkpoint:
 
 def batch_state(model) -> dict:
     """What the next batch depends on besides weights and optimizer: torch's random states, the LSTMs' hidden state."""
-    import torch
-
     cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
     layers = _awd_lstm(model)
     return {"cpu": torch.get_rng_state(), "cuda": cuda, "hidden": {"hidden": layers.hidden, "bs": layers.bs}}
@@ -98,8 +85,6 @@ def batch_state(model) -> dict:
 
 def restore_batch_state(model, state: dict) -> None:
     """Restore what `batch_state` returned."""
-    import torch
-
     torch.set_rng_state(state["cpu"].cpu())
     if state["cuda"] is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"].cpu())
@@ -111,7 +96,7 @@ def unwrapped(model):
     return getattr(model, "module", model)
 
 
-def _awd_lstm(model) -> "AWD_LSTM":
+def _awd_lstm(model) -> AWD_LSTM:
     """The encoder of a language model or classifier; it carries its hidden state from batch to batch."""
     model = unwrapped(model)
     return getattr(model[0], "module", model[0])

@@ -73,7 +73,8 @@ def ray_cluster(engine: Engine, home: Path) -> Iterator[Workers]:
             raise DataError(f"no node of the Ray cluster has what a run needs: {needs}; see --gpus-per-run")
         with _shared(home) as folder:
             _probe(ray, folder)
-            yield Workers(submit, slots, lambda e: _death(ray, e))
+            errors = ray.exceptions
+            yield Workers(submit, slots, (errors.WorkerCrashedError, errors.NodeDiedError, errors.OutOfMemoryError))
     finally:
         for ref in refs:
             ray.cancel(ref)  # those under way end with their W&B runs closed
@@ -99,13 +100,6 @@ def _cell(folder: Path, work, settings: Experiment, log: Path) -> str | None:
     """A cell on another machine, in the folder that the paths of its settings are relative to."""
     os.chdir(folder)
     return work(settings, log)
-
-
-def _death(ray: ModuleType, e: Exception) -> str | None:
-    errors = ray.exceptions
-    if isinstance(e, (errors.WorkerCrashedError, errors.NodeDiedError, errors.OutOfMemoryError)):
-        return f"its process or node died ({type(e).__name__})"
-    return None
 
 
 def _probe(ray: ModuleType, folder: Path) -> None:
@@ -186,11 +180,7 @@ def slurm_jobs(engine: Engine, home: Path) -> Iterator[Workers]:
         threads = ThreadPoolExecutor(engine.jobs)
         interruptible(CLOSING)
         try:
-            yield Workers(
-                submit=lambda settings, log: threads.submit(run, settings, log),
-                slots=lambda: engine.jobs,
-                death=lambda e: str(e) if isinstance(e, JobDied) else None,
-            )
+            yield Workers(lambda settings, log: threads.submit(run, settings, log), lambda: engine.jobs, (JobDied,))
         finally:
             for job in jobs:
                 job.end()

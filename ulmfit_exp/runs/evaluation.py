@@ -1,5 +1,6 @@
 """The last stages of a run: the classifiers' metrics, and the baseline."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,53 +17,48 @@ from ..method.batches import clas_dl
 from ..method.progress import Progress, quiet
 from .plan import Run
 from .stages import clas_learner
-from .store import Stage
 
 MISTAKES, MISTAKE = 20, 1000
 """How many of the most confident mistakes an evaluation keeps, and characters of each."""
 
 
-def evaluate(run: Run) -> Stage:
+def evaluate(run: Run, folder: Path) -> dict:
     """Metrics on the validation and test sets, of each direction's classifier and of the mean of their probabilities.
 
     Leaves `predictions.csv`, a row per text of the two sets, and `mistakes.json`, the most confident ones on the test
     set; both name a text by its row in the user's table. Their probabilities are those after temperature scaling, as
     in `predict`. Nothing is chosen by the test metrics, as in the baseline.
     """
-
-    def work(folder: Path) -> dict:
-        print(f"\n{run.corpus.name}: evaluation", flush=True)
-        rows = run.corpus.split("valid", "test")
-        truth = run.corpus.numbers(rows)
-        directions = run.command.directions
-        learns = {} if run.recipe.head == "features" else {d: _classifier(run, d, folder) for d in directions}
-        probs = {d: _predict(run, d, learns) for d in directions}
-        probs["mean"] = sum(probs.values()) / len(probs)
-        where = {s: ((rows["split"] == s) & (rows["label"] != "")).to_numpy() for s in ("valid", "test")}
-        valid, tested = where.values()
-        temperature = scores.fitted_temperature(probs["mean"][valid], truth[valid])
-        several = run.corpus.multi_label
-        calibrated = scores.tempered(probs["mean"], temperature, several)
-        fitted = {d: scores.fitted_thresholds(p[valid], truth[valid]) for d, p in probs.items()}
-        thresholds = scores.tempered(fitted["mean"], temperature, several) if several else None  # the same decisions
-        rows = _predicted(rows, run.corpus.classes, truth, calibrated, thresholds)
-        _save_predictions(run, rows, calibrated, folder)
-        write_json(folder / "mistakes.json", _mistakes(run, rows[tested], learns))
-        where = {s: at for s, at in where.items() if at.any()}
-        info = {
-            "figures": {
-                d: {s: scores.figures(p[at], truth[at], fitted[d]) for s, at in where.items()} for d, p in probs.items()
-            },
-            "temperature": temperature,
-            "at_bound": scores.at_bound(temperature),
-            "calibrated": {s: scores.figures(calibrated[at], truth[at], thresholds) for s, at in where.items()},
-            **({"thresholds": dict(zip(run.corpus.classes, thresholds.tolist()))} if several else {}),
-        }
-        if "test" in where:
-            info |= scores.of_test(probs["mean"][tested], truth[tested], run.corpus.classes, fitted["mean"])
-        return {**info, "wandb": _track_evaluation(run, rows[tested], info, folder)}
-
-    return run.stage("eval", work)
+    print(f"\n{run.corpus.name}: evaluation", flush=True)
+    rows = run.corpus.split("valid", "test")
+    truth = run.corpus.numbers(rows)
+    directions = run.command.directions
+    learns = {} if run.recipe.head == "features" else {d: _classifier(run, d, folder) for d in directions}
+    probs = {d: _predict(run, d, learns) for d in directions}
+    probs["mean"] = sum(probs.values()) / len(probs)
+    where = {s: ((rows["split"] == s) & (rows["label"] != "")).to_numpy() for s in ("valid", "test")}
+    valid, tested = where.values()
+    temperature = scores.fitted_temperature(probs["mean"][valid], truth[valid])
+    several = run.corpus.multi_label
+    calibrated = scores.tempered(probs["mean"], temperature, several)
+    fitted = {d: scores.fitted_thresholds(p[valid], truth[valid]) for d, p in probs.items()}
+    thresholds = scores.tempered(fitted["mean"], temperature, several) if several else None  # the same decisions
+    rows = _predicted(rows, run.corpus.classes, truth, calibrated, thresholds)
+    _save_predictions(run, rows, calibrated, folder)
+    write_json(folder / "mistakes.json", _mistakes(run, rows[tested], learns))
+    where = {s: at for s, at in where.items() if at.any()}
+    info = {
+        "figures": {
+            d: {s: scores.figures(p[at], truth[at], fitted[d]) for s, at in where.items()} for d, p in probs.items()
+        },
+        "temperature": temperature,
+        "at_bound": scores.at_bound(temperature),
+        "calibrated": {s: scores.figures(calibrated[at], truth[at], thresholds) for s, at in where.items()},
+        **({"thresholds": dict(zip(run.corpus.classes, thresholds.tolist()))} if several else {}),
+    }
+    if "test" in where:
+        info |= scores.of_test(probs["mean"][tested], truth[tested], run.corpus.classes, fitted["mean"])
+    return {**info, "wandb": _track_evaluation(run, rows[tested], info, folder)}
 
 
 def _predicted(rows: pd.DataFrame, classes: list[str], truth, probs, thresholds) -> pd.DataFrame:
@@ -88,7 +84,8 @@ def _track_evaluation(run: Run, rows: pd.DataFrame, info: dict, folder: Path) ->
         of = {f"{d}/{s}/{k}": v for d, f in info["figures"].items() for s, m in f.items() for k, v in m.items()}
         mean = {name.removeprefix("mean/"): v for name, v in of.items() if name.startswith("mean/")}
         tracker.log({**mean, "step": 0})  # `wandb leet` draws nothing that is in the summary alone
-        simpler = {f"baseline/{k}": v for k, v in baseline(run).info.items() if k.endswith("error")}
+        simpler = run.stage("baseline", partial(baseline, run)).info
+        simpler = {f"baseline/{k}": v for k, v in simpler.items() if k.endswith("error")}
         tracker.finish({**mean, **simpler, **{k: v for k, v in of.items() if not k.startswith("mean/")}}, folder)
     return tracker.path
 
@@ -114,7 +111,7 @@ def _predict(run: Run, direction: str, learns: dict[str, learners.TextLearner]) 
 def _mistakes(run: Run, rows: pd.DataFrame, learns: dict[str, learners.TextLearner]) -> list[dict]:
     """The most confident mistakes of the labelled test texts `rows`; of a classifier, with the weights of the words."""
     ids_of = {word: i for i, word in enumerate(run.tokens.vocab)}
-    parts = {d: (learn.model.eval(), ids_of) for d, learn in learns.items()}
+    models = {d: learn.model.eval() for d, learn in learns.items()}
     options = {"lang": run.recipe.lang, "several": run.corpus.multi_label}
     wrong = rows[rows["label"] != rows["predicted"]].sort_values("confidence", ascending=False, kind="stable")
     wrong = wrong.head(MISTAKES)
@@ -125,17 +122,13 @@ def _mistakes(run: Run, rows: pd.DataFrame, learns: dict[str, learners.TextLearn
             "label": m.label,
             "predicted": m.predicted,
             "confidence": round(m.confidence, 4),
-            **({"words": word_weights(parts, m.text, m.explained, **options)} if parts else {}),
+            **({"words": word_weights(models, ids_of, m.text, m.explained, **options)} if models else {}),
         }
         for m in tqdm(wrong.itertuples(), total=len(wrong), desc="mistakes", unit=" texts", leave=False, disable=None)
     ]
 
 
-def baseline(run: Run) -> Stage:
+def baseline(run: Run, _: Path) -> dict:
     """TF-IDF + logistic regression on the same splits."""
-
-    def work(_: Path) -> dict:
-        print(f"\n{run.corpus.name}: TF-IDF + logistic regression", flush=True)
-        return tfidf(run.corpus)
-
-    return run.stage("baseline", work)
+    print(f"\n{run.corpus.name}: TF-IDF + logistic regression", flush=True)
+    return tfidf(run.corpus)

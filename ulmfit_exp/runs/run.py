@@ -5,6 +5,7 @@ import shutil
 import sys
 from contextlib import redirect_stdout
 from dataclasses import asdict, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -61,7 +62,7 @@ WORK = {
     "clas": stages.train_classifier,
     "features": stages.classify_features,
     "eval": evaluation.evaluate,
-    "perplexity": lambda run: stages.perplexity(run, *run.command.directions),
+    "perplexity": stages.perplexity,
 }
 
 
@@ -70,7 +71,9 @@ def _run_all(run: Run) -> dict[str, Stage]:
     done = {}
     for name in run.plan:
         kind, *direction = name.split()
-        done[name] = WORK[kind](run, *direction)
+        done[name] = run.stage(name, partial(WORK[kind], run, *direction))
+        if kind == "lm":
+            distributed.leave()
         print(_line(done[name], run.by), flush=True)
     return done
 

@@ -1,4 +1,4 @@
-"""The stages of a run: each (inputs, settings) -> a finished folder."""
+"""The work of a run's stages: each function writes files to the stage's folder, and returns what `stage.json` keeps."""
 
 import json
 import math
@@ -19,7 +19,6 @@ from ..method.tokens import Tokens, encode, write_tokens
 from ..method.training import TotalLoss, train
 from ..recipe import Training
 from .plan import Run
-from .store import Stage
 
 COUNTED = (
     "a token is a word or a mark (xxbos, xxmaj, ...) of fastai's rules and spaCy; a word out of the vocabulary is the "
@@ -27,29 +26,21 @@ COUNTED = (
 )
 
 
-def tokenize(run: Run) -> Stage:
+def tokenize(run: Run, folder: Path) -> dict:
     """The texts as token ids with their vocabulary; the same for all labels of the same texts and splits."""
     r = run.recipe
     how = {"pretrained": run.pretrained_vocab, "keep": r.vocab == "pretrained", "lang": r.lang}
-    return run.stage(
-        "tokens", lambda folder: write_tokens(run.corpus.documents(), folder, r.max_vocab, r.min_freq, **how)
-    )
+    return write_tokens(run.corpus.documents(), folder, r.max_vocab, r.min_freq, **how)
 
 
-def finetune_lm(run: Run, direction: str) -> Stage:
+def finetune_lm(run: Run, direction: str, folder: Path) -> dict:
     """The language model on the texts (paper, sections 3.1 and 3.2), from the pretrained one where there is one.
 
     Its record has the words of its vocabulary that the pretrained model knew.
     """
-
-    def work(folder: Path) -> dict:
-        distributed.announced(folder)
-        learn, found = new_lm(run, direction, folder)
-        return {**_train(run, learn, run.recipe.lm, f"lm {direction}", folder), **found}
-
-    stage = run.stage(f"lm {direction}", work)
-    distributed.leave()
-    return stage
+    distributed.announced(folder)
+    learn, found = new_lm(run, direction, folder)
+    return {**_train(run, learn, run.recipe.lm, f"lm {direction}", folder), **found}
 
 
 def new_lm(run: Run, direction: str, folder: Path) -> tuple[learners.LMLearner, dict[str, int]]:
@@ -66,20 +57,17 @@ def _lm_learner(run: Run, direction: str, folder: Path):
     return learners.lm_learner(dls, r, run.command.precision, folder)
 
 
-def perplexity(run: Run, direction: str) -> Stage:
+def perplexity(run: Run, folder: Path) -> dict:
     """Perplexity on the held-out texts and, if it is in the data directory or the cache, on WikiText-2's test
     articles; with the share of unknown words of each. `COUNTED` says what a token is."""
-
-    def work(folder: Path) -> dict:
-        learn, tokens = quiet(_lm_learner(run, direction, folder)), run.tokens
-        load_model(learn.model, run.path(f"lm {direction}") / "model.safetensors")
-        figures = {split: _perplexity(run, learn, tokens, split, direction) for split in ("valid", "test")}
-        if run.wikitext:
-            test = (text for text, split in run.wikitext.documents() if split == "test")
-            figures["wikitext-2 test"] = _perplexity(run, learn, encode(test, tokens.vocab), "test", direction)
-        return {"perplexity": figures, "counted": COUNTED}
-
-    return run.stage("perplexity", work)
+    (direction,) = run.command.directions
+    learn, tokens = quiet(_lm_learner(run, direction, folder)), run.tokens
+    load_model(learn.model, run.path(f"lm {direction}") / "model.safetensors")
+    figures = {split: _perplexity(run, learn, tokens, split, direction) for split in ("valid", "test")}
+    if run.wikitext:
+        test = (text for text, split in run.wikitext.documents() if split == "test")
+        figures["wikitext-2 test"] = _perplexity(run, learn, encode(test, tokens.vocab), "test", direction)
+    return {"perplexity": figures, "counted": COUNTED}
 
 
 def _perplexity(run: Run, learn, tokens: Tokens, split: str, direction: str) -> dict:
@@ -97,39 +85,31 @@ def _perplexity(run: Run, learn, tokens: Tokens, split: str, direction: str) -> 
     }
 
 
-def train_classifier(run: Run, direction: str) -> Stage:
+def train_classifier(run: Run, direction: str, folder: Path) -> dict:
     """The classifier on top of the language model's encoder (paper, section 3.3)."""
-
-    def work(folder: Path) -> dict:
-        set_seed(run.command.seed, reproducible=True)
-        learn = clas_learner(run, direction, folder)
-        learners.load_lm_encoder(learn, run.path(f"lm {direction}") / "model.safetensors", run.recipe)
-        return _train(run, learn, run.recipe.clas, f"clas {direction}", folder)
-
-    return run.stage(f"clas {direction}", work)
+    set_seed(run.command.seed, reproducible=True)
+    learn = clas_learner(run, direction, folder)
+    learners.load_lm_encoder(learn, run.path(f"lm {direction}") / "model.safetensors", run.recipe)
+    return _train(run, learn, run.recipe.clas, f"clas {direction}", folder)
 
 
-def classify_features(run: Run, direction: str) -> Stage:
+def classify_features(run: Run, direction: str, folder: Path) -> dict:
     """Logistic regression on the language model's features; the validation loss chooses their scaling and C."""
-
-    def work(folder: Path) -> dict:
-        print(f"\n{run.corpus.name}: features {direction}", flush=True)
-        options = {"max_len": run.recipe.max_len, "pooling": run.recipe.pooling}
-        encoder = Encoder.load(run.path(f"lm {direction}"), direction=direction, **options)
-        train, valid = run.corpus.split("train"), run.corpus.split("valid")
-        x, x_valid = encoder.transform(train["text"]), encoder.transform(valid["text"])
-        weight = "balanced" if run.recipe.class_weights else None
-        models = regressions(len(run.recipe.pooling), weight, run.corpus.multi_label)
-        models = {k: model.fit(x, run.corpus.numbers(train)) for k, model in models.items()}
-        truth = run.corpus.numbers(valid)
-        best = min(models, key=lambda k: mean_loss(models[k].predict_proba(x_valid), truth))
-        rows = run.corpus.split("valid", "test")
-        np.save(folder / "probs.npy", models[best].predict_proba(encoder.transform(rows["text"])))
-        _save_features_classifier(run, encoder, best[0], models[best], folder)
-        shutil.copy2(run.path(f"lm {direction}") / "vocab.json", folder)
-        return dict(zip(("scaling", "C"), best))
-
-    return run.stage(f"features {direction}", work)
+    print(f"\n{run.corpus.name}: features {direction}", flush=True)
+    options = {"max_len": run.recipe.max_len, "pooling": run.recipe.pooling}
+    encoder = Encoder.load(run.path(f"lm {direction}"), direction=direction, **options)
+    train, valid = run.corpus.split("train"), run.corpus.split("valid")
+    x, x_valid = encoder.transform(train["text"]), encoder.transform(valid["text"])
+    weight = "balanced" if run.recipe.class_weights else None
+    models = regressions(len(run.recipe.pooling), weight, run.corpus.multi_label)
+    models = {k: model.fit(x, run.corpus.numbers(train)) for k, model in models.items()}
+    truth = run.corpus.numbers(valid)
+    best = min(models, key=lambda k: mean_loss(models[k].predict_proba(x_valid), truth))
+    rows = run.corpus.split("valid", "test")
+    np.save(folder / "probs.npy", models[best].predict_proba(encoder.transform(rows["text"])))
+    _save_features_classifier(run, encoder, best[0], models[best], folder)
+    shutil.copy2(run.path(f"lm {direction}") / "vocab.json", folder)
+    return dict(zip(("scaling", "C"), best))
 
 
 def _save_features_classifier(run: Run, encoder: Encoder, scaling: str, pipeline, folder: Path) -> None:

@@ -100,13 +100,9 @@ class Tracker(Callback):
         return folder.relative_to(self.home).as_posix() if folder and folder.is_relative_to(self.home) else None
 
     def after_batch(self):
-        if self.training:
-            self.log_new(self.history.steps, self.history.epochs)
-
-    def after_epoch(self):
         self.log_new(self.history.steps, self.history.epochs)
 
-    after_cancel_fit = after_epoch
+    after_epoch = after_cancel_fit = after_batch
 
     def log_new(self, steps: list[dict], epochs: list[dict]) -> None:
         """Log the training steps and epochs that are not logged yet; after a kill these include the earlier ones."""

@@ -30,16 +30,19 @@ class Workers:
     """Have one of them run some settings, its output going to a log; the future is of what `work` returns."""
     slots: Callable[[], int]
     """How many cells they can run at once, now."""
-    death: Callable[[Exception], str | None]
-    """What a future's exception says of the process that died; None for an exception of another kind."""
+    deaths: tuple[type[Exception], ...] = ()
+    """Exceptions of a future whose machine died; `ProcessExpired` is that of a process of this one."""
 
     def outcome(self, future: Future) -> tuple[str | None, bool]:
         """What went wrong with a cell, None if nothing; and whether its process or machine died."""
         try:
             return future.result(), False
+        except ProcessExpired as e:
+            return f"its process ended with exit code {e.exitcode}; was it killed, or is memory short?", True
+        except self.deaths as e:
+            return str(e).partition("\n")[0], True
         except Exception as e:  # also where a machine lacks a module
-            death = self.death(e)
-            return death or reason(e), bool(death)
+            return reason(e), False
 
 
 @contextmanager
@@ -55,11 +58,7 @@ def pool(jobs: int, device: str = "auto") -> Iterator[Workers]:
     shared = [] if ":" in device else gpus()
     processes = ProcessPool(jobs, initializer=start, initargs=[shared, spawn.Value("i", 0)], context=spawn)
     try:
-        yield Workers(
-            submit=lambda settings, log: processes.schedule(work, args=[settings, log]),
-            slots=lambda: jobs,
-            death=_expired,
-        )
+        yield Workers(lambda settings, log: processes.schedule(work, args=[settings, log]), slots=lambda: jobs)
     finally:
         processes.stop()
         processes.join()
@@ -74,12 +73,6 @@ def start(gpus: list[str], started) -> None:
         if gpus:
             os.environ["CUDA_VISIBLE_DEVICES"] = gpus[started.value % len(gpus)]
         started.value += 1
-
-
-def _expired(e: Exception) -> str | None:
-    if isinstance(e, ProcessExpired):
-        return f"its process ended with exit code {e.exitcode}; was it killed, or is memory short?"
-    return None
 
 
 def work(settings: Experiment, log: Path) -> str | None:
