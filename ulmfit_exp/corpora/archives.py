@@ -101,6 +101,8 @@ def readable(path: Path):
         yield
     except UnicodeError as e:
         raise DataError(f"{path} is not text in its encoding ({e}); convert it to UTF-8, with iconv for example") from e
+    except PermissionError as e:
+        raise DataError(f"{path} is not readable; change its permissions") from e
     except DAMAGE as e:
         what = str(e) or type(e).__name__
         raise DataError(f"{path} is damaged or not what it should be ({what}); fetch it again") from e

@@ -90,24 +90,12 @@ class Corpus:
             raise DataError(f"{self.name}: every training text has the label {seen.index[0]!r}; leave it out")
 
     @classmethod
-    def from_csv(
-        cls,
-        path: str | Path,
-        text_col: Columns = (),
-        label_col: Columns | None = None,
-        **options,
-    ):
+    def from_csv(cls, path: str | Path, text_col: Columns = (), label_col: Columns | None = None, **options):
         """Your own table or folder of texts, with notes of what was found; the options are those of `OwnTable`."""
         return cls.from_found(own.load(Path(path), _own_table(text_col, label_col, options)))
 
     @classmethod
-    def from_df(
-        cls,
-        df: pd.DataFrame,
-        text_col: Columns = (),
-        label_col: Columns | None = None,
-        **options,
-    ):
+    def from_df(cls, df: pd.DataFrame, text_col: Columns = (), label_col: Columns | None = None, **options):
         """The same from a DataFrame, whose index names the rows."""
         if not isinstance(df, pd.DataFrame):
             raise DataError(f"from_df reads a pandas DataFrame, not a {type(df).__name__}")

@@ -144,10 +144,8 @@ def _hints(labels: pd.Series, lists: pd.Series) -> list[str]:
     if lists.any():
         return [f"label: {lists.sum():,} cells are lists; if they hold several labels, use --multi-label"]
     for sep in (SEP, "|", ","):
-        several, parts = (
-            labels[labels.str.contains(sep, regex=False)],
-            labels.str.split(sep, regex=False).explode().str.strip(),
-        )
+        several = labels[labels.str.contains(sep, regex=False)]
+        parts = labels.str.split(sep, regex=False).explode().str.strip()
         if len(several) > 0.05 * len(labels) and parts.nunique() < labels.nunique():
             option = "--multi-label" if sep == SEP else f"--label-sep '{sep}'"
             return [f"label: {several.iloc[0]!r} looks like several labels; if a text may have several, use {option}"]

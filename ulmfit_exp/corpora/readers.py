@@ -225,16 +225,15 @@ def _layout(table: Table, head: list[str]) -> str:
 
 def _encoding(path: Path, format: Format) -> tuple[str, list[str]]:
     """The encoding of a file, and notes where it is a guess or bytes are not valid in it."""
-    if format.encoding:
-        with opened(path) as (content, _, _):
-            text = io.TextIOWrapper(content, format.encoding, errors="replace")
-            invalid = sum(block.count("\ufffd") for block in iter(lambda: text.read(formats.BLOCK), ""))
-        notes = [f"places that are not valid {format.encoding}, read as U+FFFD: {invalid:,} (see --encoding)"]
-        return format.encoding, notes if invalid else []
     with opened(path) as (content, _, _):
-        encoding, invalid = formats.unicode_encoding(content)
+        if encoding := format.encoding:
+            text = io.TextIOWrapper(content, encoding, errors="replace")
+            invalid = sum(block.count("\ufffd") for block in iter(lambda: text.read(formats.BLOCK), ""))
+        else:
+            encoding, invalid = formats.unicode_encoding(content)
     if encoding:
-        notes = [f"places that are not valid UTF-8, read as U+FFFD: {invalid:,} (see --encoding)"]
+        shown = format.encoding or "UTF-8"
+        notes = [f"places that are not valid {shown}, read as U+FFFD: {invalid:,} (see --encoding)"]
         return encoding, notes if invalid else []
     with opened(path) as (content, _, _):
         encoding = formats.guessed_encoding(content)

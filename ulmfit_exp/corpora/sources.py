@@ -1,6 +1,5 @@
 """The publishers' files: where they are on disk, how they are downloaded, and their digests."""
 
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,15 +33,11 @@ def find(source: Source, data_dir: Path | None, download: bool = True) -> Path:
     """
     if data_dir is not None and not data_dir.is_dir():
         raise DataError(f"the data directory {data_dir} does not exist or is not a directory")
-    if data_dir is not None and not os.access(data_dir, os.R_OK | os.X_OK):
-        raise DataError(f"the data directory {data_dir} is not readable; change its permissions")
     cache = pooch.os_cache("ulmfit_exp")
     for folder in [MINIATURE] if data_dir == MINIATURE else filter(None, (data_dir, cache)):
         places = [p for p in (source.path, source.unpacked) if p]
         for path in [folder / p for p in places] + [folder / Path(p).name for p in places]:
             if path.exists():
-                if not os.access(path, os.R_OK):
-                    raise DataError(f"{path} is not readable; change its permissions")
                 _check_sums(folder, path)
                 return path
     if data_dir == MINIATURE:

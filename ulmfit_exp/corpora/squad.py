@@ -67,12 +67,8 @@ def _read(path: Path) -> pd.DataFrame:
         content = path.read_text(encoding="utf-8")
     try:
         rows = [
-            (
-                sound(article["title"].strip()),
-                sound(paragraph["context"].strip()),
-                sound(qa["question"].strip()),
-                "no" if qa.get("is_impossible", False) else "yes",
-            )
+            [sound(text.strip()) for text in (article["title"], paragraph["context"], qa["question"])]
+            + ["no" if qa.get("is_impossible") else "yes"]
             for article in json.loads(content)["data"]
             for paragraph in article["paragraphs"]
             for qa in paragraph["qas"]
