@@ -226,13 +226,13 @@ def _layout(table: Table, head: list[str]) -> str:
 def _encoding(path: Path, format: Format) -> tuple[str, list[str]]:
     """The encoding of a file, and notes where it is a guess or bytes are not valid in it."""
     with opened(path) as (content, _, _):
-        if encoding := format.encoding:
+        encoding, invalid = (format.encoding, 0) if format.encoding else formats.unicode_encoding(content)
+    if encoding and (format.encoding or encoding != "utf-8-sig"):
+        with opened(path) as (content, _, _):
             text = io.TextIOWrapper(content, encoding, errors="replace")
             invalid = sum(block.count("\ufffd") for block in iter(lambda: text.read(formats.BLOCK), ""))
-        else:
-            encoding, invalid = formats.unicode_encoding(content)
     if encoding:
-        shown = format.encoding or "UTF-8"
+        shown = "UTF-8" if encoding == "utf-8-sig" else encoding
         notes = [f"places that are not valid {shown}, read as U+FFFD: {invalid:,} (see --encoding)"]
         return encoding, notes if invalid else []
     with opened(path) as (content, _, _):
