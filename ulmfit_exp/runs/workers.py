@@ -40,7 +40,7 @@ class Workers:
         except ProcessExpired as e:
             return f"its process ended with exit code {e.exitcode}; was it killed, or is memory short?", True
         except self.deaths as e:
-            return str(e).partition("\n")[0], True
+            return str(e).partition("\n")[0] or repr(e), True
         except Exception as e:  # also where a machine lacks a module
             return reason(e), False
 
