@@ -1,7 +1,6 @@
 """Test error on small tasks (paper, table 2), both directions, with the baseline and the published figures.
 
-features + LR: logistic regression on the pooled states of the fine-tuned language models, instead of a classifier; on
-TREC-6 it has an earlier version of the pretrained model, of 30 million tokens.
+features + LR: logistic regression on the pooled states of the fine-tuned language models, instead of a classifier.
 
 Differs from the paper: SFU and SQuAD are ours; 10% of the training texts are held out; a small pretrained model.
 """
