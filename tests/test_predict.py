@@ -130,6 +130,9 @@ def test_predictions_are_of_the_columns_of_the_training(tmp_path, capsys):
         predicted(path, "body", id_col="id")
     rows[["title"]].to_csv(path, index=False)
     assert predicted(path, "text") == WORDS  # the only column
+    assert "text: column 'title', the only one" in capsys.readouterr().err
+    with pytest.raises(DataError, match=r"no column 'body'; it has 'title'"):
+        predicted(path, "title", "body")
 
 
 def test_predictions_name_the_rows_of_a_table_and_the_lines_of_a_text(tmp_path):
