@@ -145,7 +145,7 @@ def test_names_of_columns_may_differ_in_case_between_tables_and_a_table_without_
     table(6, start=20).rename(columns=str.upper).to_csv(tmp_path / "test.csv", index=False)
     assert sizes(Corpus.from_csv(tmp_path))["test"] == 6
     table(0).to_csv(tmp_path / "test.csv", index=False)
-    with pytest.raises(DataError, match=r"test\.csv has a header line but no rows"):
+    with pytest.raises(DataError, match=r"test\.csv has no rows, only a header line"):
         Corpus.from_csv(tmp_path)
 
 

@@ -26,7 +26,7 @@ from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
 from ulmfit_exp.corpora import archives, documents
 from ulmfit_exp.corpora.corpus import Corpus
-from ulmfit_exp.corpora.formats import sound
+from ulmfit_exp.corpora.encodings import sound
 from ulmfit_exp.corpora.readers import read_table
 from ulmfit_exp.inference import predict
 from ulmfit_exp.method.tokenizer import words

@@ -358,6 +358,9 @@ def test_quotes_that_join_lines_are_reported_and_no_quotes_where_each_line_is_a_
     lines = [stray.get(i % 10, "text {} of a table\t{}").format(i, i % 2) for i in range(40)]
     (tmp_path / "a.tsv").write_text("\n".join(["text\tlabel", *lines]))
     assert len(load(tmp_path / "a.tsv")[0].df) == 40
+    long = '"label","text"\n' + "".join(f'"{i % 2}","text {i} of a table"\n' for i in range(40))
+    (tmp_path / "a.csv").write_text(long + '"1","first line\nsecond, line"\n')
+    assert load(tmp_path / "a.csv")[0].classes == ["0", "1"]
     lines = ['"text {} of a table{},{}'.format(i, '"' * (i != 20), i % 2) for i in range(40)]
     (tmp_path / "a.csv").write_text("\n".join(["text,label", *lines]))
     notes = load(tmp_path / "a.csv")[1]

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from ..common import DataError
 from . import multilabel, own
-from .formats import sound
+from .encodings import sound
 from .multilabel import SEP, each_label, joined_labels
 from .options import OwnTable
 from .splits import LABELLED, SPLITS, stratified

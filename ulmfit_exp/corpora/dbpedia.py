@@ -17,7 +17,7 @@ from ..common import DataError
 from . import zhang
 from .archives import bz2_lines, readable
 from .corpus import Corpus
-from .formats import sound
+from .encodings import sound
 from .readers import csv_table
 from .sources import Source, find
 from .splits import hold_out_groups, text_order

@@ -15,8 +15,8 @@ from tqdm.auto import tqdm
 from ..common import DataError
 from . import imdb
 from .archives import is_archive, members, readable
+from .encodings import decoded, guessed_encoding, unicode_encoding
 from .folders import files_below
-from .formats import guessed_encoding, unicode_encoding
 from .options import AUTO, Format
 from .readers import joined, open_table
 from .sources import Source, find
@@ -106,7 +106,7 @@ class Documents:
         if is_archive(path):
             for m, data in members(path, f"(?i:{self.member})"):
                 encoding = self.format.encoding or unicode_encoding(BytesIO(data))[0] or guessed_encoding(BytesIO(data))
-                text = data.decode(encoding, "replace")
+                text = decoded(data, encoding)
                 yield from (
                     (t, _split(m[0])) for t in (_wikitext(text) if m[0].lower().endswith(".tokens") else [text])
                 )

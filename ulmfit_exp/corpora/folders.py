@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..common import DataError
 from .archives import SUFFIXES, hidden, readable
-from .formats import guessed_encoding, is_binary, sound, unicode_encoding
+from .encodings import decoded, guessed_encoding, is_binary, sound, unicode_encoding
 from .options import Format
 from .readers import JSON, PARQUET, TABLES, read_table
 from .splits import LABELLED, SPLIT_NAMES, SPLITS
@@ -70,7 +70,9 @@ def _by_split(
     for file, split in sorted(files.items(), key=lambda item: (SPLITS.index(item[1]), item[0])):
         rows, table = read_table(file, format, names)
         if rows.empty:
-            raise DataError(f"{file} has a header line but no rows; remove the file, or see --header")
+            raise DataError(
+                f"{file} has no rows" + ", only a header line (see --header)" * table.header + "; or remove it"
+            )
         names = names or table.columns
         first = {column.strip().lower(): column for column in (parts[0] if parts else rows)}
         alike = {column: first.get(column.strip().lower(), column) for column in rows}
@@ -113,7 +115,7 @@ def read_texts(folder: Path, format: Format) -> tuple[pd.Series, list[str]]:
     encodings = [format.checked().encoding or _valid_unicode(data) for data in contents]
     others = b"\n".join(data for data, encoding in zip(contents, encodings) if not encoding)
     guess = unicode_encoding(BytesIO(others))[0] or guessed_encoding(BytesIO(others))
-    texts = [data.decode(encoding or guess, "replace") for data, encoding in zip(contents, encodings)]
+    texts = [decoded(data, encoding or guess) for data, encoding in zip(contents, encodings)]
     found = pd.Series(texts, [sound(file.relative_to(folder).as_posix()) for file in files], dtype=object)
     binary = [is_binary(text, encoding or guess) for text, encoding in zip(texts, encodings)]
     notes = [f"left out: {sum(binary):,} files that are not text: {', '.join(found.index[binary][:3])}"] * any(binary)

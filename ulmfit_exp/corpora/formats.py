@@ -1,115 +1,31 @@
-"""How a table is written: encoding, delimiter, quotes, header line. What its owner does not say is detected.
+"""How a table is written: delimiter, quotes, header line. What its owner does not say is detected.
 
 clevercsv was tried for the delimiter and the quotes: on the tables in tests/test_table.py it took the space between
 words for the delimiter in 5 of 14, saw no quotes around texts of several lines, and called `text,label` no header. Its
 measure expects short cells of known types; ours are sentences.
 """
 
-import codecs
 import csv
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import BinaryIO
+from typing import NamedTuple
 
-from charset_normalizer import from_bytes
-
+from .encodings import sound
 from .options import Format
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 LABEL_NAMES = ("label", "class", "category", "target", "sentiment", "topic", "stars", "rating", "score", "type")
 NAMES = {*LABEL_NAMES, "text", "body", "content", "review", "comment", "message", "title", "sentence", "id", "split"}
 """Words that, as a table's first cell in a column, are the column's name."""
-ENCODINGS = ("cp1252", "cp1250", "iso8859_2", "cp1254", "cp1257", "cp1251", "koi8_r", "koi8_u", "cp866", "iso8859_5")
-ENCODINGS += ("cp1253", "cp1255", "cp1256", "mac_roman", "cp850", "cp852")
-ENCODINGS += ("shift_jis", "euc_jp", "gb18030", "big5", "euc_kr")
-"""Guesses for what is not UTF-8, the likelier first. Others, such as Thai cp874, only --encoding can name."""
-LACKING = {"cp1252": "šžŠŽ", "cp1257": "éÉóÓøØæÆåÅ"}
-"""Letters of an encoding that its languages do not have, but those of cp1250 or cp1252."""
-MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32"}
-MARKS |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 ONE_COLUMN = "\x1f"
 MOST_COLUMNS = 1000
-BLOCK, SAMPLE, HEAD_ROWS = 2**20, 2**16, 200
-CONTROLS = r"[\0-\x08\x0e-\x1a\x7f]"
+HEAD_ROWS = 200
 LONGEST = 2**25
 """Characters of a row: more is a quote that never ends, or no table."""
 csv.field_size_limit(2**31 - 1)  # the largest that Windows takes
-
-
-def sound(text: str) -> str:
-    """`text` with each lone surrogate, which JSON and file names may bring and no file can hold, as U+FFFD."""
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-# Encoding
-
-_INVALID = re.compile("[\udce0-\udcef][\udc80-\udcbf]|[\udcf0-\udcf4][\udc80-\udcbf]{1,2}|[\udc80-\udcff]")
-_CUT = re.compile("\udcf0[\udc90-\udcbf][\udc80-\udcbf]|\udce2[\udc80-\udc9f]")
-"""An emoji or a dash that lost its last byte; no other encoding has these bytes in a row in a text."""
-
-
-def unicode_encoding(stream: BinaryIO) -> tuple[str, int]:
-    """UTF-8 or UTF-16 by all of a file's bytes, nothing if it is neither; and how many places in it are not valid.
-
-    UTF-8 with fewer invalid places than characters beyond ASCII is UTF-8: an export may cut characters at a length, and
-    tables are joined from several sources.
-    """
-    block = stream.read(BLOCK)
-    mark = next((m for m in MARKS if block.startswith(m)), None)
-    if mark and mark != codecs.BOM_UTF8:
-        return MARKS[mark], 0
-    even, odd = (block[start:SAMPLE:2].count(0) for start in (0, 1))
-    if max(even, odd) > max(len(block[:SAMPLE]) / 100, 4 * min(even, odd)):  # UTF-16: of ASCII, every second byte is 0
-        return ("utf-16-be" if even > odd else "utf-16-le"), 0
-    decode = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode
-    valid, invalid, cut = -bool(mark), 0, 0
-    while block:
-        following = stream.read(BLOCK)
-        text = decode(block, not following)
-        try:
-            text.encode()
-            valid += len(block.translate(None, bytes(range(0xC0))))  # first bytes of characters beyond ASCII
-        except UnicodeEncodeError:
-            found = _INVALID.findall(text)
-            invalid += len(found)
-            cut += sum(map(bool, map(_CUT.match, found)))
-            valid += len(re.findall("[^\0-\x7f\udc80-\udcff]", text))
-        block = following
-    return ("utf-8-sig", invalid) if valid + cut >= invalid else ("", 0)
-
-
-def is_binary(text: str, encoding: str) -> bool:
-    """Whether the beginning of a file has more characters than any text that no text has."""
-    return len(re.findall(r"\0" if encoding == "utf-8-sig" else CONTROLS, text[:SAMPLE])) > len(text[:SAMPLE]) / 50
-
-
-def guessed_encoding(stream: BinaryIO) -> str:
-    """Of a file that is not Unicode, by its first lines that are not ASCII: the encoding in which the fewest characters
-    are odd, then the one with the least mess as charset-normalizer measures it, whose letters are as frequent as those
-    of a language, then the likeliest."""
-    sample = b""
-    while len(sample) < SAMPLE and (line := stream.readline(BLOCK)):
-        sample += b"" if line.isascii() else line
-    found = [
-        (_odd(str(match), encoding), round(match.chaos, 2), -round(match.coherence, 1), ENCODINGS.index(encoding))
-        for match in from_bytes(sample, cp_isolation=list(ENCODINGS), threshold=0.6)
-        for encoding in match.could_be_from_charset
-        if encoding in ENCODINGS
-    ]
-    return ENCODINGS[min(found)[-1]] if found else ENCODINGS[0]
-
-
-def _odd(text: str, encoding: str) -> int:
-    """Characters beyond ASCII that no word has: a capital after a small letter, a sign between two letters; and letters
-    that the languages of an encoding lack."""
-    return sum(map(text.count, LACKING.get(encoding, ""))) + sum(
-        (before.islower() and char.isupper()) or (before.isalpha() and after.isalpha() and not char.isalpha())
-        for before, char, after in zip(text, text[1:], text[2:])
-        if "\x7f" < char < "\u3000" and char not in "‘’–—"  # from there on are signs of scripts without spaces
-    )
 
 
 # Delimiter and quotes
@@ -149,18 +65,37 @@ class Dialect:
             if len(row) > 1 or empty_text or (row and row[0].strip()):
                 yield rows.line_num, row
 
-    def of_several_lines(self, lines: Iterable[str]) -> tuple[int, int, int]:
-        """How many rows there are; how many with a line break in a cell; and the last line of the first of these."""
-        ends = [line if any("\n" in cell for cell in row) else 0 for line, row in self.rows(lines)]
-        return len(ends), len(ends) - ends.count(0), next(filter(None, ends), 0)
-
-    def consistent(self, lines: Iterable[str]) -> bool:
-        """Whether all rows have as many cells, and each quote that begins a cell ends one."""
-        size = None
+    def scan(self, lines: Iterable[str], strict: bool = True) -> "Scan":
+        """What all rows are like; of a `strict` scan, up to the first that shows that the table is not `even`."""
+        even, size, n, before, long = True, None, 0, 0, []
         try:
-            return all(len(row) == (size := size or len(row)) for _, row in self.rows(lines, strict=True))
+            for line, row in self.rows(lines, strict):
+                n, size = n + 1, size or len(row)
+                even = even and len(row) == size
+                if strict and not even:
+                    break
+                if line > before + 1 and any("\n" in cell for cell in row):
+                    long.append(line)
+                before = line
         except csv.Error:
-            return False
+            even = False
+        return Scan(even, n, len(long), long[0] if long else 0)
+
+
+class Scan(NamedTuple):
+    """What the rows of a table are like."""
+
+    even: bool
+    """All rows have as many cells, and each quote that begins a cell ends one."""
+    rows: int
+    long: int
+    """Rows of several lines, which quotes join."""
+    first: int
+    """The last line of the first of these."""
+
+    @property
+    def few_are_long(self) -> bool:
+        return 0 < self.long < self.rows / 2
 
 
 def likely_dialect(head: list[str], format: Format, names: Collection[str], usual: str = "") -> Dialect:
@@ -174,23 +109,33 @@ def likely_dialect(head: list[str], format: Format, names: Collection[str], usua
     return best if format.delimiter or any(_fit(best, head, names, usual)) else Dialect(ONE_COLUMN, quotes)
 
 
-def settled_dialect(likely: Dialect, lines: Callable[[], Iterable[str]], format: Format) -> Dialect:
-    """`likely` with what quotes mean in all of the table, which `lines` opens.
+def settled_dialect(likely: Dialect, lines: Callable[[], Iterable[str]], format: Format) -> tuple[Dialect, Scan]:
+    """`likely` with what quotes mean in all of the table, which `lines` opens; and what its rows are like.
 
     They are syntax where each that begins a cell ends one. Where some do not, they are part of the texts if most in the
-    table's head do not, and each line is a row of as many cells; so they are where they join a few of such lines.
+    table's head do not, and each line is a row of as many cells; so they are where all that they do is to join a few of
+    such lines.
     """
-    if format.quotes == "no":
-        return likely
     quoted, plain = replace(likely, quotes=True), replace(likely, quotes=False, spaces=False)
-    for dialect in (quoted, replace(quoted, escapes=True)):
-        if dialect.consistent(lines()):
-            rows, long, _ = dialect.of_several_lines(lines())
-            joins = format.quotes == "auto" and likely.delimiter != ONE_COLUMN and 0 < long < rows / 2
-            return plain if joins and plain.consistent(lines()) else dialect
-    if format.quotes == "auto" and not _mostly_quoted(head_lines(lines()), False) and plain.consistent(lines()):
-        return plain
-    return quoted
+    auto = format.quotes == "auto"
+    for dialect in (quoted, replace(quoted, escapes=True)) if format.quotes != "no" else ():
+        if (found := dialect.scan(lines())).even:
+            joins = auto and found.few_are_long and likely.delimiter != ONE_COLUMN and not _quoted_cell(likely, lines())
+            if joins and (lines_alone := plain.scan(lines())).even:
+                return plain, lines_alone
+            return dialect, found
+    if format.quotes == "no":
+        return likely, Scan(True, 0, 0, 0)
+    if auto and not _mostly_quoted(head_lines(lines()), False) and (found := plain.scan(lines())).even:
+        return plain, found
+    return quoted, quoted.scan(lines(), strict=False)
+
+
+def _quoted_cell(dialect: Dialect, lines: Iterable[str]) -> bool:
+    """Whether some cell is in quotes within one line."""
+    by = re.escape(dialect.delimiter)
+    cell = re.compile(rf'(?:^|{by}) *"(?:[^"\n]|"")*" *(?={by}|\r?\n?$)')
+    return any(map(cell.search, lines))
 
 
 def _mostly_quoted(head: list[str], without: bool) -> bool:

@@ -24,6 +24,9 @@ def class_labels(labels: pd.Series, train: pd.Series, options: OwnTable, notes: 
     Raises `DataError` where they look like a measure: they have fractions other than halves, or many different values
     of few rows each.
     """
+    if options.bins and (doubtful := labels.str.lower().isin(DOUBTFUL)).any():
+        notes.append(f"label {labels[doubtful].iloc[0]!r} is no number, and taken as no label: {doubtful.sum():,} rows")
+        labels = labels.mask(doubtful, "")
     labels = _one_spelling(labels, notes)
     known, column, bins = labels != "", options.label_cols[0], options.bins
     values = _numbers(labels[known])
@@ -52,10 +55,12 @@ def _one_spelling(labels: pd.Series, notes: list[str]) -> pd.Series:
     if missing.any():
         notes.append(f"label {labels[missing].iloc[0]!r} is taken as no label: {missing.sum():,} rows")
         labels = labels.mask(missing, "")
-    plain = labels.map(_plain_number)
-    if plain.nunique() < labels.nunique():
+    plain = {label: _plain_number(label) for label in labels.unique() if label}
+    if None in plain.values():  # 3.10 may be a version
+        plain = {label: number for label, number in plain.items() if number and "." not in number}
+    if len(set(plain.values())) < len(plain):
         notes.append("label: a number that is written in two ways, such as 1 and 1.0, is one class")
-        labels = plain
+        labels = labels.map(lambda label: plain.get(label, label))
     kinds = pd.Series(labels.unique())
     for alike in kinds.groupby(kinds.map(_plain)).agg(list):
         if len(alike) > 1:
@@ -65,10 +70,12 @@ def _one_spelling(labels: pd.Series, notes: list[str]) -> pd.Series:
     return labels
 
 
-def _plain_number(label: str) -> str:
-    """A number in its shortest form; 007 is a name."""
-    number = re.fullmatch(r"[-+]?(0|[1-9]\d*)(\.\d*|,\d{1,2})?", label)
-    return f"{float(label.replace(',', '.')) + 0:.15g}" if number else label
+def _plain_number(label: str) -> str | None:
+    """A number without what does not change it; 007 is none, but a name."""
+    if not (number := re.fullmatch(r"([-+]?)(0|[1-9]\d*)(?:\.(\d*)|,(\d{1,2}))?", label)):
+        return None
+    sign, whole, fraction = number[1], number[2], (number[3] or number[4] or "").rstrip("0")
+    return "-" * (sign == "-" and whole + fraction != "0") + whole + "." * bool(fraction) + fraction
 
 
 def _plain(label: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..common import DataError
-from .formats import sound
+from .encodings import sound
 from .labels import NO_LABEL
 from .options import OwnTable
 from .rows import BOOLEANS
@@ -75,13 +75,16 @@ def read_labels(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> pd.
     cells = table[columns[0]].str.strip()
     missing = cells.str.lower().isin(NO_LABEL)
     lists, empty = cells.mask(missing, "").map(_listed), (cells == "") | missing
+    unknown = (
+        [f"label {cells[missing].iloc[0]!r} is taken as no label: {missing.sum():,} rows"] if missing.any() else []
+    )
     if lists.notna().any() and lists[~empty].notna().all():
+        notes += unknown
         return pd.Series(["" if names is None else joined_labels(names) for names in lists], cells.index)
     if not several:
         notes += _hints(cells[~empty], lists.notna())
         return None
-    if missing.any():
-        notes.append(f"label {cells[missing].iloc[0]!r} is taken as no label: {missing.sum():,} rows")
+    notes += unknown
     if none := (empty & ~missing).sum():
         notes.append(f"label: {none:,} empty cells are texts with none of the labels")
     sep = {None: SEP, "tab": "\t", "\\t": "\t"}.get(options.label_sep, options.label_sep)
@@ -128,8 +131,8 @@ def _listed(cell: str) -> Iterable | None:
     """A cell that is a list as JSON, Python or NumPy (without commas) writes it."""
     if cell == "set()":
         return ()
-    if re.fullmatch(r"\[[-+\d.\s]*\]", cell):  # numbers as NumPy writes them
-        return cell[1:-1].split()
+    if cell.startswith("[") and all(re.fullmatch(r"\d+(\.0*)?", number) for number in cell[1:-1].split()):
+        return [number.partition(".")[0] for number in cell[1:-1].split()]  # as NumPy writes them
     for read in (json.loads, ast.literal_eval) if cell.startswith(("[", "(", "{")) else ():
         try:
             value = read(cell if read is json.loads else re.sub(r"""(['"])\s+(?=['"])""", r"\1, ", cell))

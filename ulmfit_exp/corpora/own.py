@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from ..common import DataError
+from .encodings import sound
 from .folders import read_folder, read_texts
-from .formats import LABEL_NAMES, column_names, sound
+from .formats import LABEL_NAMES, column_names
 from .labels import class_labels
 from .multilabel import NONE, each_label, rarest, read_labels, without_rare
 from .options import OwnTable

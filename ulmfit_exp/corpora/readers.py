@@ -19,7 +19,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ..common import DataError
-from . import formats
+from . import encodings, formats
 from .archives import opened, with_progress
 from .formats import Dialect
 from .options import AUTO, Format
@@ -47,7 +47,7 @@ class Table:
     """Lines above the header."""
     header: bool = False
     columns: tuple[str, ...] = ("text",)
-    """Of JSON, those of the first rows."""
+    """Of JSON, those of the rows up to where the columns asked for were found."""
     notes: tuple[str, ...] = ()
     """How it is read, for its owner."""
 
@@ -155,7 +155,7 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), s
     encoding, notes = _encoding(path, format)
     table = Table(path, "lines", name, encoding)
     head = formats.head_lines(table.lines())
-    if not format.delimiter and formats.is_binary("".join(head), encoding):
+    if not format.delimiter and encodings.is_binary("".join(head), encoding):
         raise DataError(f"{path} is not text: save a spreadsheet as CSV; unpack what is not gzip, bzip2, xz or zip")
     if head and (excel := re.fullmatch(r'"?sep=(.)"?\s*', head[0])):
         table, head = replace(table, skip=1), head[1:]
@@ -165,7 +165,7 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), s
         columns: dict[str, None] = {}
         for rows in table.chunks():  # until the columns asked for are found
             columns |= dict.fromkeys(rows)
-            if set(names) <= {column.strip().lower() for column in columns}:
+            if {n for n in names if not n.isdecimal()} <= {column.strip().lower() for column in columns}:
                 break
         table = replace(table, columns=tuple(columns))
     else:
@@ -226,31 +226,32 @@ def _layout(table: Table, head: list[str]) -> str:
 def _encoding(path: Path, format: Format) -> tuple[str, list[str]]:
     """The encoding of a file, and notes where it is a guess or bytes are not valid in it."""
     with opened(path) as (content, _, _):
-        encoding, invalid = (format.encoding, 0) if format.encoding else formats.unicode_encoding(content)
+        encoding, invalid = (format.encoding, 0) if format.encoding else encodings.unicode_encoding(content)
     if encoding and (format.encoding or encoding != "utf-8-sig"):
         with opened(path) as (content, _, _):
             text = io.TextIOWrapper(content, encoding, errors="replace")
-            invalid = sum(block.count("\ufffd") for block in iter(lambda: text.read(formats.BLOCK), ""))
+            invalid = sum(block.count("\ufffd") for block in iter(lambda: text.read(encodings.BLOCK), ""))
     if encoding:
         shown = "UTF-8" if encoding == "utf-8-sig" else encoding
         notes = [f"places that are not valid {shown}, read as U+FFFD: {invalid:,} (see --encoding)"]
         return encoding, notes if invalid else []
     with opened(path) as (content, _, _):
-        encoding = formats.guessed_encoding(content)
+        encoding = encodings.guessed_encoding(content)
     return encoding, [f"the encoding {encoding} is a guess (see --encoding)"]
 
 
 def _delimited(table: Table, likely: Dialect, format: Format, names: Collection[str]) -> Table:
-    dialect = formats.settled_dialect(likely, table.lines, format)
+    dialect, scanned = formats.settled_dialect(likely, table.lines, format)
     head = formats.first_rows(dialect, table.lines())
     if not head:
         raise DataError(f"{table.path} is empty, or its first row never ends; see --quotes")
     if len(head[0]) > formats.MOST_COLUMNS:
         raise DataError(f"{table.path} seems to have {len(head[0]):,} columns; is it a table of texts?")
-    rows, long, line = dialect.of_several_lines(table.lines())
-    if 0 < long < rows / 2:
-        note = f"rows of several lines, joined by quotes: {long:,}, the first ends in line {line} (see --quotes)"
-        table = replace(table, notes=(note,))
+    if scanned.few_are_long:
+        first = f"the first ends in line {scanned.first + table.skip}"
+        table = replace(
+            table, notes=(f"rows of several lines, joined by quotes: {scanned.long:,}, {first} (see --quotes)",)
+        )
     header = format.header == "yes" or (format.header == "auto" and formats.has_header(head, names))
     columns = formats.column_names(head[0] if header else [""] * len(head[0]))
     return replace(table, dialect=dialect, header=header, columns=tuple(columns))

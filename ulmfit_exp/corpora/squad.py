@@ -11,7 +11,7 @@ import pandas as pd
 from ..common import DataError
 from .archives import readable
 from .corpus import Corpus
-from .formats import sound
+from .encodings import sound
 from .sources import Source, find
 from .splits import hold_out_groups
 

@@ -152,7 +152,7 @@ def predictions(
 
 def _text_columns(table: Table, trained_on: tuple[str, ...]) -> list[str]:
     """The columns of a table's texts: those of the training, the only one, or a guess where the record has none."""
-    if len(table.columns) == 1 and len(trained_on) < 2:
+    if table.kind == "lines" or (len(table.columns) == 1 and len(trained_on) < 2):
         if table.columns[0] not in (*trained_on, "text"):
             print(f"text: column {table.columns[0]!r}, the only one (--text-col names another)", file=sys.stderr)
         return list(table.columns)

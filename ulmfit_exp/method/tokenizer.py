@@ -38,9 +38,9 @@ def tokenizer(lang: str):
     """
     try:
         spacy = SpacyTokenizer("xx" if lang in UNSPACED else lang).pipe.__self__.tokenizer
-    except ModuleNotFoundError:  # a package that spaCy needs; a language that it lacks is a plain ImportError
-        raise
     except (ImportError, AttributeError) as e:
+        if isinstance(e, ModuleNotFoundError):  # of a package that spaCy needs; of a language it is an ImportError
+            raise
         raise DataError(
             f"--lang {lang}: spaCy has no tokenizer of that language here; give a code such as de, or xx, which suits "
             "most languages that put spaces between words"

@@ -20,7 +20,7 @@ SPEED = (6.0e10, 2.1e13)
 UPDATES = 7.5e7
 """Weights a second in the optimizer's steps of a thread, which is most of the time where texts are short."""
 GPU_STEP = 0.01
-"""Seconds of a GPU for `seq_len` tokens of a batch, however small the model: it takes them one after another."""
+"""Seconds of a GPU for `seq_len` tokens of each text of a batch, which it reads one after another."""
 READING = 100_000
 """Tokens a second of tokenising and of the baseline."""
 
@@ -70,8 +70,9 @@ def seconds(run: Run, name: str, trained: list[Trained]) -> float:
     if kind in ("tokens", "baseline"):
         return 1 + tokens / READING
     directions = len(run.command.directions) if kind == "eval" else 1
-    forward_alone = 3 * SPEED[_gpu()]
-    return 1 + directions * tokens * _weights(run.recipe.model) / forward_alone
+    waits = GPU_STEP * tokens / (run.recipe.clas.bs * run.recipe.seq_len) if _gpu() else 0
+    training = tokens * _weights(run.recipe.model) / SPEED[_gpu()] + waits
+    return 1 + directions * training / 3  # the pass forward alone
 
 
 def _training(run: Run, name: str, trained: list[Trained]) -> float:

@@ -1,0 +1,94 @@
+"""Bytes as text: which encoding a file has, and what no text has."""
+
+import codecs
+import re
+from typing import BinaryIO
+
+from charset_normalizer import from_bytes
+
+ENCODINGS = ("cp1252", "cp1250", "iso8859_2", "cp1254", "cp1257", "cp1251", "koi8_r", "koi8_u", "cp866", "iso8859_5")
+ENCODINGS += ("cp1253", "cp1255", "cp1256", "mac_roman", "cp850", "cp852")
+ENCODINGS += ("shift_jis", "euc_jp", "gb18030", "big5", "euc_kr")
+"""Guesses for what is not UTF-8, the likelier first. Others, such as Thai cp874, only --encoding can name."""
+LACKING = {"cp1252": "šžŠŽ", "cp1257": "éÉóÓøØæÆåÅ"}
+"""Letters of an encoding that its languages do not have, but those of cp1250 or cp1252."""
+MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32"}
+MARKS |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+BLOCK, SAMPLE = 2**20, 2**16
+CONTROLS = r"[\0-\x08\x0e-\x1a\x7f]"
+
+
+def sound(text: str) -> str:
+    """`text` with each lone surrogate, which JSON and file names may bring and no file can hold, as U+FFFD."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+_INVALID = re.compile("[\udce0-\udcef][\udc80-\udcbf]|[\udcf0-\udcf4][\udc80-\udcbf]{1,2}|[\udc80-\udcff]")
+_CUT = re.compile("\udcf0[\udc90-\udcbf][\udc80-\udcbf]|\udce2[\udc80-\udc9f]")
+"""An emoji or a dash that lost its last byte; no other encoding has these bytes in a row in a text."""
+
+
+def unicode_encoding(stream: BinaryIO) -> tuple[str, int]:
+    """UTF-8 or UTF-16 by all of a file's bytes, nothing if it is neither; and how many places in it are not valid.
+
+    UTF-8 with fewer invalid places than characters beyond ASCII is UTF-8: an export may cut characters at a length, and
+    tables are joined from several sources.
+    """
+    block = stream.read(BLOCK)
+    mark = next((m for m in MARKS if block.startswith(m)), None)
+    if mark and mark != codecs.BOM_UTF8:
+        return MARKS[mark], 0
+    even, odd = (block[start:SAMPLE:2].count(0) for start in (0, 1))
+    if max(even, odd) > max(len(block[:SAMPLE]) / 100, 4 * min(even, odd)):  # UTF-16: of ASCII, every second byte is 0
+        return ("utf-16-be" if even > odd else "utf-16-le"), 0
+    decode = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode
+    valid, invalid, cut = -bool(mark), 0, 0
+    while block:
+        following = stream.read(BLOCK)
+        text = decode(block, not following)
+        try:
+            text.encode()
+            valid += len(block.translate(None, bytes(range(0xC0))))  # first bytes of characters beyond ASCII
+        except UnicodeEncodeError:
+            found = _INVALID.findall(text)
+            invalid += len(found)
+            cut += sum(map(bool, map(_CUT.match, found)))
+            valid += len(re.findall("[^\0-\x7f\udc80-\udcff]", text))
+        block = following
+    return ("utf-8-sig", invalid) if valid + cut >= invalid else ("", 0)
+
+
+def decoded(data: bytes, encoding: str) -> str:
+    """Bytes as text, without the mark of UTF-8, which may be before any encoding."""
+    return data.removeprefix(codecs.BOM_UTF8).decode(encoding, "replace")
+
+
+def is_binary(text: str, encoding: str) -> bool:
+    """Whether the beginning of a file has more characters than any text that no text has."""
+    return len(re.findall(r"\0" if encoding == "utf-8-sig" else CONTROLS, text[:SAMPLE])) > len(text[:SAMPLE]) / 50
+
+
+def guessed_encoding(stream: BinaryIO) -> str:
+    """Of a file that is not Unicode, by its first lines that are not ASCII: the encoding in which the fewest characters
+    are odd, then the one with the least mess as charset-normalizer measures it, whose letters are as frequent as those
+    of a language, then the likeliest."""
+    sample = b""
+    while len(sample) < SAMPLE and (line := stream.readline(BLOCK)):
+        sample += b"" if line.isascii() else line
+    found = [
+        (_odd(str(match), encoding), round(match.chaos, 2), -round(match.coherence, 1), ENCODINGS.index(encoding))
+        for match in from_bytes(sample, cp_isolation=list(ENCODINGS), threshold=0.6)
+        for encoding in match.could_be_from_charset
+        if encoding in ENCODINGS
+    ]
+    return ENCODINGS[min(found)[-1]] if found else ENCODINGS[0]
+
+
+def _odd(text: str, encoding: str) -> int:
+    """Characters beyond ASCII that no word has: a capital after a small letter, a sign between two letters; and letters
+    that the languages of an encoding lack."""
+    return sum(map(text.count, LACKING.get(encoding, ""))) + sum(
+        (before.islower() and char.isupper()) or (before.isalpha() and after.isalpha() and not char.isalpha())
+        for before, char, after in zip(text, text[1:], text[2:])
+        if "\x7f" < char < "\u3000" and char not in "‘’–—"  # from there on are signs of scripts without spaces
+    )
