@@ -4,11 +4,11 @@ Lab record of wikipedia-small, which ships: seven cycles, 2026-11-23 to 2026-11-
 one thread per direction, and a seventh of 178 million on an NVIDIA H100 (bf16, commit 507eb1c4fde3), 5 minutes:
 
     OMP_NUM_THREADS=1 ulmfit-exp pretrain --corpus wikipedia        # the first cycle; and with --backwards
-    ulmfit-exp pretrain --size cycle                                # the seventh, from the sixth's weights
+    ulmfit-exp pretrain --size cycle                                # the seventh, at that commit
 
     perplexity         28.4 and 29.1 on the validation articles, 27.9 and 28.7 on the test articles
 
-Differs from the paper: 89 million tokens about twice and a half, not 103 million; 16,000 words, 6.3 million weights.
+Differs from the paper: 89 million tokens, two to three times, not 103 million; 16,000 words, 6.3 million weights.
 --size paper has the paper's shape. By several processes: torchrun --nproc-per-node 2 -m experiments.pretrain ...
 
 How a token is counted, what was tried, and how the model is put into the package: experiments/notes/pretrain.md

@@ -6,7 +6,7 @@ model of d9adc9d: an NVIDIA H100, three seeds at once, 2 minutes:
     ulmfit-exp trec --seed 0 --precision fp32
 
     test error in %   2.87 ± 0.12 (3 seeds); forward 4.13 ± 0.12, backward 3.47 ± 0.31
-    features          7.87 ± 0.12 (--recipe.head features); recipe small 4.67 ± 0.31, an earlier language model
+    features          7.87 ± 0.12 (--recipe.head features, on a CPU); recipe small 4.67 ± 0.31, an earlier model
     baseline          10.40 (TF-IDF + logistic regression); the paper, at full size, 3.60
 
 Differs from the paper: the small pretrained language model; 10% of the training questions are held out for validation.

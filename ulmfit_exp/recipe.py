@@ -289,7 +289,7 @@ PRETRAINING["domain"] = replace(
     softmax_samples=2_000,
     max_tokens=8_000_000,
 )
-# The last cycle of the shipped model, on a GPU: all texts twice; so small a model cannot overfit them, so no dropout.
+# The last cycle of the shipped model, on a GPU: all texts twice, without dropout (experiments/notes/pretrain.md).
 PRETRAINING["cycle"] = replace(
     PRETRAINING["domain"],
     vocab="pretrained",
