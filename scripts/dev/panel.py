@@ -81,6 +81,9 @@ def plot(table: pd.DataFrame) -> Figure:
     for name in PANEL:
         axes.plot(table["tokens"] / 1e6, table[name], ".-", label=name)
     axes.set(xlabel="million tokens of pretraining", ylabel="validation error of features, %", ylim=(0, None))
+    axes.set_xscale("log")
+    axes.set_xticks(ticks := [20, 50, 100, 200], map(str, ticks))
+    axes.minorticks_off()
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right", fontsize="small")
     return figure
