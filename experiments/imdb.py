@@ -1,7 +1,7 @@
 """IMDb: is a film review positive or negative?
 
 25,000 training, 25,000 test and 50,000 unlabelled reviews (Maas et al. 2011). Lab record, 2026-11-24, commit
-0e9f333407f0: one thread of an AMD EPYC (AVX-512 bf16), 131 minutes; an hour with a process per direction:
+0e9f333407f0, a language model of 20 million tokens: one thread of an AMD EPYC (AVX-512 bf16), 131 minutes:
 
     OMP_NUM_THREADS=1 ulmfit-exp imdb --recipe small
 

@@ -166,6 +166,14 @@ def ulmfit(
 
     Raises `DataError`, which names the argument.
     """
+    others = {"seed": seed, "home": Path(home), "device": device, "train_size": train_size, "label": label}
+    others["log_texts"] = log_texts
+    corpus, settings = _settings(corpus, recipe, direction, precision, wandb, tags, **others)
+    return replace(load(cli.run(settings, corpus)), corpus=corpus)
+
+
+def _settings(corpus, recipe, direction, precision, wandb, tags, **others) -> tuple[Corpus, OfCorpus]:
+    """The corpus and the settings that `ulmfit` runs with. Raises `DataError`."""
     if not isinstance(corpus, Corpus):
         raise DataError(f"corpus is a {type(corpus).__name__}: make a Corpus of it, as Corpus.from_csv does")
     base, chosen = _chosen(recipe)
@@ -173,19 +181,15 @@ def ulmfit(
         chosen = replace(chosen, direction=_one_of("direction", direction, DIRECTIONS))
     if corpus.name != (plain := plain_name(Path(corpus.name))):  # it names a folder
         corpus = replace(corpus, name=plain)
-    corpus = corpus.with_train_size(train_size)
-    others = {"seed": seed, "home": Path(home), "device": device, "train_size": train_size, "label": label}
-    settings = OfCorpus(
+    return corpus.with_train_size(others["train_size"]), OfCorpus(
         corpus=corpus.name,
         recipe_name=base,
         recipe=chosen,
         precision=_one_of("precision", precision, get_args(Precision)),
         wandb=_one_of("wandb", wandb, get_args(Wandb)),
         tags=(tags,) if isinstance(tags, str) else tuple(tags),
-        log_texts=log_texts,
         **others,
     )
-    return replace(load(cli.run(settings, corpus)), corpus=corpus)
 
 
 def load(path: str | Path) -> Result:

@@ -107,9 +107,8 @@ class Documents:
             for m, data in members(path, f"(?i:{self.member})"):
                 encoding = self.format.encoding or unicode_encoding(BytesIO(data))[0] or guessed_encoding(BytesIO(data))
                 text = decoded(data, encoding)
-                yield from (
-                    (t, _split(m[0])) for t in (_wikitext(text) if m[0].lower().endswith(".tokens") else [text])
-                )
+                texts = _wikitext(text) if m[0].lower().endswith(".tokens") else [text]
+                yield from ((each, _split(m[0])) for each in texts)
             bar.update(path.stat().st_size)
             return
         table = open_table(path, self.format, self.text_col, sure=False)

@@ -75,9 +75,7 @@ def read_labels(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> pd.
     cells = table[columns[0]].str.strip()
     missing = cells.str.lower().isin(NO_LABEL)
     lists, empty = cells.mask(missing, "").map(_listed), (cells == "") | missing
-    unknown = (
-        [f"label {cells[missing].iloc[0]!r} is taken as no label: {missing.sum():,} rows"] if missing.any() else []
-    )
+    unknown = [f"label {cell!r} is taken as no label: {missing.sum():,} rows" for cell in cells[missing].head(1)]
     if lists.notna().any() and lists[~empty].notna().all():
         notes += unknown
         return pd.Series(["" if names is None else joined_labels(names) for names in lists], cells.index)

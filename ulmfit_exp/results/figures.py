@@ -161,9 +161,8 @@ def _dots(found: pd.DataFrame, paper: dict, order, columns, what: str, test: pd.
             means = test[test["data"] == data].groupby("row")["error"].mean()
             panel.plot(means, means.index.map(place), "|", ms=11, mew=2, color="0.4", label="ours on test")
         if theirs := {r: e for r, e in paper.get(data, {}).items() if r in place}:
-            panel.plot(
-                list(theirs.values()), [place[r] for r in theirs], "D", mfc="none", color=THEIRS, label="the paper"
-            )
+            places = [place[row] for row in theirs]
+            panel.plot(list(theirs.values()), places, "D", mfc="none", color=THEIRS, label="the paper")
         panel.set(title=title(data), xlabel=f"{what} error, %")
         panel.grid(axis="x", alpha=0.3)
     panels[0].set(yticks=list(place.values()), yticklabels=list(place), ylim=(0.5 - len(order), 0.5))

@@ -144,7 +144,7 @@ def sees(folder: Path, name: str) -> str | None:
         (folder / f"{name}.part").mkdir()
         (folder / f"{name}.part" / "file").touch()
         os.replace(folder / f"{name}.part", folder / name)
-    except (OSError, NotImplementedError) as e:
+    except (OSError, NotImplementedError) as e:  # the second is filelock's, where a file system has no locks
         return f"cannot use it: {e}"
     return None
 
