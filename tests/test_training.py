@@ -13,8 +13,8 @@ from ulmfit_exp.bounds import check
 from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
 from ulmfit_exp.method import batches, schedules, training
-from ulmfit_exp.method.schedules import stlr
-from ulmfit_exp.recipe import PRETRAINING, RECIPES, Phase, gradual, sized
+from ulmfit_exp.method.schedules import passes, shortened, stlr
+from ulmfit_exp.recipe import PRETRAINING, RECIPES, Phase, gradual
 
 # Schedules
 
@@ -85,15 +85,15 @@ def epochs(training) -> list[int]:
     return [phase.epochs for phase in training.phases]
 
 
-def test_few_texts_train_for_more_epochs_and_many_texts_for_fewer():
+def test_an_epoch_goes_over_few_texts_several_times_and_many_texts_have_fewer_epochs():
     clas = RECIPES["default"].clas
     assert (clas.min_steps, clas.max_steps) == (400, 6000)
-    assert epochs(sized(clas, 300)) == [1, 1, 1, 1, 8]
-    assert epochs(sized(clas, 7)) == [5, 5, 5, 5, 40]  # 420 steps
-    assert epochs(sized(clas, 1)) == [10, 10, 10, 10, 80]
-    assert epochs(sized(clas, 1000)) == [1, 1, 1, 1, 2]
-    assert epochs(sized(clas, 10_000)) == [1, 1, 1, 1, 1]
-    assert sized(RECIPES["small"].clas, 1) == RECIPES["small"].clas
+    assert [passes(clas, steps) for steps in (300, 7, 1)] == [1, 5, 10]
+    assert passes(RECIPES["small"].clas, 1) == 1
+    assert epochs(shortened(clas, 300)) == [1, 1, 1, 1, 8]
+    assert epochs(shortened(clas, 1000)) == [1, 1, 1, 1, 2]
+    assert epochs(shortened(clas, 10_000)) == [1, 1, 1, 1, 1]
+    assert shortened(RECIPES["small"].clas, 10_000) == RECIPES["small"].clas
 
 
 def test_recipes_are_frozen_and_refuse_unknown_fields():
@@ -194,6 +194,21 @@ def test_resuming_within_an_epoch_gives_the_same_weights_and_metrics(
     again = training.train(resumed, getattr(QUICK, task), 7, tmp_path, [Made()])
     assert made == list(range(step, len(steps) + 1))  # from the step of the kill on
     assert_same_training(learn, info, steps, resumed, *again)
+
+
+def test_an_epoch_of_several_passes_shuffles_each_and_is_resumed_within(
+    one_learner, tmp_path, tmp_path_factory, monkeypatch
+):
+    once, learn, resumed = (one_learner() for _ in range(3))
+    n, recipe = len(once.dls.train), replace(QUICK.clas, phases=(Phase(epochs=2),), min_steps=4 * len(once.dls.train))
+    info, steps = training.train(learn, recipe, 7, tmp_path_factory.mktemp("learn"))
+    assert [row["step"] for row in info["history"]] == [2 * n, 4 * n]
+    first, second = np.array_split([y for _, y in learn.dls.train], 2)
+    assert not np.array_equal(first, second) and sorted(first.flat) == sorted(second.flat)
+    monkeypatch.setattr(training, "SAVE_EVERY", -1)
+    monkeypatch.setattr(training, "READ_EVERY", 1)
+    killed(once, recipe, tmp_path, step=n + 2)
+    assert_same_training(learn, info, steps, resumed, *training.train(resumed, recipe, 7, tmp_path))
 
 
 def test_each_step_has_its_phase_its_loss_and_the_rates_of_the_groups_that_train(one_learner, tmp_path):

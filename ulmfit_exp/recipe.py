@@ -3,7 +3,6 @@
 An ablation of the paper is `dataclasses.replace` of a recipe; an unknown field is an error.
 """
 
-import math
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
 from typing import Annotated, Literal
 
@@ -85,22 +84,9 @@ class Training:
     """Early stopping: keep the epoch of the lowest validation error (language model: loss), and end the last phase
     after this many epochs without a lower one. None runs all epochs and keeps the last."""
     min_steps: int | None = None
-    """If the epochs make fewer training steps, as with few labels, all phases are lengthened, at most tenfold."""
+    """If the epochs make fewer training steps, as with few labels, each goes over the texts up to ten times."""
     max_steps: int | None = None
     """If the epochs make more training steps, the last phase is shortened, to one epoch at least."""
-
-
-def sized(training: Training, steps: int) -> Training:
-    """`training` with the epochs that `min_steps` and `max_steps` give, where an epoch has `steps` steps."""
-    epochs = sum(p.epochs for p in training.phases)
-    if training.min_steps and 0 < epochs * steps < training.min_steps:
-        times = min(10, math.ceil(training.min_steps / (epochs * steps)))
-        return replace(training, phases=tuple(replace(p, epochs=times * p.epochs) for p in training.phases))
-    if training.max_steps and training.phases and epochs * steps > training.max_steps:
-        *first, last = training.phases
-        left = training.max_steps // steps - sum(p.epochs for p in first)
-        return replace(training, phases=(*first, replace(last, epochs=min(last.epochs, max(1, left)))))
-    return training
 
 
 @dataclass(frozen=True, kw_only=True)

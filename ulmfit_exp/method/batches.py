@@ -5,6 +5,7 @@ from itertools import chain, count
 import numpy as np
 import torch
 from fastai.text.all import (
+    GetAttr,
     LMDataLoader,
     LMTensorText,
     SortedDL,
@@ -113,6 +114,21 @@ def clas_dl(tokens: Tokens, corpus: Corpus, split: str, bs: int, backwards: bool
     ds = Texts(tokens, rows.index.to_numpy(), backwards, corpus.numbers(rows))
     bs = without_single(len(ds), bs) if shuffle else bs
     return SortedDL(ds, res=ds.lengths, bs=bs, shuffle=shuffle, before_batch=pad_input, num_workers=0)
+
+
+class Repeated(GetAttr):
+    """A loader whose epoch is several of the loader `dl`, each shuffled anew: of few texts one would have few steps."""
+
+    _default = "dl"
+
+    def __init__(self, dl, times: int):
+        self.dl, self.times = dl, times
+
+    def __len__(self):
+        return self.times * len(self.dl)
+
+    def __iter__(self):
+        return chain.from_iterable(self.dl for _ in range(self.times))
 
 
 def without_single(n: int, bs: int) -> int:

@@ -1,11 +1,12 @@
-"""Learning rates: schedules over the steps of a phase, and the learning rate of each layer group."""
+"""Learning rates over the steps of a phase, of each layer group; how long a training of few or many texts is."""
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 from fastai.callback.schedule import combined_cos
 
-from ..recipe import Phase
+from ..recipe import Phase, Training
 
 _ONE_CYCLE = combined_cos(0.25, 1 / 25, 1, 1e-5)
 """The defaults of fastai's `fit_one_cycle`."""
@@ -30,6 +31,21 @@ def share(schedule: str, pct: float, steps: int) -> float:
         "cos": lambda: (1 + math.cos(math.pi * pct)) / 2,
         "const": lambda: 1.0,
     }[schedule]()
+
+
+def passes(training: Training, steps: int) -> int:
+    """How many times an epoch goes over the texts, `steps` steps each time, for `min_steps`."""
+    planned = steps * sum(p.epochs for p in training.phases)
+    return min(10, math.ceil(training.min_steps / planned)) if training.min_steps and planned else 1
+
+
+def shortened(training: Training, steps: int) -> Training:
+    """`training` with a last phase no longer than `max_steps` allows, where an epoch has `steps` steps."""
+    if not training.phases or not training.max_steps:
+        return training
+    *first, last = training.phases
+    left = training.max_steps // steps - sum(p.epochs for p in first)
+    return replace(training, phases=(*first, replace(last, epochs=min(last.epochs, max(1, left)))))
 
 
 def rates(phases: tuple[Phase, ...], groups: int, steps: int = 100) -> pd.DataFrame:

@@ -21,11 +21,12 @@ from fastai.text.all import (
 )
 
 from ..common import DataError
-from ..recipe import PAD, Phase, Training, sized
+from ..recipe import PAD, Phase, Training
+from .batches import Repeated
 from .checkpoint import CHECKPOINT, Checkpoint, batch_state, restore_batch_state, unwrapped
 from .distributed import gathered, together
 from .progress import Progress
-from .schedules import share
+from .schedules import passes, share, shortened
 
 SAVE_EVERY = 300
 """Seconds between checkpoints within an epoch."""
@@ -41,7 +42,9 @@ def train(learn: Learner, training: Training, seed: int, work: Path, cbs=()) -> 
     None while it is frozen. The callbacks `cbs` find both in `learn.history`. Raises `DataError` where a loss is not
     finite.
     """
-    training = sized(training, len(learn.dls.train))
+    if (times := passes(training, len(learn.dls.train))) > 1:
+        learn.dls.loaders[0] = Repeated(learn.dls.train, times)
+    training = shortened(training, len(learn.dls.train))
     checkpoint = Checkpoint(work / CHECKPOINT, learn)
     checkpoint.load()
     history = checkpoint.history

@@ -10,7 +10,8 @@ from pathlib import Path
 from fastai.text.all import default_device
 
 from ..corpora.splits import SPLITS
-from ..recipe import LMRecipe, Model, sized
+from ..method.schedules import passes, shortened
+from ..recipe import LMRecipe, Model
 from .plan import Run
 
 CHARACTERS = 4.3
@@ -83,7 +84,8 @@ def _training(run: Run, name: str, trained: list[Trained]) -> float:
     if kind == "lm":
         tokens = min(tokens, recipe.max_tokens or tokens)
     steps = max(1, tokens / (task.bs * recipe.seq_len) if kind == "lm" else math.ceil(len(texts) / task.bs))
-    epochs = sum(phase.epochs for phase in sized(task, math.ceil(steps)).phases)
+    each = math.ceil(steps)
+    epochs = passes(task, each) * sum(phase.epochs for phase in shortened(task, each).phases)
     lm = run.plan[name.replace("clas", "lm")][1]
     this = Trained(kind, run.command.precision, _model(lm), tokens / steps)
     if same := [t for t in trained if this.like(t)]:
