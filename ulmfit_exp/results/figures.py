@@ -13,8 +13,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from ..record import cost
-from ..runs.grid import Cell
-from ..runs.view import duration
+from ..runs.grid import Cell, duration
 from .statistics import ALPHA, FEWEST, against
 from .tables import markdown, records_of, spread
 
