@@ -16,6 +16,4 @@ def experiment(name: str):
 
 def settings_of(record: dict, **where):
     """The settings that a record was made with; `where` has those that say where. Raises `DataError`."""
-    from ulmfit_exp.runs.run import settings_of
-
-    return settings_of(record, experiment(record["experiment"]), **where)
+    return experiment(record["experiment"]).of_record(record, **where)

@@ -19,15 +19,15 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
 import tyro
 
-from ulmfit_exp.cli import ending_well
+from ulmfit_exp.cli import ending_well, part
 from ulmfit_exp.recipe import PRETRAINING
-from ulmfit_exp.runs.run import data_directory
 
 
 def lm(steps: int = 60, bs: int = 64, corpus: str = "wikitext-2", out: Path | None = None) -> None:
@@ -83,7 +83,6 @@ def tokens(corpus: str = "wikipedia", max_vocab: int = 16_000, out: Path | None 
     """
     import psutil
 
-    from ulmfit_exp.corpora.documents import open_documents
     from ulmfit_exp.method.tokens import write_tokens
 
     me, peak, over = psutil.Process(), 0, threading.Event()
@@ -104,7 +103,7 @@ def tokens(corpus: str = "wikipedia", max_vocab: int = 16_000, out: Path | None 
     start = time.perf_counter()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            info = write_tokens(open_documents(corpus, data_directory()).documents(), Path(folder), max_vocab, 2)
+            info = write_tokens(documents(corpus), Path(folder), max_vocab, 2)
     finally:
         over.set()
         watcher.join()
@@ -203,14 +202,13 @@ def compare(
 ) -> None:
     if steps < 20:
         sys.exit("error: --steps must be 20 or more: the first ones are warming up")
-    from ulmfit_exp.corpora.documents import open_documents
     from ulmfit_exp.method.tokens import write_tokens
 
     with tempfile.TemporaryDirectory() as folder:
         if corpus is None:
             write_random(Path(folder), steps * bs * 70, PRETRAINING[size].max_vocab if size == "paper" else 1_000)
         else:
-            texts = open_documents(corpus, data_directory()).documents()
+            texts = documents(corpus)
             write_tokens(texts, Path(folder), PRETRAINING[size].max_vocab, 2)
         sides = {}
         for side in ("stock", "ours"):
@@ -225,6 +223,11 @@ def compare(
     print(f"ratio {ratio}")
     model = asdict(PRETRAINING[size].model)
     finish(task, {"ratio": ratio, "corpus": corpus, "steps": steps, "bs": bs, "model": model, **sides}, out)
+
+
+def documents(corpus: str) -> Iterable[tuple[str, str]]:
+    """The texts of a corpus and their splits, as experiments.pretrain reads them."""
+    return part("experiments").experiment("pretrain")(corpus=corpus).texts().documents()
 
 
 def write_random(folder: Path, tokens: int, words: int) -> None:

@@ -26,7 +26,6 @@ from ulmfit_exp.inference.scores import mean_loss
 from ulmfit_exp.recipe import DIRECTIONS
 from ulmfit_exp.record import tokens
 from ulmfit_exp.results.figures import svg
-from ulmfit_exp.runs.run import data_directory
 
 MODEL = "wikipedia-small"
 PANEL = {
@@ -47,7 +46,7 @@ def main(data_dir: Path | None = None) -> None:
     Args:
         data_dir: As in the experiments.
     """
-    panel = {name: settings.texts(data_dir or data_directory()) for name, settings in PANEL.items()}
+    panel = {name: replace(settings, data_dir=data_dir).texts() for name, settings in PANEL.items()}
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for _, model in tqdm(list(versions(MODEL, Path(folder))), unit=" models"):

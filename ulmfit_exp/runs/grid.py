@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from ..record import read
 from . import estimate
-from .run import data_directory, prepare
+from .run import prepare
 from .settings import Experiment
 from .workers import Workers, reason
 
@@ -67,13 +67,13 @@ class Planned:
 
 def plan(cells: list[Cell]) -> tuple[list[Planned], dict[Cell, str]]:
     """The cells with what they need; and those that cannot be run, with the reason. Computes nothing."""
-    planned, failed, texts, trained = [], {}, {}, None
+    planned, failed, read_texts, trained = [], {}, {}, None
     for cell in cells:
         try:
-            whole = replace(cell.settings, recipe=None, seed=0, **ALL_LABELS)
-            if whole not in texts:
-                texts[whole] = whole.texts(cell.settings.data_dir or data_directory())
-            run = prepare(cell.settings, cell.settings.chosen(texts[whole]))
+            all_texts = replace(cell.settings, recipe=None, seed=0, **ALL_LABELS)
+            if all_texts not in read_texts:  # cells that differ in recipe, seed or labels share one reading of them
+                read_texts[all_texts] = all_texts.texts()
+            run = prepare(cell.settings, cell.settings.chosen(read_texts[all_texts]))
         except Exception as e:
             failed[cell] = reason(e)
             continue

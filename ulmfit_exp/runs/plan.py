@@ -19,7 +19,7 @@ from ..method.tokens import Tokens, read_tokens
 from ..recipe import LMRecipe, not_default
 from ..record import FILE
 from . import store
-from .settings import WHERE, Command
+from .settings import Command
 from .store import Stage
 from .tracking import Tracker
 
@@ -41,13 +41,15 @@ class Run:
     """The settings' recipe, with the shape of the pretrained models."""
     pretrained: dict[str, Pretrained]
     """The model that each direction's language model starts from; empty for random weights."""
-    data_dir: Path | None
     by: dict = field(default_factory=machine.description)
     """Versions, commit and machine as the run starts; each stage keeps those that made it."""
 
     @cached_property
     def plan(self) -> dict[str, tuple[str, dict]]:
-        """Every stage of the run in its order: name -> (kind, everything that goes into it)."""
+        """Every stage of the run in its order: name -> (kind, everything that goes into it).
+
+        A name is KIND or KIND DIRECTION, such as `lm forward`.
+        """
         plan, head = {}, getattr(self.recipe, "head", None)
         if head:
             plan["baseline"] = ("baseline", {"corpus": self.corpus.digest, "choices": CHOICES})
@@ -103,13 +105,13 @@ class Run:
         if self.recipe.lang != "en":
             return None
         with suppress(DataError):
-            return open_documents("wikitext-2", self.data_dir, download=False)
+            return open_documents("wikitext-2", self.command.data_directory, download=False)
 
     @cached_property
     def record(self) -> Path:
         """Where the record is when the run is finished; named by its settings and all of its stages."""
         c, settings = self.command, self.command.settings()
-        given = {k: settings[k] for k in not_default(c) if k in settings and k not in (*WHERE, "recipe")}
+        given = {k: settings[k] for k in not_default(c) if k in settings and k != "recipe"}
         names = {k: store.name(*stage) for k, stage in self.plan.items()}
         what = digest({**given, "recipe": not_default(c.recipe), "stages": names})
         return c.home / "runs" / f"{self.corpus.name}-{c.recipe_name}-seed{c.seed}-{what}" / FILE
