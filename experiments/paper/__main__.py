@@ -54,12 +54,10 @@ def main(
     else:
         chosen = data or (("sfu",) if miniature else tables.module(name).DATA)
         where = {"home": home, "data_dir": data_dir, "wandb": wandb, "precision": precision}
-        seeds = 1 if miniature else seeds
-        found = tables.cells(name, chosen, seeds, miniature, recipe, **where)
-        plain = tables.cells(name, chosen, seeds, miniature, recipe)
-        if kept := len(tables.with_records(plain, tables.committed(tables.RECORDS))):
+        found = tables.cells(name, chosen, 1 if miniature else seeds, miniature, recipe)
+        if kept := len(tables.with_records(found, tables.committed(tables.RECORDS))):
             print(f"{kept} of {len(found)} cells are committed: --render shows them")
-        results, failed = compute([tables.labelled(name, cell) for cell in found], engine, plan)
+        results, failed = compute([tables.labelled(name, cell, **where) for cell in found], engine, plan)
     show(name, results, home / "paper")
     exit_with(failed)
 
@@ -67,7 +65,10 @@ def main(
 def show(name: str, results: list[tuple], folder: Path) -> None:
     """Write the table or figure to a folder, and print it."""
     if results:
-        print("\n" + tables.write(name, results, folder))
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, text in (files := tables.files(name, results)).items():
+            (folder / file).write_text(text, encoding="utf-8")
+        print("\n" + files[f"{name}.md"])
         print(folder / f"{name}.svg")
     else:
         print(f"no run of {name} is finished yet")

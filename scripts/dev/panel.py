@@ -17,8 +17,9 @@ import tyro
 from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
+from experiments import RECORDS
 from experiments.paper.base import DATA
-from scripts.reproduce import RESULTS, versions
+from scripts.reproduce import versions
 from ulmfit_exp.cli import ending_well
 from ulmfit_exp.corpora.corpus import Corpus
 from ulmfit_exp.inference.features import Encoder, regressions
@@ -37,7 +38,7 @@ PANEL = {
 }
 MOST_VALID = 1000
 """Validation texts that are read."""
-OUT = RESULTS.parent / "benchmarks" / "panel.csv"
+OUT = RECORDS.parent / "benchmarks" / "panel.csv"
 
 
 def main(data_dir: Path | None = None) -> None:

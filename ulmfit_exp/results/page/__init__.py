@@ -24,9 +24,9 @@ from plotly.offline import get_plotlyjs
 from ...inference.insight import html
 from ...method.schedules import rates
 from ...recipe import recipe_from
-from ...record import FILE, mistakes, read_all, settings_in_words
+from ...record import FILE, folder_of, mistakes, read_all, settings_in_words
 from ..statistics import against
-from ..tables import REPEATED, records_of, spread, variant_of
+from ..tables import REPEATED, spread, variant_of
 
 GROUPS = {"lm": 4, "clas": 5}
 """Layer groups of fastai's learners."""
@@ -131,7 +131,7 @@ def _by_variant(records: Found) -> dict[str, Found]:
     named: dict[str, Found] = {}
     for group in sorted(groups.values(), key=len, reverse=True):
         runs = sorted(group.values(), key=lambda run: run[1]["replicate"])
-        name = records_of(runs[0][1])
+        name = folder_of(runs[0][1])
         named[next(n for i in count(1) if (n := name if i == 1 else f"{name}~{i}") not in named)] = runs
     return named
 
