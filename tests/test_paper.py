@@ -189,10 +189,10 @@ def test_the_plan_passes_over_a_damaged_stage(tmp_path):
 
 KILLED = """
 import sys; sys.path.insert(0, 'tests'); from test_paper import Path, main, quick, tables
-from ulmfit_exp.runs.settings import Engine
+from ulmfit_exp.runs.settings import Grid
 tables.miniature_of = quick
 if __name__ == '__main__':
-    main('table6', miniature=True, home=Path(sys.argv[1]), wandb='disabled', engine=Engine(jobs=2))
+    main('table6', miniature=True, home=Path(sys.argv[1]), wandb='disabled', grid=Grid(jobs=2))
 """
 
 

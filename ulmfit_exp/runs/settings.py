@@ -136,9 +136,12 @@ def _here(path: str | Path) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Engine:
-    """Which processes run the runs of a grid."""
+class Grid:
+    """How many runs, and which processes run them."""
 
+    seeds: int = 1
+    """Runs of each variant, with seeds from --seed upwards; the last line has the mean and standard deviation.
+    A table of the paper has seeds from 0; of SFU, 3 or more are its five folds."""
     jobs: int = 1
     """Runs at once; the processor's threads are shared out between them, unless OMP_NUM_THREADS says how many. With
     --slurm, the largest number of jobs."""
@@ -150,8 +153,8 @@ class Engine:
     """Run in jobs of SLURM with these options of sbatch: partition=NAME,gpus=1,time=240 (minutes)."""
 
 
-HERE = Engine()
-"""A process of this machine."""
+ONE = Grid()
+"""One run, in this process."""
 
 
 @dataclass(frozen=True, kw_only=True)
