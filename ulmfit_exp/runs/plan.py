@@ -41,7 +41,7 @@ class Run:
     """The settings' recipe, with the shape of the pretrained models."""
     pretrained: dict[str, Pretrained]
     """The model that each direction's language model starts from; empty for random weights."""
-    by: dict = field(default_factory=machine.description)
+    environment: dict = field(default_factory=machine.description)
     """Versions, commit and machine as the run starts; each stage keeps those that made it."""
 
     @cached_property
@@ -128,14 +128,14 @@ class Run:
     def stage(self, name: str, work: Callable[[Path], dict]) -> Stage:
         """The stage of that name in the plan, made by `work` unless it is finished."""
         kind, inputs = self.plan[name]
-        return store.stage(self.command.home, kind, inputs, lambda folder: {**work(folder), "by": self.by})
+        return store.stage(self.command.home, kind, inputs, lambda folder: {**work(folder), "by": self.environment})
 
     def tracker(self, name: str) -> Tracker:
         """A W&B run for one stage, with all settings and everything that went into it as its config; or for `sweep`."""
         c, stage = self.command, {"stage": self.plan[name][1]} if name in self.plan else {}
-        made = {"record": self.record.parent.name, "digest": self.corpus.digest, **self.by}
+        made = {"record": self.record.parent.name, "digest": self.corpus.digest, **self.environment}
         miniature = ["miniature"] if getattr(c, "miniature", False) else []
-        tags = [self.corpus.name, f"seed {c.seed}", *c.tags, *miniature, self.by["commit"]]
+        tags = [self.corpus.name, f"seed {c.seed}", *c.tags, *miniature, self.environment["commit"]]
         title = f"{name} {self.corpus.name} seed{c.seed}"
         config, kept = {**c.settings(), **stage, **made}, {"artifacts": c.log_artifacts, "texts": c.log_texts}
         return Tracker(c.wandb, c.home, c.group, name.split()[0], title, tags, config, **kept)

@@ -72,15 +72,18 @@ def _run_all(run: Run) -> dict[str, Stage]:
         done[name] = run.stage(name, partial(WORK[kind], run, *direction))
         if kind == "lm":
             distributed.leave()
-        print(_line(done[name], run.by), flush=True)
+        print(_line(done[name], run.environment), flush=True)
     return done
 
 
-def _line(stage: Stage, by: dict) -> str:
+def _line(stage: Stage, environment: dict) -> str:
     """Name and time of a stage; of a reused one, the versions that made it where this run has others."""
     if not stage.reused:
         return f"{stage.name:<32} {stage.info['seconds']:.0f} s"
-    then, now = ({**b["versions"], **{k: b["machine"][k] for k in ("threads", "gpu")}} for b in (stage.info["by"], by))
+    then, now = (
+        {**made_by["versions"], **{k: made_by["machine"][k] for k in ("threads", "gpu")}}
+        for made_by in (stage.info["by"], environment)
+    )
     other = [f"{k} {then.get(k)}, now {v}" for k, v in now.items() if then.get(k) != v]
     return f"{stage.name:<32} reused" + (f"; made with {'; '.join(other)}" if other else "")
 
