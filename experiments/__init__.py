@@ -1,10 +1,13 @@
 """What is run: one module per experiment. Each is a value, and its docstring is its lab record."""
 
 from importlib import import_module
+from pathlib import Path
 
 from ulmfit_exp.common import DataError
 
 NAMES = ("sfu", "dbpedia", "squad", "trec", "imdb", "ag_news", "yelp", "own_csv", "pretrain")
+RECORDS = Path(__file__).parent / "results"
+"""The committed records: DATASET/VARIANT/seed0.json."""
 
 
 def experiment(name: str):
@@ -16,6 +19,4 @@ def experiment(name: str):
 
 def settings_of(record: dict, **where):
     """The settings that a record was made with; `where` has those that say where. Raises `DataError`."""
-    from ulmfit_exp.runs.run import settings_of
-
-    return settings_of(record, experiment(record["experiment"]), **where)
+    return experiment(record["experiment"]).of_record(record, **where)

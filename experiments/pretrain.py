@@ -54,11 +54,11 @@ class Pretrain(Format, Command):
     def directions(self) -> tuple[str, ...]:
         return ("backward",) if self.backwards else ("forward",)
 
-    def texts(self, data_dir: Path | None):
+    def texts(self):
         from ulmfit_exp.corpora.documents import open_documents
 
         text_col = (self.text_col,) if isinstance(self.text_col, str) else self.text_col  # a str in older records
-        return open_documents(self.corpus, data_dir, text_col, format=self)
+        return open_documents(self.corpus, self.data_directory, text_col, format=self)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,10 @@ class Sfu(Experiment):
     fold: int = 0
     """Which fifth of the reviews is the test split, 0 to 4."""
 
+    @property
+    def dataset(self) -> str:
+        return f"sfu-{self.target}"
+
     def load(self, data_dir: Path | None):
         from ulmfit_exp.corpora import sfu
 

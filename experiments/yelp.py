@@ -26,6 +26,10 @@ class Yelp(Experiment):
     """polarity: negative (1 or 2 stars) or positive (4 or 5). full: the number of stars, 1 to 5."""
 
     @property
+    def dataset(self) -> str:
+        return f"yelp-{self.level}"
+
+    @property
     def paper(self) -> float:
         return {"polarity": 2.16, "full": 29.98}[self.level]
 

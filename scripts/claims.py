@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from experiments.paper.tables import module, recorded
+from experiments.paper.tables import module
 from ulmfit_exp.results import figures
 from ulmfit_exp.results.statistics import ALPHA, FEWEST, against
 from ulmfit_exp.results.tables import markdown, spread
@@ -118,9 +118,8 @@ CLAIMS = (
 )
 
 
-def pages(records: list[dict]) -> dict[str, str]:
-    """The pages by their names; README.md lists the claims with their verdicts."""
-    results = {name: recorded(name, records) for name in {table for claim in CLAIMS for table in claim.tables}}
+def pages(results: dict[str, list[tuple]]) -> dict[str, str]:
+    """The pages by their names, made of each table's (cell, record) pairs; README.md lists the claims' verdicts."""
     found = {claim: pd.concat([compared(t, results[t], claim.rows) for t in claim.tables]) for claim in CLAIMS}
     lines = [
         {"the paper's claim": f"[{claim.title}]({claim.page}). {claim.text}", "here": verdict(found[claim])}

@@ -2,22 +2,21 @@
 
 import ast
 import re
-import tempfile
 from dataclasses import replace
-from filecmp import cmp
 from pathlib import Path
 from statistics import mean
 
 import pandas as pd
 
-from experiments import settings_of
+from experiments import RECORDS, settings_of
+from experiments.paper import tables
 from experiments.paper.base import replicates
-from experiments.paper.tables import MOST_SEEDS, NAMES, RECORDS, committed, drawn, module, own, recorded, write
+from experiments.paper.tables import MOST_SEEDS, module
 from ulmfit_exp.common import write_json
 from ulmfit_exp.record import folder_of, read
 from ulmfit_exp.results.figures import SIGNIFICANCE, mark
 from ulmfit_exp.results.statistics import against
-from ulmfit_exp.results.tables import markdown, pretrained, records_of, spread, summary
+from ulmfit_exp.results.tables import markdown, pretrained, spread, summary
 
 from . import claims
 
@@ -54,11 +53,15 @@ NO_RECORDS = ("own_csv", "pretrain")
 """Experiments without committed records, whose figures are in their notes alone."""
 
 
-def rebuilt(folder: Path) -> dict[Path, str]:
-    """The files that are generated or have a generated part; the paper's tables and plots go to `folder`."""
-    records = committed(RECORDS)
-    pages = {CLAIMS / name: text for name, text in claims.pages(records).items()}
-    return {README: filled(README, headline(records)), RESULTS: filled(RESULTS, tables(records, folder)), **pages}
+def rebuilt() -> dict[Path, str]:
+    """The files that are generated or have a generated part, with their text."""
+    records = tables.committed(RECORDS)
+    grids = {name: results for name in tables.NAMES if (results := tables.recorded(name, records))}
+    made = {README: filled(README, headline(records)), RESULTS: filled(RESULTS, overview(records, grids))}
+    made |= {CLAIMS / page: text for page, text in claims.pages(grids).items()}
+    for name, results in grids.items():
+        made |= {RECORDS / "paper" / file: text for file, text in tables.files(name, results, "..").items()}
+    return made
 
 
 def filled(path: Path, made: str) -> str:
@@ -95,7 +98,7 @@ def row(data: str, records: list[dict], errors: dict[str, list[float]], p: float
     best = min(errors, key=lambda method: mean(errors[method]))
     of_paper = None if records[0]["settings"]["train_size"] else records[0]["paper"]
     return {
-        "data set": f"[{data}](experiments/results/{records_of(records[0])})",
+        "data set": f"[{data}](experiments/results/{folder_of(records[0])})",
         "language model": pretrained(records[0]).partition(", ")[2],
         "runs": f"{len(records)} {'fold' if folds else 'seed'}{'s' * (len(records) > 1)}",
         **{m: f"**{spread(e)}**{mark(p)}" if m == best else spread(e) for m, e in errors.items()},
@@ -104,28 +107,21 @@ def row(data: str, records: list[dict], errors: dict[str, list[float]], p: float
     }
 
 
-def tables(records: list[dict], folder: Path) -> str:
+def overview(records: list[dict], grids: dict[str, list[tuple]]) -> str:
     """docs/results.md: a row for each recipe on each data set, and the paper's tables and figures in short."""
-    texts = []
-    for name in NAMES:
-        if results := recorded(name, records):
-            write(name, results, folder, "..")
-            texts.append(brief(name, results))
-    return "\n\n".join(
-        [
-            f"## All recipes\n\n{summary(own(records), FROM_DOCS)}",
-            f"## Other comparisons\n\n{OTHER}\n\n{comparisons(records)}",
-            f"## The paper's tables and figures\n\n{SIGNIFICANCE}",
-            *texts,
-        ]
-    )
+    parts = [
+        f"## All recipes\n\n{summary(tables.not_varied(records), FROM_DOCS)}",
+        f"## Other comparisons\n\n{OTHER}\n\n{comparisons(records)}",
+        f"## The paper's tables and figures\n\n{SIGNIFICANCE}",
+    ]
+    return "\n\n".join([*parts, *(brief(name, results) for name, results in grids.items())])
 
 
 def comparisons(records: list[dict]) -> str:
     """The test errors of the variants in `COMPARED`; of the forward classifiers where one of the two has no other."""
     groups, errors = {}, {}
     for record in sorted(records, key=lambda r: r["replicate"]):
-        groups.setdefault(records_of(record), []).append(record)
+        groups.setdefault(folder_of(record), []).append(record)
     for pair in COMPARED:
         forward = any(len(r["directions"]) == 1 for variant in pair for r in groups[variant])
         parts = [[r["directions"]["forward"] if forward else r for r in groups[variant]] for variant in pair]
@@ -140,7 +136,7 @@ def comparisons(records: list[dict]) -> str:
 def brief(name: str, results: list[tuple]) -> str:
     """A table or figure in short: what it is, its tables, its plot, and a link to the rest."""
     about, file = module(name).__doc__.strip().partition("\n\n")[0], f"{FROM_DOCS}/paper/{name}"
-    table = drawn(name, results, FROM_DOCS)[0].replace(f"\n{SIGNIFICANCE}\n", "").strip()
+    table = tables.drawn(name, results, FROM_DOCS)[0].replace(f"\n{SIGNIFICANCE}\n", "").strip()
     return (
         f"### {module(name).TITLE}\n\n{about}\n\n{table}\n\n![{name}]({file}.svg)\n\n"
         f"`python -m experiments.paper {name}`. Differences from the paper, and run times: [{name}.md]({file}.md)"
@@ -149,16 +145,10 @@ def brief(name: str, results: list[tuple]) -> str:
 
 def stale() -> list[str]:
     """What differs from the records, a line each."""
-    with tempfile.TemporaryDirectory() as folder:
-        texts, paper = rebuilt(Path(folder)), sorted(Path(folder).glob("*.md"))
-        absent = [path for path in texts if not path.is_file()] + [p for p in CLAIMS.glob("*") if p not in texts]
-        changed = [path for path in texts if path not in absent and path.read_text("utf-8") != texts[path]]
-        lines = [f"{path.relative_to(ROOT)} differs" for path in [*absent, *changed]]
-        for made in paper:
-            kept = RECORDS / "paper" / made.name
-            if not kept.is_file() or not cmp(made, kept, shallow=False):
-                lines.append(f"{kept.relative_to(ROOT)} differs")
-        known = "".join(texts.values()) + "".join(made.read_text("utf-8") for made in paper)
+    texts = {path: text for path, text in rebuilt().items() if path.suffix == ".md"}  # a plot depends on versions
+    kept = {path: path.read_text("utf-8") for path in {*texts, *CLAIMS.glob("*")} if path.is_file()}
+    lines = [f"{p.relative_to(ROOT)} differs" for p in sorted(texts | kept) if texts.get(p) != kept.get(p)]
+    known = "".join(texts.values())
     for path, text in hand_written().items():
         lines += [f"{path.relative_to(ROOT)}: no table has {f}" for f in unsupported(text, known, path.parent)]
     return lines
@@ -187,14 +177,14 @@ def unsupported(text: str, known: str, folder: Path) -> list[str]:
 
 def rewrite() -> None:
     """Rewrite the generated parts."""
-    CLAIMS.mkdir(exist_ok=True)
-    for path, text in rebuilt(RECORDS / "paper").items():
+    for path, text in rebuilt().items():
+        path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
 
 def take_in(run: Path) -> None:
     """Put a run's record among the committed ones, in the place of an older one of the same data set and variant."""
     record = read(run)
-    target = RECORDS / folder_of(record)
+    target = RECORDS / folder_of(record) / f"{record['replicate']}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     write_json(target, record)

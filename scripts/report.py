@@ -19,6 +19,7 @@ import tyro
 
 from ulmfit_exp.cli import command, part, typed
 from ulmfit_exp.common import DataError
+from ulmfit_exp.record import folder_of
 
 OPENING = "table7"
 """The table whose reference and runner-up the page shows at first."""
@@ -33,14 +34,13 @@ def sections(records: list[dict]) -> list["Section"]:
     """The paper's tables and figures that these records make, and what the page shows of them at first."""
     from ulmfit_exp.results.figures import svg
     from ulmfit_exp.results.page import LINK, Section
-    from ulmfit_exp.results.tables import records_of
 
     made, known = [], [r for r in records if _known(r)]
     for name in paper.NAMES:
         if results := paper.recorded(name, known):
             text, figure = paper.rendered(name, results, LINK)
             module = paper.module(name)
-            rows = {records_of(r): c.row for c, r in results}
+            rows = {folder_of(r): c.row for c, r in results}
             opening = best(results, module.REFERENCE) if name == OPENING else ()
             made.append(Section(module.TITLE, text.partition("\n\n")[2], svg(figure, name), rows, opening))
     return made

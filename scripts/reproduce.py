@@ -9,7 +9,6 @@ Where the project has shipped another language model since, that of the record i
 """
 
 import io
-import json
 import os
 import subprocess
 import sys
@@ -26,20 +25,18 @@ import tyro
 from ulmfit_exp.cli import ROOT, command, part, run
 from ulmfit_exp.record import compared, figures, read, read_all
 
-RESULTS = ROOT / "experiments" / "results"
+RECORDS = part("experiments").RECORDS
 
 
 def spreads(record: dict, others: list[dict]) -> dict[str, float]:
     """Standard deviation of each figure over the records that differ in the seed alone."""
-    seeds = {r["seed"]: figures(r) for r in [*others, record] if _variant(r) == _variant(record)}
+    from ulmfit_exp.results.tables import variant_of  # imports torch, which --help does not wait for
+
+    but = ("seed", "precision")
+    seeds = {r["seed"]: figures(r) for r in [*others, record] if variant_of(r, but) == variant_of(record, but)}
     if len(seeds) < 2:
         return {}
     return {k: stdev(f[k] for f in seeds.values()) for k in figures(record) if all(k in f for f in seeds.values())}
-
-
-def _variant(record: dict) -> str:
-    settings = {k: v for k, v in record["settings"].items() if k not in ("seed", "precision")}
-    return json.dumps([record["experiment"], settings], sort_keys=True)
 
 
 def verdict(old: float, new: float | None, spread: float | None) -> str:
@@ -99,16 +96,16 @@ def main(
         data_dir: As in the experiments.
         wandb: As in the experiments.
     """
-    path = record if record.exists() else RESULTS / record
+    path = record if record.exists() else RECORDS / record
     if not path.exists():
-        sys.exit(f"error: there is no {record}, neither here nor among the committed records in {RESULTS}")
+        sys.exit(f"error: there is no {record}, neither here nor among the committed records in {RECORDS}")
     old = read(path)
     os.environ["OMP_NUM_THREADS"] = str(old["machine"]["threads"])  # figures depend on it; torch is not imported yet
     home = home or Path(tempfile.mkdtemp(prefix="reproduce-"))
     settings = part("experiments").settings_of(old, home=home, data_dir=data_dir, wandb=wandb)
     pretrained = shipped_then(old, settings.recipe.pretrained, home / "pretrained")
     new = read(run(replace(settings, recipe=replace(settings.recipe, pretrained=pretrained))))
-    others = [other for _, other in read_all([RESULTS])[0]]
+    others = [other for _, other in read_all([RECORDS])[0]]
     spread, found = spreads(old, others), figures(new)
     verdicts = {k: verdict(value, found.get(k), spread.get(k)) for k, value in figures(old).items()}
     print(f"\nstages and record are in {home}\n\n{'':<28}{'record':>12}{'now':>12}")

@@ -19,7 +19,7 @@ from experiments.sfu import Sfu
 from ulmfit_exp.common import DataError, write_json
 from ulmfit_exp.recipe import RECIPES, Phase
 from ulmfit_exp.runs import cluster, grid, workers
-from ulmfit_exp.runs.settings import Engine
+from ulmfit_exp.runs.settings import Grid
 
 ROOT = Path(__file__).parents[1]
 TINY = RECIPES["tiny"]
@@ -80,8 +80,8 @@ def two_nodes():
     made.shutdown()
 
 
-def run_grid(planned, engine: Engine) -> dict:
-    with cluster.start(engine, planned[0].cell.settings.home) as started:
+def run_grid(planned, options: Grid) -> dict:
+    with cluster.start(options, planned[0].cell.settings.home) as started:
         return grid.run_grid(planned, started)
 
 
@@ -121,11 +121,11 @@ def test_a_node_that_is_lost_midway_changes_no_digit_of_the_table(two_nodes, tmp
         two_nodes.remove_node(lost, allow_graceful=False)
 
     undisturbed, disturbed = planned("a"), planned("b")
-    assert run_grid(undisturbed, Engine(jobs=2)) == {}
+    assert run_grid(undisturbed, Grid(jobs=2)) == {}
     capsys.readouterr()
     monkeypatch.setattr(workers, "work", on_its_node)
     with meanwhile(lose_a_node):
-        assert run_grid(disturbed, Engine(ray=two_nodes.address)) == {}
+        assert run_grid(disturbed, Grid(ray=two_nodes.address)) == {}
     assert errors(disturbed) == errors(undisturbed)
     moved = [line for line in capsys.readouterr().out.splitlines() if "runs again" in line]
     assert len(moved) == 1
@@ -146,7 +146,7 @@ def test_of_200_cells_none_is_lost_where_five_workers_are_killed(two_nodes, tmp_
             note.unlink(missing_ok=True)
 
     with meanwhile(kill_five):
-        assert run_grid(planned, Engine(ray=two_nodes.address)) == {}
+        assert run_grid(planned, Grid(ray=two_nodes.address)) == {}
     assert all(p.finished for p in planned)
     assert 1 <= capsys.readouterr().out.count("runs again") <= 5
 
@@ -173,7 +173,7 @@ def test_a_slurm_job_runs_many_cells(executor, tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "work", stub)
     monkeypatch.setattr(cluster, "IDLE", 1 if executor == "local" else 0)
     planned = stubs(tmp_path, 6)
-    assert run_grid(planned, Engine(jobs=2, slurm=f"cluster={executor}")) == {}
+    assert run_grid(planned, Grid(jobs=2, slurm=f"cluster={executor}")) == {}
     assert all(p.finished for p in planned)
     assert len({note.name.partition("-")[2] for note in (tmp_path / "done").iterdir()}) <= 2
     assert not list(tmp_path.glob("probe-*"))
@@ -191,7 +191,7 @@ def test_a_slurm_job_that_dies_is_replaced_and_its_cell_runs_again(tmp_path, mon
         os.kill(int(note.name.partition("-")[2]), signal.SIGKILL)
 
     with meanwhile(kill_one):
-        assert run_grid(planned, Engine(slurm="cluster=local")) == {}
+        assert run_grid(planned, Grid(slurm="cluster=local")) == {}
     assert all(p.finished for p in planned)
     assert "runs again from its last checkpoint: sfu 0: stub: its job" in capsys.readouterr().out
 
@@ -229,20 +229,20 @@ def test_a_home_that_is_not_shared_or_has_no_locks_is_noticed(tmp_path):
 
 
 def test_without_the_extra_the_error_names_its_installation(tmp_path, monkeypatch):
-    for engine, package, extra in (
-        (Engine(ray="auto"), "ray", "ray"),
-        (Engine(slurm="gpus=1"), "submitit", "slurm"),
+    for options, package, extra in (
+        (Grid(ray="auto"), "ray", "ray"),
+        (Grid(slurm="gpus=1"), "submitit", "slurm"),
     ):
         monkeypatch.setitem(sys.modules, package, None)
         with pytest.raises(DataError, match=rf"--{extra} needs an extra: pip install '\.\[{extra}\]'"):
-            cluster.start(engine, tmp_path).__enter__()
+            cluster.start(options, tmp_path).__enter__()
 
 
 def test_options_that_slurm_cannot_take_are_named(tmp_path):
     with pytest.raises(DataError, match="exclude each other"):
-        cluster.start(Engine(ray="auto", slurm="gpus=1"), tmp_path)
+        cluster.start(Grid(ray="auto", slurm="gpus=1"), tmp_path)
     with pytest.raises(DataError, match="--jobs 0 is impossible"):
-        cluster.start(Engine(jobs=0), tmp_path)
+        cluster.start(Grid(jobs=0), tmp_path)
     pytest.importorskip("submitit", reason="the extra slurm is not installed: pip install '.[slurm]'")
     with pytest.raises(DataError, match="partition has no value"):
-        cluster.start(Engine(slurm="partition"), tmp_path).__enter__()
+        cluster.start(Grid(slurm="partition"), tmp_path).__enter__()

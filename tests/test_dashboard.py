@@ -53,8 +53,8 @@ def final(path: Path) -> dict:
 def test_a_record_is_a_run_of_its_data_set_with_its_settings(home):
     shown = dashboard.read_record(newest(home))
     assert shown.project == "sfu-sentiment"
-    assert shown.config["recipe"]["clas"]["drop_mult"] == 2
-    assert shown.config["recipe"]["clas"]["phases"]["1"]["epochs"] == 2
+    assert shown.config["recipe.clas.drop_mult"] == 2
+    assert ", 0: 2 epochs " in shown.config["recipe.clas.phases"]
 
 
 def test_a_run_is_named_by_its_variant_seed_and_fold(home, tmp_path):

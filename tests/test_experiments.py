@@ -23,7 +23,7 @@ from experiments.trec import Trec
 from experiments.yelp import Yelp
 from ulmfit_exp.__main__ import main as ulmfit_exp
 from ulmfit_exp.cli import _parsed_grid, main, over_seeds, parse, run
-from ulmfit_exp.runs.settings import HERE, Engine
+from ulmfit_exp.runs.settings import Grid
 
 ROOT = Path(__file__).parents[1]
 MODULES = ("sfu", "dbpedia", "squad", "trec", "imdb", "ag_news", "yelp", "own_csv", "pretrain")
@@ -211,7 +211,7 @@ def test_recipe_is_named_and_its_fields_are_overridden():
 @pytest.mark.slow
 def test_several_seeds_end_with_the_mean_and_the_standard_deviation(sfu, in_process, capsys):
     with pytest.raises(SystemExit) as end:
-        over_seeds(replace(sfu, seed=3), 2, HERE)
+        over_seeds(replace(sfu, seed=3), Grid(seeds=2))
     assert end.value.code == 0
     *shown, last = capsys.readouterr().out.splitlines()
     assert "cells:   2, of which 0 are finished" in shown
@@ -221,6 +221,6 @@ def test_several_seeds_end_with_the_mean_and_the_standard_deviation(sfu, in_proc
 
 def test_the_options_of_a_grid_are_no_settings_of_a_run():
     args = ["--seeds", "10", "--ray", "auto", "--gpus-per-run", "0.25", "--seed", "1"]
-    settings, seeds, engine = _parsed_grid(Sfu, args)
-    assert (seeds, engine) == (10, Engine(ray="auto", gpus_per_run=0.25))
+    settings, grid = _parsed_grid(Sfu, args)
+    assert grid == Grid(seeds=10, ray="auto", gpus_per_run=0.25)
     assert settings == parse(Sfu, ["--seed", "1"])

@@ -66,7 +66,7 @@ def test_a_run_of_features_predicts_what_it_evaluated(finished):
     for target in ("sentiment", "category"):  # two classes, and more
         path = run(replace(finished, target=target, recipe=replace(QUICK, head="features")))
         record = json.loads(path.read_text())
-        rows = replace(finished, target=target).texts(None).split("valid", "test")["text"]
+        rows = replace(finished, target=target).texts().split("valid", "test")["text"]
         stage = path.parents[2] / record["stages"][-1]["path"]
         probs = pd.read_csv(stage / "predictions.csv").filter(like="p ").to_numpy()
         predictor = predict.load(path.parent)

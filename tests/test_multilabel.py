@@ -198,7 +198,7 @@ def test_whatever_shows_a_run_shows_one_with_several_labels(run):
     assert "all labels right" in of_run(run.record)
     (shown, left_out) = page.read([run.path.parents[1]])
     assert not left_out
-    assert "tickets" in page.page(shown, [], {})
+    assert "tickets" in page.page(shown, [], {}, "ulmfit-exp reproduce", run.path)
     tables = dashboard.read_record(path).rows[-1]
     assert "test/confusion" not in tables
     assert len(tables["test/classes"]["_value"]) == len(NAMES)

@@ -88,7 +88,7 @@ def test_table_7_has_the_papers_rows_on_one_fine_tuned_language_model(tmp_path):
 @pytest.mark.parametrize("table", tables.NAMES)
 def test_different_settings_of_a_table_have_different_rows_and_different_folders_of_records(table):
     cells = [tables.labelled(table, cell) for cell in tables.cells(table, tuple(base.DATA), 1)]
-    folders = {replace(c.settings, label="", tags=()): folder_of(c.settings.names()).parent for c in cells}
+    folders = {replace(c.settings, label="", tags=()): folder_of(c.settings.names()) for c in cells}
     assert len(set(folders.values())) == len(folders)
     assert len({(c.data, c.row, c.settings.train_size, c.settings.shots) for c in cells}) == len(cells)
     assert not {table7.BEST, "forward alone", "backward alone"} & {c.row for c in cells}
@@ -122,7 +122,7 @@ def test_figure_3_sees_the_unlabelled_texts_only_where_it_should():
 
 
 def test_the_draws_of_few_labels_differ_in_their_texts_and_share_the_language_model():
-    found = tables.cells("few_shot", ("dbpedia",), 2, miniature=True, recipe="small", wandb="disabled")
+    found = tables.cells("few_shot", ("dbpedia",), 2, miniature=True, recipe="small")
     drawn = [prepare(cell.settings) for cell in found if cell.row == "ULMFiT" and cell.settings.shots == 4]
     assert [len(each.corpus.split("train")) for each in drawn] == [56, 56]
     assert drawn[0].corpus.digest != drawn[1].corpus.digest
@@ -189,10 +189,10 @@ def test_the_plan_passes_over_a_damaged_stage(tmp_path):
 
 KILLED = """
 import sys; sys.path.insert(0, 'tests'); from test_paper import Path, main, quick, tables
-from ulmfit_exp.runs.settings import Engine
+from ulmfit_exp.runs.settings import Grid
 tables.miniature_of = quick
 if __name__ == '__main__':
-    main('table6', miniature=True, home=Path(sys.argv[1]), wandb='disabled', engine=Engine(jobs=2))
+    main('table6', miniature=True, home=Path(sys.argv[1]), wandb='disabled', grid=Grid(jobs=2))
 """
 
 
@@ -270,7 +270,9 @@ def test_a_worker_that_dies_fails_its_cell_alone_and_is_replaced(tmp_path, monke
     monkeypatch.setattr(tables, "miniature_of", quick)
     monkeypatch.setattr(workers, "work", die_or_work)
     monkeypatch.setattr(grid, "MOVES", 0)
-    planned, _ = grid.plan(tables.cells("table5", ("sfu",), 1, True, home=tmp_path, **QUIET))
+    planned, _ = grid.plan(
+        [tables.labelled("table5", cell, home=tmp_path, **QUIET) for cell in tables.cells("table5", ("sfu",), 1, True)]
+    )
     with workers.pool(1) as pool:
         failed = grid.run_grid(planned, pool)
     assert [cell.row for cell in failed] == ["vanilla LM"]

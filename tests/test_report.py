@@ -114,4 +114,4 @@ def test_committed_records_are_whole_findable_and_name_no_machine_path():
         assert wanted <= set(record), path
         assert not record["commit"].endswith("+"), path
         assert '"/' not in path.read_text(encoding="utf-8"), path
-        assert path == folder / folder_of(record)
+        assert path == folder / folder_of(record) / f"{record['replicate']}.json"

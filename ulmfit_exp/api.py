@@ -124,6 +124,10 @@ class OfCorpus(Experiment):
     """The corpus' name."""
     log_texts: bool = False
 
+    @property
+    def dataset(self) -> str:
+        return f"own_csv-{self.corpus}"
+
     def settings(self) -> dict:
         """Those of `experiments.own_csv`: what the figures depend on is the corpus' digest."""
         return {k: v for k, v in super().settings().items() if k != "corpus"}

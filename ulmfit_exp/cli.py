@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import tyro
 
 from .common import DataError
-from .runs.settings import HERE, Command, Engine, Experiment
+from .runs.settings import ONE, Command, Experiment, Grid
 
 if TYPE_CHECKING:
     from .corpora.corpus import Corpus
@@ -47,29 +47,30 @@ def part(name: str) -> ModuleType:
 def main(command: type[Command], args: list[str] | None = None) -> None:
     """Run what the options say and print the table; the record's path is the last line, or that of several seeds."""
     with ending_well():
-        settings, seeds, engine = _parsed_grid(command, sys.argv[1:] if args is None else args)
-        if (seeds, engine) == (1, HERE):
+        settings, grid = _parsed_grid(command, sys.argv[1:] if args is None else args)
+        if grid == ONE:
             with interrupted():
                 print(run(settings))
         else:
-            over_seeds(settings, seeds, engine)
+            over_seeds(settings, grid)
 
 
-def over_seeds(settings: Experiment, seeds: int, engine: Engine) -> None:
-    """Run an experiment with this many seeds, from its own upwards; the last line has the mean of the test errors."""
+def over_seeds(settings: Experiment, grid: Grid) -> None:
+    """Run an experiment with several seeds, from its own upwards; the last line has the mean of the test errors."""
     from .results.tables import spread
     from .runs.grid import Cell
 
-    each = [replace(settings, seed=settings.seed + i) for i in range(seeds)]
-    results, failed = compute([Cell(settings.variant, settings.dataset, s.seed, s) for s in each], engine)
+    each = [replace(settings, seed=settings.seed + i) for i in range(grid.seeds)]
+    results, failed = compute([Cell(settings.variant, settings.dataset, s.seed, s) for s in each], grid)
     tested = [r for _, r in results if "test" in r]  # without a labelled test row there is no test error
     if tested:
         ours, baseline = (spread([100 * r[k]["error"] for r in tested]) for k in ("test", "baseline"))
-        print(f"test error {ours} % (mean ± sd of {len(tested)} of {seeds} seeds), baseline {baseline} %", flush=True)
+        seeds = f"{len(tested)} of {grid.seeds} seeds"
+        print(f"test error {ours} % (mean ± sd of {seeds}), baseline {baseline} %", flush=True)
     exit_with(failed)
 
 
-def compute(cells: list["Cell"], engine: Engine, only_plan: bool = False) -> tuple[list[tuple], dict]:
+def compute(cells: list["Cell"], options: Grid, only_plan: bool = False) -> tuple[list[tuple], dict]:
     """Plan and run a grid's cells; the (cell, record) pairs of finished runs, and why others failed."""
     from .record import read
     from .runs import cluster, grid
@@ -78,7 +79,7 @@ def compute(cells: list["Cell"], engine: Engine, only_plan: bool = False) -> tup
         raise DataError("there is no run: --seeds must be 1 or more")
     print(f"reading the data of {len(cells)} runs", flush=True)
     planned, failed = grid.plan(cells)
-    with interrupted(), cluster.start(engine, cells[0].settings.home, cells[0].settings.device) as workers:
+    with interrupted(), cluster.start(options, cells[0].settings.home, cells[0].settings.device) as workers:
         print(grid.describe(planned, workers.slots()), flush=True)
         failed |= {} if only_plan else grid.run_grid(planned, workers)
     return [(p.cell, read(p.path)) for p in planned if p.finished], failed
@@ -126,26 +127,30 @@ def parse(command: type[Command], args: list[str]) -> Command:
     return _parsed_grid(command, args)[0]
 
 
-def _parsed_grid(command: type[Command], args: list[str]) -> tuple[Command, int, Engine]:
-    """Settings, number of seeds, and what runs them; of pretraining, one seed here."""
+def _parsed_grid(command: type[Command], args: list[str]) -> tuple[Command, Grid]:
+    """The settings, and how many seeds are run by which processes; of pretraining, one in this process."""
+    name = _recipe_name(command, args)
+    default = command(recipe_name=name, recipe=command.recipes[name])
+    Settings, Options = (Annotated[each, tyro.conf.arg(name="")] for each in (command, Grid))
+
+    def one(settings: Settings = default):
+        return settings, ONE
+
+    def several(settings: Settings = default, grid: Options = ONE):
+        return settings, grid
+
+    function = several if issubclass(command, Experiment) else one
+    return _parsed(command.name, function, command.__module__, args)
+
+
+def _recipe_name(command: type[Command], args: list[str]) -> str:
+    """The recipe that the arguments name. tyro needs the defaults first, and these are the fields of that recipe."""
     name = "tiny" if "--miniature" in args else command.recipe_name
     for arg, following in zip(args, [*args[1:], ""]):
         option, _, value = arg.partition("=")
         if option in ("--recipe", "--size") and (value or following) in command.recipes:  # tyro refuses another
             name = value or following
-    default = command(recipe_name=name, recipe=command.recipes[name])
-    seeds_help = "Number of seeds to run, from --seed upwards; the last line has the mean and standard deviation."
-    Seeds = Annotated[int, tyro.conf.arg(help=seeds_help)]
-    Settings, Processes = (Annotated[each, tyro.conf.arg(name="")] for each in (command, Engine))
-
-    def one(settings: Settings = default):
-        return settings, 1, HERE
-
-    def several(settings: Settings = default, seeds: Seeds = 1, engine: Processes = HERE):
-        return settings, seeds, engine
-
-    function = several if issubclass(command, Experiment) else one
-    return _parsed(command.name, function, command.__module__, args)
+    return name
 
 
 def _parsed(name: str, target: Callable, module: str, args: list[str]):

@@ -134,7 +134,7 @@ def compared(record: dict, new: dict) -> Iterator[str]:
         yield from (f"{k} was {then.get(k)}, is {now.get(k)}" for k in then | now if then.get(k) != now.get(k))
 
 
-def folder_of(record: dict) -> Path:
-    """Where a record is committed: DATASET/VARIANT/seed0.json, in letters that every file system takes."""
+def folder_of(record: dict) -> str:
+    """Where the records of a run's variant are committed: DATASET/VARIANT, in letters that every file system takes."""
     names = (record[k].replace(" + ", "+") for k in ("dataset", "variant"))
-    return Path(*(re.sub(r"[^\w.+=-]+", "-", name).strip("-") for name in names)) / f"{record['replicate']}.json"
+    return "/".join(re.sub(r"[^\w.+=-]+", "-", name).strip("-") for name in names)

@@ -13,16 +13,17 @@ from typing import Annotated, Literal
 import tyro
 
 from ulmfit_exp.cli import command, compute, exit_with
-from ulmfit_exp.runs.settings import HERE, Engine, Precision, Wandb
+from ulmfit_exp.runs.settings import Grid, Precision, Wandb
 
 from . import tables
 from .base import DATA
+
+THREE = Grid(seeds=3)
 
 
 def main(
     name: tyro.conf.Positional[Literal[tables.NAMES]],
     data: tuple[Literal[tuple(DATA)], ...] = (),
-    seeds: int = 3,
     recipe: Literal["small", "default", "paper"] | None = None,
     plan: bool = False,
     render: bool = False,
@@ -31,14 +32,13 @@ def main(
     data_dir: Path | None = None,
     precision: Precision = "auto",
     wandb: Wandb = "auto",
-    engine: Annotated[Engine, tyro.conf.arg(name="")] = HERE,
+    grid: Annotated[Grid, tyro.conf.arg(name="")] = THREE,
 ) -> None:
     """Run a table or figure of the paper.
 
     Args:
         name: Which.
         data: Data sets (default: those of the table). imdb is a fifth of the reviews, imdb-full all.
-        seeds: Runs of each variant; of SFU, for 3 or more, its five folds.
         recipe: paper has the paper's sizes and epochs, for a GPU. Default: that of the committed records.
         plan: Run nothing: only the plan, and the table of the runs that are finished.
         render: Only draw from the committed records in experiments/results/, of all seeds that are there.
@@ -47,19 +47,17 @@ def main(
         data_dir: As in the experiments.
         precision: As in the experiments; auto is decided once for all runs, by the machine of this command.
         wandb: As in the experiments.
-        engine: The processes.
+        grid: The seeds and processes.
     """
     if render:
         results, failed = tables.recorded(name, tables.committed(tables.RECORDS), data, recipe), {}
     else:
         chosen = data or (("sfu",) if miniature else tables.module(name).DATA)
         where = {"home": home, "data_dir": data_dir, "wandb": wandb, "precision": precision}
-        seeds = 1 if miniature else seeds
-        found = tables.cells(name, chosen, seeds, miniature, recipe, **where)
-        plain = tables.cells(name, chosen, seeds, miniature, recipe)
-        if kept := len(tables.with_records(plain, tables.committed(tables.RECORDS))):
+        found = tables.cells(name, chosen, 1 if miniature else grid.seeds, miniature, recipe)
+        if kept := len(tables.with_records(found, tables.committed(tables.RECORDS))):
             print(f"{kept} of {len(found)} cells are committed: --render shows them")
-        results, failed = compute([tables.labelled(name, cell) for cell in found], engine, plan)
+        results, failed = compute([tables.labelled(name, cell, **where) for cell in found], grid, plan)
     show(name, results, home / "paper")
     exit_with(failed)
 
@@ -67,7 +65,10 @@ def main(
 def show(name: str, results: list[tuple], folder: Path) -> None:
     """Write the table or figure to a folder, and print it."""
     if results:
-        print("\n" + tables.write(name, results, folder))
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, text in (files := tables.files(name, results)).items():
+            (folder / file).write_text(text, encoding="utf-8")
+        print("\n" + files[f"{name}.md"])
         print(folder / f"{name}.svg")
     else:
         print(f"no run of {name} is finished yet")

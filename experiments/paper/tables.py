@@ -11,11 +11,11 @@ from pathlib import Path
 
 from ulmfit_exp.record import read_all
 
+from .. import RECORDS as RECORDS
 from .. import settings_of
 from .base import miniature_of, replicates
 
 NAMES = ("table2", "table3", "table4", "table5", "table6", "table7", "figure3", "figure4", "directions", "few_shot")
-RECORDS = Path(__file__).parents[1] / "results"
 MOST_SEEDS = 10
 LINK = re.compile(r"\[([^]]+)\]\(([^)]+)\)")
 
@@ -25,9 +25,7 @@ def module(name: str):
     return import_module(f".{name}", __package__)
 
 
-def cells(
-    name: str, data: tuple[str, ...], seeds: int, miniature: bool = False, recipe: str | None = None, **where
-) -> list:
+def cells(name: str, data: tuple[str, ...], seeds: int, miniature: bool = False, recipe: str | None = None) -> list:
     """Every run of a table or figure; without a `recipe`, with that of the committed records."""
     from ulmfit_exp.runs.grid import Cell
 
@@ -35,17 +33,20 @@ def cells(
     for d in data:
         usual = getattr(module(name), "RECIPES", {}).get(d, "small")
         for i, base in enumerate(replicates(d, seeds, recipe or usual)):
-            base = replace(miniature_of(base) if miniature else base, **where)
+            base = miniature_of(base) if miniature else base
             for row, settings in module(name).variants(base).items():
                 sized = module(name).sized(settings, d) if hasattr(module(name), "sized") else [settings]
                 found += [Cell(row, d, i, each) for each in sized]
     return found
 
 
-def labelled(name: str, cell):
-    """The cell with a label and tags for records and W&B; without one where the recipe's own name says enough."""
+def labelled(name: str, cell, **where):
+    """The cell with a label and tags for records and W&B; without a label where the recipe's name says enough.
+
+    `where` has the settings that say where to run it, and how precisely.
+    """
     label = f"{name} {cell.row}" if set(cell.settings.changes) - {"direction"} else ""
-    return replace(cell, settings=replace(cell.settings, label=label, tags=("paper", name)))
+    return replace(cell, settings=replace(cell.settings, label=label, tags=("paper", name), **where))
 
 
 def committed(folder: Path) -> list[dict]:
@@ -69,7 +70,7 @@ def with_records(found: list, records: list[dict]) -> list[tuple]:
     return [(cell, by_settings[cell.settings]) for cell in found if cell.settings in by_settings]
 
 
-def own(records: list[dict]) -> list[dict]:
+def not_varied(records: list[dict]) -> list[dict]:
     """The records without those that a table or figure varies: of one direction, or of few labels per class."""
     grids = [result for name in NAMES for result in recorded(name, records)]
     varied = {id(record) for cell, record in grids if cell.settings.recipe.direction != "both" or cell.settings.shots}
@@ -94,12 +95,9 @@ def rendered(name: str, results: list[tuple], records: str = "") -> tuple:
     return f"## {module(name).TITLE}\n\n{about}\n\n{text}\n{cost_line(results)}\n", figure
 
 
-def write(name: str, results: list[tuple], folder: Path, records: str = "") -> str:
-    """NAME.md and NAME.svg of these (cell, record) pairs, as `rendered` makes them; returns the Markdown."""
+def files(name: str, results: list[tuple], records: str = "") -> dict[str, str]:
+    """NAME.md and NAME.svg of these (cell, record) pairs, as `rendered` makes them."""
     from ulmfit_exp.results.figures import svg
 
     text, figure = rendered(name, results, records)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.md").write_text(text, encoding="utf-8")
-    (folder / f"{name}.svg").write_text(svg(figure, name), encoding="utf-8")
-    return text
+    return {f"{name}.md": text, f"{name}.svg": svg(figure, name)}

@@ -19,15 +19,15 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
 import tyro
 
-from ulmfit_exp.cli import ending_well
+from ulmfit_exp.cli import ending_well, part
 from ulmfit_exp.recipe import PRETRAINING
-from ulmfit_exp.runs.run import data_directory
 
 
 def lm(steps: int = 60, bs: int = 64, corpus: str = "wikitext-2", out: Path | None = None) -> None:
@@ -83,7 +83,6 @@ def tokens(corpus: str = "wikipedia", max_vocab: int = 16_000, out: Path | None 
     """
     import psutil
 
-    from ulmfit_exp.corpora.documents import open_documents
     from ulmfit_exp.method.tokens import write_tokens
 
     me, peak, over = psutil.Process(), 0, threading.Event()
@@ -104,15 +103,15 @@ def tokens(corpus: str = "wikipedia", max_vocab: int = 16_000, out: Path | None 
     start = time.perf_counter()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            info = write_tokens(open_documents(corpus, data_directory()).documents(), Path(folder), max_vocab, 2)
+            info = write_tokens(documents(corpus), Path(folder), max_vocab, 2)
     finally:
         over.set()
         watcher.join()
     seconds = time.perf_counter() - start
     rate = info["tokens"] / seconds
-    result = {"corpus": corpus, **info, "seconds": round(seconds, 1), "tokens_per_second": round(rate)}
-    result |= {"tokens_per_second_a_core": round(rate / (os.cpu_count() or 1)), "peak_memory_gb": round(peak / 1e9, 2)}
-    finish("tokens", result, out)
+    figures = {"corpus": corpus, **info, "seconds": round(seconds, 1), "tokens_per_second": round(rate)}
+    figures |= {"tokens_per_second_a_core": round(rate / (os.cpu_count() or 1)), "peak_memory_gb": round(peak / 1e9, 2)}
+    finish("tokens", figures, out)
 
 
 def predict(
@@ -130,7 +129,7 @@ def predict(
     from ulmfit_exp.record import read
 
     record, sentences = read(run), [s for t in sfu.load(MINIATURE).df["text"] for s in t.split(". ")]
-    result = {
+    figures = {
         "model": record["model"],
         "directions": list(record["directions"]),
         "sizes": {},
@@ -148,15 +147,15 @@ def predict(
             seconds = time.perf_counter() - start
             if status or len(target.read_text().splitlines()) != n + 1:
                 sys.exit("error: the prediction failed")
-            result["sizes"][n] = {
+            figures["sizes"][n] = {
                 "seconds": round(seconds, 1),
                 "cpu_seconds": round(used.ru_utime + used.ru_stime, 1),
                 "texts_per_minute": round(60 * n / seconds),
                 "peak_memory_mb": round(used.ru_maxrss / 1024),
             }
-            print(f"{n:>9,} texts  {result['sizes'][n]}", flush=True)
-    result["words_a_text"] = round(sum(len(t.split()) for t in texts) / len(texts), 1)
-    finish("predict", result, out)
+            print(f"{n:>9,} texts  {figures['sizes'][n]}", flush=True)
+    figures["words_a_text"] = round(sum(len(t.split()) for t in texts) / len(texts), 1)
+    finish("predict", figures, out)
 
 
 def onnx(
@@ -175,13 +174,13 @@ def onnx(
     from ulmfit_exp.inference import onnx, predict
 
     predictor, bundled = predict.load(run), sfu.load(MINIATURE).df["text"]
-    result = {
+    figures = {
         "model": asdict(predictor.recipe.model),
         "directions": list(predictor.models),
         "repeat": repeat,
         "sizes": {},
     }
-    result["words_a_text"] = round(float(bundled.str.split().str.len().mean()), 1)
+    figures["words_a_text"] = round(float(bundled.str.split().str.len().mean()), 1)
     with tempfile.TemporaryDirectory() as folder:
         onnx.write(predictor, Path(folder))
         exported = runpy.run_path(f"{folder}/predict.py")["probabilities"]
@@ -193,9 +192,9 @@ def onnx(
                     start = time.perf_counter()
                     predict_texts(texts)
                     seconds[side].append(time.perf_counter() - start)
-            result["sizes"][n] = {side: round(min(each), 4) for side, each in seconds.items()}
-            print(f"{n:>9,} texts  seconds {result['sizes'][n]}", flush=True)
-    finish("onnx", {**result, "load": os.getloadavg()[0]}, out)
+            figures["sizes"][n] = {side: round(min(each), 4) for side, each in seconds.items()}
+            print(f"{n:>9,} texts  seconds {figures['sizes'][n]}", flush=True)
+    finish("onnx", {**figures, "load": os.getloadavg()[0]}, out)
 
 
 def compare(
@@ -203,14 +202,13 @@ def compare(
 ) -> None:
     if steps < 20:
         sys.exit("error: --steps must be 20 or more: the first ones are warming up")
-    from ulmfit_exp.corpora.documents import open_documents
     from ulmfit_exp.method.tokens import write_tokens
 
     with tempfile.TemporaryDirectory() as folder:
         if corpus is None:
             write_random(Path(folder), steps * bs * 70, PRETRAINING[size].max_vocab if size == "paper" else 1_000)
         else:
-            texts = open_documents(corpus, data_directory()).documents()
+            texts = documents(corpus)
             write_tokens(texts, Path(folder), PRETRAINING[size].max_vocab, 2)
         sides = {}
         for side in ("stock", "ours"):
@@ -225,6 +223,11 @@ def compare(
     print(f"ratio {ratio}")
     model = asdict(PRETRAINING[size].model)
     finish(task, {"ratio": ratio, "corpus": corpus, "steps": steps, "bs": bs, "model": model, **sides}, out)
+
+
+def documents(corpus: str) -> Iterable[tuple[str, str]]:
+    """The texts of a corpus and their splits, as experiments.pretrain reads them."""
+    return part("experiments").experiment("pretrain")(corpus=corpus).texts().documents()
 
 
 def write_random(folder: Path, tokens: int, words: int) -> None:
@@ -249,10 +252,10 @@ def describe(side: str, figures: dict) -> str:
     )
 
 
-def finish(task: str, result: dict, out: Path | None) -> None:
+def finish(task: str, figures: dict, out: Path | None) -> None:
     from ulmfit_exp.method import machine
 
-    line = json.dumps({"benchmark": task, **result, **machine.description()})
+    line = json.dumps({"benchmark": task, **figures, **machine.description()})
     if out:
         out.write_text(json.dumps(json.loads(line), indent=1) + "\n")
     print(line)

@@ -113,7 +113,7 @@ class Tries:
     def __init__(self, what: str):
         self.what, self.good, self.all = what, 0, 0
 
-    def tell(self, good: bool, text: str) -> None:
+    def add(self, good: bool, text: str) -> None:
         self.all += 1
         self.good += good
         print(f"{self.what} {self.all}: {'passed' if good else 'FAILED'}: {text}", flush=True)
@@ -138,7 +138,7 @@ def kill(folder: Path, whole: dict, times: int, seed: int) -> bool:
                 again, _ = finish(home)
                 left = list(home.glob("unfinished/*"))
                 well = again == whole and not bad and not left
-                tries.tell(well, f"after {moment:.1f} s in {where}; broken stages {bad}, same figures {again == whole}")
+                tries.add(well, f"after {moment:.1f} s in {where}; broken stages {bad}, same figures {again == whole}")
             shutil.rmtree(home)
         offset += times
     return tries.end()
@@ -163,7 +163,7 @@ def stop(folder: Path, whole: dict, times: int, seed: int) -> bool:
             well = process.returncode == 130 and seconds < 2 and all(closed) and not left and again == whole
             how = f"{'Ctrl-C' if ctrl_c else 'SIGTERM'} in {where}: {seconds:.2f} s, exit code {process.returncode}"
             left_over = f"{sum(closed)} of {len(closed)} W&B runs closed, {len(left)} processes left"
-            tries.tell(well and "Traceback" not in err, f"{how}, {left_over}; {err.strip()[-200:]!r}")
+            tries.add(well and "Traceback" not in err, f"{how}, {left_over}; {err.strip()[-200:]!r}")
         else:
             process.communicate()
         shutil.rmtree(home)
@@ -206,9 +206,9 @@ def full(folder: Path, whole: dict, times: int, seed: int) -> bool:
         bad, there = broken(home), len(list(home.glob("stages/*")))
         mount(home, "remount,size=1g")
         again, _ = finish(home)
-        told = err.startswith("error: the disk of") and len(err.splitlines()) == 1
-        well = told and process.returncode == 1 and there == i and again == whole and not bad
-        tries.tell(well, f"{path.name.rsplit('-', 1)[0]} : {err.strip()[-300:]!r}; same figures {again == whole}")
+        reported = err.startswith("error: the disk of") and len(err.splitlines()) == 1
+        well = reported and process.returncode == 1 and there == i and again == whole and not bad
+        tries.add(well, f"{path.name.rsplit('-', 1)[0]} : {err.strip()[-300:]!r}; same figures {again == whole}")
         subprocess.run(["umount", home], check=True)
         home.rmdir()
     return tries.end()
@@ -223,10 +223,10 @@ def read_only(folder: Path, whole: dict, times: int, seed: int) -> bool:
         mount(f, "ro")
     process = start(home)
     _, err = process.communicate()
-    tries.tell(process.returncode == 1 and err.startswith("error:") and len(err.splitlines()) == 1, err.strip())
+    tries.add(process.returncode == 1 and err.startswith("error:") and len(err.splitlines()) == 1, err.strip())
     elsewhere = {f"XDG_{k}_HOME": str(user) for k in ("CACHE", "CONFIG", "DATA", "STATE")} | {"HOME": str(user)}
     again, _ = finish(folder / "writable", args=("--wandb", "offline"), **elsewhere)
-    tries.tell(again == whole, f"read-only HOME, W&B offline: same figures {again == whole}")
+    tries.add(again == whole, f"read-only HOME, W&B offline: same figures {again == whole}")
     for f in (home, user):
         subprocess.run(["umount", f], check=True)
     shutil.rmtree(folder / "writable")
@@ -246,7 +246,7 @@ def flip(folder: Path, whole: dict, times: int, seed: int) -> bool:
         file.write_bytes(data)
         again, out = finish(home)
         report = next((line for line in out.splitlines() if f"{path.parent.name}: {path.name}" in line), "")
-        tries.tell(again == whole and bool(report) and not broken(home), f"byte {at:,}: {report or 'not detected'}")
+        tries.add(again == whole and bool(report) and not broken(home), f"byte {at:,}: {report or 'not detected'}")
         shutil.rmtree(home)
     return tries.end()
 
@@ -261,7 +261,7 @@ def wandb(folder: Path, whole: dict, times: int, seed: int) -> bool:
         warned = next(
             (x.split("Warning: ")[1] for x in out.splitlines() if "Warning: " in x and "W" in x), "no warning"
         )
-        tries.tell(again == whole, f"{how}: {time.monotonic() - began:.0f} s; {warned[:150]}")
+        tries.add(again == whole, f"{how}: {time.monotonic() - began:.0f} s; {warned[:150]}")
         shutil.rmtree(home)
     return tries.end()
 

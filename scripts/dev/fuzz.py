@@ -172,24 +172,24 @@ def clear(error: BaseException | None) -> bool:
 
 
 def fuzz(name: str, minutes: float, seed: int, hang: float) -> int:
-    """Run one loader; returns the number of findings, each told once."""
+    """Run one loader; returns the number of findings, each printed once."""
     loader, counts, n = LOADERS[name], Counter(), 0
-    said, end, told = set(), time.monotonic() + 60 * minutes, time.monotonic()
+    found, end, shown = set(), time.monotonic() + 60 * minutes, time.monotonic()
     while time.monotonic() < end:
         error = attempt(loader, name, seed, n, hang)
         counts["read" if error is None else "refused" if clear(error) else "findings"] += 1
         if not clear(error):
             where = traceback.extract_tb(error.__traceback__)[-1]
-            if (what := (type(error), where.name)) not in said:
-                said.add(what)
+            if (what := (type(error), where.name)) not in found:
+                found.add(what)
                 print(f"{name} --seed {seed} --only {n}: {type(error).__name__} in {where.name}: {str(error)[:200]!r}",
                       flush=True)  # fmt: skip
         n += 1
         del error
         if n % 100 == 0:
             gc.collect()  # a traceback's frames hold inputs of many megabytes, which gc does not count
-        if time.monotonic() > told + 60:
-            told = time.monotonic()
+        if time.monotonic() > shown + 60:
+            shown = time.monotonic()
             print(f"  {name}: {n:,} inputs", file=sys.stderr, flush=True)
     print(f"{name}: seed {seed}, {n:,} inputs in {minutes:g} min: " + ", ".join(
         f"{counts[k]:,} {k}" for k in ("read", "refused", "findings")), flush=True)  # fmt: skip

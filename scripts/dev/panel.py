@@ -17,8 +17,9 @@ import tyro
 from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
+from experiments import RECORDS
 from experiments.paper.base import DATA
-from scripts.reproduce import RESULTS, versions
+from scripts.reproduce import versions
 from ulmfit_exp.cli import ending_well
 from ulmfit_exp.corpora.corpus import Corpus
 from ulmfit_exp.inference.features import Encoder, regressions
@@ -26,7 +27,6 @@ from ulmfit_exp.inference.scores import mean_loss
 from ulmfit_exp.recipe import DIRECTIONS
 from ulmfit_exp.record import tokens
 from ulmfit_exp.results.figures import svg
-from ulmfit_exp.runs.run import data_directory
 
 MODEL = "wikipedia-small"
 PANEL = {
@@ -38,7 +38,7 @@ PANEL = {
 }
 MOST_VALID = 1000
 """Validation texts that are read."""
-OUT = RESULTS.parent / "benchmarks" / "panel.csv"
+OUT = RECORDS.parent / "benchmarks" / "panel.csv"
 
 
 def main(data_dir: Path | None = None) -> None:
@@ -47,7 +47,7 @@ def main(data_dir: Path | None = None) -> None:
     Args:
         data_dir: As in the experiments.
     """
-    panel = {name: settings.texts(data_dir or data_directory()) for name, settings in PANEL.items()}
+    panel = {name: replace(settings, data_dir=data_dir).texts() for name, settings in PANEL.items()}
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for _, model in tqdm(list(versions(MODEL, Path(folder))), unit=" models"):

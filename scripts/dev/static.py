@@ -8,6 +8,7 @@ Writes experiments/benchmarks/static.csv.
 """
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -22,7 +23,6 @@ from ulmfit_exp.cli import ending_well
 from ulmfit_exp.corpora.corpus import Corpus
 from ulmfit_exp.inference.baselines import CHOICES
 from ulmfit_exp.inference.features import regression
-from ulmfit_exp.runs.run import data_directory
 
 
 def main(data: tuple[Literal[DATA], ...] = DATA, data_dir: Path | None = None) -> None:
@@ -37,7 +37,7 @@ def main(data: tuple[Literal[DATA], ...] = DATA, data_dir: Path | None = None) -
         rows = []
         found = [cell for cell in cells("few_shot", (name,), MOST_SEEDS) if cell.row == REFERENCE]
         for cell in tqdm(found, desc=name, unit=" runs"):
-            corpus = cell.settings.texts(data_dir or data_directory())
+            corpus = replace(cell.settings, data_dir=data_dir).texts()
             labels = len(corpus.split("train"))
             rows.append((name, labels, cell.replicate, error(model, corpus)))
         made = pd.DataFrame(rows, columns=["data", "labels", "replicate", "error"])

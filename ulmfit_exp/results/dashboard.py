@@ -24,7 +24,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ..common import DataError, locked, sha256
-from ..record import FILE, find, read
+from ..record import FILE, find, mistakes, read, settings_in_words
 
 ORDER = "final/test_error,final/baseline_test_error,final/valid_error,final/*,clas/*,lm/*"
 VARIANTS, MOST = 2, 10
@@ -68,7 +68,12 @@ def update(store, home: Path, records: Path) -> tuple[dict[str, tuple[int, int]]
     (home / "trackio").mkdir(parents=True, exist_ok=True)  # trackio's own lock gives up after ten seconds
     with locked(home / "trackio" / "update.lock", "another dashboard is reading the records; waiting for it"):
         runs = {r["id"]: (p, r["name"]) for p in store.get_projects() for r in store.get_run_records(p)}
-        paths, left_out = _by_digest([*find(records), *find(home)])  # of two equal ones, a home's
+        paths, left_out = {}, {}
+        for path in [*find(records), *find(home)]:  # of two equal ones, a home's
+            try:
+                paths[sha256(path)[:12]] = path  # one that was changed is another
+            except OSError as e:
+                left_out[path] = str(e)
         for deleted in set(runs) - set(paths):
             store.delete_run(*runs[deleted], deleted)
         new = Counter()
@@ -84,17 +89,6 @@ def update(store, home: Path, records: Path) -> tuple[dict[str, tuple[int, int]]
             for file in (home / "trackio").glob(f"{project}.db*"):
                 file.unlink()
     return counts, left_out
-
-
-def _by_digest(paths: list[Path]) -> tuple[dict[str, Path], dict[Path, str]]:
-    """Records by their digest, so that one that was changed is another; and why others cannot be read."""
-    found, left_out = {}, {}
-    for path in paths:
-        try:
-            found[sha256(path)[:12]] = path
-        except OSError as e:
-            left_out[path] = str(e)
-    return found, left_out
 
 
 def _add(store, id: str, shown: Shown) -> None:
@@ -140,7 +134,7 @@ def read_record(path: Path) -> Shown:
         home = path.parents[2] if path.name == FILE else None
         folders = {s["name"]: home / s["path"] for s in record["stages"]} if home else {}
         rows = [row for stage in record["history"] for row in _curves(record, stage, folders.get(stage))]
-        final = {**_final(record, folders), **_tables(record, folders.get("eval"))}
+        final = {**_final(record, folders), **_tables(record, path)}
         time = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat()
         return Shown(
             project=re.sub(r"[^\w-]", "_", record["dataset"]),
@@ -157,14 +151,7 @@ def _config(record: dict, path: Path, time: str) -> dict:
     """What trackio compares of runs, and the group of the seeds and folds of a variant."""
     about = {k: record[k] for k in ("experiment", "commit", "versions", "machine")}
     about["record"] = path.parent.name if path.name == FILE else path.stem
-    return {**_without_lists(record["settings"]), **about, "_Group": record["variant"], "_Created": time}
-
-
-def _without_lists(settings):
-    """Settings with phases as a dict of their numbers, so that trackio compares them field by field."""
-    if isinstance(settings, list) and any(isinstance(v, dict) for v in settings):
-        settings = {str(i): v for i, v in enumerate(settings)}
-    return {k: _without_lists(v) for k, v in settings.items()} if isinstance(settings, dict) else settings
+    return {**settings_in_words(record), **about, "_Group": record["variant"], "_Created": time}
 
 
 def _curves(record: dict, stage: str, folder: Path | None) -> list[dict]:
@@ -202,12 +189,12 @@ def _final(record: dict, folders: dict[str, Path]) -> dict:
         final[f"{texts.replace(' ', '_')}_perplexity"] = metrics["perplexity"]
     for stage, history in record["history"].items():
         if history and stage.startswith("lm"):
-            info = _read(folders.get(stage), "stage.json", {"info": {}})["info"]
-            final[f"{stage.replace(' ', '_')}_valid_loss"] = history[info.get("kept_epoch", -1)]["valid_loss"]
+            kept = _kept_epoch(folders.get(stage))
+            final[f"{stage.replace(' ', '_')}_valid_loss"] = history[kept]["valid_loss"]
     return {f"final/{k}": v for k, v in final.items() if not k.endswith(("_n", "_accuracy"))}
 
 
-def _tables(record: dict, evaluation: Path | None) -> dict:
+def _tables(record: dict, path: Path) -> dict:
     """The metrics of each class, the confusion matrix, and the most confident mistakes."""
     tables = {"classes": [{"class": c, **metrics} for c, metrics in record.get("per_class", {}).items()]}
     if (counts := record.get("confusion")) and len(counts) <= CLASSES:
@@ -215,7 +202,7 @@ def _tables(record: dict, evaluation: Path | None) -> dict:
         tables["confusion"] = [
             {"class": true, **{f"as {c}": counts.get(true, {}).get(c, 0) for c in classes}} for true in classes
         ]
-    tables["mistakes"] = [_mistake(m) for m in _read(evaluation, "mistakes.json", [])]
+    tables["mistakes"] = [_mistake(m) for m in mistakes(path)]
     return {f"test/{name}": {"_type": "trackio.table", "_value": rows} for name, rows in tables.items() if rows}
 
 
@@ -226,8 +213,8 @@ def _mistake(mistake: dict) -> dict:
     return {**shown, "words": ", ".join(word for word, _ in words)}
 
 
-def _read(folder: Path | None, name: str, default):
-    """A JSON file of a stage's folder, or `default` where there is none."""
-    if folder is None or not (folder / name).is_file():
-        return default
-    return json.loads((folder / name).read_text(encoding="utf-8"))
+def _kept_epoch(folder: Path | None) -> int:
+    """The epoch whose weights a stage kept; the last one where its folder is absent."""
+    if folder is None or not (folder / "stage.json").is_file():
+        return -1
+    return json.loads((folder / "stage.json").read_text(encoding="utf-8"))["info"].get("kept_epoch", -1)

@@ -2,6 +2,7 @@
 
 import textwrap
 from itertools import cycle
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,8 +17,8 @@ from ..recipe import POOLING, Phase
 from ..record import name
 
 GROUPS = {
-    4: ["LSTM 1", "LSTM 2", "LSTM 3", "embedding, decoder"],
-    5: ["embedding", "LSTM 1", "LSTM 2", "LSTM 3", "head"],
+    "lm": ["LSTM 1", "LSTM 2", "LSTM 3", "embedding, decoder"],
+    "clas": ["embedding", "LSTM 1", "LSTM 2", "LSTM 3", "head"],
 }
 """Layer groups of fastai's language model and classifier, from the lowest."""
 COLOURS = [colormaps["tab10"](i) for i in range(10)]
@@ -25,46 +26,49 @@ DPI = 80
 """Small files; and the widths of letters come out as whole pixels, on which `_texts` counts."""
 LINE = 96
 """Characters of a line of text in a picture."""
+UNITS = 40
+"""Units of a state in a picture."""
 LINES = 6
 """Lines of a text in a picture; the rest of it is left out."""
 
 
-def schedules(names: tuple[str, ...] = ("stlr", "one_cycle", "cos", "const"), steps: int = 200) -> Figure:
-    """Share of the highest rate over a phase of so many steps."""
+def schedules() -> Figure:
+    """Share of the highest rate over a phase of 200 steps."""
     figure = Figure(figsize=(6, 2.6), dpi=DPI, layout="constrained")
     panel = figure.subplots()
-    for schedule in names:
-        panel.plot(range(steps), [share(schedule, t / steps, steps) for t in range(steps)], label=schedule)
+    for schedule in ("stlr", "one_cycle", "cos", "const"):
+        panel.plot(range(200), [share(schedule, t / 200, 200) for t in range(200)], label=schedule)
     panel.set(xlabel="step", ylabel="share of the highest learning rate")
     panel.grid(alpha=0.3)
     panel.legend(fontsize="small")
     return figure
 
 
-def rates(phases: tuple[Phase, ...], groups: int) -> Figure:
+def rates(phases: tuple[Phase, ...], task: Literal["lm", "clas"]) -> Figure:
     """The rate of each layer group over the epochs of some phases, on a logarithmic axis; none where it is frozen."""
-    table = rates_of(phases, groups)
+    layers = GROUPS[task]
+    table = rates_of(phases, len(layers))
     figure = Figure(figsize=(6.5, 2.8), dpi=DPI, layout="constrained")
     panel = figure.subplots()
-    for g, layer in reversed(list(enumerate(GROUPS[groups]))):
-        panel.plot(table.index, table[g], color=colormaps["viridis"](g / groups), label=layer)
+    for g, layer in reversed(list(enumerate(layers))):
+        panel.plot(table.index, table[g], color=colormaps["viridis"](g / len(layers)), label=layer)
     panel.set(yscale="log", xlabel="epoch", ylabel="learning rate", xlim=(0, table.index[-1] + 0.5))
     panel.grid(alpha=0.3)
     figure.legend(fontsize="small", loc="outside right upper")
     return figure
 
 
-def pooling(tokens: list[str], states: torch.Tensor, pooled: torch.Tensor, units: int = 40) -> Figure:
-    """States `len x emb_sz` of a text, and the `parts * emb_sz` that are pooled of them; the first units."""
+def pooling(tokens: list[str], states: torch.Tensor, pooled: torch.Tensor) -> Figure:
+    """States `len x emb_sz` of a text, and the `parts * emb_sz` that are pooled of them; the first `UNITS`."""
     figure = Figure(figsize=(8, 4.6), dpi=DPI, layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[len(tokens), len(POOLING)])
     limit = {"cmap": "RdBu_r", "aspect": "auto", "vmin": -1, "vmax": 1}
-    above.imshow(states[:, :units], **limit)
+    above.imshow(states[:, :UNITS], **limit)
     above.set_yticks(range(len(tokens)), tokens, fontsize=7, parse_math=False)
     above.set_title("the state after each token", fontsize="medium")
-    image = below.imshow(pooled.reshape(len(POOLING), -1)[:, :units], **limit)
+    image = below.imshow(pooled.reshape(len(POOLING), -1)[:, :UNITS], **limit)
     below.set_yticks(range(len(POOLING)), POOLING, fontsize=7)
-    below.set(xlabel=f"unit (the first {units} of {states.shape[1]})")
+    below.set(xlabel=f"unit (the first {UNITS} of {states.shape[1]})")
     below.set_title("what the classifier's head reads", fontsize="medium")
     figure.colorbar(image, ax=[above, below], label="activation", shrink=0.6)
     return figure

@@ -12,11 +12,10 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from ..record import cost
-from ..runs.grid import Cell
-from ..runs.view import duration
+from ..record import cost, folder_of
+from ..runs.grid import Cell, duration
 from .statistics import ALPHA, FEWEST, against
-from .tables import markdown, records_of, spread
+from .tables import markdown, spread
 
 Results = list[tuple[Cell, dict]]
 """The finished cells with their records."""
@@ -53,7 +52,7 @@ def title(data: str) -> str:
 def measured(results: Results, measure: Callable, parts: Callable = lambda cell, record: {}) -> pd.DataFrame:
     """`measure` of each cell's record, and of `parts` of it by their rows, in `COLUMNS` and labels."""
     rows = [
-        (row, c.data, c.replicate, measure(part), records_of(r), r["corpus"]["rows"]["train"])
+        (row, c.data, c.replicate, measure(part), folder_of(r), r["corpus"]["rows"]["train"])
         for c, r in results
         for row, part in ({c.row: r} | parts(c, r)).items()
     ]

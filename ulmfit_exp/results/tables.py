@@ -62,7 +62,7 @@ def summary(records: list[dict], folder: str = "") -> str:
         few = first["settings"].get("train_size") or first["settings"].get("shots")
         rows.append(
             {
-                "experiment": f"[{first['dataset']}]({folder}/{records_of(first)})" if folder else first["dataset"],
+                "experiment": f"[{first['dataset']}]({folder}/{folder_of(first)})" if folder else first["dataset"],
                 "variant": first["variant"],
                 "pretrained": pretrained(first),
                 "direction": first["settings"]["recipe"]["direction"],
@@ -126,15 +126,10 @@ def beside_baseline(records: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def variant_of(record: dict) -> str:
-    """What the records of the same settings share that differ in the seed, fold or draw alone."""
-    same = {k: v for k, v in record["settings"].items() if k not in REPEATED}
+def variant_of(record: dict, but: tuple[str, ...] = REPEATED) -> str:
+    """What the records of the same settings share that differ in `but` alone."""
+    same = {k: v for k, v in record["settings"].items() if k not in but}
     return json.dumps([record["experiment"], same], sort_keys=True)
-
-
-def records_of(record: dict) -> str:
-    """Where the records of a run's variant are, in the folder of all committed records."""
-    return folder_of(record).parent.as_posix()
 
 
 def difference(*records: dict) -> pd.DataFrame:

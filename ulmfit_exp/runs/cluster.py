@@ -25,7 +25,7 @@ from ..common import DataError, replacing, writable
 from ..method.machine import cores
 from . import workers
 from .interrupt import interruptible
-from .settings import Engine, Experiment
+from .settings import Experiment, Grid
 from .workers import Workers
 
 EXTRAS = {"ray": "ray", "submitit": "slurm"}
@@ -36,29 +36,29 @@ IDLE = 120
 """Seconds after which a SLURM job that no cell comes to ends."""
 
 
-def start(engine: Engine, home: Path, device: str = "auto") -> AbstractContextManager[Workers]:
+def start(options: Grid, home: Path, device: str = "auto") -> AbstractContextManager[Workers]:
     """The workers that the options ask for. Raises `DataError` where there are none."""
-    if engine.jobs < 1:
-        raise DataError(f"--jobs {engine.jobs} is impossible: it must be 1 or more")
-    if engine.ray and engine.slurm:
+    if options.jobs < 1:
+        raise DataError(f"--jobs {options.jobs} is impossible: it must be 1 or more")
+    if options.ray and options.slurm:
         raise DataError("--ray and --slurm exclude each other")
-    if engine.ray and engine.jobs > 1:
+    if options.ray and options.jobs > 1:
         raise DataError("--jobs has no meaning with --ray, which uses all CPUs of the cluster; leave it out")
-    if engine.gpus_per_run is not None and not engine.ray:
+    if options.gpus_per_run is not None and not options.ray:
         raise DataError("--gpus-per-run has no meaning without --ray; leave it out")
-    if engine.ray:
-        return ray_cluster(engine, home)
-    return slurm_jobs(engine, home) if engine.slurm else workers.pool(engine.jobs, device)
+    if options.ray:
+        return ray_cluster(options, home)
+    return slurm_jobs(options, home) if options.slurm else workers.pool(options.jobs, device)
 
 
 @contextmanager
-def ray_cluster(engine: Engine, home: Path) -> Iterator[Workers]:
+def ray_cluster(options: Grid, home: Path) -> Iterator[Workers]:
     """The processes of a Ray cluster; each of its nodes is asked first whether it shares the home."""
     ray, refs = _extra("ray"), []
-    _connect(ray, engine.ray)
+    _connect(ray, options.ray)
     interruptible(CLOSING)  # Ray has put its own handlers in the place of ours
     try:
-        gpus = float("GPU" in ray.cluster_resources()) if engine.gpus_per_run is None else engine.gpus_per_run
+        gpus = float("GPU" in ray.cluster_resources()) if options.gpus_per_run is None else options.gpus_per_run
         needs = {k: n for k, n in {"CPU": 1, "GPU": gpus}.items() if n}
         cell = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_cell)
 
@@ -158,15 +158,15 @@ def _extra(name: str) -> ModuleType:
 
 
 @contextmanager
-def slurm_jobs(engine: Engine, home: Path) -> Iterator[Workers]:
-    """At most `engine.jobs` jobs of SLURM at once, each of which runs many cells.
+def slurm_jobs(options: Grid, home: Path) -> Iterator[Workers]:
+    """At most `options.jobs` jobs of SLURM at once, each of which runs many cells.
 
     A thread of this process keeps each job: it submits the job when there is a cell for it, and hands it one cell
     after another through files.
     """
-    executor = _executor(engine.slurm, home)
+    executor = _executor(options.slurm, home)
     with _shared(home) as folder:
-        jobs, free = [_Job(executor, folder, i) for i in range(engine.jobs)], queue.SimpleQueue()
+        jobs, free = [_Job(executor, folder, i) for i in range(options.jobs)], queue.SimpleQueue()
         for job in jobs:
             free.put(job)
 
@@ -177,10 +177,10 @@ def slurm_jobs(engine: Engine, home: Path) -> Iterator[Workers]:
             finally:
                 free.put(job)
 
-        threads = ThreadPoolExecutor(engine.jobs)
+        threads = ThreadPoolExecutor(options.jobs)
         interruptible(CLOSING)
         try:
-            yield Workers(lambda settings, log: threads.submit(run, settings, log), lambda: engine.jobs, (JobDied,))
+            yield Workers(lambda settings, log: threads.submit(run, settings, log), lambda: options.jobs, (JobDied,))
         finally:
             for job in jobs:
                 job.end()

@@ -87,8 +87,8 @@ def _training(run: Run, name: str, trained: list[Trained]) -> float:
     each = math.ceil(steps)
     epochs = passes(task, each) * sum(phase.epochs for phase in shortened(task, each).phases)
     lm = run.plan[name.replace("clas", "lm")][1]
-    this = Trained(kind, run.command.precision, _model(lm), tokens / steps)
-    if same := [t for t in trained if this.like(t)]:
+    planned = Trained(kind, run.command.precision, _model(lm), tokens / steps)
+    if same := [t for t in trained if planned.like(t)]:
         return epochs * tokens * sum(t.seconds for t in same) / sum(t.tokens for t in same)
     return epochs * by_size(kind, recipe, tokens, steps, _gpu())
 

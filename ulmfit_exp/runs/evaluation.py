@@ -36,8 +36,8 @@ def evaluate(run: Run, folder: Path) -> dict:
     learns = {} if run.recipe.head == "features" else {d: _classifier(run, d, folder) for d in directions}
     probs = {d: _predict(run, d, learns) for d in directions}
     probs["mean"] = sum(probs.values()) / len(probs)
-    where = {s: ((rows["split"] == s) & (rows["label"] != "")).to_numpy() for s in ("valid", "test")}
-    valid, tested = where.values()
+    labelled = {s: ((rows["split"] == s) & (rows["label"] != "")).to_numpy() for s in ("valid", "test")}
+    valid, test = labelled.values()  # masks
     temperature = scores.fitted_temperature(probs["mean"][valid], truth[valid])
     several = run.corpus.multi_label
     calibrated = scores.tempered(probs["mean"], temperature, several)
@@ -45,20 +45,21 @@ def evaluate(run: Run, folder: Path) -> dict:
     thresholds = scores.tempered(fitted["mean"], temperature, several) if several else None  # the same decisions
     rows = _predicted(rows, run.corpus.classes, truth, calibrated, thresholds)
     _save_predictions(run, rows, calibrated, folder)
-    write_json(folder / "mistakes.json", _mistakes(run, rows[tested], learns))
-    where = {s: at for s, at in where.items() if at.any()}
+    write_json(folder / "mistakes.json", _mistakes(run, rows[test], learns))
+    labelled = {s: mask for s, mask in labelled.items() if mask.any()}
     info = {
         "figures": {
-            d: {s: scores.figures(p[at], truth[at], fitted[d]) for s, at in where.items()} for d, p in probs.items()
+            d: {s: scores.figures(p[mask], truth[mask], fitted[d]) for s, mask in labelled.items()}
+            for d, p in probs.items()
         },
         "temperature": temperature,
         "at_bound": scores.at_bound(temperature),
-        "calibrated": {s: scores.figures(calibrated[at], truth[at], thresholds) for s, at in where.items()},
+        "calibrated": {s: scores.figures(calibrated[mask], truth[mask], thresholds) for s, mask in labelled.items()},
         **({"thresholds": dict(zip(run.corpus.classes, thresholds.tolist()))} if several else {}),
     }
-    if "test" in where:
-        info |= scores.of_test(probs["mean"][tested], truth[tested], run.corpus.classes, fitted["mean"])
-    return {**info, "wandb": _track_evaluation(run, rows[tested], info, folder)}
+    if "test" in labelled:
+        info |= scores.of_test(probs["mean"][test], truth[test], run.corpus.classes, fitted["mean"])
+    return {**info, "wandb": _track_evaluation(run, rows[test], info, folder)}
 
 
 def _predicted(rows: pd.DataFrame, classes: list[str], truth, probs, thresholds) -> pd.DataFrame:
@@ -81,12 +82,12 @@ def _track_evaluation(run: Run, rows: pd.DataFrame, info: dict, folder: Path) ->
     with run.tracker("eval") as tracker:
         if len(rows):
             tracker.log_test(rows, info["per_class"], with_confusion="confusion" in info)
-        of = {f"{d}/{s}/{k}": v for d, f in info["figures"].items() for s, m in f.items() for k, v in m.items()}
-        mean = {name.removeprefix("mean/"): v for name, v in of.items() if name.startswith("mean/")}
+        final = {f"{d}/{s}/{k}": v for d, f in info["figures"].items() for s, m in f.items() for k, v in m.items()}
+        mean = {name.removeprefix("mean/"): v for name, v in final.items() if name.startswith("mean/")}
         tracker.log({**mean, "step": 0})  # `wandb leet` draws nothing that is in the summary alone
         simpler = run.stage("baseline", partial(baseline, run)).info
         simpler = {f"baseline/{k}": v for k, v in simpler.items() if k.endswith("error")}
-        tracker.finish({**mean, **simpler, **{k: v for k, v in of.items() if not k.startswith("mean/")}}, folder)
+        tracker.finish({**mean, **simpler, **{k: v for k, v in final.items() if not k.startswith("mean/")}}, folder)
     return tracker.path
 
 

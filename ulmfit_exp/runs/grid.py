@@ -5,18 +5,19 @@ A cell is finished when its record is there; a stage that cells share is compute
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass, replace
+from heapq import heappop, heappush
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from ..record import read
 from . import estimate
-from .run import data_directory, prepare
+from .run import prepare
 from .settings import Experiment
-from .view import View, duration
 from .workers import Workers, reason
 
 ALL_LABELS = {"train_size": None, "shots": None, "draw": 0, "labelled_only": False}
@@ -66,13 +67,13 @@ class Planned:
 
 def plan(cells: list[Cell]) -> tuple[list[Planned], dict[Cell, str]]:
     """The cells with what they need; and those that cannot be run, with the reason. Computes nothing."""
-    planned, failed, texts, trained = [], {}, {}, None
+    planned, failed, read_texts, trained = [], {}, {}, None
     for cell in cells:
         try:
-            whole = replace(cell.settings, recipe=None, seed=0, **ALL_LABELS)
-            if whole not in texts:
-                texts[whole] = whole.texts(cell.settings.data_dir or data_directory())
-            run = prepare(cell.settings, cell.settings.chosen(texts[whole]))
+            all_texts = replace(cell.settings, recipe=None, seed=0, **ALL_LABELS)
+            if all_texts not in read_texts:  # cells that differ in recipe, seed or labels share one reading of them
+                read_texts[all_texts] = all_texts.texts()
+            run = prepare(cell.settings, cell.settings.chosen(read_texts[all_texts]))
         except Exception as e:
             failed[cell] = reason(e)
             continue
@@ -102,22 +103,19 @@ def describe(planned: list[Planned], slots: int) -> str:
 
 def makespan(planned: list[Planned], slots: int) -> float:
     """Seconds until so many processes have run all cells, in the order of `run_grid` and as fast as estimated."""
-    waiting, running, now = [to_do for p in planned if (to_do := p.to_do())], [], 0.0
-    while waiting or running:
-        while len(running) < slots and (following := _next(waiting, running, dict)):
-            waiting.remove(following)
-            running.append(following)
-        stages = [next(iter(cell)) for cell in running]  # those under way
-        step = min(cell[stage] for cell, stage in zip(running, stages))
-        now += step
-        for cell, stage in zip(running, stages):
-            cell[stage] -= step
-        ended = {stage for cell, stage in zip(running, stages) if cell[stage] <= 0}
-        waiting, running = (
-            [left for cell in cells if (left := {k: v for k, v in cell.items() if k not in ended})]
-            for cells in (waiting, running)
-        )
-    return now
+    waiting, ends = [to_do for p in planned if (to_do := p.to_do())], {}  # cells, and when each stage ends
+    free = [0.0] * slots  # when each process has nothing to do
+    while waiting:
+        now = heappop(free)
+        cell = next((cell for cell in waiting if all(ends.get(stage, 0) <= now for stage in cell)), None)
+        if cell is None:  # each waits for a stage that another process computes
+            now = min(end for end in ends.values() if end > now)
+        else:
+            waiting.remove(cell)
+            for stage in [stage for stage in cell if stage not in ends]:
+                now = ends[stage] = now + cell[stage]
+        heappush(free, now)
+    return max(ends.values(), default=0.0)
 
 
 def run_grid(planned: list[Planned], workers: Workers) -> dict[Cell, str]:
@@ -131,7 +129,7 @@ def run_grid(planned: list[Planned], workers: Workers) -> dict[Cell, str]:
     with progress:
         while waiting or running:
             slots = workers.slots()
-            while len(running) < slots and (following := _next(waiting, running.values(), Planned.to_do)):
+            while len(running) < slots and (following := _next(waiting, running.values())):
                 waiting.remove(following)
                 running[workers.submit(following.cell.settings, following.log)] = following
             for future in wait(running, timeout=1, return_when=FIRST_COMPLETED).done:
@@ -150,7 +148,63 @@ def run_grid(planned: list[Planned], workers: Workers) -> dict[Cell, str]:
     return failed
 
 
-def _next(waiting: list, running: Iterable, to_do: Callable) -> Planned | dict | None:
+def _next(waiting: list[Planned], running: Iterable[Planned]) -> Planned | None:
     """The first cell that needs no stage which another one is computing."""
-    busy = {path for cell in running for path in to_do(cell)}
-    return next((cell for cell in waiting if not busy & to_do(cell).keys()), None)
+    busy = {path for cell in running for path in cell.to_do()}
+    return next((cell for cell in waiting if not busy & cell.to_do().keys()), None)
+
+
+class View:
+    """What the grid is doing: a bar and the last line of each running cell on a terminal; a line per finished cell."""
+
+    def __init__(self, progress: Progress, waiting: list[Planned]):
+        self.progress, self.left, self.cells = progress, list(waiting), len(waiting)
+        self.start, self.tasks = time.monotonic(), {}
+        self.whole = self._to_do()
+        self.bar = progress.add_task("", total=len(waiting))
+
+    def _to_do(self) -> float:
+        return sum({path: s for p in self.left for path, s in p.to_do().items()}.values())
+
+    def ended(self, planned: Planned, error: str | None) -> None:
+        self.left.remove(planned)
+        self._leave(planned)
+        how = f"failed: {error}" if error else _outcome(planned.path)
+        self._print(f"{self.cells - len(self.left)}/{self.cells}  {planned.cell}  {how}")
+
+    def moved(self, planned: Planned, why: str) -> None:
+        self._leave(planned)
+        self._print(f"runs again from its last checkpoint: {planned.cell}: {why}")
+
+    def _leave(self, planned: Planned) -> None:
+        if planned.path in self.tasks:
+            self.progress.remove_task(self.tasks.pop(planned.path))
+
+    def _print(self, line: str) -> None:
+        self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def now(self, running: list[Planned], failed: dict, slots: int) -> None:
+        spent, to_do = time.monotonic() - self.start, self._to_do()
+        done = self.whole - to_do
+        left = spent * to_do / done if done > 0.05 * self.whole else to_do / max(slots, 1)
+        ends = self.cells - len(self.left)
+        text = f"{ends} ended, {len(running)} running, {len(failed)} failed, {duration(left)} left"
+        self.progress.update(self.bar, description=text, completed=ends)
+        for p in running:
+            if p.path not in self.tasks:
+                self.tasks[p.path] = self.progress.add_task("", total=None)
+            last = p.log.read_text("utf-8", errors="replace").strip().splitlines()[-1:] if p.log.exists() else []
+            self.progress.update(self.tasks[p.path], description=f"  {p.cell}  {''.join(last)[:80]}")
+
+
+def _outcome(path: Path) -> str:
+    record = read(path)
+    errors = [f"{split} {100 * record[split]['error']:.2f} %" for split in ("valid", "test") if split in record]
+    took = duration(sum(s["seconds"] for s in record["stages"] if not s["reused"]))
+    return "  ".join([*errors, took])
+
+
+def duration(seconds: float) -> str:
+    """Hours and minutes."""
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes > 59 else f"{minutes} min" if minutes else "a minute"

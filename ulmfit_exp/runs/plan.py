@@ -19,7 +19,7 @@ from ..method.tokens import Tokens, read_tokens
 from ..recipe import LMRecipe, not_default
 from ..record import FILE
 from . import store
-from .settings import WHERE, Command
+from .settings import Command
 from .store import Stage
 from .tracking import Tracker
 
@@ -41,13 +41,15 @@ class Run:
     """The settings' recipe, with the shape of the pretrained models."""
     pretrained: dict[str, Pretrained]
     """The model that each direction's language model starts from; empty for random weights."""
-    data_dir: Path | None
-    by: dict = field(default_factory=machine.description)
+    environment: dict = field(default_factory=machine.description)
     """Versions, commit and machine as the run starts; each stage keeps those that made it."""
 
     @cached_property
     def plan(self) -> dict[str, tuple[str, dict]]:
-        """Every stage of the run in its order: name -> (kind, everything that goes into it)."""
+        """Every stage of the run in its order: name -> (kind, everything that goes into it).
+
+        A name is KIND or KIND DIRECTION, such as `lm forward`.
+        """
         plan, head = {}, getattr(self.recipe, "head", None)
         if head:
             plan["baseline"] = ("baseline", {"corpus": self.corpus.digest, "choices": CHOICES})
@@ -103,13 +105,13 @@ class Run:
         if self.recipe.lang != "en":
             return None
         with suppress(DataError):
-            return open_documents("wikitext-2", self.data_dir, download=False)
+            return open_documents("wikitext-2", self.command.data_directory, download=False)
 
     @cached_property
     def record(self) -> Path:
         """Where the record is when the run is finished; named by its settings and all of its stages."""
         c, settings = self.command, self.command.settings()
-        given = {k: settings[k] for k in not_default(c) if k in settings and k not in (*WHERE, "recipe")}
+        given = {k: settings[k] for k in not_default(c) if k in settings and k != "recipe"}
         names = {k: store.name(*stage) for k, stage in self.plan.items()}
         what = digest({**given, "recipe": not_default(c.recipe), "stages": names})
         return c.home / "runs" / f"{self.corpus.name}-{c.recipe_name}-seed{c.seed}-{what}" / FILE
@@ -126,14 +128,14 @@ class Run:
     def stage(self, name: str, work: Callable[[Path], dict]) -> Stage:
         """The stage of that name in the plan, made by `work` unless it is finished."""
         kind, inputs = self.plan[name]
-        return store.stage(self.command.home, kind, inputs, lambda folder: {**work(folder), "by": self.by})
+        return store.stage(self.command.home, kind, inputs, lambda folder: {**work(folder), "by": self.environment})
 
     def tracker(self, name: str) -> Tracker:
         """A W&B run for one stage, with all settings and everything that went into it as its config; or for `sweep`."""
         c, stage = self.command, {"stage": self.plan[name][1]} if name in self.plan else {}
-        made = {"record": self.record.parent.name, "digest": self.corpus.digest, **self.by}
+        made = {"record": self.record.parent.name, "digest": self.corpus.digest, **self.environment}
         miniature = ["miniature"] if getattr(c, "miniature", False) else []
-        tags = [self.corpus.name, f"seed {c.seed}", *c.tags, *miniature, self.by["commit"]]
+        tags = [self.corpus.name, f"seed {c.seed}", *c.tags, *miniature, self.environment["commit"]]
         title = f"{name} {self.corpus.name} seed{c.seed}"
         config, kept = {**c.settings(), **stage, **made}, {"artifacts": c.log_artifacts, "texts": c.log_texts}
         return Tracker(c.wandb, c.home, c.group, name.split()[0], title, tags, config, **kept)

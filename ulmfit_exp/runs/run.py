@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 from contextlib import redirect_stdout
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -15,13 +15,11 @@ from ..bounds import check
 from ..common import DataError, replacing, writable, write_json
 from ..corpora.corpus import Corpus
 from ..corpora.documents import Documents
-from ..corpora.sources import DATA_VARIABLE
 from ..inference.predict import FILES
 from ..method import distributed, machine, pretrained
 from ..method.progress import quiet
 from ..method.tokenizer import tokenizer
 from ..method.training import train
-from ..recipe import recipe_from
 from . import evaluation, stages, tracking
 from .plan import Run, fitted
 from .settings import Command
@@ -74,15 +72,18 @@ def _run_all(run: Run) -> dict[str, Stage]:
         done[name] = run.stage(name, partial(WORK[kind], run, *direction))
         if kind == "lm":
             distributed.leave()
-        print(_line(done[name], run.by), flush=True)
+        print(_line(done[name], run.environment), flush=True)
     return done
 
 
-def _line(stage: Stage, by: dict) -> str:
+def _line(stage: Stage, environment: dict) -> str:
     """Name and time of a stage; of a reused one, the versions that made it where this run has others."""
     if not stage.reused:
         return f"{stage.name:<32} {stage.info['seconds']:.0f} s"
-    then, now = ({**b["versions"], **{k: b["machine"][k] for k in ("threads", "gpu")}} for b in (stage.info["by"], by))
+    then, now = (
+        {**made_by["versions"], **{k: made_by["machine"][k] for k in ("threads", "gpu")}}
+        for made_by in (stage.info["by"], environment)
+    )
     other = [f"{k} {then.get(k)}, now {v}" for k, v in now.items() if then.get(k) != v]
     return f"{stage.name:<32} reused" + (f"; made with {'; '.join(other)}" if other else "")
 
@@ -96,34 +97,18 @@ def _assist(run: Run) -> NoReturn:
     sys.exit()
 
 
-def data_directory() -> Path | None:
-    """$ULMFIT_EXP_DATA."""
-    return Path(d) if (d := os.environ.get(DATA_VARIABLE)) else None
-
-
 def prepare(settings: Command, texts: Corpus | Documents | None = None) -> Run:
     """The run, with the precision that this device takes: read and checked, nothing computed. Raises `DataError`."""
     check(settings.recipe)
     if not 0 <= settings.seed < 2**63:
         raise DataError(f"--seed {settings.seed} is impossible: it must be 0 to 2**63 - 1")
     tokenizer(settings.recipe.lang)  # raises `DataError` for an unknown language
-    data_dir = settings.data_dir or data_directory()
     machine.use_device(settings.device)
     distributed.join(language_model=not hasattr(settings.recipe, "clas"))
     machine.keep_memory()
     settings = replace(settings, precision=machine.precision(settings.precision))
-    models = pretrained.resolve(settings.recipe.pretrained, settings.directions, data_dir)
-    texts = texts or settings.texts(data_dir)
-    return Run(texts, settings, fitted(settings.recipe, models), models, data_dir)
-
-
-def settings_of(record: dict, command: type[Command], **where) -> Command:
-    """The settings that a record was made with; `where` has those that say where. Raises `DataError`."""
-    if unknown := set(record["settings"]) - {f.name for f in fields(command)}:
-        raise DataError(f"the record has settings that this commit does not know: {', '.join(sorted(unknown))}")
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in record["settings"].items()}
-    paths = {k: Path(values[k]) for k in command.paths if values.get(k)}
-    return command(**{**values, **paths, "recipe": recipe_from(values["recipe"]), **where})
+    models = pretrained.resolve(settings.recipe.pretrained, settings.directions, settings.data_directory)
+    return Run(texts or settings.texts(), settings, fitted(settings.recipe, models), models)
 
 
 def _keep_classifiers(run: Run, folder: Path) -> None:

@@ -4,12 +4,12 @@ import os
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 import tyro
 
 from ..common import DataError, digest
-from ..recipe import DIRECTIONS, RECIPES, LMRecipe, Recipe, differences, in_words
+from ..recipe import DIRECTIONS, RECIPES, LMRecipe, Recipe, differences, in_words, recipe_from
 
 if TYPE_CHECKING:
     from ..corpora.corpus import Corpus
@@ -20,7 +20,7 @@ WHERE = ("device", "data_dir", "home", "wandb", "log_artifacts", "log_texts", "t
 Precision = Literal["auto", "fp32", "bf16"]
 Wandb = Literal["auto", "online", "offline", "disabled"]
 LONGEST_NAME = 60
-"""Characters of the differences to a recipe in a variant's name; of longer ones it has a digest."""
+"""Characters of the differences to a recipe in a variant's name. A longer list of them is replaced by its digest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +34,7 @@ class Command(ABC):
     paths: ClassVar[tuple[str, ...]] = ()
     """Settings that are paths; of one elsewhere on this machine a record has only the name."""
     in_variant: ClassVar[dict[str, str]] = {}
-    """Settings, besides the recipe, that make another variant if they differ from their default, and how its name has
-    their value."""
+    """Setting -> how the variant's name shows its value; at its default it is left out."""
 
     recipe_name: str
     recipe: LMRecipe
@@ -103,9 +102,25 @@ class Command(ABC):
         """What a record says of the run in words."""
         return {k: getattr(self, k) for k in ("dataset", "variant", "replicate", "label", "changes")}
 
+    @property
+    def data_directory(self) -> Path | None:
+        """`data_dir`, or else $ULMFIT_EXP_DATA; None is the user's cache."""
+        from ..corpora.sources import DATA_VARIABLE
+
+        return self.data_dir or (Path(d) if (d := os.environ.get(DATA_VARIABLE)) else None)
+
     @abstractmethod
-    def texts(self, data_dir: Path | None) -> "Corpus | Documents":
-        """What the run is about, read from `data_dir`; None is the user's cache."""
+    def texts(self) -> "Corpus | Documents":
+        """What the run is about, read from the data directory."""
+
+    @classmethod
+    def of_record(cls, record: dict, **where) -> Self:
+        """The settings that a record was made with; `where` has those that say where. Raises `DataError`."""
+        if unknown := set(record["settings"]) - {f.name for f in fields(cls)}:
+            raise DataError(f"the record has settings that this commit does not know: {', '.join(sorted(unknown))}")
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in record["settings"].items()}
+        paths = {k: Path(values[k]) for k in cls.paths if values.get(k)}
+        return cls(**{**values, **paths, "recipe": recipe_from(values["recipe"]), **where})
 
     def settings(self) -> dict:
         """What the figures depend on, as JSON."""
@@ -121,9 +136,12 @@ def _here(path: str | Path) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Engine:
-    """Which processes run the runs of a grid."""
+class Grid:
+    """How many runs, and which processes run them."""
 
+    seeds: int = 1
+    """Runs of each variant, with seeds from --seed upwards; the last line has the mean and standard deviation.
+    A table of the paper has seeds from 0; of SFU, 3 or more are its five folds."""
     jobs: int = 1
     """Runs at once; the processor's threads are shared out between them, unless OMP_NUM_THREADS says how many. With
     --slurm, the largest number of jobs."""
@@ -135,8 +153,8 @@ class Engine:
     """Run in jobs of SLURM with these options of sbatch: partition=NAME,gpus=1,time=240 (minutes)."""
 
 
-HERE = Engine()
-"""A process of this machine."""
+ONE = Grid()
+"""One run, in this process."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,17 +194,16 @@ class Experiment(Command):
 
     @property
     def dataset(self) -> str:
-        shared = {f.name for f in fields(Experiment)} | {self.replicate_by}
-        return "-".join([self.name, *(f"{getattr(self, f.name)}" for f in fields(self) if f.name not in shared)])
+        return self.name
 
     @property
     def directions(self) -> tuple[str, ...]:
         return DIRECTIONS[self.recipe.direction]
 
-    def texts(self, data_dir: Path | None) -> "Corpus":
+    def texts(self) -> "Corpus":
         from ..corpora.sources import MINIATURE
 
-        return self.chosen(self.load(MINIATURE if self.miniature else data_dir))
+        return self.chosen(self.load(MINIATURE if self.miniature else self.data_directory))
 
     def chosen(self, corpus: "Corpus") -> "Corpus":
         """The corpus with the labels and texts that the settings keep. Raises `DataError`."""

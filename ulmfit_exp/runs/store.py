@@ -99,10 +99,10 @@ def _changed(path: Path) -> str | None:
     """The first file of a finished stage that was modified or is missing."""
     try:
         saved = json.loads((path / "stage.json").read_text(encoding="utf-8"))
-        own = saved.pop("sha256", None)  # an older stage has none
+        recorded = saved.pop("sha256", None)  # an older stage has none
     except (FileNotFoundError, NotADirectoryError, ValueError, AttributeError):
         return "stage.json"
-    if own and not own.startswith(digest(saved)):  # an older version has all of the digits
+    if recorded and not recorded.startswith(digest(saved)):  # an older version has all of the digits
         return "stage.json"
     wanted = saved.get("files", {})
     return next((f for f, known in wanted.items() if not (path / f).is_file() or sha256(path / f) != known), None)

@@ -80,7 +80,13 @@ def work(settings: Experiment, log: Path) -> str | None:
     before = {s: signal.getsignal(s) for s in SIGNALS}
     interruptible()
     try:
-        _logged(settings, log)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with open(log, "a", buffering=1, encoding="utf-8") as out, redirect_stdout(out), redirect_stderr(out):
+            try:
+                run(settings)
+            except Exception:
+                traceback.print_exc()
+                raise
     except KeyboardInterrupt:
         leave()
     except Exception as e:
@@ -89,16 +95,6 @@ def work(settings: Experiment, log: Path) -> str | None:
         for s, handler in before.items():
             signal.signal(s, handler)
     return None
-
-
-def _logged(settings: Experiment, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a", buffering=1, encoding="utf-8") as out, redirect_stdout(out), redirect_stderr(out):
-        try:
-            run(settings)
-        except Exception:
-            traceback.print_exc()
-            raise
 
 
 def reason(e: Exception) -> str:

@@ -7,11 +7,11 @@ import json
 import os
 import shlex
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from html import escape
 from importlib.resources import files
-from itertools import count
 from pathlib import Path
 from string import Template
 from urllib.parse import quote
@@ -24,12 +24,11 @@ from plotly.offline import get_plotlyjs
 from ...inference.insight import html
 from ...method.schedules import rates
 from ...recipe import recipe_from
-from ...record import FILE, mistakes, read_all, settings_in_words
+from ...record import FILE, folder_of, mistakes, read_all, settings_in_words
+from ..draw import GROUPS
 from ..statistics import against
-from ..tables import REPEATED, records_of, spread, variant_of
+from ..tables import REPEATED, spread, variant_of
 
-GROUPS = {"lm": 4, "clas": 5}
-"""Layer groups of fastai's learners."""
 WITH_MISTAKES = 50
 """So many runs come with their mistakes, which are most of the page's size; a home's newest are the first."""
 LINK = "#show="
@@ -72,31 +71,25 @@ def _complete(record: dict) -> dict:
     return {**record, "settings": {**record["settings"], "recipe": recipe}}
 
 
-def page(
-    records: Found,
-    sections: list[Section],
-    titles: dict[str, str],
-    reproduce: str = "ulmfit-exp reproduce",
-    folder: Path = Path(),
-) -> str:
+def page(records: Found, sections: list[Section], titles: dict[str, str], reproduce: str, folder: Path) -> str:
     """The file's content.
 
     `titles` names data sets in words, `reproduce` is the command that runs a record again, and `folder` is where the
     file will be, from which it links to records.
     """
-    plans: dict[str, dict] = {}
+    rates_of: dict[str, dict] = {}
     newest = {path for path, _ in records[:WITH_MISTAKES]}
     variants = []
     for name, runs in _by_variant(records).items():
         rows = [f"{s.title.partition(':')[0]}: {s.rows[name]}" for s in sections if name in s.rows]
         shown = [_run(path, r, reproduce, folder, path in newest) for path, r in runs]
-        variants.append(_variant(name, [r for _, r in runs], shown, rows, titles, plans))
+        variants.append(_variant(name, [r for _, r in runs], shown, rows, titles, rates_of))
     here, bundle = files(__name__), files("itables") / "html"
     data = {
         "variants": variants,
-        "plans": plans,
+        "rates": rates_of,
         "p": _tests(variants),
-        "opening": next((s.opening for s in sections if s.opening), _two(variants)),
+        "opening": next((s.opening for s in sections if s.opening), [variants[0]["id"]]),
         "templates": {k: plotly.io.templates[f"plotly_{k}"].to_plotly_json() for k in ("white", "dark")},
     }
     return Template((here / "page.html").read_text("utf-8")).substitute(
@@ -129,17 +122,13 @@ def _by_variant(records: Found) -> dict[str, Found]:
     for path, record in records:
         groups.setdefault(variant_of(record), {}).setdefault(record["replicate"], (path, record))
     named: dict[str, Found] = {}
+    same_name = Counter()
     for group in sorted(groups.values(), key=len, reverse=True):
         runs = sorted(group.values(), key=lambda run: run[1]["replicate"])
-        name = records_of(runs[0][1])
-        named[next(n for i in count(1) if (n := name if i == 1 else f"{name}~{i}") not in named)] = runs
+        name = folder_of(runs[0][1])
+        same_name[name] += 1
+        named[name if same_name[name] == 1 else f"{name}~{same_name[name]}"] = runs
     return named
-
-
-def _two(variants: list[dict]) -> tuple[str, ...]:
-    """The two variants with the lowest validation errors of the first data set."""
-    same = [v for v in variants if v["data"] == variants[0]["data"]]
-    return tuple(v["id"] for v in sorted(same, key=lambda v: (v["valid"] or [0])[0])[:2])
 
 
 def _tests(variants: list[dict]) -> dict[str, dict[str, float]]:
@@ -157,7 +146,7 @@ def _tests(variants: list[dict]) -> dict[str, dict[str, float]]:
 
 
 def _variant(
-    name: str, records: list[dict], runs: list[dict], rows: list[str], titles: dict[str, str], plans: dict[str, dict]
+    name: str, records: list[dict], runs: list[dict], rows: list[str], titles: dict[str, str], rates_of: dict[str, dict]
 ) -> dict:
     """What page.js knows of a variant; measures are [mean, mean and deviation in words]."""
     first = records[0]
@@ -182,7 +171,7 @@ def _variant(
         "perplexity": mean(lambda r: r.get("perplexity", {}).get("test", {}).get("perplexity")),
         "minutes": mean(lambda r: sum(s["seconds"] for s in r["stages"]) / 60),
         "settings": {k: v for k, v in settings_in_words(first).items() if k not in REPEATED},
-        "plan": _plan(settings["recipe"], plans),
+        "rates": _rates(settings["recipe"], rates_of),
         "runs": runs,
     }
 
@@ -217,16 +206,16 @@ def _columns(rows: list[dict]) -> dict[str, list]:
     return {k: [round(row[k], 4) for row in rows] for k in names}
 
 
-def _plan(recipe: dict, plans: dict[str, dict]) -> str:
-    """The name, in `plans`, of a recipe's rates: epochs, and the rate of each layer group, by task."""
+def _rates(recipe: dict, known: dict[str, dict]) -> str:
+    """The key, in `known`, of a recipe's learning rates: epochs, and the rate of each layer group, by task."""
     made = recipe_from(recipe)
     tasks = {task: getattr(made, task).phases for task in GROUPS if hasattr(made, task)}
-    if (key := repr(tasks)) not in plans:
-        plans[key] = {"name": f"plan {len(plans)}"}
+    if (key := repr(tasks)) not in known:
+        known[key] = {}
         for task, phases in tasks.items():
-            table = rates(phases, GROUPS[task], steps=20)
+            table = rates(phases, len(GROUPS[task]), steps=20)
             groups = [[None if x != x else float(f"{x:.3g}") for x in table[g]] for g in table]
-            plans[key][task] = {"epoch": list(table.index), "groups": groups}
+            known[key][task] = {"epoch": list(table.index), "groups": groups}
     return key
 
 

@@ -55,12 +55,12 @@ function curves(chosen, task, metric, faint) {
 
 function rates(chosen, task) {
   return chosen.flatMap(({ id, name, variant, colour }) => {
-    const plan = data.plans[variant.plan][task];
-    if (!plan) return [];
-    const lowest = plan.epoch.map((_, i) => plan.groups.find((g) => g[i] !== null)[i]);
-    const top = plan.epoch.map((_, i) => plan.groups.findLast((g) => g[i] !== null)[i]);
+    const rates = data.rates[variant.rates][task];
+    if (!rates) return [];
+    const lowest = rates.epoch.map((_, i) => rates.groups.find((g) => g[i] !== null)[i]);
+    const top = rates.epoch.map((_, i) => rates.groups.findLast((g) => g[i] !== null)[i]);
     return [["top", top, "solid"], ["lowest", lowest, "dot"]].map(([group, y, dash]) => ({
-      x: plan.epoch, y, name, mode: "lines", line: { color: colour, dash }, legendgroup: id, showlegend: dash === "solid",
+      x: rates.epoch, y, name, mode: "lines", line: { color: colour, dash }, legendgroup: id, showlegend: dash === "solid",
       hovertemplate: `${group} %{y}`,
     }));
   });
