@@ -9,7 +9,7 @@ from fastai.text.all import pad_input, pad_input_chunk, tensor
 from fastai.text.models.core import SentenceEncoder, masked_concat_pool
 from safetensors.torch import load_model, save_model
 
-from ulmfit_exp.method import learners
+from ulmfit_exp.method import learners, models
 from ulmfit_exp.method.encoder import concat_pool
 
 SEQ_LEN = QUICK.seq_len
@@ -115,7 +115,7 @@ def test_fastai_still_needs_the_fixes(model, texts):
 def test_weights_and_encoder_go_out_and_in(one_learner, tmp_path):
     lm, clas = one_learner("lm"), one_learner("clas")
     save_model(lm.model, str(tmp_path / "lm.safetensors"))
-    learners.load_lm_encoder(clas, tmp_path / "lm.safetensors", QUICK)
+    learners.load_lm_encoder(clas, tmp_path / "lm.safetensors")
     for name, weight in lm.model[0].state_dict().items():
         assert torch.equal(weight, clas.model[0].module.state_dict()[name])
     save_model(clas.model, str(tmp_path / "clas.safetensors"))
@@ -128,7 +128,7 @@ def test_weights_and_encoder_go_out_and_in(one_learner, tmp_path):
 def test_the_pooling_is_a_setting_of_the_recipe(quick_tokens):
     _, tokens = quick_tokens
     recipe = replace(QUICK, pooling=("max",))
-    model = learners.classifier(len(tokens.vocab), 4, recipe).eval()
+    model = models.classifier(len(tokens.vocab), 4, recipe).eval()
     logits, out, _ = model(padded([torch.tensor([2, 20, 21]), torch.tensor([2, 22])]))
     assert logits.shape == (2, 4)
     assert model[1].layers[0][0].num_features == out.shape[2]

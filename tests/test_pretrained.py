@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 import torch
 from conftest import FORWARD
-from fastai.text.all import AWD_LSTM, L, get_language_model
+from fastai.text.all import L
 from safetensors.torch import load_file, save_file, save_model
 
 from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
 from ulmfit_exp.corpora import sfu
 from ulmfit_exp.corpora.sources import MINIATURE
+from ulmfit_exp.method import models
 from ulmfit_exp.method.pretrained import EMBEDDING, SHIPPED, TIED, resolve
 from ulmfit_exp.method.tokens import encode
 from ulmfit_exp.method.weights import quantised
-from ulmfit_exp.recipe import LM_HEAD, Model, fastai_config
+from ulmfit_exp.recipe import Model
 
 SMALL = Model(emb_sz=6, n_hid=8, n_layers=2)
 VOCAB = ["xxunk", "xxpad", "xxbos", "the", "good", "film", "xxfake", "xxfake"]
@@ -29,7 +30,7 @@ VOCAB = ["xxunk", "xxpad", "xxbos", "the", "good", "film", "xxfake", "xxfake"]
 
 def language_model():
     torch.manual_seed(5)
-    return get_language_model(AWD_LSTM, len(VOCAB), config={**fastai_config(SMALL), **LM_HEAD})
+    return models.language_model(len(VOCAB), SMALL)
 
 
 @pytest.fixture
@@ -172,7 +173,7 @@ def test_int8_weights_are_read_and_change_the_loss_by_less_than_a_thousandth(tmp
     assert (tmp_path / "model.safetensors").stat().st_size < 6.6e6
     small = resolve(str(tmp_path), ("forward",), None)["forward"]
     ids = torch.from_numpy(encode([" ".join(sfu.load(MINIATURE).df["text"][:20])], vocab)[0].astype(int))
-    lm, losses = get_language_model(AWD_LSTM, len(vocab), config={**fastai_config(small.shape(Model())), **LM_HEAD}), []
+    lm, losses = models.language_model(len(vocab), small.shape(Model())), []
     for state in (weights, small.content[0]):
         lm.load_state_dict({**state, **{k: state[EMBEDDING] for k in TIED}})
         lm.eval().reset()

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -88,6 +89,19 @@ def writable(home: Path):
                 "it resumes from the last checkpoint"
             ) from e
         raise
+
+
+def chunked(items: Iterable, least: int, size: Callable = len) -> Iterator[list]:
+    """Consecutive items in lists, each just long enough that its items' sizes add up to `least`."""
+    chunk, total = [], 0
+    for item in items:
+        chunk.append(item)
+        total += size(item)
+        if total >= least:
+            yield chunk
+            chunk, total = [], 0
+    if chunk:
+        yield chunk
 
 
 def harmless(cell: str) -> str:

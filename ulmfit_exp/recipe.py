@@ -3,7 +3,7 @@
 An ablation of the paper is `dataclasses.replace` of a recipe; an unknown field is an error.
 """
 
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from typing import Annotated, Literal
 
 import tyro
@@ -55,15 +55,6 @@ class Model:
 PAD = 1
 """Token id of padding; fastai's `pad_input` pads with it by default."""
 POOLING = ("last", "max", "mean")
-LM_HEAD = {"tie_weights": True, "out_bias": True}
-
-
-NO_DROPOUT = 1e-9  # at 0 fastai's WeightDropout breaks: F.dropout then returns the parameter itself, not a copy
-
-
-def fastai_config(model: Model) -> dict:
-    """fastai's configuration of AWD_LSTM."""
-    return {**asdict(model), "weight_p": model.weight_p or NO_DROPOUT, "pad_token": PAD, "bidir": False}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Literal
 
 import tyro
 
-from ulmfit_exp.recipe import LM_HEAD, PRETRAINING, RECIPES, fastai_config
+from ulmfit_exp.recipe import PRETRAINING, RECIPES
 
 KINDS = {
     "LSTM": ("mkldnn_rnn", "cudnn_rnn", "lstm", "_thnn"),
@@ -69,10 +69,19 @@ def side(
 
 
 def lm_learner(side: str, folder: Path, steps: int, bs: int, precision: str, size: str):
-    from fastai.text.all import AWD_LSTM, Adam, GradientClip, LMDataLoader, TextDataLoaders, language_model_learner
+    from fastai.text.all import (
+        AWD_LSTM,
+        Adam,
+        GradientClip,
+        LMDataLoader,
+        TextDataLoaders,
+        awd_lstm_lm_config,
+        language_model_learner,
+    )
 
     from ulmfit_exp.method import learners
     from ulmfit_exp.method.batches import dls_lm
+    from ulmfit_exp.method.models import fastai_config
     from ulmfit_exp.method.tokens import read_tokens
 
     dls = dls_lm(read_tokens(folder), bs, 70, False, max_tokens=steps * bs * 70)
@@ -83,7 +92,7 @@ def lm_learner(side: str, folder: Path, steps: int, bs: int, precision: str, siz
     dl = LMDataLoader(ds, lens=ds.lengths, bs=bs, seq_len=70, cache=2 * bs, shuffle=True)
     dls = TextDataLoaders(dl, dl, device=device)
     dls.vocab = vocab
-    config = {**fastai_config(recipe.model), **LM_HEAD}
+    config = {**awd_lstm_lm_config, **fastai_config(recipe.model)}
     common = {"opt_func": lambda p, lr: Adam(p, lr, mom=0.7, sqr_mom=0.99), "cbs": GradientClip(recipe.lm.clip)}
     return language_model_learner(
         dls, AWD_LSTM, config=config, drop_mult=1.0, pretrained=False, wd=recipe.lm.wd, path=folder, **common
@@ -106,6 +115,7 @@ def clas_learner(side: str, folder: Path, steps: int, bs: int, precision: str, s
 
     from ulmfit_exp.method import learners
     from ulmfit_exp.method.batches import Texts
+    from ulmfit_exp.method.models import fastai_config
     from ulmfit_exp.method.tokens import Tokens, read_tokens
 
     corpus, random = read_tokens(folder), np.random.default_rng(0)

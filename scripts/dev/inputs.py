@@ -101,13 +101,12 @@ def documents_files(rng: Random) -> Files:
 @cache
 def tiny_model() -> dict:
     import torch
-    from fastai.text.all import AWD_LSTM, get_language_model
 
-    from ulmfit_exp.recipe import LM_HEAD, Model, fastai_config
+    from ulmfit_exp.method.models import language_model
+    from ulmfit_exp.recipe import Model
 
     torch.manual_seed(0)
-    config = {**fastai_config(Model(emb_sz=4, n_hid=6)), **LM_HEAD}
-    return get_language_model(AWD_LSTM, 8, config=config).state_dict()
+    return language_model(8, Model(emb_sz=4, n_hid=6)).state_dict()
 
 
 def pretrained_files(rng: Random) -> Files:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from ..common import DataError
+from ..common import DataError, chunked
 from . import imdb
 from .archives import is_archive, members, readable
 from .encodings import decoded, guessed_encoding, unicode_encoding
@@ -126,7 +126,7 @@ def _documents(lines: Iterator[str], suffix: str) -> Iterator[str]:
     lines = chain([first], lines)
     if first.startswith("<doc "):
         return _wikiextractor(lines)
-    return _wikitext("".join(lines)) if suffix == ".tokens" else _plain(lines)
+    return _wikitext("".join(lines)) if suffix == ".tokens" else map("".join, chunked(lines, PIECE))
 
 
 def _split(name: str) -> str | None:
@@ -144,17 +144,6 @@ def _wikiextractor(lines: Iterable[str]) -> Iterator[str]:
             yield "".join(text)
         else:
             text.append(line)
-
-
-def _plain(lines: Iterable[str]) -> Iterator[str]:
-    text, size = [], 0
-    for line in lines:
-        text.append(line)
-        size += len(line)
-        if size >= PIECE:
-            yield "".join(text)
-            text, size = [], 0
-    yield "".join(text)
 
 
 def _wikitext(text: str) -> Iterator[str]:

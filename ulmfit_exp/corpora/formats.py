@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import NamedTuple
 
+from ..common import chunked
 from .encodings import sound
 from .options import Format
 
@@ -146,13 +147,7 @@ def _mostly_quoted(head: list[str], without: bool) -> bool:
 
 def head_lines(lines: Iterable[str], most: int = 200_000) -> list[str]:
     """The first lines, until there are so many characters."""
-    head, size = [], 0
-    for line in lines:
-        head.append(line)
-        size += len(line)
-        if size >= most:
-            break
-    return head
+    return next(chunked(lines, most), [])
 
 
 def first_rows(dialect: Dialect, lines: Iterable[str]) -> list[list[str]]:

@@ -18,7 +18,7 @@ from typing import Literal
 import pandas as pd
 from tqdm.auto import tqdm
 
-from ..common import DataError
+from ..common import DataError, chunked
 from . import encodings, formats
 from .archives import opened, with_progress
 from .formats import Dialect
@@ -57,7 +57,7 @@ class Table:
         Raises `DataError`.
         """
         start = 0
-        for rows in _batches(self._rows(columns, bar)):
+        for rows in chunked(self._rows(columns, bar), ROOM, _room):
             index = range(start, start := start + len(rows))
             yield pd.DataFrame(rows, index, columns=list(columns) or None, dtype=object).fillna("")
 
@@ -268,13 +268,6 @@ def _is_table(dialect: Dialect, head: list[str], words: Collection[str], names: 
     return bool(numbers and even) or not {cell.strip().lower() for cell in rows[0]}.isdisjoint(words)
 
 
-def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    batch, size = [], 0
-    for row in rows:
-        batch.append(row)
-        size += sum(map(len, row.values()))
-        if len(batch) == ROWS or size > ROOM:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+def _room(row: Row) -> int:
+    """What a row takes of a chunk's `ROOM`."""
+    return ROOM // ROWS + sum(map(len, row.values()))

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
-from fastai.text.all import AWD_LSTM, get_language_model
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
@@ -18,9 +17,10 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler, normalize
 from ..common import DataError
 from ..method import machine
 from ..method.encoder import IN_USE, BatchFreeEncoder, concat_pool
+from ..method.models import language_model
 from ..method.pretrained import resolve
 from ..method.tokenizer import words
-from ..recipe import LM_HEAD, PAD, POOLING, Model, fastai_config
+from ..recipe import PAD, POOLING, Model
 
 TOKENS = 16_000
 """Tokens per batch, padding included."""
@@ -54,7 +54,7 @@ class Encoder(TransformerMixin, BaseEstimator):
         """Read the model; nothing is learnt from the data."""
         model = resolve(str(self.folder), (self.direction,), None)[self.direction]
         weights, vocab = model.content
-        lm = get_language_model(AWD_LSTM, len(vocab), config={**fastai_config(model.shape(Model())), **LM_HEAD})
+        lm = language_model(len(vocab), model.shape(Model()))
         lm.load_state_dict(weights)
         self.encoder_ = BatchFreeEncoder(self.seq_len, lm[0], PAD, self.max_len).eval().to(machine.use_device())
         self.ids_ = {word: i for i, word in enumerate(vocab)}

@@ -17,7 +17,8 @@ from ..common import DataError
 from ..corpora.options import Format
 from ..corpora.own import longest
 from ..corpora.readers import Table, joined, open_table
-from ..method import learners, machine
+from ..method import machine
+from ..method.models import classifier
 from ..method.tokenizer import words
 from ..recipe import DIRECTIONS, Model, Recipe, recipe_from
 from ..record import read
@@ -123,7 +124,7 @@ def _load(folder: Path, n_out: int, recipe: Recipe) -> tuple[torch.nn.Module, li
         if not (folder / name).is_file():
             raise DataError(f"there is no {folder / name}")
     vocab = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
-    model = learners.classifier(len(vocab), n_out, recipe)
+    model = classifier(len(vocab), n_out, recipe)
     load_model(model, str(folder / "model.safetensors"))
     return model.eval().to(machine.use_device()), vocab
 

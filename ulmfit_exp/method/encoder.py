@@ -5,7 +5,7 @@ from threading import Lock
 import numpy as np
 import torch
 import torch.nn.functional as F
-from fastai.text.all import AWD_LSTM, LinBnDrop, Module, SentenceEncoder, SequentialRNN, dropout_mask, noop
+from fastai.text.all import AWD_LSTM, Module, SentenceEncoder, dropout_mask, noop
 from torch import nn
 
 from ..recipe import POOLING
@@ -101,19 +101,6 @@ class FeaturesHead(Module):
             parts = scaled.unflatten(1, (self.parts, -1))
             scaled = (parts.size(2) ** 0.5 * F.normalize(parts, dim=2)).flatten(1)
         return self.linear(scaled)
-
-
-def batch_free(model: SequentialRNN, pooling: tuple[str, ...]) -> SequentialRNN:
-    """fastai's text classifier with the encoder and the pooling of this module."""
-    encoder, head = model
-    model[0] = BatchFreeEncoder(encoder.bptt, encoder.module, encoder.pad_idx, encoder.max_len)
-    if len(pooling) != len(POOLING):
-        first = head.layers[0]
-        n_out = next(m.out_features for m in first if isinstance(m, nn.Linear))
-        p = next((m.p for m in first if isinstance(m, nn.Dropout)), 0.0)
-        head.layers[0] = LinBnDrop(len(pooling) * encoder.module.emb_sz, n_out, p=p, act=nn.ReLU(inplace=True))
-    model[1] = ConcatPoolClassifier(head.layers, pooling)
-    return model
 
 
 def concat_pool(out: torch.Tensor, mask: torch.Tensor, pooling: tuple[str, ...] = POOLING) -> torch.Tensor:

@@ -5,30 +5,26 @@ from pathlib import Path
 
 import numpy as np
 from fastai.text.all import (
-    AWD_LSTM,
     AccumMetric,
     BCEWithLogitsLossFlat,
     CrossEntropyLossFlat,
     GradientClip,
     LMLearner,
-    SequentialRNN,
     TextDataLoaders,
     TextLearner,
     error_rate,
-    get_language_model,
-    get_text_classifier,
-    language_model_learner,
     tensor,
-    text_classifier_learner,
 )
-from safetensors.torch import load_model
+from fastai.text.learner import _get_text_vocab
+from fastai.text.models.awdlstm import awd_lstm_clas_split, awd_lstm_lm_split
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ..corpora import multilabel
-from ..recipe import LM_HEAD, NO_DROPOUT, LMRecipe, Recipe, Training, fastai_config
-from .encoder import FeaturesHead, batch_free
+from ..recipe import LMRecipe, Recipe, Training
 from .fused import FeatureDecoder, FusedAdam, LMLoss
 from .machine import precision_cbs
+from .models import classifier, language_model
 from .pretrained import Pretrained
 
 # The paper's Adam: beta1 0.7, beta2 0.99 (section 4.1).
@@ -37,18 +33,11 @@ OPTIMIZER = partial(FusedAdam, mom=0.7, sqr_mom=0.99)
 
 def lm_learner(dls: TextDataLoaders, recipe: LMRecipe, precision: str, path: Path) -> LMLearner:
     """A language-model learner with random weights; 4 layer groups: the LSTMs, then embedding and decoder."""
-    learn = language_model_learner(
-        dls,
-        AWD_LSTM,
-        config={**fastai_config(recipe.model), **LM_HEAD},
-        drop_mult=recipe.lm.drop_mult or NO_DROPOUT,
-        pretrained=False,
-        **common(recipe.lm, precision, path),
-    )
-    learn.model[1] = FeatureDecoder(learn.model[1])
-    learn.loss_func = LMLoss(learn.model[1], recipe.softmax_samples, dls.targets)
-    learn.model.to(dls.device)
-    return learn
+    model = language_model(len(dls.vocab), recipe.model, recipe.lm.drop_mult)
+    model[1] = FeatureDecoder(model[1])
+    loss = LMLoss(model[1], recipe.softmax_samples, dls.targets)
+    options = common(recipe.lm, precision, path)
+    return LMLearner(dls, model.to(dls.device), loss_func=loss, splitter=awd_lstm_lm_split, **options)
 
 
 def clas_learner(
@@ -65,17 +54,9 @@ def clas_learner(
     `weight` is that of each class in the loss.
     """
     weight = None if weight is None else tensor(weight).float().to(dls.device)
-    learn = text_classifier_learner(
-        dls,
-        AWD_LSTM,
-        n_out=n_out,
-        pretrained=False,
-        **_shape(recipe),
-        **loss_and_error(multi_label, weight),
-        **common(recipe.clas, precision, path),
-    )
-    batch_free(learn.model, recipe.pooling).to(dls.device)
-    return learn
+    model = classifier(len(_get_text_vocab(dls)), n_out, recipe).to(dls.device)
+    options = {**loss_and_error(multi_label, weight), **common(recipe.clas, precision, path)}
+    return TextLearner(dls, model, splitter=awd_lstm_clas_split, **options)
 
 
 def loss_and_error(multi_label: bool, weight: Tensor | None = None, thresh: float | Tensor = 0.5) -> dict:
@@ -85,21 +66,6 @@ def loss_and_error(multi_label: bool, weight: Tensor | None = None, thresh: floa
     options = {"thresh": 0.5, "activation": "sigmoid", "to_np": True, "name": "error_rate"}
     loss = BCEWithLogitsLossFlat(pos_weight=weight, thresh=thresh)
     return {"loss_func": loss, "metrics": AccumMetric(multilabel.error, **options)}
-
-
-def classifier(vocab_sz: int, n_out: int, recipe: Recipe) -> SequentialRNN:
-    """A classifier without a learner, to predict with."""
-    model = get_text_classifier(AWD_LSTM, vocab_sz, n_out, **_shape(recipe))
-    batch_free(model, recipe.pooling)
-    if recipe.head == "features":
-        model[1].layers = FeaturesHead(len(recipe.pooling), recipe.model.emb_sz, n_out)
-    return model
-
-
-def _shape(recipe: Recipe) -> dict:
-    """fastai's options of a classifier's model."""
-    windows = {"seq_len": recipe.seq_len, "max_len": recipe.max_len}
-    return {**windows, "config": fastai_config(recipe.model), "drop_mult": recipe.clas.drop_mult or NO_DROPOUT}
 
 
 def common(training: Training, precision: str, path: Path) -> dict:
@@ -115,8 +81,7 @@ def load_pretrained(learn: LMLearner, pretrained: Pretrained) -> dict[str, int]:
     return found
 
 
-def load_lm_encoder(learn: TextLearner, path: Path, recipe: Recipe) -> None:
+def load_lm_encoder(learn: TextLearner, path: Path) -> None:
     """Load the encoder of a saved language model with the same vocabulary into a classifier."""
-    lm = get_language_model(AWD_LSTM, len(learn.dls.vocab), config={**fastai_config(recipe.model), **LM_HEAD})
-    load_model(lm, str(path))
-    learn.model[0].module.load_state_dict(lm[0].state_dict())
+    weights = {k.removeprefix("0."): w for k, w in load_file(path).items() if k.startswith("0.")}
+    learn.model[0].module.load_state_dict(weights | {"encoder_dp.emb.weight": weights["encoder.weight"]})

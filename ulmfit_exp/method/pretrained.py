@@ -14,12 +14,13 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from fastai.text.all import AWD_LSTM, get_language_model, match_embeds
+from fastai.text.all import match_embeds
 from fastai.text.learner import clean_raw_keys
 
 from ..common import DataError, sha256
 from ..corpora.sources import Source, find
-from ..recipe import LM_HEAD, Model, fastai_config
+from ..recipe import Model
+from .models import language_model
 from .weights import ARCHIVES, read, read_weights
 
 SHIPPED = Path(__file__).parents[1] / "shipped"
@@ -69,7 +70,7 @@ class Pretrained:
                 f"{len(weights[EMBEDDING]):,} rows; they belong to different models"
             )
         with torch.device("meta"):
-            whole = get_language_model(AWD_LSTM, len(vocab), config={**fastai_config(_shape(weights)), **LM_HEAD})
+            whole = language_model(len(vocab), _shape(weights))
         expected, found = ({k: tuple(w.shape) for k, w in ws.items()} for ws in (whole.state_dict(), weights))
         if wrong := sorted(k for k in expected | found if expected.get(k) != found.get(k)):
             k = wrong[0]

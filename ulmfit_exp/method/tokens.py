@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from fastai.text.all import make_vocab
 
+from ..common import chunked
 from ..corpora.splits import SPLITS
 from .machine import cores, end_with_parent, without_main
 from .tokenizer import words
@@ -51,44 +52,30 @@ class Tokens:
         return np.flatnonzero(np.isin(self.splits, [SPLITS.index(s) for s in splits]))
 
 
-def _numbered(lang: str, texts: list[str]) -> tuple[list[str], np.ndarray, list[int]]:
-    """(distinct words in order of appearance, the number of each word, words per text) of some texts."""
+def _numbered(lang: str, documents: list[tuple[str, str]]) -> tuple[list[str], np.ndarray, list[int], list[int]]:
+    """(distinct words in order of appearance, the number of each word, words per text, split per text)."""
     number: dict[str, int] = {}
-    each = [[number.setdefault(w, len(number)) for w in words(text, lang)] for text in texts]
-    return list(number), np.fromiter(chain(*each), np.uint32), [len(numbers) for numbers in each]
+    each = [[number.setdefault(w, len(number)) for w in words(text, lang)] for text, _ in documents]
+    ids, sizes = np.fromiter(chain(*each), np.uint32), [len(numbers) for numbers in each]
+    return list(number), ids, sizes, [SPLITS.index(split) for _, split in documents]
 
 
-def _chunks(documents: Iterable[tuple[str, str]]) -> Iterator[tuple[list[str], list[int]]]:
-    texts, splits, size = [], [], 0
-    for text, split in documents:
-        texts.append(text)
-        splits.append(SPLITS.index(split))
-        size += len(text)
-        if size >= CHUNK:
-            yield texts, splits
-            texts, splits, size = [], [], 0
-    if texts:
-        yield texts, splits
-
-
-def _parallel(chunks: Iterator, processes: int, lang: str) -> Iterator:
-    """`_numbered` of each chunk with its splits, in order; in several processes if there are more than a few."""
-    numbered = partial(_numbered, lang)
+def _parallel(documents: Iterable[tuple[str, str]], processes: int, lang: str) -> Iterator:
+    """`_numbered` of chunks of the texts, in order; in several processes if there are more than a few."""
+    numbered, chunks = partial(_numbered, lang), chunked(documents, CHUNK, lambda document: len(document[0]))
     first = list(islice(chunks, 4))
     if len(first) < 4 or processes == 1:
-        yield from ((*numbered(texts), splits) for texts, splits in chain(first, chunks))
+        yield from map(numbered, chain(first, chunks))
         return
     spawn = get_context("spawn")  # a fork may inherit a lock that is held
     with ProcessPoolExecutor(processes, spawn, initializer=end_with_parent) as pool:
         waiting = deque()
-        for texts, splits in chain(first, chunks):
+        for chunk in chain(first, chunks):
             with without_main():  # the pool spawns its processes as it is given work
-                waiting.append((pool.submit(numbered, texts), splits))
+                waiting.append(pool.submit(numbered, chunk))
             if len(waiting) > 2 * processes:
-                future, done = waiting.popleft()
-                yield *future.result(), done
-        for future, done in waiting:
-            yield *future.result(), done
+                yield waiting.popleft().result()
+        yield from (future.result() for future in waiting)
 
 
 def write_tokens(
@@ -140,7 +127,7 @@ def _write_raw(
     number, count, lengths, splits = {}, Counter(), [], []
     counted = [SPLITS.index("train"), SPLITS.index("unlabelled")]
     with open(path, "wb") as raw:
-        for found, ids, sizes, where in _parallel(_chunks(documents), processes, lang):
+        for found, ids, sizes, where in _parallel(documents, processes, lang):
             numbers = np.array([number.setdefault(word, len(number)) for word in found], dtype=np.uint32)
             numbers[ids].tofile(raw)
             seen = ids[np.repeat(np.isin(where, counted), sizes)]

@@ -14,6 +14,7 @@ from ..inference.features import Encoder, regressions
 from ..inference.scores import mean_loss
 from ..method import distributed, learners
 from ..method.batches import dls_clas, dls_lm, lm_dl
+from ..method.models import classifier
 from ..method.progress import Progress, quiet
 from ..method.tokens import Tokens, encode, write_tokens
 from ..method.training import TotalLoss, train
@@ -89,7 +90,7 @@ def train_classifier(run: Run, direction: str, folder: Path) -> dict:
     """The classifier on top of the language model's encoder (paper, section 3.3)."""
     set_seed(run.command.seed, reproducible=True)
     learn = clas_learner(run, direction, folder)
-    learners.load_lm_encoder(learn, run.path(f"lm {direction}") / "model.safetensors", run.recipe)
+    learners.load_lm_encoder(learn, run.path(f"lm {direction}") / "model.safetensors")
     return _train(run, learn, run.recipe.clas, f"clas {direction}", folder)
 
 
@@ -115,7 +116,7 @@ def classify_features(run: Run, direction: str, folder: Path) -> dict:
 def _save_features_classifier(run: Run, encoder: Encoder, scaling: str, pipeline, folder: Path) -> None:
     """The encoder with the logistic regression as its head, in the form of a fine-tuned classifier."""
     awd_lstm = encoder.encoder_.module
-    model = learners.classifier(awd_lstm.encoder.num_embeddings, len(run.corpus.classes), run.recipe)
+    model = classifier(awd_lstm.encoder.num_embeddings, len(run.corpus.classes), run.recipe)
     model[0].module.load_state_dict(awd_lstm.state_dict())
     model[1].layers.fit(scaling, pipeline)
     save_model(model, str(folder / "model.safetensors"))
