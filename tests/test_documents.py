@@ -14,6 +14,8 @@ from ulmfit_exp.corpora.documents import HELD_OUT, Documents, open_documents
 TEXTS = ["Ein Haus, a “house”.\nIt has two lines.", "Second, with a comma", "Third", "Fourth <b>text</b>"]
 JSONL = "".join(json.dumps({"id": i, "title": "x", "text": t}) + "\n" for i, t in enumerate(TEXTS))
 CSV = "id,text\n" + "".join(f'{i},"{t}"\n' for i, t in enumerate(TEXTS))
+RUSSIAN = ["Хороший фильм.", "Плохая еда.", "Очень красиво и тихо.", "Грязный номер.", "Да."]
+POLISH = ["Świetny film, polecam.", "Zły hotel, łazienka brudna.", "Bardzo miła obsługa.", "Nudny, za długi.", "Źle."]
 DOCS = "".join(f'<doc id="{i}" url="x" title="y">\n{t}\n</doc>\n' for i, t in enumerate(TEXTS))
 
 
@@ -110,6 +112,17 @@ def test_the_texts_of_a_zip_may_have_any_encoding_and_any_case_of_suffix(tmp_pat
             z.writestr(f"{i}.TXT", f"Le film {i} était très long, déjà vu".encode(encoding))
     found = [text for text, _ in open_documents(str(tmp_path / "a.zip"), None).documents()]
     assert found == [f"Le film {i} était très long, déjà vu" for i in range(3)]
+
+
+@pytest.mark.parametrize("encoding, texts", [("cp1251", RUSSIAN), ("cp1250", POLISH)])
+def test_short_files_that_are_not_utf8_are_of_one_encoding_which_is_reported(encoding, texts, tmp_path, capsys):
+    for i, text in enumerate(texts):
+        (tmp_path / f"{i}.txt").write_bytes(text.encode(encoding))
+    assert [text for text, _ in open_documents(str(tmp_path), None).documents()] == texts
+    assert f"their encoding {encoding} is a guess (see --encoding)" in capsys.readouterr().err
+    (tmp_path / "one.txt").write_bytes("\n".join(texts).encode(encoding))
+    next(open_documents(str(tmp_path / "one.txt"), None).documents())
+    assert f"the encoding {encoding} is a guess (see --encoding)" in capsys.readouterr().err
 
 
 def test_what_macos_adds_to_a_zip_is_no_text(tmp_path):

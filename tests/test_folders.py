@@ -79,6 +79,15 @@ def test_test_texts_without_a_class_are_predicted(tmp_path):
     assert sizes(Corpus.from_csv(tmp_path))["test"] > 0
 
 
+@pytest.mark.parametrize("parts", [("train/good", "train/bad", "test/good", "test/bad"), ("good", "bad")])
+def test_held_out_texts_that_are_unlabelled_are_not_trained_on(parts, tmp_path):
+    corpus = Corpus.from_csv(folder(tmp_path, *parts, "test/unlabelled", "valid/unsup", "train/unsup"))
+    splits = corpus.df.set_index("row")["split"]
+    assert {splits[row] for row in splits.index if row.startswith("test/unlabelled")} == {"test"}
+    assert {splits[row] for row in splits.index if row.startswith("train/unsup")} == {"unlabelled"}
+    assert not any(row.startswith("valid/unsup") for row in splits.index)
+
+
 def test_a_folder_without_classes_is_refused_but_gives_unlabelled_texts(tmp_path):
     folder(tmp_path, "train", "test")
     with pytest.raises(DataError, match="holds no CLASS/NAME"):

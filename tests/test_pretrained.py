@@ -44,11 +44,12 @@ def folder(tmp_path) -> Path:
     return tmp_path / "model"
 
 
-def archive(path: Path, weights: bytes, vocab: bytes) -> None:
+def archive(path: Path, weights: bytes, vocab: bytes, **others: bytes) -> None:
     """As fastai packs its WikiText-103 models."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    files = {"lstm_fwd.pth": weights, "itos_wt103.pkl": vocab, **others}
     with tarfile.open(path, "w:gz") as tar:
-        for name, data in (("wt103-fwd/lstm_fwd.pth", weights), ("wt103-fwd/itos_wt103.pkl", vocab)):
+        for name, data in (("wt103-fwd/" + name, data) for name, data in files.items()):
             info = tarfile.TarInfo(name)
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
@@ -109,11 +110,37 @@ def test_a_users_own_model_of_fastai_is_read_from_a_folder_or_an_archive(tmp_pat
     mine = resolve(str(tmp_path / "mine.tgz"), ("forward",), None)["forward"]
     assert torch.equal(mine.content[0][EMBEDDING], state[EMBEDDING])
     assert mine.lang is None  # it may read any language
-    with pytest.raises(DataError, match=r"mine\.tgz is a model of one direction"):
+    with pytest.raises(DataError, match=r"mine\.tgz needs one \.pth for the backward .*fwd\.pth.* FORWARD,BACKWARD"):
         resolve(str(tmp_path / "mine.tgz"), ("forward", "backward"), None)
+    with pytest.raises(DataError, match=r"give the folder of the \.pth"):
+        resolve(str(tmp_path / "lm_fwd.pth"), ("forward",), None)
     (tmp_path / "vocab.json").write_text(json.dumps(VOCAB))
-    with pytest.raises(DataError, match=r"needs one file \*\.pkl or \*\.json .* it has itos\.pkl, vocab\.json"):
+    with pytest.raises(DataError, match=r"needs one \.pkl or \.json of its words .* it has itos\.pkl, vocab\.json"):
         resolve(str(tmp_path), ("forward",), None)
+
+
+def test_of_an_archive_the_files_of_the_direction_are_read_and_not_those_that_a_system_adds(tmp_path):
+    model, path = language_model(), tmp_path / "one,two" / "BOTH.TGZ"
+    other = saved(model)
+    torch.nn.init.zeros_(model[0].encoder.weight)
+    vocab = pickle.dumps(L(VOCAB))
+    more = {"lstm_bwd.PTH": other, "._lstm_fwd.pth": b"\0\5\x16\7", "config.json": b"{}"}
+    archive(path, saved(model), vocab, **more)
+    both = resolve(str(path), ("forward", "backward"), None)
+    assert [bool(m.content[0][EMBEDDING].any()) for m in both.values()] == [False, True]
+    assert both["backward"].content[1] == VOCAB
+    archive(path, saved(model), vocab, **{"lstm_fwd (1).pth": other})
+    with pytest.raises(DataError, match=r"needs one \.pth for the forward language model; it has .*lstm_fwd \(1\)"):
+        resolve(str(path), ("forward",), None)
+
+
+@pytest.mark.parametrize("words", [{word: i for i, word in enumerate(VOCAB)}, "a" * 8, [VOCAB, ["neg", "pos"]]])
+@pytest.mark.parametrize("name, write", [("itos.pkl", pickle.dumps), ("itos.json", lambda w: json.dumps(w).encode())])
+def test_a_vocabulary_that_is_no_list_of_words_is_refused(name, write, words, tmp_path):
+    (tmp_path / "lm.pth").write_bytes(saved(language_model()))
+    (tmp_path / name).write_bytes(write(words))
+    with pytest.raises(DataError, match="is not a list of words"):
+        _ = resolve(str(tmp_path), ("forward",), None)["forward"].content
 
 
 class Evil:

@@ -144,6 +144,10 @@ def test_numbers_count_columns_with_and_without_a_header(tmp_path):
     with pytest.raises(DataError, match="no column '2'; it has 'text', 'label'"):
         texts(headed, ["2"])
     assert Corpus.from_csv(headed, 0, 1).df["text"].tolist() == TEXTS
+    numbers = Corpus.from_df(
+        pd.DataFrame(ROWS).assign(part=["train", "train", "test", "test"] * 6), 0, 1, id_col=0, split_col=2
+    )
+    assert numbers.df["row"].tolist() == TEXTS
 
 
 @pytest.mark.parametrize("head", [("Text ", " LABEL"), ("text\xa0", "\ufefflabel")])

@@ -211,6 +211,7 @@ def _own_table(text_col: Columns, label_col: Columns | None, options: dict) -> O
     for name, kind in (("bins", Integral), ("test_pct", Real), ("valid_pct", Real), ("label_sep", str)):
         if not isinstance(value := options.get(name), kind | None):
             raise DataError(f"{name} is {value!r}; it must be {'a text' if kind is str else 'a number'}")
+    options |= {k: str(options[k]) for k in ("split_col", "id_col") if options.get(k) is not None}
     return OwnTable(text_col=text_cols, label_col=label_cols, **options)
 
 

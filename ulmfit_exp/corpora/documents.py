@@ -3,8 +3,9 @@
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from io import BytesIO
 from itertools import chain
@@ -14,9 +15,10 @@ from tqdm.auto import tqdm
 
 from ..common import DataError, chunked
 from . import imdb
-from .archives import is_archive, members, readable
-from .encodings import decoded, guessed_encoding, unicode_encoding
+from .archives import is_archive, members, opened, readable
+from .encodings import ENCODINGS, SAMPLE, decoded, guessed_encoding, unicode_encoding
 from .folders import files_below
+from .formats import head_lines
 from .options import AUTO, Format
 from .readers import joined, open_table
 from .sources import Source, find
@@ -25,6 +27,8 @@ HELD_OUT = 500
 """Of so many documents, the first is held out for validation and the second for test."""
 PIECE = 20_000
 """Characters after which plain text is cut, at a line's end, into another document."""
+START = 2**24
+"""Bytes of a file by which its encoding is guessed."""
 MEMBER = r".*\.(txt|tokens)"
 WIKITEXT_2 = Source(
     "wikitext-2/wikitext-2-v1.zip",
@@ -57,7 +61,8 @@ class Documents:
     another         WikiExtractor's <doc> elements if it starts with one, a table if its first line is one's, else text
 
     All but archives may be compressed by xz, gzip or bzip2. A member of an archive, and a line, is in memory whole.
-    Raises `DataError`.
+    Files that are not Unicode are taken to be of one encoding. How files are read is printed to standard error. Raises
+    `DataError`.
     """
 
     name: str
@@ -78,6 +83,24 @@ class Documents:
             with readable(path), open(path, "rb") as f:
                 h.update(hashlib.file_digest(f, "sha256").digest())
         return h.hexdigest()
+
+    @cached_property
+    def guess(self) -> str:
+        """The encoding of the files that are not Unicode, by the start of each."""
+        starts = (data for data in self._starts() if not unicode_encoding(BytesIO(data))[0])
+        lines = (line for data in starts for line in data.splitlines(True) if not line.isascii())
+        guess = guessed_encoding(BytesIO(b"".join(head_lines(lines, SAMPLE))))
+        note = f"{self.name}: some files are not UTF-8; their encoding {guess} is a guess (see --encoding)"
+        tqdm.write(note, sys.stderr)
+        return guess
+
+    def _starts(self) -> Iterator[bytes]:
+        for path in self.files:
+            if is_archive(path):
+                yield from (data for _, data in members(path, f"(?i:{self.member})"))
+            else:
+                with opened(path) as (content, _, _):
+                    yield content.read(START)
 
     @property
     def text_digest(self) -> str:
@@ -105,13 +128,16 @@ class Documents:
     def _read(self, path: Path, bar: tqdm) -> Iterator[tuple[str, str | None]]:
         if is_archive(path):
             for m, data in members(path, f"(?i:{self.member})"):
-                encoding = self.format.encoding or unicode_encoding(BytesIO(data))[0] or guessed_encoding(BytesIO(data))
-                text = decoded(data, encoding)
+                text = decoded(data, self.format.encoding or unicode_encoding(BytesIO(data))[0] or self.guess)
                 texts = _wikitext(text) if m[0].lower().endswith(".tokens") else [text]
                 yield from ((each, _split(m[0])) for each in texts)
             bar.update(path.stat().st_size)
             return
         table = open_table(path, self.format, self.text_col, sure=False)
+        if len(self.files) > 1 and not self.format.encoding and table.encoding in ENCODINGS:
+            table = open_table(path, replace(self.format, encoding=self.guess), self.text_col, sure=False)
+        for note in table.notes[len(self.files) > 1 :]:
+            tqdm.write(note, sys.stderr)
         if table.kind == "lines":
             texts = _documents(table.lines(bar), Path(table.name).suffix)
         else:

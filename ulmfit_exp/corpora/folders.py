@@ -5,6 +5,7 @@ from collections.abc import Collection
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ..common import DataError
@@ -87,16 +88,21 @@ def _by_class(texts: pd.Series) -> tuple[pd.DataFrame, list[str]]:
     """The rows of the texts in a class's folder, with splits where folders name any; and the paths of the others."""
     folders = [path.split("/")[:-1] for path in texts.index]
     named = [[SPLIT_NAMES[f.lower()] for f in above if f.lower() in SPLIT_NAMES] for above in folders]
+    unlabelled = np.array(["unlabelled" in splits for splits in named], bool)
+    named = [  # test/unlabelled is not trained on
+        [s for s in splits if s in ("valid", "test")] or ["unlabelled"] if no_label else splits
+        for no_label, splits in zip(unlabelled, named)
+    ]
     rest = [[f for f in above if f.lower() not in SPLIT_NAMES] for above in folders]
     nested = any(splits and splits[0] in LABELLED and classes for splits, classes in zip(named, rest))
     if not nested and any(rest):  # a class may be called train
-        rest, named = folders, [["unlabelled"] if "unlabelled" in splits else ["train"] for splits in named]
+        rest, named = folders, [splits if no_label else ["train"] for no_label, splits in zip(unlabelled, named)]
     rows = pd.DataFrame({"text": texts, "label": [names[-1] if names else "" for names in rest]}, dtype=object)
     default = "" if any("train" in splits for splits in named) else "train"
-    rows["split"] = ["unlabelled" if "unlabelled" in splits else (*splits, default)[0] for splits in named]
-    rows.loc[rows["split"] == "unlabelled", "label"] = ""
+    rows["split"] = [(*splits, default)[0] for splits in named]
+    rows.loc[unlabelled, "label"] = ""
     labelled, test = rows["label"] != "", rows["split"] == "test"
-    used = (rows["split"] == "unlabelled") | ((rows["split"] != "") & labelled)
+    used = unlabelled | ((rows["split"] != "") & labelled)
     if labelled.any() and not (test & labelled).any():
         used |= test  # to be predicted
     outside = list(texts.index[~used])

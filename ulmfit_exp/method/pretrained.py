@@ -18,10 +18,11 @@ from fastai.text.all import match_embeds
 from fastai.text.learner import clean_raw_keys
 
 from ..common import DataError, sha256
+from ..corpora.archives import TARS
 from ..corpora.sources import Source, find
 from ..recipe import Model
 from .models import language_model
-from .weights import ARCHIVES, read, read_weights
+from .weights import members, read, read_weights
 
 SHIPPED = Path(__file__).parents[1] / "shipped"
 MODELZOO = "https://s3.amazonaws.com/fast-ai-modelzoo"
@@ -43,6 +44,8 @@ class Pretrained:
     """Weights and vocabulary, or one archive of both; optionally a classifier whose encoder is used."""
     lang: str | None = "en"
     """Language of its texts; None where a model of someone else does not say."""
+    members: tuple[str, ...] = ()
+    """Weights and vocabulary in the archive."""
 
     @cached_property
     def digest(self) -> str:
@@ -52,7 +55,7 @@ class Pretrained:
     @cached_property
     def content(self) -> tuple[dict[str, torch.Tensor], list[str]]:
         """(weights in float32 by fastai's names, vocabulary). Raises `DataError`."""
-        weights, vocab = read(*self.files[:2])
+        weights, vocab = read(*self.files[:2], members=self.members)
         for classifier in self.files[2:]:
             head = {k: w for k, w in weights.items() if k.startswith("1.") and k not in TIED}
             encoder = {k: w for k, w in read_weights(classifier).items() if k.startswith("0.module.")}
@@ -111,15 +114,16 @@ def resolve(what: str, directions: tuple[str, ...], data_dir: Path | None) -> di
     if what in ONE_WAY and directions != (ONE_WAY[what],):
         raise DataError(f"--pretrained {what} reads texts {ONE_WAY[what]}, but the run is {' and '.join(directions)}")
     if what in ("wt103", *ONE_WAY):
-        return {d: Pretrained((find(WT103[d], data_dir),)) for d in directions}
-    places = [_downloaded(what[3:])] if what.startswith("hf:") else [_local(name) for name in what.split(",")]
+        return {d: replace(_in_place(what, find(WT103[d], data_dir), d), lang="en") for d in directions}
+    names = [what] if Path(what.removesuffix(CLASSIFIER)).exists() else what.split(",")
+    places = [_downloaded(what[3:])] if what.startswith("hf:") else [_local(name) for name in names]
     if len(places) > 1:
         if (len(places), len(directions)) != (2, 2):
             raise DataError(f"--pretrained {what}: two folders are for a run of both directions, forward first")
-        named = zip(("forward", "backward"), what.split(","), places)
+        named = zip(("forward", "backward"), names, places)
         return {d: _in_place(name, place, d) for d, name, place in named}
     found = {d: _in_place(what, places[0], d) for d in directions}
-    if len({model.files for model in found.values()}) < len(found):
+    if len({(model.files, model.members) for model in found.values()}) < len(found):
         raise DataError(
             f"--pretrained {what} is a model of one direction: name two, as FORWARD,BACKWARD, or add "
             "--recipe.direction forward"
@@ -132,7 +136,9 @@ def _local(name: str) -> Path:
     folder = SHIPPED / name if name in shipped else Path(name.removesuffix(CLASSIFIER))
     if folder.name == "result.json":
         folder = folder.parent
-    if not folder.is_dir() and not (folder.is_file() and folder.suffix in ARCHIVES):
+    if folder.is_file() and folder.suffix.lower() == ".pth":
+        raise DataError(f"--pretrained {name}: give the folder of the .pth, which has its vocabulary, too")
+    if not folder.is_dir() and not (folder.is_file() and folder.name.lower().endswith(TARS)):
         raise DataError(
             f"--pretrained {name}: no such folder or archive; shipped are {', '.join(shipped)}; also none, wt103, "
             "hf:OWNER/NAME"
@@ -143,7 +149,7 @@ def _local(name: str) -> Path:
 def _in_place(name: str, folder: Path, direction: str) -> Pretrained:
     """The model of one direction in a folder of any kind, or in an archive."""
     if folder.is_file():
-        return Pretrained((folder,), None)
+        return Pretrained((folder,), None, members(folder, direction))
     classifier = []
     if (folder / direction).is_dir():
         folder = folder / direction
@@ -160,26 +166,12 @@ def _in_place(name: str, folder: Path, direction: str) -> Pretrained:
         if reads != direction:
             raise DataError(f"--pretrained {name}: {folder} is a {reads} language model, not a {direction} one")
     files = (folder / "model.safetensors", folder / "vocab.json", *(c / "model.safetensors" for c in classifier))
-    if not files[0].is_file() and any(folder.glob("*.pth")):
-        return Pretrained((_one(folder, direction, "*.pth"), _one(folder, direction, "*.pkl", "*.json")), None)
+    if not files[0].is_file() and any(path.suffix.lower() == ".pth" for path in folder.iterdir()):
+        return Pretrained(tuple(folder / name for name in members(folder, direction)), None)
     for file in files:
         if not file.is_file():
             raise DataError(f"--pretrained {name}: there is no {file}, for the {direction} language model")
     return Pretrained(files, _lang(folder))
-
-
-def _one(folder: Path, direction: str, *patterns: str) -> Path:
-    """The only such file, or the only one whose name has fwd or bwd for the direction. Raises `DataError`."""
-    found = sorted(path for pattern in patterns for path in folder.glob(pattern))
-    short = {"forward": "fwd", "backward": "bwd"}
-    marked = [path for path in found if short[direction] in path.name]
-    found = marked or [path for path in found if not any(mark in path.name for mark in short.values())]
-    if len(found) != 1:
-        has = ", ".join(path.name for path in found) or "none"
-        raise DataError(
-            f"{folder} needs one file {' or '.join(patterns)} for the {direction} language model; it has {has}"
-        )
-    return found[0]
 
 
 def _lang(folder: Path) -> str | None:

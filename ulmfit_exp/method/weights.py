@@ -14,22 +14,24 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ..common import DataError
+from ..corpora.archives import hidden
 
 SCALE = ".scale"
-ARCHIVES = (".tgz", ".tar", ".gz")
+WEIGHTS, WORDS = (r"\.pth",), (r"(itos|vocab)[^/]*\.(pkl|json)", r"\.pkl", r"\.json")
+"""Ends of the names of a fastai model's files, the likelier first."""
 
 
-def read(*files: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
-    """The weights and words of two files, or of an archive of both. Raises `DataError`."""
+def read(*files: Path, members: tuple[str, ...] = ()) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """The weights and words of two files, or of these `members` of an archive. Raises `DataError`."""
     if len(files) == 1:
-        return _archive(*files)
+        return _archive(*files, *members)
     weights, words = files
-    return read_weights(weights), READERS[words.suffix](words, words.read_bytes())
+    return read_weights(weights), READERS[words.suffix.lower()](words, words.read_bytes())
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
     """The weights of a safetensors file, with `quantised` undone, or of a `.pth`. Raises `DataError`."""
-    if path.suffix == ".pth":
+    if path.suffix.lower() == ".pth":
         return _pickled_weights(path, path.read_bytes())
     try:
         return _dequantised(load_file(path))
@@ -44,9 +46,13 @@ def _words(path: Path, data: bytes) -> list[str]:
         vocab = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as e:
         raise DataError(f"{path} is not JSON ({e}); it should be a list of words") from e
-    if not isinstance(vocab, list) or not all(isinstance(w, str) for w in vocab):
-        raise DataError(f"{path} is not a list of words")
-    return vocab
+    return _listed(path, vocab)
+
+
+def _listed(path: Path, vocab: object) -> list[str]:
+    if not isinstance(vocab, list | tuple) or not all(isinstance(w, str) for w in vocab):
+        raise DataError(f"{path} is not a list of words, as list(learn.dls.vocab) of a language model is")
+    return list(vocab)
 
 
 def quantised(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -72,17 +78,35 @@ def _dequantised(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return whole | {k: whole[k].float() * scale for k, scale in scales.items()}
 
 
-def _archive(path: Path) -> tuple[dict, list[str]]:
+def members(path: Path, direction: str) -> tuple[str, ...]:
+    """The names of the weights and the vocabulary of a direction in a folder or an archive of fastai's: the only ones,
+    or those that have fwd or bwd for the direction. Raises `DataError`."""
+    if path.is_dir():
+        names = {file.name for file in path.iterdir() if file.is_file()}
+    else:
+        with _safely(path), tarfile.open(path) as tar:
+            names = {info.name for info in tar if info.isfile()}
+    names, chosen = sorted(name for name in names if not hidden(name)), []
+    mark, other = ("fwd", "bwd") if direction == "forward" else ("bwd", "fwd")
+    for ends in (WEIGHTS, WORDS):
+        every = next(filter(None, ([n for n in names if re.search(f"(?i:{end})$", n)] for end in ends)), [])
+        last = {name: name.rpartition("/")[2].lower() for name in every}
+        found = [n for n in every if mark in last[n]] or [n for n in every if other not in last[n]]
+        if len(found) != 1:
+            kind = ".pth" if ends == WEIGHTS else ".pkl or .json of its words"
+            raise DataError(
+                f"{path} needs one {kind} for the {direction} language model; it has {', '.join(every) or 'none'}. For "
+                "both directions put fwd or bwd in the names, or name two models as FORWARD,BACKWARD"
+            )
+        chosen += found
+    return tuple(chosen)
+
+
+def _archive(path: Path, weights: str, words: str) -> tuple[dict, list[str]]:
     """The .pth and the vocabulary in an archive of fastai's."""
-    found = {}
     with _safely(path), tarfile.open(path) as tar:
-        for info in tar:
-            if info.isfile() and Path(info.name).suffix in READERS:
-                found[Path(info.name).suffix] = tar.extractfile(info).read()
-    if ".pth" not in found or len(found) < 2:
-        raise DataError(f"{path} is no model archive of fastai: it needs a .pth, and a .pkl or .json of its words")
-    weights, (suffix, words) = found.pop(".pth"), found.popitem()
-    return _pickled_weights(path, weights), READERS[suffix](path, words)
+        data, vocab = (tar.extractfile(name).read() for name in (weights, words))
+    return _pickled_weights(path, data), READERS[Path(words).suffix.lower()](path, vocab)
 
 
 def _pickled_weights(path: Path, data: bytes) -> dict[str, torch.Tensor]:
@@ -94,7 +118,9 @@ def _pickled_weights(path: Path, data: bytes) -> dict[str, torch.Tensor]:
 
 def _pickled_words(path: Path, data: bytes) -> list[str]:
     with _safely(path):
-        return [str(word) for word in WordsUnpickler(io.BytesIO(data)).load()]
+        vocab = WordsUnpickler(io.BytesIO(data)).load()
+        vocab = vocab.state["items"] if isinstance(vocab, Inert) else vocab
+    return _listed(path, vocab)
 
 
 READERS = {".pth": _pickled_weights, ".pkl": _pickled_words, ".json": _words}
@@ -110,9 +136,6 @@ class Inert:
 
     def __setstate__(self, state):
         self.state = state
-
-    def __iter__(self):
-        return iter(self.state["items"])
 
 
 class UnsafeError(pickle.UnpicklingError):
@@ -141,4 +164,5 @@ def _safely(path: Path) -> Iterator[None]:
                 "and save torch.save(learn.model.state_dict(), 'lm.pth') and json.dump(list(learn.dls.vocab), "
                 "open('itos.json', 'w')) in a folder for --pretrained"
             ) from e
-        raise DataError(f"{path} is damaged or not a model of fastai ({type(e).__name__}: {e})") from e
+        first = str(e).partition("\n")[0]
+        raise DataError(f"{path} is damaged or not a model of fastai ({type(e).__name__}: {first})") from e
