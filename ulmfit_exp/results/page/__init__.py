@@ -26,7 +26,7 @@ from ...method.schedules import rates
 from ...recipe import recipe_from
 from ...record import FILE, mistakes, read_all, settings_in_words
 from ..statistics import against
-from ..tables import REPEATED, records_of, spread, variant_of
+from ..tables import REPEATED, records_of, spread, texts_of, variant_of
 
 GROUPS = {"lm": 4, "clas": 5}
 """Layer groups of fastai's learners."""
@@ -145,9 +145,11 @@ def _two(variants: list[dict]) -> tuple[str, ...]:
 def _tests(variants: list[dict]) -> dict[str, dict[str, float]]:
     """Reference -> variant -> p of the difference in test error, corrected for all comparisons with that reference.
 
-    Compared are variants of the same data set with as many labels.
+    Compared are variants of the same data set with as many labels, and with as many test texts of each class.
     """
-    rows = [((v["data"], v["labels"]), v["id"], r["name"], r["test"]) for v in variants for r in v["runs"] if v["test"]]
+    tested = {v["id"]: [(c, f["n"]) for c, f in (v["runs"][0]["classes"] or {}).items()] for v in variants}
+    alike = {v["id"]: (v["data"], v["labels"], *tested[v["id"]]) for v in variants}
+    rows = [(alike[v["id"]], v["id"], r["name"], r["test"]) for v in variants for r in v["runs"] if v["test"]]
     found, p = pd.DataFrame(rows, columns=["data", "row", "replicate", "error"]), {}
     for _, part in found.groupby("data", dropna=False):
         for reference in part["row"].unique():
@@ -181,7 +183,8 @@ def _variant(
         "baseline": mean(lambda r: _percent(r.get("baseline"))),
         "perplexity": mean(lambda r: r.get("perplexity", {}).get("test", {}).get("perplexity")),
         "minutes": mean(lambda r: sum(s["seconds"] for s in r["stages"]) / 60),
-        "settings": {k: v for k, v in settings_in_words(first).items() if k not in REPEATED},
+        "settings": {k: v for k, v in settings_in_words(first).items() if k not in REPEATED}
+        | {"texts": f"{texts_of(first)}"[:12]},
         "plan": _plan(settings["recipe"], plans),
         "runs": runs,
     }
