@@ -54,8 +54,10 @@ def evaluate(run: Run, folder: Path) -> dict:
         "temperature": temperature,
         "at_bound": scores.at_bound(temperature),
         "calibrated": {s: scores.figures(calibrated[at], truth[at], thresholds) for s, at in where.items()},
-        **({"thresholds": dict(zip(run.corpus.classes, thresholds.tolist()))} if several else {}),
     }
+    if several:
+        info["thresholds"] = dict(zip(run.corpus.classes, thresholds.tolist()))
+        info["raw_thresholds"] = {d: fitted[d].tolist() for d in directions}
     if "test" in where:
         info |= scores.of_test(probs["mean"][tested], truth[tested], run.corpus.classes, fitted["mean"])
     return {**info, "wandb": _track_evaluation(run, rows[tested], info, folder)}
