@@ -164,14 +164,18 @@ def test_the_figures_are_those_of_scikit_learn(run):
     assert record["interval"][0] <= record["test"]["error"] <= record["interval"][1]
 
 
-def test_validation_during_training_has_the_same_error_at_a_half(run, corpus):
+def test_validation_has_the_error_at_a_half_during_training_and_at_the_thresholds_in_the_learner(run, corpus):
     learn = run.learner("forward")
     with learn.no_bar(), learn.no_logging():
         loss, error = learn.validate()
         probs, truth = learn.get_preds()
+        labels = learn.predict(corpus.df["text"][0])[0]
     last = run.record["history"]["clas forward"][-1]
-    assert [loss, error] == pytest.approx([last["valid_loss"], last["valid_error_rate"]], abs=1e-4)
-    assert error == pytest.approx(1 - f1_score(truth, probs >= 0.5, average="micro", zero_division=0))
+    assert loss == pytest.approx(last["valid_loss"], abs=1e-4)
+    at_half = 1 - f1_score(truth, probs >= 0.5, average="micro", zero_division=0)
+    assert last["valid_error_rate"] == pytest.approx(at_half, abs=1e-4)
+    assert error == pytest.approx(run.record["directions"]["forward"]["valid"]["error"])
+    assert [";".join(labels) or ";"] == run.predict(corpus.df["text"][0])["class"].tolist()
 
 
 @pytest.mark.parametrize("of", ["run", "features"])

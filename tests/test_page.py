@@ -95,14 +95,22 @@ def test_variants_are_tested_against_every_reference_with_as_many_labels(file):
     assert "trec/small-500-labels-forward" not in p["trec/small"]
 
 
-def test_other_settings_of_the_same_name_are_another_variant_and_a_seed_counts_once(tmp_path):
+def test_other_settings_or_texts_of_the_same_name_are_another_variant_and_a_seed_counts_once(tmp_path):
     folder = shutil.copytree(RECORDS / "trec" / "small", tmp_path / "records")
+    for path in list(folder.iterdir()):
+        record = json.loads(path.read_text())
+        record["corpus"]["digest"] = "of other texts"
+        record["per_class"]["ABBR"]["n"] += 1
+        (folder / f"texts-{path.name}").write_text(json.dumps(record))
     record = json.loads((folder / "seed0.json").read_text())
     (folder / "again.json").write_text(json.dumps(record))
     record["settings"]["precision"] = "fp32"
     (folder / "other.json").write_text(json.dumps(record))
-    variants = data_of(made(folder, tmp_path / "report.html"))["variants"]
-    assert {v["id"]: len(v["runs"]) for v in variants} == {"trec/small": 3, "trec/small~2": 1}
+    data = data_of(made(folder, tmp_path / "report.html"))
+    runs = {v["id"]: len(v["runs"]) for v in data["variants"]}
+    assert runs == {"trec/small": 3, "trec/small~2": 3, "trec/small~3": 1}
+    assert data["variants"][0]["settings"]["texts"] != data["variants"][1]["settings"]["texts"]
+    assert "trec/small~2" not in data["p"]["trec/small"]
 
 
 def test_the_draws_of_few_labels_are_one_variant_and_are_compared_with_as_many_labels_alone(tmp_path):

@@ -57,9 +57,12 @@ def f1(predicted: np.ndarray, truth: np.ndarray, axis: int | None = None) -> np.
     return np.where(marks > 0, 2 * hits / np.maximum(marks, 1), 1.0)
 
 
-def error(predicted: np.ndarray, truth: np.ndarray) -> float:
-    """The error of multi-label classification, in training, records and tables: 1 - micro F1."""
-    return 1 - float(f1(predicted, truth))
+def error(predicted: np.ndarray, truth: np.ndarray, thresholds: float | np.ndarray = 1) -> float:
+    """The error of multi-label classification, in training, records and tables: 1 - micro F1.
+
+    `predicted` are decisions, or probabilities where there are `thresholds`.
+    """
+    return 1 - float(f1(predicted >= thresholds, truth))
 
 
 def read_labels(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> pd.Series | None:

@@ -45,6 +45,7 @@ from ..method.tokenizer import words
 from ..recipe import DIRECTIONS, PAD
 from ..record import certainty, read
 from .predict import Predictor
+from .scores import tempered
 
 
 class Words(Transform):
@@ -129,8 +130,11 @@ def classifier_learner(predictor: Predictor, direction: str, corpus: Corpus) -> 
     bs, backwards = predictor.recipe.clas.bs, direction == "backward"
     dls = dataloaders(corpus.df, predictor, bs, backwards)
     weight = corpus.class_weights if predictor.recipe.class_weights and corpus.classes == predictor.classes else None
-    several = predictor.multi_label
-    learn = learners.clas_learner(dls, len(predictor.classes), predictor.recipe, "fp32", Path(), weight, several)
+    options = {"weight": weight, "multi_label": predictor.multi_label}
+    if predictor.multi_label:
+        raw = tempered(predictor.thresholds, 1 / predictor.temperature, several=True)
+        options["thresh"] = torch.tensor(predictor.raw_thresholds.get(direction, raw))
+    learn = learners.clas_learner(dls, len(predictor.classes), predictor.recipe, "fp32", Path(), **options)
     learn.model.load_state_dict(model.state_dict())
     return learn
 

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -45,6 +45,8 @@ class Predictor:
     """Columns of the user's table that it was trained on."""
     thresholds: np.ndarray | None = None
     """Probability from which a text has a label, for each; None where a text has one class."""
+    raw_thresholds: dict[str, list[float]] = field(default_factory=dict)
+    """Those of each direction alone, before temperature scaling; a record of an older version has none."""
 
     def probabilities(self, texts: str | Iterable[str]) -> np.ndarray:
         """`texts x classes`, float64: the mean of the directions at the temperature, the same in any batch.
@@ -116,7 +118,8 @@ def load(folder: Path) -> Predictor:
     text_cols = record["corpus"].get("text_cols") or record["settings"].get("text_col") or ()
     calibration = record["calibration"]
     thresholds = np.array([calibration["thresholds"][c] for c in classes]) if "thresholds" in calibration else None
-    return Predictor(classes, models, vocab, calibration["temperature"], recipe, tuple(text_cols), thresholds)
+    raw, temperature = calibration.get("raw_thresholds", {}), calibration["temperature"]
+    return Predictor(classes, models, vocab, temperature, recipe, tuple(text_cols), thresholds, raw)
 
 
 def _load(folder: Path, n_out: int, recipe: Recipe) -> tuple[torch.nn.Module, list[str]]:

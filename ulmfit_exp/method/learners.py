@@ -48,14 +48,15 @@ def clas_learner(
     path: Path,
     weight: np.ndarray | None = None,
     multi_label: bool = False,
+    thresh: float | Tensor = 0.5,
 ) -> TextLearner:
     """A classifier of `n_out` classes with random weights; 5 layer groups: embedding, the LSTMs, head.
 
-    `weight` is that of each class in the loss.
+    `weight` is that of each class in the loss; several labels of a text are those above `thresh`.
     """
     weight = None if weight is None else tensor(weight).float().to(dls.device)
     model = classifier(len(_get_text_vocab(dls)), n_out, recipe).to(dls.device)
-    options = {**loss_and_error(multi_label, weight), **common(recipe.clas, precision, path)}
+    options = {**loss_and_error(multi_label, weight, thresh), **common(recipe.clas, precision, path)}
     return TextLearner(dls, model, splitter=awd_lstm_clas_split, **options)
 
 
@@ -63,7 +64,8 @@ def loss_and_error(multi_label: bool, weight: Tensor | None = None, thresh: floa
     """fastai's loss, with the weight of each class, and the error. A text's labels are those above the threshold."""
     if not multi_label:
         return {"loss_func": CrossEntropyLossFlat(weight=weight), "metrics": error_rate}
-    options = {"thresh": 0.5, "activation": "sigmoid", "to_np": True, "name": "error_rate"}
+    options = {"activation": "sigmoid", "to_np": True, "flatten": False, "name": "error_rate"}
+    options["thresholds"] = np.asarray(thresh)
     loss = BCEWithLogitsLossFlat(pos_weight=weight, thresh=thresh)
     return {"loss_func": loss, "metrics": AccumMetric(multilabel.error, **options)}
 

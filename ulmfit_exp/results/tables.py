@@ -127,9 +127,15 @@ def beside_baseline(records: list[dict]) -> str:
 
 
 def variant_of(record: dict, but: tuple[str, ...] = REPEATED) -> str:
-    """What the records of the same settings share that differ in `but` alone."""
+    """What the records of the same texts and settings share that differ in `but` alone."""
     same = {k: v for k, v in record["settings"].items() if k not in but}
-    return json.dumps([record["experiment"], same], sort_keys=True)
+    return json.dumps([record["experiment"], same, texts_of(record)], sort_keys=True)
+
+
+def texts_of(record: dict) -> str | int:
+    """The digest of the texts; of folds and draws, which share out the same texts differently, the number of tokens."""
+    settings = record["settings"]
+    return record["corpus"]["tokens" if "fold" in settings or settings.get("shots") else "digest"]
 
 
 def difference(*records: dict) -> pd.DataFrame:

@@ -55,8 +55,10 @@ def evaluate(run: Run, folder: Path) -> dict:
         "temperature": temperature,
         "at_bound": scores.at_bound(temperature),
         "calibrated": {s: scores.figures(calibrated[mask], truth[mask], thresholds) for s, mask in labelled.items()},
-        **({"thresholds": dict(zip(run.corpus.classes, thresholds.tolist()))} if several else {}),
     }
+    if several:
+        info["thresholds"] = dict(zip(run.corpus.classes, thresholds.tolist()))
+        info["raw_thresholds"] = {d: fitted[d].tolist() for d in directions}
     if "test" in labelled:
         info |= scores.of_test(probs["mean"][test], truth[test], run.corpus.classes, fitted["mean"])
     return {**info, "wandb": _track_evaluation(run, rows[test], info, folder)}

@@ -182,7 +182,7 @@ def _classified(run: Run, done: dict[str, Stage]) -> dict:
     """
     found = done["eval"].info
     figures, calibrated = found["figures"], found["calibrated"]
-    fitted = {k: found[k] for k in ("temperature", "at_bound", "thresholds") if k in found}
+    fitted = {k: found[k] for k in ("temperature", "at_bound", "thresholds", "raw_thresholds") if k in found}
     before_and_after = {
         f"{split} {k}": {"before": before[k], "after": calibrated[split][k]}
         for split, before in figures["mean"].items()

@@ -27,7 +27,7 @@ from ...recipe import recipe_from
 from ...record import FILE, folder_of, mistakes, read_all, settings_in_words
 from ..draw import GROUPS
 from ..statistics import against
-from ..tables import REPEATED, spread, variant_of
+from ..tables import REPEATED, spread, texts_of, variant_of
 
 WITH_MISTAKES = 50
 """So many runs come with their mistakes, which are most of the page's size; a home's newest are the first."""
@@ -134,9 +134,11 @@ def _by_variant(records: Found) -> dict[str, Found]:
 def _tests(variants: list[dict]) -> dict[str, dict[str, float]]:
     """Reference -> variant -> p of the difference in test error, corrected for all comparisons with that reference.
 
-    Compared are variants of the same data set with as many labels.
+    Compared are variants of the same data set with as many labels, and with as many test texts of each class.
     """
-    rows = [((v["data"], v["labels"]), v["id"], r["name"], r["test"]) for v in variants for r in v["runs"] if v["test"]]
+    tested = {v["id"]: [(c, f["n"]) for c, f in (v["runs"][0]["classes"] or {}).items()] for v in variants}
+    alike = {v["id"]: (v["data"], v["labels"], *tested[v["id"]]) for v in variants}
+    rows = [(alike[v["id"]], v["id"], r["name"], r["test"]) for v in variants for r in v["runs"] if v["test"]]
     found, p = pd.DataFrame(rows, columns=["data", "row", "replicate", "error"]), {}
     for _, part in found.groupby("data", dropna=False):
         for reference in part["row"].unique():
@@ -170,7 +172,8 @@ def _variant(
         "baseline": mean(lambda r: _percent(r.get("baseline"))),
         "perplexity": mean(lambda r: r.get("perplexity", {}).get("test", {}).get("perplexity")),
         "minutes": mean(lambda r: sum(s["seconds"] for s in r["stages"]) / 60),
-        "settings": {k: v for k, v in settings_in_words(first).items() if k not in REPEATED},
+        "settings": {k: v for k, v in settings_in_words(first).items() if k not in REPEATED}
+        | {"texts": f"{texts_of(first)}"[:12]},
         "rates": _rates(settings["recipe"], rates_of),
         "runs": runs,
     }
