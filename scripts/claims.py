@@ -10,7 +10,7 @@ import pandas as pd
 from experiments.paper.tables import module
 from ulmfit_exp.results import figures
 from ulmfit_exp.results.statistics import ALPHA, FEWEST, against
-from ulmfit_exp.results.tables import markdown, spread
+from ulmfit_exp.results.tables import markdown, pretrained, spread
 
 RECORDS = "../../experiments/results"
 """The committed records, as the pages link to them."""
@@ -18,9 +18,11 @@ BASELINE = "TF-IDF + logistic regression"
 UNTESTED = "not tested"
 ABOUT = (
     "Test error in %, mean ± standard deviation over n seeds or folds. p: two-sided paired t-test, after Holm's "
-    "correction for all comparisons in the table (in figure 3: of the data set). A difference is significant at p < "
-    f"{ALPHA}. With fewer than {FEWEST} pairs of runs, or equal differences, nothing is tested. Over folds the test is "
-    "anti-conservative, because their training texts overlap."
+    "correction for all comparisons in the table (in figure 3: of the data set), so the same pair may have another p "
+    f"on another page. A difference is significant at p < {ALPHA}. With fewer than {FEWEST} pairs of runs, or equal "
+    "differences, nothing is tested. Over folds the test is anti-conservative, because their training texts overlap. "
+    "Runs: the reference's recipe, and the version of the language model that it starts from, by the tokens that this "
+    "had read; [pretrained-models.md](../pretrained-models.md) has those of the version that ships."
 )
 
 
@@ -34,6 +36,8 @@ class Claim:
     rows: tuple[str, ...]
     limits: str = ""
     """What the tests leave open."""
+    few: bool = False
+    """Without the size of all training texts."""
 
     @property
     def page(self) -> str:
@@ -54,8 +58,10 @@ CLAIMS = (
         "the same error (section 5.1, figure 3).",
         ("figure3",),
         ("from scratch",),
-        "The tests are of the first half, at the same number of labels. How many times as many training from scratch "
-        "needs is not tested; [the last column of the table](../results.md#figure-3-labelled-texts) has estimates.",
+        "Left out are the runs with the labels of all training texts. The tests are of the first half, at the same "
+        "number of labels. How many times as many training from scratch needs is not tested; [the last column of the "
+        "table](../results.md#figure-3-labelled-texts) has estimates.",
+        few=True,
     ),
     Claim(
         "Unlabelled texts",
@@ -120,14 +126,16 @@ CLAIMS = (
 
 def pages(results: dict[str, list[tuple]]) -> dict[str, str]:
     """The pages by their names, made of each table's (cell, record) pairs; README.md lists the claims' verdicts."""
-    found = {claim: pd.concat([compared(t, results[t], claim.rows) for t in claim.tables]) for claim in CLAIMS}
+    found = {claim: pd.concat([compared(t, results[t], claim) for t in claim.tables]) for claim in CLAIMS}
     lines = [
         {"the paper's claim": f"[{claim.title}]({claim.page}). {claim.text}", "here": verdict(found[claim])}
         for claim in CLAIMS
     ]
     index = (
         "# The paper's claims\n\nMade by `python scripts/results.py` from the committed records. "
-        "[findings.md](../findings.md) says how to read the tests, and what they leave open.\n\n"
+        "[findings.md](../findings.md) says how to read the tests, and what they leave open. Most runs have recipe "
+        "`small` and start from an early version of the language model, not from the one that ships; the pages say "
+        "which.\n\n"
     )
     made = {claim.page: page(claim, found[claim], results) for claim in CLAIMS}
     return {"README.md": f"{index}{markdown(pd.DataFrame(lines))}\n", **made}
@@ -149,17 +157,18 @@ def page(claim: Claim, found: pd.DataFrame, results: dict[str, list]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def compared(name: str, results: list[tuple], rows: tuple[str, ...]) -> pd.DataFrame:
-    """A table's reference beside each of these rows, on each of its data sets."""
+def compared(name: str, results: list[tuple], claim: Claim) -> pd.DataFrame:
+    """A table's reference beside each of the claim's rows, on each of its data sets."""
     reference, lines = module(name).REFERENCE, []
+    runs_of = {c.data: f"{c.settings.recipe_name}: {pretrained(r)}" for c, r in results if c.row == reference}
     for family in families(name, results, reference):
-        p = against(family, reference)
+        p, full = against(family, reference), family.loc[family["labels"].idxmax(), "data"]
         for (data, row), runs in family.groupby(["data", "row"], sort=False):
             ours = family[(family["data"] == data) & (family["row"] == reference)]
-            if row in rows and len(ours):
+            if row in claim.rows and len(ours) and not (claim.few and data == full):
                 key, _, rest = data.partition(", ")
-                shown = {"data": ", ".join(filter(None, (figures.title(key), rest))), "n": len(runs)}
-                shown |= {"reference": _linked(reference, ours), "compared with": _linked(row, runs)}
+                shown = {"data": ", ".join(filter(None, (figures.title(key), rest))), "runs": runs_of[key]}
+                shown |= {"n": len(runs), "reference": _linked(reference, ours), "compared with": _linked(row, runs)}
                 lines.append({**shown, **_tested(ours, runs, p.get((data, row), float("nan")))})
     return pd.DataFrame(lines)
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import FORWARD, QUICK, QUIET
 from fastai.text.all import (
@@ -59,20 +60,28 @@ def test_the_record_names_the_corpus_and_the_fields_that_differ_from_the_nearest
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        ({"recipe": "smal"}, "recipe 'smal' is unknown; choose one of paper, small"),
+        ({"recipe": "smal"}, "recipe 'smal' is unknown; choose one of default, paper, small"),
+        ({"recipe": replace(QUICK, max_len="x")}, "recipe.max_len is 'x', of type str; it must be of type int"),
         ({"direction": "up"}, "direction 'up' is unknown; choose one of forward, backward, both"),
         ({"precision": "fp16"}, "precision 'fp16' is unknown; choose one of auto, fp32, bf16"),
         ({"wandb": "off"}, "wandb 'off' is unknown; choose one of auto, online, offline, disabled"),
+        ({"seed": 1.5}, "seed is 1.5, of type float; it must be of type int"),
+        ({"train_size": "10"}, "train_size is '10', of type str; it must be of type int or None"),
+        ({"tags": 3}, "tags is 3"),
+        ({"tags": [3]}, "tags.0 is 3"),
+        ({"home": None}, "home is None"),
     ],
 )
 def test_a_wrong_argument_is_one_line_that_lists_the_choices(corpus, tmp_path, wrong, message):
     with pytest.raises(DataError, match=message):
-        ulmfit(corpus, home=tmp_path, **wrong)
+        ulmfit(corpus, **{"home": tmp_path, **wrong})
 
 
 def test_a_table_is_not_yet_a_corpus(corpus):
     with pytest.raises(DataError, match="corpus is a DataFrame: make a Corpus of it"):
         ulmfit(corpus.df)
+    with pytest.raises(DataError, match="from_csv reads a file or folder, not DataFrame; from_df"):
+        Corpus.from_csv(corpus.df)
 
 
 def test_a_folder_of_texts_is_a_corpus():
@@ -87,8 +96,15 @@ def test_a_single_string_is_one_text_and_no_texts_have_no_rows(run):
     assert run.encoder().transform([]).shape == (0, 3 * 12)
 
 
+def test_the_predictions_of_a_column_have_its_index(run):
+    texts = pd.Series(["A river.", "A song.", "A village."], index=[7, 7, "b"])
+    assert run.predict(texts).index.equals(texts.index)
+    assert run.predict(texts).reset_index(drop=True).equals(run.predict(texts.tolist()))
+
+
 def test_a_text_that_is_missing_is_named(run, corpus):
-    for given, message in ((["A river.", np.nan], "text 1 is nan"), ([None], "text 0 is None"), (corpus.df, "a list")):
+    refused = [(given, "texts are a list") for given in (corpus.df, None, 3, {"A river.": 1})]
+    for given, message in ((["A river.", np.nan], "text 1 is nan"), ([None], "text 0 is None"), *refused):
         with pytest.raises(DataError, match=message):
             run.predict(given)
         with pytest.raises(DataError, match=message):
@@ -165,6 +181,11 @@ def test_a_run_loaded_from_its_folder_takes_other_texts_of_the_same_classes(run,
     assert loaded.path == run.path
     with pytest.raises(DataError, match=r"loaded without its texts: give them as learner\(corpus=\.\.\.\)"):
         loaded.learner()
+    with pytest.raises(DataError, match="corpus is a DataFrame: make a Corpus of it"):
+        loaded.learner(corpus=corpus.df)
+    for path, message in (("zz", "there is no zz"), (run.path.parent, "it has no result.json"), (None, "path is None")):
+        with pytest.raises(DataError, match=message):
+            ulmfit_exp.load(path)
     assert len(loaded.learner(corpus=corpus).dls.train_ds) == run.record["corpus"]["rows"]["train"]
     other = replace(corpus, df=corpus.df.assign(label="new " + corpus.df["label"]))
     with pytest.raises(DataError, match="the classifier has no class 'new 1'"):

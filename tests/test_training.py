@@ -331,12 +331,14 @@ def test_another_seed_gives_another_model(one_learner, tmp_path):
         ({"max_len": 0}, "--recipe.max-len 0"),
         ({"clas": replace(TINY.clas, drop_mult=20)}, "drop-mult 20 is impossible: times --recipe.model.* it is >= 1"),
         ({"pooling": ()}, "--recipe.pooling is empty"),
-        ({"pooling": ("avg",)}, "--recipe.pooling avg is none of last, max, mean"),
-        ({"vocab": "merged"}, "--recipe.vocab merged is none of task, union, pretrained"),
+        ({"pooling": ("avg",)}, "--recipe.pooling.0 'avg' is unknown; choose one of last, max, mean"),
+        ({"vocab": "merged"}, "--recipe.vocab 'merged' is unknown; choose one of task, union, pretrained"),
         (
             {"clas": replace(TINY.clas, phases=(Phase(schedule="cosine"),))},
-            "phases.0.schedule cosine is none of stlr",
+            "phases.0.schedule 'cosine' is unknown; choose one of stlr",
         ),
+        ({"max_len": "x"}, "--recipe.max-len is 'x', of type str; it must be of type int"),
+        ({"clas": None}, "--recipe.clas is None, of type NoneType; it must be of type Training"),
         ({"clas": replace(TINY.clas, patience=0)}, "--recipe.clas.patience 0 .* 1 or more"),
     ],
 )

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, get_type_hints
 
 import pandas as pd
 
 from . import cli
+from .bounds import check_type
 from .common import DataError
 from .corpora.corpus import Corpus
 from .corpora.own import plain_name
@@ -65,7 +66,8 @@ class Result:
         return predict.load(self.path)
 
     def predict(self, texts: str | Iterable[str]) -> pd.DataFrame:
-        """A row per text: `class`, `confidence`, and `p CLASS` for each class. A single string is one text.
+        """A row per text: `class`, `confidence`, and `p CLASS` for each class. A single string is one text; a column of
+        a table keeps its index, so that `df.join(run.predict(df["text"]))` has them side by side.
 
         Several labels are joined by `;`, a lone `;` where there are none.
         """
@@ -97,13 +99,15 @@ class Result:
         """
         from .inference.export import classifier_learner
 
-        corpus = corpus or self.corpus
+        corpus = self.corpus if corpus is None else corpus
         if corpus is None:
             raise DataError(f"{self.path} was loaded without its texts: give them as learner(corpus=...)")
-        return classifier_learner(self.predictor, self._direction(direction), corpus)
+        return classifier_learner(self.predictor, self._direction(direction), _checked(corpus))
 
     def _direction(self, direction: str | None) -> str:
-        return self.directions[0] if direction is None else _one_of("direction", direction, self.directions)
+        if direction is not None:
+            check_type(direction, Literal[self.directions], "direction")
+        return direction or self.directions[0]
 
     def __repr__(self) -> str:
         test = self.record.get("test")
@@ -170,34 +174,40 @@ def ulmfit(
 
     Raises `DataError`, which names the argument.
     """
-    others = {"seed": seed, "home": Path(home), "device": device, "train_size": train_size, "label": label}
-    others["log_texts"] = log_texts
-    corpus, settings = _settings(corpus, recipe, direction, precision, wandb, tags, **others)
+    corpus, settings = _settings(**locals())
     return replace(load(cli.run(settings, corpus)), corpus=corpus)
 
 
-def _settings(corpus, recipe, direction, precision, wandb, tags, **others) -> tuple[Corpus, OfCorpus]:
-    """The corpus and the settings that `ulmfit` runs with. Raises `DataError`."""
-    if not isinstance(corpus, Corpus):
-        raise DataError(f"corpus is a {type(corpus).__name__}: make a Corpus of it, as Corpus.from_csv does")
-    base, chosen = _chosen(recipe)
-    if direction is not None:
-        chosen = replace(chosen, direction=_one_of("direction", direction, DIRECTIONS))
-    if corpus.name != (plain := plain_name(Path(corpus.name))):  # it names a folder
+def _settings(corpus, tags, **others) -> tuple[Corpus, OfCorpus]:
+    """The corpus and the settings that `ulmfit` runs with, from its arguments. Raises `DataError`."""
+    if isinstance(tags, Iterable):
+        tags = (tags,) if isinstance(tags, str) else tuple(tags)
+    hints = get_type_hints(ulmfit)
+    for argument, value in {"tags": tags, **others}.items():
+        check_type(value, hints[argument], argument)
+    base, chosen = _chosen(others.pop("recipe"))
+    direction = others.pop("direction") or chosen.direction
+    if _checked(corpus).name != (plain := plain_name(Path(corpus.name))):  # it names a folder
         corpus = replace(corpus, name=plain)
     return corpus.with_train_size(others["train_size"]), OfCorpus(
         corpus=corpus.name,
         recipe_name=base,
-        recipe=chosen,
-        precision=_one_of("precision", precision, get_args(Precision)),
-        wandb=_one_of("wandb", wandb, get_args(Wandb)),
-        tags=(tags,) if isinstance(tags, str) else tuple(tags),
+        recipe=replace(chosen, direction=direction),
+        tags=tags,
+        home=Path(others.pop("home")),
         **others,
     )
 
 
+def _checked(corpus) -> Corpus:
+    if not isinstance(corpus, Corpus):
+        raise DataError(f"corpus is a {type(corpus).__name__}: make a Corpus of it, as Corpus.from_csv does")
+    return corpus
+
+
 def load(path: str | Path) -> Result:
     """A finished run, by its folder or its `result.json`. Raises `DataError`."""
+    check_type(path, str | Path, "path")
     path = Path(path)
     record = read(path)
     if "valid" not in record:
@@ -208,11 +218,5 @@ def load(path: str | Path) -> Result:
 def _chosen(recipe: Recipe | str) -> tuple[str, Recipe]:
     """A recipe, and the name of the one that it is or has the fewest differences to."""
     if not isinstance(recipe, Recipe):
-        return recipe, RECIPES[_one_of("recipe", recipe, RECIPES)]
+        return recipe, RECIPES[recipe]
     return min(RECIPES, key=lambda k: (len(differences(recipe, RECIPES[k])), k != "default")), recipe
-
-
-def _one_of(argument: str, value: str, choices: Iterable[str]) -> str:
-    if value not in tuple(choices):
-        raise DataError(f"{argument} {value!r} is unknown; choose one of {', '.join(choices)}")
-    return value

@@ -1,8 +1,10 @@
-"""Which settings of a recipe are possible."""
+"""Which settings are possible: their types, and the values of a recipe."""
 
 import sys
-from dataclasses import asdict, is_dataclass
-from typing import Literal, get_args, get_origin, get_type_hints
+from dataclasses import asdict, fields, is_dataclass
+from reprlib import repr as short
+from types import UnionType
+from typing import Literal, Union, get_args, get_origin, get_type_hints
 
 from .common import DataError, flat
 from .recipe import POOLING, LMRecipe
@@ -24,7 +26,7 @@ BOUNDS = {
 
 def check(recipe: LMRecipe) -> None:
     """Raises `DataError`, which names the option, where a value is impossible."""
-    _check_choices(recipe, type(recipe), "--recipe")
+    check_type(recipe, type(recipe), "--recipe")
     for option, value in flat(asdict(recipe)).items():
         task, name = option.split(".")[0], option.split(".")[-1]
         low, high = BOUNDS.get(f"{task}.{name}") or BOUNDS.get(name, (-MOST, MOST))
@@ -39,13 +41,23 @@ def check(recipe: LMRecipe) -> None:
         raise DataError("--recipe.pooling is empty: name one or more of " + ", ".join(POOLING))
 
 
-def _check_choices(value, hint, option: str) -> None:
-    """The same for the fields with a choice of names, however deep."""
+def check_type(value, hint, name: str) -> None:
+    """Raises `DataError`, which names the setting, where a value or a part of it is not what its type hint says."""
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    choices = [choice for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]
+    classes = tuple(get_origin(kind) or kind for kind in kinds if get_origin(kind) is not Literal)
+    classes += (int,) * (float in classes)
+    if not isinstance(value, classes) and not (isinstance(value, str) and value in choices):
+        if choices:
+            raise DataError(f"{name} {short(value)} is unknown; choose one of {', '.join(choices)}")
+        expected = " or ".join(kind.__name__.replace("NoneType", "None") for kind in classes)
+        raise DataError(f"{name} is {short(value)}, of type {type(value).__name__}; it must be of type {expected}")
     if is_dataclass(value):
-        for name, inner in get_type_hints(type(value)).items():
-            _check_choices(getattr(value, name), inner, f"{option}.{name.replace('_', '-')}")
+        hints = get_type_hints(type(value))
+        for field in fields(value):
+            option = field.name.replace("_", "-") if name.startswith("--") else field.name
+            check_type(getattr(value, field.name), hints[field.name], f"{name}.{option}")
     elif isinstance(value, tuple):
+        (inner, *_) = next(get_args(kind) for kind in kinds if get_args(kind) and get_origin(kind) is not Literal)
         for i, part in enumerate(value):
-            _check_choices(part, get_args(hint)[0], option if isinstance(part, str) else f"{option}.{i}")
-    elif get_origin(hint) is Literal and value not in get_args(hint):
-        raise DataError(f"{option} {value} is none of {', '.join(get_args(hint))}")
+            check_type(part, inner, f"{name}.{i}")

@@ -18,6 +18,8 @@ TOO_FAR = 2
 
 def read(path: Path) -> dict:
     """The record of a finished run: its folder, its `result.json`, or a committed record. Raises `DataError`."""
+    if not path.exists():
+        raise DataError(f"there is no {path}; name the folder of a finished run")
     path = path / FILE if path.is_dir() else path
     if not path.is_file():
         raise DataError(f"{path.parent} is not the folder of a finished run: it has no {path.name}")

@@ -6,13 +6,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
-from numbers import Integral, Real
+from numbers import Integral
 from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from ..bounds import check_type
 from ..common import DataError
 from . import multilabel, own
 from .encodings import sound
@@ -91,12 +93,20 @@ class Corpus:
 
     @classmethod
     def from_csv(cls, path: str | Path, text_col: Columns = (), label_col: Columns | None = None, **options):
-        """Your own table or folder of texts, with notes of what was found; the options are those of `OwnTable`."""
+        """Your own table or folder of texts, with notes of what was found.
+
+        Options, as of `experiments.own_csv`: `multi_label`, `label_sep` and `bins` say what labels are, `split_col` and
+        `id_col` name columns, `valid_pct` (0.1) and `test_pct` (0.2) are the shares held out where no column says it,
+        `unlabelled` is a file of more texts; `encoding`, `delimiter`, `header` and `quotes` say how the file is
+        written. Raises `DataError`.
+        """
+        if not isinstance(path, str | Path):
+            raise DataError(f"from_csv reads a file or folder, not {type(path).__name__}; from_df reads a DataFrame")
         return cls.from_found(own.load(Path(path), _own_table(text_col, label_col, options)))
 
     @classmethod
     def from_df(cls, df: pd.DataFrame, text_col: Columns = (), label_col: Columns | None = None, **options):
-        """The same from a DataFrame, whose index names the rows."""
+        """The same from a DataFrame, whose index names the rows; options as of `from_csv`."""
         if not isinstance(df, pd.DataFrame):
             raise DataError(f"from_df reads a pandas DataFrame, not a {type(df).__name__}")
         return cls.from_found(own.from_frame(df, "table", _own_table(text_col, label_col, options), []))
@@ -206,13 +216,18 @@ class Corpus:
 
 
 def _own_table(text_col: Columns, label_col: Columns | None, options: dict) -> OwnTable:
-    each = [(c,) if isinstance(c, str | Integral) else c or () for c in (text_col, label_col)]
-    text_cols, label_cols = (tuple(map(str, columns)) for columns in each)
-    for name, kind in (("bins", Integral), ("test_pct", Real), ("valid_pct", Real), ("label_sep", str)):
-        if not isinstance(value := options.get(name), kind | None):
-            raise DataError(f"{name} is {value!r}; it must be {'a text' if kind is str else 'a number'}")
+    column = str | Integral | None
+    hints = get_type_hints(OwnTable) | {"unlabelled": str | Path | None, "split_col": column, "id_col": column}
+    for name, value in options.items():
+        if name not in hints:
+            raise DataError(f"there is no option {name!r}; the options are {', '.join(hints)}")
+        check_type(value, hints[name], name)
+    for name, columns in {"text_col": text_col, "label_col": label_col}.items():
+        check_type(columns, str | Integral | Iterable[str | Integral] | None, name)
+        columns = (columns,) if isinstance(columns, str | Integral) else () if columns is None else columns
+        options[name] = tuple(map(str, columns))
     options |= {k: str(options[k]) for k in ("split_col", "id_col") if options.get(k) is not None}
-    return OwnTable(text_col=text_cols, label_col=label_cols, **options)
+    return OwnTable(**options)
 
 
 def _digest(fields) -> str:

@@ -4,9 +4,10 @@ Encoder.load("runs/runs/NAME").transform(texts)                         # of the
 make_pipeline(Encoder("wikipedia-small"), unit_parts(), LogisticRegression())
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.linear_model import LogisticRegression
@@ -111,8 +112,8 @@ def regressions(
 
 def as_texts(texts: str | Iterable[str]) -> list[str]:
     """Texts as a list; a single string is one text. Raises `DataError` where one is missing or is not a string."""
-    if hasattr(texts, "columns"):  # iterating over a DataFrame gives the names of its columns
-        raise DataError("texts are a list or one column of a table, such as df['text'], not a whole table")
+    if not isinstance(texts, Iterable) or isinstance(texts, Mapping | pd.DataFrame):  # these iterate over names
+        raise DataError(f"texts are a list, or one column such as df['text'], not {type(texts).__name__}")
     texts = [texts] if isinstance(texts, str) else list(texts)
     for i, text in enumerate(texts):
         if not isinstance(text, str):

@@ -80,7 +80,8 @@ class Predictor:
         return self
 
     def predict(self, texts: str | Iterable[str]) -> pd.DataFrame:
-        """A row per text: `class`, `confidence`, and `p CLASS` for each class. A single string is one text.
+        """A row per text: `class`, `confidence`, and `p CLASS` for each class. A single string is one text; a column of
+        a table keeps its index.
 
         Several labels are joined by `;` under `class`, a lone `;` where there are none; the confidence is then the
         lowest probability of its decisions to give each label or not.
@@ -88,7 +89,8 @@ class Predictor:
         probs = self.probabilities(texts)
         names, confidence = named(probs, self.classes, self.thresholds)
         table = pd.DataFrame({"class": names, "confidence": confidence})
-        return table.join(pd.DataFrame(probs, columns=[f"p {c}" for c in self.classes]))
+        table = table.join(pd.DataFrame(probs, columns=[f"p {c}" for c in self.classes]))
+        return table.set_axis(texts.index) if isinstance(texts, pd.Series) else table
 
     def words(self, text: str, cls: str | None = None) -> insight.Words:
         """(word, weight) of each word of a text: how far it moved the prediction towards a class, by default the
