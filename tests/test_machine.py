@@ -2,6 +2,7 @@
 
 import os
 from multiprocessing import Array
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -61,7 +62,7 @@ def test_a_process_of_a_grid_takes_the_next_visible_gpu_or_that_of_one_that_has_
     visible, pids, given = machine.gpus(), Array("i", 3), []
     monkeypatch.setattr(workers.psutil, "pid_exists", lambda pid: pid != 12)
     for pid in (11, 12, 13, 14):
-        monkeypatch.setattr(os, "getpid", lambda pid=pid: pid)
+        monkeypatch.setattr(workers, "os", SimpleNamespace(environ=os.environ, getpid=lambda pid=pid: pid))
         workers.start(visible, pids)
         given.append(os.environ["CUDA_VISIBLE_DEVICES"])
     assert given == ["3", "5", "5", "3"]

@@ -30,6 +30,7 @@ def main(
     home: Path = Path("runs"),
     data_dir: Path | None = None,
     precision: Precision = "auto",
+    device: str = "auto",
     wandb: Wandb = "auto",
     engine: Annotated[Engine, tyro.conf.arg(name="")] = HERE,
 ) -> None:
@@ -46,6 +47,7 @@ def main(
         home: Where stages and records go.
         data_dir: As in the experiments.
         precision: As in the experiments; auto is decided once for all runs, by the machine of this command.
+        device: As in the experiments.
         wandb: As in the experiments.
         engine: The processes.
     """
@@ -53,7 +55,7 @@ def main(
         results, failed = tables.recorded(name, tables.committed(tables.RECORDS), data, recipe), {}
     else:
         chosen = data or (("sfu",) if miniature else tables.module(name).DATA)
-        where = {"home": home, "data_dir": data_dir, "wandb": wandb, "precision": precision}
+        where = {"home": home, "data_dir": data_dir, "wandb": wandb, "precision": precision, "device": device}
         seeds = 1 if miniature else seeds
         found = tables.cells(name, chosen, seeds, miniature, recipe, **where)
         plain = tables.cells(name, chosen, seeds, miniature, recipe)
