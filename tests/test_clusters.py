@@ -12,6 +12,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from threading import Timer
+from types import SimpleNamespace
 
 import pytest
 
@@ -219,6 +221,45 @@ def test_a_cell_runs_again_three_times_and_no_more(tmp_path, capsys):
     assert capsys.readouterr().out.count("runs again from its last checkpoint: sfu 1: stub: gone") == 3
 
 
+def test_a_cell_with_a_new_checkpoint_at_each_death_runs_again_as_often_as_needed(tmp_path):
+    (planned,), dies = stubs(tmp_path, 1), dying(Counter({0: 6}))
+    checkpoint = tmp_path / "unfinished" / "lm-1" / "checkpoint.pt"
+    checkpoint.parent.mkdir(parents=True)
+    starts = []
+
+    def submit(settings, log):
+        starts.append(checkpoint.touch())
+        os.utime(checkpoint, (len(starts), len(starts)))
+        return dies.submit(settings, log)
+
+    planned = replace(planned, stages={tmp_path / "stages" / "lm-1": 1.0})
+    assert grid.run_grid([planned], replace(dies, submit=submit)) == {}
+    assert len(starts) == 7
+
+
+@pytest.mark.parametrize("late", [0.3, None])
+def test_a_record_is_waited_for_that_is_visible_late_or_never(late, tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "APPEARS", 60 if late else 0)
+
+    def submit(settings, log):
+        if late:
+            Timer(late, stub, (settings, log)).start()
+        done = Future()
+        done.set_result(None)
+        return done
+
+    failed = grid.run_grid(stubs(tmp_path, 1), workers.Workers(submit, lambda: 1))
+    assert ["this machine does not see" in error for error in failed.values()] == ([] if late else [True])
+
+
+def test_a_device_that_only_other_machines_have_is_no_error_of_the_plan(tmp_path):
+    cell = grid.Cell("stub", "sfu", 0, Sfu(miniature=True, recipe_name="tiny", recipe=SMALLEST, device="cuda:99"))
+    assert "torch finds" in grid.plan([cell])[1][cell]
+    ((planned,), failed) = grid.plan([cell], elsewhere=True)
+    assert not failed
+    assert planned.cell.settings.device == "cuda:99"
+
+
 def test_a_home_that_is_not_shared_or_has_no_locks_is_noticed(tmp_path):
     assert "does not see the files" in cluster.sees(tmp_path / "absent", "node")
     with cluster._shared(tmp_path) as folder:
@@ -234,7 +275,7 @@ def test_without_the_extra_the_error_names_its_installation(tmp_path, monkeypatc
         (Grid(slurm="gpus=1"), "submitit", "slurm"),
     ):
         monkeypatch.setitem(sys.modules, package, None)
-        with pytest.raises(DataError, match=rf"--{extra} needs an extra: pip install '\.\[{extra}\]'"):
+        with pytest.raises(DataError, match=f"--{extra} needs an extra; install the extra {extra}: "):
             cluster.start(options, tmp_path).__enter__()
 
 
@@ -243,6 +284,88 @@ def test_options_that_slurm_cannot_take_are_named(tmp_path):
         cluster.start(Grid(ray="auto", slurm="gpus=1"), tmp_path)
     with pytest.raises(DataError, match="--jobs 0 is impossible"):
         cluster.start(Grid(jobs=0), tmp_path)
-    pytest.importorskip("submitit", reason="the extra slurm is not installed: pip install '.[slurm]'")
-    with pytest.raises(DataError, match="partition has no value"):
-        cluster.start(Grid(slurm="partition"), tmp_path).__enter__()
+    for gpus in (2, 0, float("nan")):
+        with pytest.raises(DataError, match=f"--gpus-per-run {gpus} is impossible"):
+            cluster.start(Grid(ray="auto", gpus_per_run=gpus), tmp_path)
+
+
+def test_options_of_sbatch_may_have_commas_underscores_or_no_value(tmp_path, monkeypatch):
+    given = {}
+    made = SimpleNamespace(AutoExecutor=lambda *_, **__: SimpleNamespace(update_parameters=given.update))
+    monkeypatch.setitem(sys.modules, "submitit", made)
+    monkeypatch.setenv("PYTHONPATH", "")
+    cluster._executor("exclusive,requeue,exclude=a1,a2,cpus_per_task=2,job_name=mine", tmp_path)
+    options = {"time": "240", "exclusive": True, "requeue": True, "exclude": "a1,a2", "cpus-per-task": "2"}
+    assert given["slurm_additional_parameters"] == options
+    assert given["slurm_srun_args"] == ["--cpus-per-task=2"]
+    assert given["name"] == "mine"
+
+
+def test_a_job_that_slurm_refuses_ends_the_grid_with_the_reason(tmp_path, monkeypatch):
+    pytest.importorskip("cloudpickle")
+
+    def submit(*_):
+        raise RuntimeError("sbatch: error: invalid partition specified: gpus")
+
+    monkeypatch.setattr(cluster, "_executor", lambda *_: SimpleNamespace(submit=submit))
+    with pytest.raises(DataError, match="--slurm: no job can be submitted: sbatch: error: invalid partition"):
+        run_grid(stubs(tmp_path, 3), Grid(slurm="partition=gpus"))
+
+
+def test_a_slurm_job_that_is_preempted_and_not_started_again_has_died(tmp_path):
+    pytest.importorskip("cloudpickle")
+    ends, paths = [], SimpleNamespace(stderr="log")
+    job = SimpleNamespace(job_id="7", state="PREEMPTED", done=lambda: False, cancel=lambda check: ends.append(check))
+
+    def submit(_, box, __):
+        (box / "1.cell").rename(box / "1.taken")
+        return SimpleNamespace(**vars(job), paths=paths)
+
+    with pytest.raises(cluster.JobDied, match=r"its job 7 ended \(PREEMPTED\); see log"):
+        cluster._Job(SimpleNamespace(submit=submit), tmp_path, 0).run(Sfu(), tmp_path)
+    assert ends == [False]
+
+
+@pytest.fixture
+def ray(monkeypatch):
+    """In the place of Ray: a node with a processor and one with a GPU; a task runs at once."""
+    made = SimpleNamespace(init=lambda **_: None, shutdown=lambda: None, get=lambda ref, timeout: ref)
+    made.exceptions = SimpleNamespace(WorkerCrashedError=OSError, NodeDiedError=OSError, OutOfMemoryError=OSError)
+    made.exceptions.RayError = ZeroDivisionError
+    nodes = [("a", {"CPU": 2.0}), ("b", {"CPU": 1.0, "GPU": 1.0}), ("c", {"GPU": 1.0})]
+    made.nodes = lambda: [{"Alive": True, "NodeID": n, "NodeManagerHostname": n, "Resources": r} for n, r in nodes]
+
+    def remote(**_):
+        return lambda f: SimpleNamespace(options=lambda **_: SimpleNamespace(remote=f))
+
+    made.remote = remote
+    strategies = SimpleNamespace(NodeAffinitySchedulingStrategy=lambda node, soft: node)
+    monkeypatch.setitem(sys.modules, "ray", made)
+    monkeypatch.setitem(sys.modules, "ray.util.scheduling_strategies", strategies)
+    monkeypatch.setattr(cluster, "interruptible", lambda _: None)
+    return made
+
+
+def test_a_run_on_ray_has_a_place_where_one_node_has_all_that_it_needs(ray, tmp_path):
+    for device, gpus, slots in (("auto", None, 1), ("auto", 0.5, 1), ("cpu", None, 3)):
+        with cluster.start(Grid(ray="auto", gpus_per_run=gpus), tmp_path, device) as started:
+            assert started.slots() == slots
+    ray.nodes = lambda: [{"Alive": True, "Resources": {"CPU": 1.0}}, {"Alive": True, "Resources": {"GPU": 1.0}}]
+    with pytest.raises(DataError, match="no node of the Ray cluster has what a run needs"):
+        cluster.start(Grid(ray="auto", gpus_per_run=1.0), tmp_path).__enter__()
+
+
+def test_a_node_of_ray_that_does_not_answer_is_named(ray, tmp_path, monkeypatch):
+    monkeypatch.setattr(ray, "get", lambda ref, timeout: 1 / 0)
+    with pytest.raises(DataError, match="the node a cannot run this package: ZeroDivisionError: division by zero"):
+        cluster.start(Grid(ray="auto"), tmp_path).__enter__()
+
+
+@pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:1", "auto"])
+def test_a_ray_cluster_that_cannot_be_reached_is_an_error_that_names_the_option(ray, address, tmp_path, monkeypatch):
+    def init(**_):
+        raise RuntimeError("Version mismatch")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(DataError, match=f"cannot connect to --ray {address}, which must be HOST:PORT or auto: "):
+        cluster.start(Grid(ray=address), tmp_path).__enter__()

@@ -180,6 +180,12 @@ def installed(tmp_path_factory) -> Path:
     return folder / "site"
 
 
+def test_a_folder_of_the_users_that_is_named_experiments_does_not_hide_ours(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path, str(cli.ROOT)])
+    cli.part("experiments")
+    assert sys.path[0] == str(cli.ROOT)
+
+
 @pytest.mark.slow
 def test_the_wheel_works_outside_a_checkout(installed, tmp_path):
     (tmp_path / "experiments").mkdir()

@@ -117,6 +117,12 @@ def test_the_example_for_onnx_runtime_has_the_tokens_of_the_run(folder, lang, tm
     same()
 
 
+def test_a_pooling_without_nodes_for_onnx_names_the_function_to_change():
+    onnx = pytest.importorskip("ulmfit_exp.inference.onnx")
+    with pytest.raises(DataError, match="no pooling median: add it to `_pooled`"):
+        onnx._pooled(onnx.Graph(), "states", "last", "lengths", 10, ("last", "median"))
+
+
 def test_the_hubs_folder_predicts_and_is_a_pretrained_model(folder, tmp_path):
     assert export.hub_folder(folder, tmp_path / "hub") == []
     probs = predict.load(tmp_path / "hub").probabilities(TEXTS)

@@ -1,7 +1,8 @@
 """Devices: the one that is asked for, with fp32 that is fp32; a GPU for each process of a grid."""
 
 import os
-from multiprocessing import Value
+from multiprocessing import Array
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -25,6 +26,15 @@ def test_a_device_that_is_absent_is_an_error_that_names_the_option(wanted):
         machine.use_device(wanted)
 
 
+def test_a_launchers_process_without_a_gpu_of_its_own_is_an_error(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with pytest.raises(DataError, match="process 1 has no GPU: start at most 1 on a machine"):
+        machine.use_device("auto")
+
+
 def test_the_device_that_is_asked_for_is_fastais_until_another_is(monkeypatch):
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     torch.backends.cudnn.allow_tf32 = True
@@ -45,19 +55,22 @@ def test_an_error_within_a_batch_ends_bfloat16_for_what_follows():
     assert not torch.is_autocast_enabled("cpu")
 
 
-def test_the_processes_of_a_grid_take_the_visible_gpus_in_turn(monkeypatch):
+def test_a_process_of_a_grid_takes_the_next_visible_gpu_or_that_of_one_that_has_ended(monkeypatch):
     monkeypatch.setattr(workers, "end_with_parent", lambda: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-    visible, started, given = machine.gpus(), Value("i", 0), []
-    for _ in range(3):
-        workers.start(visible, started)
+    visible, pids, given = machine.gpus(), Array("i", 3), []
+    monkeypatch.setattr(workers.psutil, "pid_exists", lambda pid: pid != 12)
+    for pid in (11, 12, 13, 14):
+        monkeypatch.setattr(workers, "os", SimpleNamespace(environ=os.environ, getpid=lambda pid=pid: pid))
+        workers.start(visible, pids)
         given.append(os.environ["CUDA_VISIBLE_DEVICES"])
-    assert given == ["3", "5", "3"]
+    assert given == ["3", "5", "5", "3"]
+    assert pids[:] == [11, 13, 14]
 
 
 def test_no_gpu_leaves_the_environment_of_a_process(monkeypatch):
     monkeypatch.setattr(workers, "end_with_parent", lambda: None)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    workers.start([], Value("i", 0))
+    workers.start([], Array("i", 1))
     assert "CUDA_VISIBLE_DEVICES" not in os.environ

@@ -39,7 +39,7 @@ def part(name: str) -> ModuleType:
     """
     if INSTALLED:
         return import_module(f"{__package__}.{name}")
-    if str(ROOT) not in sys.path:
+    if sys.path[0] != str(ROOT):  # a folder before it may have modules of the same name
         sys.path.insert(0, str(ROOT))
     return import_module(name)
 
@@ -78,9 +78,10 @@ def compute(cells: list["Cell"], options: Grid, only_plan: bool = False) -> tupl
     if not cells:
         raise DataError("there is no run: --seeds must be 1 or more")
     print(f"reading the data of {len(cells)} runs", flush=True)
-    planned, failed = grid.plan(cells)
+    elsewhere = bool(options.ray or options.slurm)
+    planned, failed = grid.plan(cells, elsewhere)
     with interrupted(), cluster.start(options, cells[0].settings.home, cells[0].settings.device) as workers:
-        print(grid.describe(planned, workers.slots()), flush=True)
+        print(grid.describe(planned, workers.slots(), elsewhere), flush=True)
         failed |= {} if only_plan else grid.run_grid(planned, workers)
     return [(p.cell, read(p.path)) for p in planned if p.finished], failed
 

@@ -23,6 +23,11 @@ class StoreError(OSError):
     """The runs folder cannot be written. The message says why and what to do."""
 
 
+def install(extra: str) -> str:
+    """How to install an optional extra of this package."""
+    return f"install the extra {extra}: pip install 'ulmfit-exp[{extra}]', or '.[{extra}]' in a checkout"
+
+
 def sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     with open(path, "rb") as f:

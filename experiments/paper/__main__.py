@@ -31,6 +31,7 @@ def main(
     home: Path = Path("runs"),
     data_dir: Path | None = None,
     precision: Precision = "auto",
+    device: str = "auto",
     wandb: Wandb = "auto",
     grid: Annotated[Grid, tyro.conf.arg(name="")] = THREE,
 ) -> None:
@@ -46,6 +47,7 @@ def main(
         home: Where stages and records go.
         data_dir: As in the experiments.
         precision: As in the experiments; auto is decided once for all runs, by the machine of this command.
+        device: As in the experiments.
         wandb: As in the experiments.
         grid: The seeds and processes.
     """
@@ -53,7 +55,7 @@ def main(
         results, failed = tables.recorded(name, tables.committed(tables.RECORDS), data, recipe), {}
     else:
         chosen = data or (("sfu",) if miniature else tables.module(name).DATA)
-        where = {"home": home, "data_dir": data_dir, "wandb": wandb, "precision": precision}
+        where = {"home": home, "data_dir": data_dir, "wandb": wandb, "precision": precision, "device": device}
         found = tables.cells(name, chosen, 1 if miniature else grid.seeds, miniature, recipe)
         if kept := len(tables.with_records(found, tables.committed(tables.RECORDS))):
             print(f"{kept} of {len(found)} cells are committed: --render shows them")

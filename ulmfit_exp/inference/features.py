@@ -5,6 +5,7 @@ make_pipeline(Encoder("wikipedia-small"), unit_parts(), LogisticRegression())
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from io import BytesIO
 
 import numpy as np
 import pandas as pd
@@ -65,8 +66,15 @@ class Encoder(TransformerMixin, BaseEstimator):
     def transform(self, X: str | Iterable[str]) -> np.ndarray:
         """The features of some texts, in order; a single string is one text. Raises `DataError`."""
         texts, backwards = [words(text, self.lang_) for text in as_texts(X)], self.direction == "backward"
-        rows = in_batches(texts, self.ids_, backwards, self.encoder_, lambda out: concat_pool(*out, self.pooling))
+        encoder = self.encoder_.to(machine.use_device())  # after unpickling it is on the processor
+        rows = in_batches(texts, self.ids_, backwards, encoder, lambda out: concat_pool(*out, self.pooling))
         return np.asarray(rows, dtype=np.float32).reshape(len(texts), len(self.pooling) * self.width_)
+
+    def __getstate__(self) -> dict:
+        """For pickle: all tensors on the processor, so that a machine without a GPU can load them."""
+        torch.save(super().__getstate__(), content := BytesIO())
+        content.seek(0)
+        return torch.load(content, map_location="cpu", weights_only=False)  # `.cpu()` leaves the hidden state
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
         """last_0, ..., max_0, ..., mean_0, ..."""

@@ -13,7 +13,7 @@ from fastai.text.all import defaults
 from onnx import TensorProto, checker, helper, numpy_helper, save
 from torch import nn
 
-from ..common import write_json
+from ..common import DataError, write_json
 from ..method.tokenizer import LONGEST_WORD, PIECE, TOKENIZER, UNSPACED, UNSPACED_CHARACTER
 from ..recipe import PAD
 from .predict import Predictor
@@ -30,7 +30,7 @@ class Graph:
         self.nodes, self.constants = [], []
 
     def constant(self, value) -> str:
-        array = value.detach().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+        array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), f"c{len(self.constants)}"))
         return self.constants[-1].name
 
@@ -103,6 +103,8 @@ def _pooled(g: Graph, states: str, last: str, lengths: str, max_len: int, poolin
         "max": g("ReduceMax", g("Where", outside, np.float32(-np.inf), states), axes=[0], keepdims=0),
         "mean": g("Div", total, g("Unsqueeze", count, [1])),
     }
+    if unknown := set(pooling) - set(parts):
+        raise DataError(f"--onnx has no pooling {', '.join(unknown)}: add it to `_pooled` in inference/onnx.py")
     return g("Concat", *(parts[part] for part in pooling), axis=1)
 
 

@@ -16,10 +16,12 @@ from pathlib import Path
 import torch.distributed as dist
 from fastai.text.all import Learner, ProgressCallback, noop, num_distrib, rank_distrib, to_cpu
 
-from ..common import DataError
+from ..common import DataError, install
 
 LONGEST_WAIT = timedelta(days=7)
-"""The others wait while the first process tokenises; the launcher ends them where one fails."""
+"""The others wait while the first process tokenises; the launcher ends them where one fails. Of NCCL a wait would keep
+the GPU busy, and in training a shorter one reports a process that hangs, so they wait in a group of their own."""
+waiting = None
 
 
 def join(language_model: bool) -> None:
@@ -31,15 +33,17 @@ def join(language_model: bool) -> None:
             "only experiments.pretrain trains in several processes; a grid's runs are distributed by --jobs"
         )
     if not find_spec("accelerate"):  # fastai.distributed would fail with a NameError
-        raise DataError("training in several processes needs accelerate: pip install -e '.[distributed]'")
-    dist.init_process_group(timeout=LONGEST_WAIT)
+        raise DataError(f"training in several processes needs accelerate: {install('distributed')}")
+    global waiting
+    dist.init_process_group()
+    waiting = dist.new_group(timeout=LONGEST_WAIT, backend="gloo")
 
 
 def announced(folder: Path | None = None) -> Path | None:
     """What the first process gives to all: the folder of the stage that they train, None at the end."""
     value = [folder]
     if dist.is_initialized():
-        dist.broadcast_object_list(value)
+        dist.broadcast_object_list(value, group=waiting)
     return value[0]
 
 
@@ -64,7 +68,7 @@ def together(learn: Learner) -> Iterator[None]:
         raise DataError(f"{streams} streams of text cannot be shared by {processes} processes: change --recipe.lm.bs")
     share = streams // processes
     learn.dls.train.streams = slice(rank_distrib() * share, (rank_distrib() + 1) * share)
-    with learn.distrib_ctx(cpu=learn.dls.device.type == "cpu"):
+    with learn.distrib_ctx(cpu=learn.dls.device.type == "cpu", mixed_precision="no"):
         # Its DistributedDL needs CUDA, fails at an odd number of batches, and cuts across the streams.
         learn.distributed_trainer._wrap_dl = noop
         yield

@@ -48,6 +48,9 @@ def use_device(wanted: str | None = None) -> torch.device:
         number = os.environ["LOCAL_RANK"]
     if name in ("auto", "cuda") and number.isdigit() and int(number) < torch.cuda.device_count():
         torch.cuda.set_device(int(number))
+    elif name != "cpu" and num_distrib() > 1 and torch.cuda.is_available():
+        most = torch.cuda.device_count()
+        raise DataError(f"process {number} has no GPU: start at most {most} on a machine, or give --device cpu")
     found = default_device({"auto": None, "cpu": False}.get(wanted, True))
     if wanted not in ("auto", found.type, str(found)):
         raise DataError(

@@ -11,6 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+import torch
 from fastai.text.all import make_vocab
 
 from ..common import chunked
@@ -18,7 +19,7 @@ from ..corpora.splits import SPLITS
 from .machine import cores, end_with_parent, without_main
 from .tokenizer import words
 
-MOST_PROCESSES = min(4, cores())  # each takes some 0.4 GB
+MOST_PROCESSES = min(4, cores(), torch.get_num_threads())  # each takes some 0.4 GB; a grid's cell has fewer threads
 CHUNK = 500_000
 """Characters of text that a process tokenises at once."""
 COPIED = 10_000_000

@@ -6,6 +6,7 @@ Both are optional extras. The home, the data and this environment are at the sam
 import os
 import pickle
 import queue
+import re
 import shutil
 import socket
 import sys
@@ -21,7 +22,7 @@ from types import ModuleType
 
 from filelock import FileLock, Timeout
 
-from ..common import DataError, replacing, writable
+from ..common import DataError, install, replacing, writable
 from ..method.machine import cores
 from . import workers
 from .interrupt import interruptible
@@ -30,8 +31,12 @@ from .workers import Workers
 
 EXTRAS = {"ray": "ray", "submitit": "slurm"}
 """Optional packages, and the extra that installs each."""
+OPTION = re.compile(r"([\w-]+)(?:=(.*?)(?=,[\w-]+=|$))?(?:,|$)")
+"""An option of sbatch, or a flag, before the others; a value may have commas."""
 CLOSING = 10
 """Seconds that the machines have to end their cells after Ctrl-C."""
+ANSWER = 120
+"""Seconds that a node of Ray has to say what it sees of the home."""
 IDLE = 120
 """Seconds after which a SLURM job that no cell comes to ends."""
 
@@ -46,19 +51,26 @@ def start(options: Grid, home: Path, device: str = "auto") -> AbstractContextMan
         raise DataError("--jobs has no meaning with --ray, which uses all CPUs of the cluster; leave it out")
     if options.gpus_per_run is not None and not options.ray:
         raise DataError("--gpus-per-run has no meaning without --ray; leave it out")
+    if options.gpus_per_run is not None and not 0 < options.gpus_per_run <= 1:
+        raise DataError(f"--gpus-per-run {options.gpus_per_run} is impossible: it must be above 0, and at most 1")
     if options.ray:
-        return ray_cluster(options, home)
+        return ray_cluster(options, home, device)
     return slurm_jobs(options, home) if options.slurm else workers.pool(options.jobs, device)
 
 
 @contextmanager
-def ray_cluster(options: Grid, home: Path) -> Iterator[Workers]:
+def ray_cluster(options: Grid, home: Path, device: str) -> Iterator[Workers]:
     """The processes of a Ray cluster; each of its nodes is asked first whether it shares the home."""
     ray, refs = _extra("ray"), []
     _connect(ray, options.ray)
     interruptible(CLOSING)  # Ray has put its own handlers in the place of ours
+
+    def nodes() -> list[dict]:
+        return [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+
     try:
-        gpus = float("GPU" in ray.cluster_resources()) if options.gpus_per_run is None else options.gpus_per_run
+        gpus = options.gpus_per_run or float(any("GPU" in node["Resources"] for node in nodes()))
+        gpus *= device != "cpu"
         needs = {k: n for k, n in {"CPU": 1, "GPU": gpus}.items() if n}
         cell = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_cell)
 
@@ -67,12 +79,12 @@ def ray_cluster(options: Grid, home: Path) -> Iterator[Workers]:
             return refs[-1].future()
 
         def slots() -> int:
-            return int(min(ray.cluster_resources().get(k, 0) / n for k, n in needs.items()))
+            return sum(int(min(node["Resources"].get(k, 0) / n for k, n in needs.items())) for node in nodes())
 
         if not slots():
             raise DataError(f"no node of the Ray cluster has what a run needs: {needs}; see --gpus-per-run")
         with _shared(home) as folder:
-            _probe(ray, folder)
+            _probe(ray, folder, nodes())
             errors = ray.exceptions
             yield Workers(submit, slots, (errors.WorkerCrashedError, errors.NodeDiedError, errors.OutOfMemoryError))
     finally:
@@ -89,10 +101,13 @@ def _connect(ray: ModuleType, address: str) -> None:
     env = {**passed, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     options = {"log_to_driver": False, "logging_level": "ERROR", "runtime_env": {"env_vars": env}}
     try:
+        if address not in ("auto", "local"):  # Ray would try for minutes
+            host, _, port = address.removeprefix("ray://").rpartition(":")
+            socket.create_connection((host, port), timeout=5).close()
         ray.init(address=address, **options)
-    except ConnectionError as e:
-        if address != "auto":
-            raise DataError(f"no Ray cluster at --ray {address}: {e}") from e
+    except (OSError, RuntimeError, ValueError) as e:
+        if address != "auto" or not isinstance(e, ConnectionError):
+            raise DataError(f"cannot connect to --ray {address}, which must be HOST:PORT or auto: {e}") from e
         ray.init(address="local", num_cpus=cores(), include_dashboard=False, object_store_memory=80_000_000, **options)
 
 
@@ -102,19 +117,24 @@ def _cell(folder: Path, work, settings: Experiment, log: Path) -> str | None:
     return work(settings, log)
 
 
-def _probe(ray: ModuleType, folder: Path) -> None:
+def _probe(ray: ModuleType, folder: Path, nodes: list[dict]) -> None:
     """Ask every node for what it sees of the home. Raises `DataError`."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as OnNode
 
-    nodes = {node["NodeID"]: node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
-    ask = ray.remote(num_cpus=0, max_retries=0)(sees)
-    asked = {node: ask.options(scheduling_strategy=OnNode(node, soft=False)).remote(folder, node) for node in nodes}
-    for node, name in nodes.items():
-        problem = ray.get(asked[node])
-        if not problem and not (folder / node / "file").is_file():
+    ask, files, asked = ray.remote(num_cpus=0, max_retries=0)(sees), {}, {}
+    for id in [node["NodeID"] for node in nodes]:
+        files[id] = folder / id / "file"
+        files[id].exists()  # so that NFS remembers that it was absent, as it does of records
+        asked[id] = ask.options(scheduling_strategy=OnNode(id, soft=False)).remote(folder, id)
+    for node in nodes:
+        try:
+            problem = ray.get(asked[node["NodeID"]], timeout=ANSWER)
+        except ray.exceptions.RayError as e:
+            problem = f"cannot run this package: {workers.reason(e)}"
+        if not problem and not workers.appears(files[node["NodeID"]]):
             problem = "writes files that this machine does not see"
         if problem:
-            raise DataError(f"--home {folder.parent}: the node {name} {problem}; see docs/clusters.md")
+            raise DataError(f"--home {folder.parent}: the node {node['NodeManagerHostname']} {problem}")
 
 
 @contextmanager
@@ -154,7 +174,7 @@ def _extra(name: str) -> ModuleType:
     try:
         return import_module(name)
     except ImportError as e:
-        raise DataError(f"--{EXTRAS[name]} needs an extra: pip install '.[{EXTRAS[name]}]'") from e
+        raise DataError(f"--{EXTRAS[name]} needs an extra; {install(EXTRAS[name])}") from e
 
 
 @contextmanager
@@ -190,10 +210,7 @@ def slurm_jobs(options: Grid, home: Path) -> Iterator[Workers]:
 def _executor(options: str, home: Path):
     """submitit's executor. Of `options`, cluster is submitit's own, and the others are those of sbatch."""
     submitit = _extra("submitit")
-    pairs = [option.partition("=") for option in options.split(",")]
-    if wrong := [key for key, _, value in pairs if not value]:
-        raise DataError(f"--slurm {options}: {wrong[0]} has no value; write partition=NAME,gpus=1,time=240")
-    given = {"time": "240", **{key: value for key, _, value in pairs}}
+    given = {"time": "240"} | {k.strip("-").replace("_", "-"): value or True for k, value in OPTION.findall(options)}
     cluster = given.pop("cluster", "slurm")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))  # a job has the environment of its submission
     try:
@@ -202,7 +219,7 @@ def _executor(options: str, home: Path):
         raise DataError(f"--slurm: {e}") from e
     cpus = given.get("cpus-per-task", 1)  # srun does not inherit it
     executor.update_parameters(
-        name="ulmfit-exp",
+        name=given.pop("job-name", "ulmfit-exp"),
         timeout_min=240,
         slurm_additional_parameters=given,
         slurm_srun_args=[f"--cpus-per-task={cpus}"],
@@ -230,18 +247,28 @@ class _Job:
         cell, taken, answer = (self.box / f"{self.cells}.{kind}" for kind in ("cell", "taken", "answer"))
         with replacing(cell) as part:
             part.write_bytes(cloudpickle.dumps((Path.cwd(), workers.work, settings, log)))
-        while not answer.exists():
+        while not workers.appears(answer, within=0):
             if self.ended.is_set():
                 raise JobDied("the grid was interrupted")
-            if self.job and self.job.done() and not answer.exists():
+            if self.job and self._over() and not workers.appears(answer, within=0):
                 job, self.job = self.job, None
-                if taken.exists() or job.exception():
+                if taken.exists() or (job.done() and job.exception()):
                     cell.unlink(missing_ok=True)
-                    raise JobDied(f"its job {job.job_id} ended; see {job.paths.stderr}")
+                    raise JobDied(f"its job {job.job_id} ended ({job.state}); see {job.paths.stderr}")
             if not self.job and not answer.exists():
-                self.job = self.executor.submit(serve, self.box, IDLE)
+                try:
+                    self.job = self.executor.submit(serve, self.box, IDLE)
+                except (OSError, RuntimeError) as e:  # the errors of submitit are RuntimeErrors
+                    raise DataError(f"--slurm: no job can be submitted: {e}") from e
             self.ended.wait(1)
         return pickle.loads(answer.read_bytes())
+
+    def _over(self) -> bool:
+        """Has the job ended? submitit waits for one that was preempted, which need not be started again."""
+        if self.job.state.startswith("PREEMPTED") and not self.job.done():
+            self.job.cancel(check=False)
+            return True
+        return self.job.done()
 
     def end(self) -> None:
         self.ended.set()
@@ -255,7 +282,7 @@ def serve(box: Path, idle: float) -> None:
     while True:
         for cell in sorted(box.glob("*.cell")):
             taken = cell.rename(cell.with_suffix(".taken"))
-            error = problem and f"the machine {socket.gethostname()} {problem}; see docs/clusters.md"
+            error = problem and f"the machine {socket.gethostname()} {problem}"
             error = error or _cell(*pickle.loads(taken.read_bytes()))
             with replacing(taken.with_suffix(".answer")) as part:
                 part.write_bytes(pickle.dumps(error))

@@ -14,15 +14,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from ..method.checkpoint import CHECKPOINT
 from ..record import read
 from . import estimate
 from .run import prepare
 from .settings import Experiment
-from .workers import Workers, reason
+from .workers import Workers, appears, reason
 
 ALL_LABELS = {"train_size": None, "shots": None, "draw": 0, "labelled_only": False}
 MOVES = 3
-"""How many times a cell whose process died is run again."""
+"""How many times a cell whose process died is run again without a new checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -64,27 +65,37 @@ class Planned:
     def to_do(self) -> dict[Path, float]:
         return {} if self.finished else {p: s for p, s in self.stages.items() if not p.exists()}
 
+    def progress(self) -> list[tuple[Path, float]]:
+        """The last checkpoints of its unfinished stages, each with its time."""
+        files = [p.parents[1] / "unfinished" / p.name / CHECKPOINT for p in self.to_do()]
+        return [(file, file.stat().st_mtime if file.exists() else 0) for file in files]
 
-def plan(cells: list[Cell]) -> tuple[list[Planned], dict[Cell, str]]:
-    """The cells with what they need; and those that cannot be run, with the reason. Computes nothing."""
+
+def plan(cells: list[Cell], elsewhere: bool = False) -> tuple[list[Planned], dict[Cell, str]]:
+    """The cells with what they need; and those that cannot be run, with the reason. Computes nothing.
+
+    Where they run `elsewhere`, this machine needs no GPU.
+    """
     planned, failed, read_texts, trained = [], {}, {}, None
     for cell in cells:
         try:
             all_texts = replace(cell.settings, recipe=None, seed=0, **ALL_LABELS)
             if all_texts not in read_texts:  # cells that differ in recipe, seed or labels share one reading of them
                 read_texts[all_texts] = all_texts.texts()
-            run = prepare(cell.settings, cell.settings.chosen(read_texts[all_texts]))
+            device = cell.settings.device
+            here = replace(cell.settings, device="auto" if elsewhere and device.startswith("cuda") else device)
+            run = prepare(here, cell.settings.chosen(read_texts[all_texts]))
         except Exception as e:
             failed[cell] = reason(e)
             continue
         trained = estimate.finished(run.command.home) if trained is None else trained
         stages = {run.path(name): estimate.seconds(run, name, trained) for name in run.plan}
-        planned.append(Planned(replace(cell, settings=run.command), run.record, stages))
+        planned.append(Planned(replace(cell, settings=replace(run.command, device=device)), run.record, stages))
     return planned, failed
 
 
-def describe(planned: list[Planned], slots: int) -> str:
-    """The plan in words: cells, stages to compute and to reuse, time."""
+def describe(planned: list[Planned], slots: int, elsewhere: bool = False) -> str:
+    """The plan in words: cells, stages to compute and to reuse, time, which is that of this machine."""
     cells = [p for p in planned if not p.finished]
     to_do = {path: s for p in cells for path, s in p.to_do().items()}
     wanted = {path for p in cells for path in p.stages}
@@ -95,8 +106,8 @@ def describe(planned: list[Planned], slots: int) -> str:
         f"stages:  {len(to_do)} to compute ({', '.join(f'{n} {kind}' for kind, n in sorted(kinds.items()))}), "
         f"{len(wanted) - len(to_do)} reused",
         f"time:    about {duration(makespan(planned, slots))} with {slots} process{'es' * (slots > 1)}, "
-        f"{duration(makespan(planned, len(cells)))} with any number",
-        f"cost:    {duration(whole)} of one process; without shared stages {duration(separate)}",
+        f"{duration(makespan(planned, len(cells)))} with unlimited processes{', as on this machine' * elsewhere}",
+        f"cost:    {duration(whole)} of computing in all; {duration(separate)} if runs did not share stages",
     ]
     return "\n".join(lines[:1] if not cells else lines)
 
@@ -121,9 +132,10 @@ def makespan(planned: list[Planned], slots: int) -> float:
 def run_grid(planned: list[Planned], workers: Workers) -> dict[Cell, str]:
     """Run the cells that are not finished; says why of those that fail. The others still run.
 
-    A cell whose process or machine died runs again from its last checkpoint, at most `MOVES` times.
+    A cell whose process or machine died runs again from its last checkpoint, at most `MOVES` times without a new one.
     """
     waiting, running, failed, moves = [p for p in planned if not p.finished], {}, {}, Counter()
+    saved = {}
     progress = Progress(TextColumn("{task.description}", markup=False), BarColumn(), console=Console(), transient=True)
     view = View(progress, waiting)
     with progress:
@@ -134,11 +146,15 @@ def run_grid(planned: list[Planned], workers: Workers) -> dict[Cell, str]:
                 running[workers.submit(following.cell.settings, following.log)] = following
             for future in wait(running, timeout=1, return_when=FIRST_COMPLETED).done:
                 ended, (error, died) = running.pop(future), workers.outcome(future)
+                if died and (now := ended.progress()) != saved.get(ended.cell):
+                    saved[ended.cell], moves[ended.cell] = now, 0
                 moves[ended.cell] += died
                 if died and moves[ended.cell] <= MOVES:
                     waiting.insert(0, ended)
                     view.moved(ended, f"{error} ({moves[ended.cell]} of at most {MOVES} times)")
                     continue
+                if not error and not appears(ended.path):
+                    error = f"this machine does not see {ended.path}; does the other one share --home?"
                 if error:
                     failed[ended.cell] = error
                 view.ended(ended, error)

@@ -28,7 +28,7 @@ from .store import Stage
 NO_PRETRAINING = (
     "--pretrained none starts from random weights, so the model knows no more of the language than these texts show. "
     "With a few thousand texts or fewer its error can be far above that of a pretrained model and of the baseline; "
-    "docs/data.md says how to pretrain one"
+    "`ulmfit-exp pretrain --corpus FOLDER` pretrains one on more texts of the language"
 )
 
 

@@ -146,7 +146,7 @@ class Grid:
     """Runs at once; the processor's threads are shared out between them, unless OMP_NUM_THREADS says how many. With
     --slurm, the largest number of jobs."""
     ray: str | None = None
-    """Run on a Ray cluster: its address, or auto for the one that runs here; without one, on all of this machine."""
+    """Address of a Ray cluster; auto is the one running on this machine, or a new one with all its cores."""
     gpus_per_run: float | None = None
     """With --ray, GPUs of a run, such as 0.25 (default: 1 where the cluster has any)."""
     slurm: str | None = None

@@ -5,6 +5,7 @@ pebble's pool, in which a process that dies loses its own cell alone. The standa
 
 import os
 import signal
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
+import psutil
 from pebble import ProcessExpired, ProcessPool
 
 from ..common import DataError
@@ -20,6 +22,9 @@ from ..method.machine import cores, end_with_parent, gpus
 from .interrupt import SIGNALS, interruptible, leave
 from .run import run
 from .settings import Experiment
+
+APPEARS = 90
+"""Seconds until a file that another machine has written must be there."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +39,14 @@ class Workers:
     """Exceptions of a future whose machine died; `ProcessExpired` is that of a process of this one."""
 
     def outcome(self, future: Future) -> tuple[str | None, bool]:
-        """What went wrong with a cell, None if nothing; and whether its process or machine died."""
+        """What went wrong with a cell, None if nothing; and whether its process or machine died.
+
+        Raises `DataError` where no process can be had for any cell.
+        """
         try:
             return future.result(), False
+        except DataError:
+            raise
         except ProcessExpired as e:
             return f"its process ended with exit code {e.exitcode}; was it killed, or is memory short?", True
         except self.deaths as e:
@@ -56,7 +66,7 @@ def pool(jobs: int, device: str = "auto") -> Iterator[Workers]:
     os.environ["OMP_NUM_THREADS"] = before or str(max(1, cores() // jobs))  # read by torch in the new processes
     spawn = get_context("spawn")  # a fork may inherit a lock that is held
     shared = [] if ":" in device else gpus()
-    processes = ProcessPool(jobs, initializer=start, initargs=[shared, spawn.Value("i", 0)], context=spawn)
+    processes = ProcessPool(jobs, initializer=start, initargs=[shared, spawn.Array("i", jobs)], context=spawn)
     try:
         yield Workers(lambda settings, log: processes.schedule(work, args=[settings, log]), slots=lambda: jobs)
     finally:
@@ -66,13 +76,14 @@ def pool(jobs: int, device: str = "auto") -> Iterator[Workers]:
             del os.environ["OMP_NUM_THREADS"]
 
 
-def start(gpus: list[str], started) -> None:
-    """In a new process: the GPUs in turn, one a process; `started` counts the processes."""
+def start(gpus: list[str], pids) -> None:
+    """In a new process: take the place of one that has ended in `pids`, and the GPU of that place."""
     end_with_parent()
-    with started.get_lock():
-        if gpus:
-            os.environ["CUDA_VISIBLE_DEVICES"] = gpus[started.value % len(gpus)]
-        started.value += 1
+    with pids.get_lock():
+        place = next((i for i, pid in enumerate(pids) if not pid or not psutil.pid_exists(pid)), 0)
+        pids[place] = os.getpid()
+    if gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[place % len(gpus)]
 
 
 def work(settings: Experiment, log: Path) -> str | None:
@@ -99,4 +110,20 @@ def work(settings: Experiment, log: Path) -> str | None:
 
 def reason(e: Exception) -> str:
     """An exception in a line."""
-    return str(e) if isinstance(e, (DataError, OSError)) and str(e) else repr(e)
+    e = getattr(e, "cause", None) or e  # Ray's errors have that of the task as their cause
+    if isinstance(e, (DataError, OSError)) and str(e):
+        return str(e)
+    return f"{type(e).__name__}: {' '.join(str(e).split())}"
+
+
+def appears(path: Path, within: float | None = None) -> bool:
+    """Is a file there, or soon, that another machine writes? NFS remembers for a minute that a file was absent, unless
+    its folder is listed again."""
+    end = time.monotonic() + (APPEARS if within is None else within)
+    while True:
+        for folder in (path.parent.parent, path.parent):
+            if folder.is_dir():
+                os.listdir(folder)
+        if path.exists() or time.monotonic() >= end:
+            return path.exists()
+        time.sleep(0.5)
