@@ -73,4 +73,6 @@ def test_a_model_of_another_language_is_refused_and_none_is_warned_of(tmp_path, 
     with pytest.raises(DataError, match="--lang deutsch: spaCy has no tokenizer of that language"):
         prepare(replace(german, recipe=replace(german.recipe, lang="deutsch")))
     run(replace(german, recipe=replace(FORWARD, lang="de"), **QUIET))
-    assert "warning: --pretrained none starts from random weights" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "warning: --pretrained none starts from random weights" in printed
+    assert "labelled training texts; with so few labels" in printed

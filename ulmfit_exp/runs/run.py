@@ -30,6 +30,12 @@ NO_PRETRAINING = (
     "With a few thousand texts or fewer its error can be far above that of a pretrained model and of the baseline; "
     "`ulmfit-exp pretrain --corpus FOLDER` pretrains one on more texts of the language"
 )
+FEW = 200
+"""Labelled training texts, below which features had the lower error in most trials (experiments/notes/recipe.md)."""
+FEATURES = (
+    "with so few labels, logistic regression on the language model's states, `--recipe.head features`, often has a "
+    "lower error than a fine-tuned classifier; compare the validation errors of both"
+)
 
 
 def run(settings: Command, texts: Corpus | Documents | None = None) -> tuple[dict, Path]:
@@ -40,6 +46,9 @@ def run(settings: Command, texts: Corpus | Documents | None = None) -> tuple[dic
     prepared = prepare(settings, texts)
     if not prepared.pretrained and isinstance(prepared.corpus, Corpus):
         print(f"warning: {NO_PRETRAINING}", flush=True)
+    if getattr(settings.recipe, "head", None) == "clas" and not getattr(settings, "miniature", False):
+        if (labels := len(prepared.corpus.split("train"))) < FEW:
+            print(f"note: {labels} labelled training texts; {FEATURES}", flush=True)
     if rank_distrib():
         _assist(prepared)
     done = _run_all(prepared)
