@@ -46,9 +46,9 @@ def run(settings: Command, texts: Corpus | Documents | None = None) -> tuple[dic
     prepared = prepare(settings, texts)
     if not prepared.pretrained and isinstance(prepared.corpus, Corpus):
         print(f"warning: {NO_PRETRAINING}", flush=True)
-    if getattr(settings.recipe, "head", None) == "clas" and not getattr(settings, "miniature", False):
-        if (labels := len(prepared.corpus.split("train"))) < FEW:
-            print(f"note: {labels} labelled training texts; {FEATURES}", flush=True)
+    fine_tuned = getattr(settings.recipe, "head", None) == "clas" and not getattr(settings, "miniature", False)
+    if fine_tuned and (labels := len(prepared.corpus.split("train"))) < FEW:
+        print(f"note: {labels} labelled training texts; {FEATURES}", flush=True)
     if rank_distrib():
         _assist(prepared)
     done = _run_all(prepared)
