@@ -46,7 +46,6 @@ def load(path: Path, options: OwnTable) -> dict:
 
 def from_frame(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str]) -> dict:
     """A table that is in memory; the same as `load`."""
-    notes = list(notes)
     try:
         return _fields(table, name, options, notes)
     except DataError as e:
