@@ -58,20 +58,12 @@ def integrated_gradients(model: torch.nn.Module, ids: torch.Tensor, place: int, 
     ids = ids.to(vectors.device)
     unknown = torch.where(ids[:, None] == BEGIN, vectors[BEGIN], vectors[UNKNOWN])  # every text begins alike
     share = (torch.arange(STEPS, device=ids.device) + 0.5)[:, None, None] / STEPS
-    inputs = []
-
-    def between(module, args, embedded):
-        inputs.append((unknown + share * (embedded - unknown)).detach().requires_grad_())
-        return inputs[0]
-
-    hook = encoder.module.encoder.register_forward_hook(between)
-    try:
-        with torch.backends.cudnn.flags(enabled=False):  # cuDNN has no gradient of an LSTM that is not in training
-            logits = head(encoder(ids.expand(STEPS, -1)))[0].cpu().double()
-    finally:
-        hook.remove()
+    between = (unknown + share * (vectors[ids] - unknown)).requires_grad_()
+    encoder.embed = lambda _: between
+    with torch.backends.cudnn.flags(enabled=False):  # cuDNN has no gradient of an LSTM that is not in training
+        logits = head(encoder(ids.expand(STEPS, -1)))[0].cpu().double()
     others = 0 if several else logits[:, torch.arange(logits.shape[1]) != place].logsumexp(dim=1)
-    (gradient,) = torch.autograd.grad((logits[:, place] - others).sum(), inputs)
+    (gradient,) = torch.autograd.grad((logits[:, place] - others).sum(), between)
     return (gradient.mean(dim=0) * (vectors[ids] - unknown)).sum(dim=1).cpu()
 
 
