@@ -3,12 +3,11 @@
 Whatever shows a run (table, page, dashboard, model card) reads it here. `runs.run` writes records.
 """
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from .common import DataError, flat
+from .common import DataError, flat, read_json
 from .recipe import Phase, in_words
 
 FILE = "result.json"
@@ -22,7 +21,7 @@ def read(path: Path) -> dict:
     if not path.is_file():
         raise DataError(f"{path.parent} is not the folder of a finished run: it has no {path.name}")
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         for key in ("settings", "dataset", "variant", "replicate", "changes"):
             record[key]  # a KeyError where it is no record
         return record
@@ -85,7 +84,7 @@ def mistakes(path: Path) -> list[dict]:
         return []
     kept = evaluation(path) / "mistakes.json"
     try:
-        return json.loads(kept.read_text(encoding="utf-8"))
+        return read_json(kept)
     except (OSError, ValueError):  # absent or damaged
         return []
 

@@ -9,7 +9,6 @@ A data set is a project there, and a record with the stage folders that it names
 """
 
 import io
-import json
 import os
 import re
 import webbrowser
@@ -23,7 +22,7 @@ from threading import Event
 import pandas as pd
 from tqdm.auto import tqdm
 
-from ..common import DataError, locked, sha256
+from ..common import DataError, locked, read_json, sha256
 from ..record import FILE, find, read
 
 ORDER = "final/test_error,final/baseline_test_error,final/valid_error,final/*,clas/*,lm/*"
@@ -230,4 +229,4 @@ def _read(folder: Path | None, name: str, default):
     """A JSON file of a stage's folder, or `default` where there is none."""
     if folder is None or not (folder / name).is_file():
         return default
-    return json.loads((folder / name).read_text(encoding="utf-8"))
+    return read_json(folder / name)
