@@ -129,8 +129,8 @@ def classifier_learner(predictor: Predictor, direction: str, corpus: Corpus) -> 
     bs, backwards = predictor.recipe.clas.bs, direction == "backward"
     dls = dataloaders(corpus.df, predictor, bs, backwards)
     weight = corpus.class_weights if predictor.recipe.class_weights and corpus.classes == predictor.classes else None
-    several = predictor.multi_label
-    learn = learners.clas_learner(dls, len(predictor.classes), predictor.recipe, "fp32", Path(), weight, several)
+    classes, multi_label = len(predictor.classes), predictor.multi_label
+    learn = learners.clas_learner(dls, classes, predictor.recipe, "fp32", Path(), weight, multi_label)
     learn.model.load_state_dict(model.state_dict())
     return learn
 

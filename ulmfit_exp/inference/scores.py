@@ -123,9 +123,9 @@ def at_bound(temperature: float) -> bool:
     return bool(abs(np.log(temperature)) > BOUND - 0.01)
 
 
-def tempered(probs: np.ndarray, temperature: float, several: bool = False) -> np.ndarray:
-    """Probabilities at another temperature: less confident above 1, more below 1; or those of `several` labels."""
-    if several:
+def tempered(probs: np.ndarray, temperature: float, multi_label: bool = False) -> np.ndarray:
+    """Probabilities at another temperature: less confident above 1, more below 1; or those of several labels."""
+    if multi_label:
         return tempered(np.stack([1 - probs, probs], axis=-1), temperature)[..., 1]
     return softmax(np.log(np.maximum(probs, 1e-30)) / temperature, axis=-1)
 

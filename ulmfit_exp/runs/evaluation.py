@@ -39,10 +39,10 @@ def evaluate(run: Run, folder: Path) -> dict:
     where = {s: ((rows["split"] == s) & (rows["label"] != "")).to_numpy() for s in ("valid", "test")}
     valid, tested = where.values()
     temperature = scores.fitted_temperature(probs["mean"][valid], truth[valid])
-    several = run.corpus.multi_label
-    calibrated = scores.tempered(probs["mean"], temperature, several)
+    multi_label = run.corpus.multi_label
+    calibrated = scores.tempered(probs["mean"], temperature, multi_label)
     fitted = {d: scores.fitted_thresholds(p[valid], truth[valid]) for d, p in probs.items()}
-    thresholds = scores.tempered(fitted["mean"], temperature, several) if several else None  # the same decisions
+    thresholds = scores.tempered(fitted["mean"], temperature, multi_label) if multi_label else None  # same decisions
     rows = _predicted(rows, run.corpus.classes, truth, calibrated, thresholds)
     _save_predictions(run, rows, calibrated, folder)
     write_json(folder / "mistakes.json", _mistakes(run, rows[tested], learns))
@@ -54,7 +54,7 @@ def evaluate(run: Run, folder: Path) -> dict:
         "temperature": temperature,
         "at_bound": scores.at_bound(temperature),
         "calibrated": {s: scores.figures(calibrated[at], truth[at], thresholds) for s, at in where.items()},
-        **({"thresholds": dict(zip(run.corpus.classes, thresholds.tolist()))} if several else {}),
+        **({"thresholds": dict(zip(run.corpus.classes, thresholds.tolist()))} if multi_label else {}),
     }
     if "test" in where:
         info |= scores.of_test(probs["mean"][tested], truth[tested], run.corpus.classes, fitted["mean"])
@@ -112,7 +112,7 @@ def _mistakes(run: Run, rows: pd.DataFrame, learns: dict[str, learners.TextLearn
     """The most confident mistakes of the labelled test texts `rows`; of a classifier, with the weights of the words."""
     ids_of = {word: i for i, word in enumerate(run.tokens.vocab)}
     models = {d: learn.model.eval() for d, learn in learns.items()}
-    options = {"lang": run.recipe.lang, "several": run.corpus.multi_label}
+    options = {"lang": run.recipe.lang, "multi_label": run.corpus.multi_label}
     wrong = rows[rows["label"] != rows["predicted"]].sort_values("confidence", ascending=False, kind="stable")
     wrong = wrong.head(MISTAKES)
     return [
