@@ -31,7 +31,7 @@ OWN_RECIPES = RECIPES | {
     "small": replace(
         RECIPES["small"],
         lm=LM_OF_NAMES,
-        clas=Training((*gradual(5, lr=0.01, decay=1.3)[:-1], Phase(epochs=4, lr=4e-3, decay=1.3)), bs=32),
+        clas=Training((*gradual(5, lr=0.01, decay=1.3), Phase(epochs=4, lr=4e-3, decay=1.3)), bs=32),
     ),
     "few": replace(
         RECIPES["few"],
@@ -42,7 +42,7 @@ OWN_RECIPES = RECIPES | {
     "scratch": replace(
         RECIPES["scratch"],
         lm=replace(RECIPES["scratch"].lm, phases=changed(RECIPES["scratch"].lm.phases, epochs=6)),
-        clas=Training((*gradual(5)[:-1], Phase(epochs=4, lr=4e-3, decay=1.0)), bs=32),
+        clas=Training((*gradual(5), Phase(epochs=4, lr=4e-3, decay=1.0)), bs=32),
     ),
 }
 

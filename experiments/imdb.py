@@ -29,7 +29,7 @@ def _large(name: str, passes: int = 1, decay: float = 2.6) -> Recipe:
     return replace(
         RECIPES[name],
         lm=Training((Phase(epochs=passes, lr=5e-3, decay=1.3),), bs=32, drop_mult=0.3),
-        clas=Training((*gradual(3, lr=0.01, decay=decay)[:-1], Phase(epochs=2, lr=4e-3, decay=decay)), bs=64),
+        clas=Training((*gradual(3, lr=0.01, decay=decay), Phase(epochs=2, lr=4e-3, decay=decay)), bs=64),
         max_vocab=12_000,
     )
 

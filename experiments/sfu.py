@@ -24,7 +24,7 @@ from ulmfit_exp.recipe import RECIPES, Phase, Recipe, Training, gradual
 from ulmfit_exp.runs.settings import Experiment
 
 # For an encoder that knows of sentiment already: most of it is for the head to learn, and the rest moves slowly.
-FEW = Training((Phase(freeze_to=-1, epochs=10, lr=3e-3), *gradual(5, lr=1e-3)[1:-1], Phase(epochs=2, lr=1e-3)), bs=16)
+FEW = Training((Phase(freeze_to=-1, epochs=10, lr=3e-3), *gradual(5, lr=1e-3)[1:], Phase(epochs=2, lr=1e-3)), bs=16)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ from ulmfit_exp.runs.settings import Experiment
 
 from .dbpedia import LM_OF_NAMES
 
-CLAS = Training((*gradual(5, lr=0.01, decay=1.3)[:-1], Phase(epochs=8, lr=4e-3, decay=1.3)), bs=32, drop_mult=2.0)
+CLAS = Training((*gradual(5, lr=0.01, decay=1.3), Phase(epochs=8, lr=4e-3, decay=1.3)), bs=32, drop_mult=2.0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,6 @@ def test_the_fused_loss_and_its_gradients_are_cross_entropys(monkeypatch):
         torch.testing.assert_close(a, b)
     with torch.no_grad():
         torch.testing.assert_close(loss(features, targets), stock[0])
-    torch.testing.assert_close(loss.activation(features), decoder(features)[0].softmax(-1))
 
 
 def test_the_fused_loss_in_bfloat16_is_near_that_in_float32():
@@ -82,6 +81,5 @@ def test_words_that_are_only_read_have_no_logit_and_are_the_unknown_word_as_a_ta
     loss = fused.LMLoss(fused.FeatureDecoder(linear), targets=100)
     expected = CrossEntropyLossFlat()(linear(features)[0][..., :100], targets.masked_fill(targets >= 100, 0))
     torch.testing.assert_close(loss(features, targets), expected)
-    assert loss.activation(features).shape[-1] == 100
     loss(features, targets).backward()
     assert not linear.decoder.weight.grad[100:].any()

@@ -147,7 +147,7 @@ def test_a_threshold_is_the_best_one_for_the_f1_of_its_label_and_near_a_half_whe
     assert 0.1 < many < 0.32
     assert few > 0.4
     assert f1(probs >= many, truth, axis=0)[0] > 0.98
-    assert np.allclose(tempered(tempered(probs, 3, several=True), 1 / 3, several=True), probs)
+    assert np.allclose(tempered(tempered(probs, 3, multi_label=True), 1 / 3, multi_label=True), probs)
 
 
 def test_the_figures_are_those_of_scikit_learn(run):

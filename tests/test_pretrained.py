@@ -250,6 +250,14 @@ def test_a_damaged_model_is_one_clear_error(folder, damage, error):
         _ = resolve(str(folder), ("forward",), None)["forward"].content
 
 
+def test_a_damaged_record_of_a_run_is_one_clear_error(tmp_path):
+    folder = tmp_path / "runs" / "one"
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text("{")
+    with pytest.raises(DataError, match=r"result\.json is damaged or not a record"):
+        resolve(str(folder), ("forward",), None)
+
+
 def test_a_model_that_is_not_there_is_said_with_those_that_are():
     with pytest.raises(DataError, match="no such folder or archive; shipped are wikipedia-small; also none, wt103"):
         resolve("wikipedia-tiny", ("forward",), None)

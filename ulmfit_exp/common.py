@@ -50,6 +50,11 @@ def flat(settings, name: str = "") -> dict:
     return {k: v for key, part in parts for k, v in flat(part, f"{name}.{key}" if name else str(key)).items()}
 
 
+def read_json(path: Path):
+    """The value in a JSON file. Raises `OSError`, and `ValueError` where it is damaged."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def write_json(path: Path, value) -> None:
     """Write JSON so that the file is complete or as it was before."""
     with replacing(path) as part:

@@ -185,10 +185,9 @@ def not_default(settings):
     return [not_default(v) for v in settings] if isinstance(settings, tuple) else settings
 
 
-def gradual(groups: int, epochs: int = 1, last: int = 1, **settings) -> tuple[Phase, ...]:
-    """Gradual unfreezing: one more of `groups` layer groups each `epochs`, at the end `last` epochs of all of them."""
-    frozen = tuple(Phase(freeze_to=-i, epochs=epochs, **settings) for i in range(1, groups))
-    return (*frozen, Phase(freeze_to=0, epochs=last, **settings))
+def gradual(groups: int, epochs: int = 1, **settings) -> tuple[Phase, ...]:
+    """Gradual unfreezing: one more of `groups` layer groups each `epochs`, up to all but the lowest."""
+    return tuple(Phase(freeze_to=-i, epochs=epochs, **settings) for i in range(1, groups))
 
 
 def changed(phases: tuple[Phase, ...], **fields) -> tuple[Phase, ...]:
@@ -201,20 +200,20 @@ RECIPES = {
     "paper": Recipe(
         pretrained="wt103",
         lm=Training((Phase(epochs=15, lr=0.004),)),
-        clas=Training(gradual(groups=5, last=46)),
+        clas=Training((*gradual(groups=5), Phase(epochs=46))),
     ),
     # Two cores: a small pretrained language model.
     "small": Recipe(
         pretrained="wikipedia-small",
         model=Model(emb_sz=192, n_hid=448, output_p=0.2, hidden_p=0.15, input_p=0.25, embed_p=0.02, weight_p=0.2),
         lm=Training((Phase(epochs=6, lr=4e-3),), bs=32),
-        clas=Training((*gradual(groups=5, lr=0.01)[:-1], Phase(epochs=8, lr=4e-3)), bs=16),
+        clas=Training((*gradual(groups=5, lr=0.01), Phase(epochs=8, lr=4e-3)), bs=16),
     ),
     # Two cores, no pretraining: a language model on the task's own texts alone.
     "scratch": Recipe(
         model=Model(emb_sz=128, n_hid=256, output_p=0.2, hidden_p=0.15, input_p=0.25, embed_p=0.02, weight_p=0.2),
         lm=Training((Phase(epochs=10, lr=4e-3, decay=1.0, schedule="one_cycle"),), bs=32),
-        clas=Training((*gradual(groups=5)[:-1], Phase(epochs=10, lr=4e-3, decay=1.0)), bs=16, drop_mult=2.0),
+        clas=Training((*gradual(groups=5), Phase(epochs=10, lr=4e-3, decay=1.0)), bs=16, drop_mult=2.0),
         max_vocab=8_000,
     ),
     # The miniatures: seconds per epoch.
@@ -222,7 +221,7 @@ RECIPES = {
         pretrained="wikipedia-small",
         model=Model(emb_sz=48, n_hid=64, output_p=0.1, hidden_p=0.1, input_p=0.1, embed_p=0.0, weight_p=0.1),
         lm=Training((Phase(epochs=6, lr=4e-3),), bs=8),
-        clas=Training((*gradual(groups=5)[:-1], Phase(epochs=12, lr=4e-3)), bs=8),
+        clas=Training((*gradual(groups=5), Phase(epochs=12, lr=4e-3)), bs=8),
     ),
 }
 
@@ -232,13 +231,13 @@ RECIPES["default"] = replace(
     vocab="union",
     lm=Training((Phase(epochs=8, lr=8e-3, decay=1.3),), bs=32, max_steps=10_000),
     clas=Training(
-        (*gradual(groups=5, decay=1.3)[:-1], Phase(epochs=8, lr=4e-3, decay=1.3)), bs=16, min_steps=400, max_steps=6_000
+        (*gradual(groups=5, decay=1.3), Phase(epochs=8, lr=4e-3, decay=1.3)), bs=16, min_steps=400, max_steps=6_000
     ),
 )
 
 # A hundred labels: an epoch is a few steps, so there are more epochs.
 RECIPES["few"] = replace(
-    RECIPES["small"], clas=Training((*gradual(groups=5, epochs=5)[:-1], Phase(epochs=20, lr=4e-3)), bs=16)
+    RECIPES["small"], clas=Training((*gradual(groups=5, epochs=5), Phase(epochs=20, lr=4e-3)), bs=16)
 )
 
 # No fine-tuning of a classifier: the language model as a feature extractor.

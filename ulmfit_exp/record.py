@@ -3,12 +3,11 @@
 Whatever shows a run (table, page, dashboard, model card) reads it here. `runs.run` writes records.
 """
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from .common import DataError, flat
+from .common import DataError, flat, read_json
 from .recipe import Phase, in_words
 
 FILE = "result.json"
@@ -24,7 +23,7 @@ def read(path: Path) -> dict:
     if not path.is_file():
         raise DataError(f"{path.parent} is not the folder of a finished run: it has no {path.name}")
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         for key in ("settings", "dataset", "variant", "replicate", "changes"):
             record[key]  # a KeyError where it is no record
         return record
@@ -87,7 +86,7 @@ def mistakes(path: Path) -> list[dict]:
         return []
     kept = evaluation(path) / "mistakes.json"
     try:
-        return json.loads(kept.read_text(encoding="utf-8"))
+        return read_json(kept)
     except (OSError, ValueError):  # absent or damaged
         return []
 
@@ -99,14 +98,14 @@ def certainty(record: dict) -> str:
     (low, high), n, c = record["interval"], record["test"]["n"], record["calibration"]
     middle = (low + high) / 2
     apart = 100 * 1.96 * (2 * middle * (1 - middle) / n) ** 0.5
-    if several := "micro_f1" in record["test"]:  # the error is no share of texts
+    if multi_label := "micro_f1" in record["test"]:  # the error is no share of texts
         apart = 100 * (high - low) / 2**0.5
     text = f"test error: 95 % interval {100 * low:.1f} to {100 * high:.1f}"
     if apart > TOO_FAR:
         text += f"; with {n:,} test texts, differences below {apart:.0f} points are not significant"
     if "macro_f1" in record["test"]:
         text += f"\nmacro F1 on test {100 * record['test']['macro_f1']:.1f} %"
-    if several:
+    if multi_label:
         text += f"; all labels right of {100 * record['test']['subset_accuracy']:.1f} % of the texts"
     before, after = (100 * c["test ece"][k] for k in ("before", "after"))
     bound = ", a bound of the search: calibrate on more texts" if c.get("at_bound") else ""

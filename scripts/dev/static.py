@@ -60,7 +60,7 @@ def error(model, corpus: Corpus) -> float:
     texts = {split: corpus.split(split) for split in ("train", "valid", "test")}
     x = {split: model.embed(list(part["text"]), norm=True) for split, part in texts.items()}
     y = {split: corpus.numbers(part) for split, part in texts.items()}
-    models = [regression(c, several=False).fit(x["train"], y["train"]) for c in CHOICES["C"]]
+    models = [regression(c, multi_label=False).fit(x["train"], y["train"]) for c in CHOICES["C"]]
     best = max(models, key=lambda m: m.score(x["valid"], y["valid"]))
     return round(100 * (1 - best.score(x["test"], y["test"])), 4)
 

@@ -33,10 +33,10 @@ def split_labels(label: str) -> list:
     return [name for name in label.split(SEP) if name]
 
 
-def each_label(labels: pd.Series, several: bool = True) -> pd.Series:
-    """A row per label of each text, under the index of the text; the labels as they are unless there are `several`."""
-    found = labels.str.split(SEP).explode() if several else labels
-    return found[found != ""] if several else labels
+def each_label(labels: pd.Series, multi_label: bool = True) -> pd.Series:
+    """A row per label of each text, under the index of the text; the labels as they are unless `multi_label`."""
+    found = labels.str.split(SEP).explode() if multi_label else labels
+    return found[found != ""] if multi_label else labels
 
 
 def indicators(labels: pd.Series, classes: list[str]) -> np.ndarray:
@@ -70,8 +70,8 @@ def read_labels(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> pd.
 
     Raises `DataError`.
     """
-    columns, several = options.label_cols, options.multi_label or options.label_sep is not None
-    if (several or len(columns) > 1) and options.bins is not None:
+    columns, multi_label = options.label_cols, options.multi_label or options.label_sep is not None
+    if (multi_label or len(columns) > 1) and options.bins is not None:
         raise DataError(f"--bins {options.bins} cuts one numeric label; it cannot be used where a text has several")
     if len(columns) > 1:
         return _of_columns(table[list(columns)], notes)
@@ -82,7 +82,7 @@ def read_labels(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> pd.
     if lists.notna().any() and lists[~empty].notna().all():
         notes += unknown
         return pd.Series(["" if names is None else joined_labels(names) for names in lists], cells.index)
-    if not several:
+    if not multi_label:
         notes += _hints(cells[~empty], lists.notna())
         return None
     notes += unknown

@@ -46,7 +46,6 @@ def load(path: Path, options: OwnTable) -> dict:
 
 def from_frame(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str]) -> dict:
     """A table that is in memory; the same as `load`."""
-    notes = list(notes)
     try:
         return _fields(table, name, options, notes)
     except DataError as e:
@@ -64,24 +63,24 @@ def _fields(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str])
         )
     options = _guessed(table, _named(options, list(table)), notes)
     labels = read_labels(table, options, notes)
-    several = labels is not None
-    labels = labels if several else table[options.label_cols[0]].str.strip()
+    multi_label = labels is not None
+    labels = labels if multi_label else table[options.label_cols[0]].str.strip()
     df = pd.DataFrame({"text": joined(table, options.text_col), "label": labels})
     df["split"] = _splits(table[options.split_col]) if options.split_col else "train"
     df["row"] = table[options.id_col] if options.id_col else table.index
     df = df.reset_index(drop=True)  # that of a DataFrame may name rows twice
-    df["label"] = df["label"] if several else class_labels(df["label"], df["split"] == "train", options, notes)
+    df["label"] = df["label"] if multi_label else class_labels(df["label"], df["split"] == "train", options, notes)
     if options.id_col and (again := df["row"].duplicated().sum()):
         notes.append(f"column {options.id_col!r} names {again:,} rows by a name that another row has too")
     if options.unlabelled:
         df = pd.concat([df, _unlabelled(options, notes)])
-    df = _usable(_labelled(df.reset_index(drop=True), notes), several, notes)
+    df = _usable(_labelled(df.reset_index(drop=True), notes), multi_label, notes)
     for split, share in (("test", options.test_pct), ("valid", options.valid_pct)):
         if split not in set(df["split"]):
-            _hold_out(df, split, share, several)
+            _hold_out(df, split, share, multi_label)
             notes.append(f"{share:.0%} of the labelled rows are held out as the {split} split")
-    reported = tuple(map(sound, notes + _report(df, several)))
-    return dict(name=name, df=df, text_cols=options.text_col, notes=reported, multi_label=several)
+    reported = tuple(map(sound, notes + _report(df, multi_label)))
+    return dict(name=name, df=df, text_cols=options.text_col, notes=reported, multi_label=multi_label)
 
 
 def plain_name(path: Path) -> str:
@@ -223,7 +222,7 @@ def _labelled(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     return df[~valid].reset_index(drop=True)
 
 
-def _usable(df: pd.DataFrame, several: bool, notes: list[str]) -> pd.DataFrame:
+def _usable(df: pd.DataFrame, multi_label: bool, notes: list[str]) -> pd.DataFrame:
     """Without empty texts, and without labels of classes too small for train, valid and test."""
     empty = df["text"].str.strip() == ""
     if empty.any():
@@ -232,7 +231,7 @@ def _usable(df: pd.DataFrame, several: bool, notes: list[str]) -> pd.DataFrame:
             raise DataError(f"the {lost.pop()} split has no text; its columns may have other names, or no header line")
     df = df[~empty].reset_index(drop=True)
     labelled = df["label"] != ""
-    if several:
+    if multi_label:
         df["label"] = without_rare(df, FEWEST, notes)
         return df
     sizes = df[labelled].drop_duplicates("text")["label"].value_counts()
@@ -248,12 +247,12 @@ def _usable(df: pd.DataFrame, several: bool, notes: list[str]) -> pd.DataFrame:
     return df
 
 
-def _hold_out(df: pd.DataFrame, split: str, share: float, several: bool) -> None:
+def _hold_out(df: pd.DataFrame, split: str, share: float, multi_label: bool) -> None:
     """Turn `share` of the train texts into another split; copies of a text go together."""
     if not 0 < share < 1:
         raise DataError(f"--{split}-pct {share} is impossible: it must be more than 0, less than 1")
     once = df[df["split"] == "train"].drop_duplicates("text")
-    once = once.assign(label=rarest(once["label"])) if several else once
+    once = once.assign(label=rarest(once["label"])) if multi_label else once
     classes = once["label"].nunique()
     if len(once) < 2 * max(1, classes):
         raise DataError(
@@ -267,18 +266,18 @@ def _hold_out(df: pd.DataFrame, split: str, share: float, several: bool) -> None
     df.loc[df["text"].isin(chosen) & (df["split"] == "train"), "split"] = split
 
 
-def _report(df: pd.DataFrame, several: bool) -> list[str]:
+def _report(df: pd.DataFrame, multi_label: bool) -> list[str]:
     """What the owner of the data should know of it."""
     labelled = df[df["label"] != ""]
     words = labelled["text"].str.split().str.len()
-    classes = each_label(labelled["label"], several).value_counts()
+    classes = each_label(labelled["label"], multi_label).value_counts()
     shown = ", ".join(f"{label[:60]} {n:,}" for label, n in classes.head(12).items())
     notes = [
         "rows: " + ", ".join(f"{split} {n:,}" for split, n in df["split"].value_counts().items()),
         f"classes: {len(classes)} ({shown}{', ...' if len(classes) > 12 else ''})",
         f"words per text: median {words.median():.0f}, 95 % below {words.quantile(0.95):.0f}, longest {words.max():,}",
     ]
-    if several:
+    if multi_label:
         none = (labelled["label"] == NONE).sum()
         notes.append(f"labels per text: {classes.sum() / len(labelled):.2f}; texts with none: {none:,}")
     if long := int((words > LONG).sum()):

@@ -152,6 +152,7 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), s
     name, suffix = _packed_name(path)
     if suffix in PARQUET:
         return Table(path, "parquet", name, columns=parquet_names(path), notes=(f"{path.name}: Parquet",))
+    words = [name for name in names if not name.isdecimal()]  # a number may be in any row
     encoding, notes = _encoding(path, format)
     table = Table(path, "lines", name, encoding)
     head = formats.head_lines(table.lines())
@@ -165,11 +166,10 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), s
         columns: dict[str, None] = {}
         for rows in table.chunks():  # until the columns asked for are found
             columns |= dict.fromkeys(rows)
-            if {n for n in names if not n.isdecimal()} <= {column.strip().lower() for column in columns}:
+            if set(words) <= {column.strip().lower() for column in columns}:
                 break
         table = replace(table, columns=tuple(columns))
     else:
-        words = [name for name in names if not name.isdecimal()]  # a number may be in any row
         usual = {".csv": ",", ".tsv": "\t", ".tab": "\t"}.get(suffix, "")
         likely = formats.likely_dialect(head, format, words, usual)
         sure = sure or suffix in TABLES or bool(format.delimiter) or format.header != "auto"

@@ -132,7 +132,7 @@ def classifier_learner(predictor: Predictor, direction: str, corpus: Corpus) -> 
     weight = corpus.class_weights if predictor.recipe.class_weights and corpus.classes == predictor.classes else None
     options = {"weight": weight, "multi_label": predictor.multi_label}
     if predictor.multi_label:
-        raw = tempered(predictor.thresholds, 1 / predictor.temperature, several=True)
+        raw = tempered(predictor.thresholds, 1 / predictor.temperature, multi_label=True)
         options["thresh"] = torch.tensor(predictor.raw_thresholds.get(direction, raw))
     learn = learners.clas_learner(dls, len(predictor.classes), predictor.recipe, "fp32", Path(), **options)
     learn.model.load_state_dict(model.state_dict())

@@ -100,19 +100,19 @@ STRENGTHS = (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)
 """What a run of features chooses from, by the validation loss: what is scaled, and C of the logistic regression."""
 
 
-def regression(c: float, several: bool, **options) -> LogisticRegression | OneVsRestClassifier:
-    """Logistic regression; of `several` labels, each against the rest."""
+def regression(c: float, multi_label: bool, **options) -> LogisticRegression | OneVsRestClassifier:
+    """Logistic regression; of several labels, each against the rest."""
     one = LogisticRegression(C=c, max_iter=2000, **options)
-    return OneVsRestClassifier(one) if several else one
+    return OneVsRestClassifier(one) if multi_label else one
 
 
 def regressions(
-    parts: int = len(POOLING), weight: str | None = None, several: bool = False
+    parts: int = len(POOLING), weight: str | None = None, multi_label: bool = False
 ) -> dict[tuple[str, float], Pipeline]:
     """The classifiers on features that a run chooses from, by scaling and C."""
     scalers = {"features": StandardScaler, "parts": lambda: unit_parts(parts)}
     return {
-        (scaling, c): make_pipeline(scalers[scaling](), regression(c, several, class_weight=weight))
+        (scaling, c): make_pipeline(scalers[scaling](), regression(c, multi_label, class_weight=weight))
         for scaling in SCALINGS
         for c in STRENGTHS
     }

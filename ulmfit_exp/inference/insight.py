@@ -29,12 +29,12 @@ FOR, AGAINST = (44, 127, 184), (217, 72, 1)
 Words = list[tuple[str, float]]
 
 
-def word_weights(models: dict, ids_of: dict, text: str, place: int, lang: str = "en", several: bool = False) -> Words:
+def word_weights(models: dict, ids_of: dict, text: str, place: int, lang: str, multi_label: bool) -> Words:
     """Each word of a text with its contribution to the log-odds of the class at `place`, the mean of the directions.
 
     `models` by direction and `ids_of` of words are a predictor's. The weights sum to the log-odds for the text less
     those for the text with every word unknown, but for some per cent of their sizes; an unknown word's is 0. Where a
-    text may have `several` labels, the log-odds are of having the label or not.
+    text may have several labels, the log-odds are of having the label or not.
     """
     tokens = words(text, lang)
     if len(tokens) > LONGEST:
@@ -44,13 +44,13 @@ def word_weights(models: dict, ids_of: dict, text: str, place: int, lang: str = 
         way = -1 if direction == "backward" else 1
         ids = torch.tensor([ids_of.get(token, 0) for token in tokens[::way]])
         with IN_USE:
-            found = integrated_gradients(model, ids, place, several)
+            found = integrated_gradients(model, ids, place, multi_label)
         total += found.flip(0) if way < 0 else found
     return _joined(tokens, (total / len(models)).tolist())
 
 
 @torch.enable_grad()
-def integrated_gradients(model: torch.nn.Module, ids: torch.Tensor, place: int, several: bool = False) -> torch.Tensor:
+def integrated_gradients(model: torch.nn.Module, ids: torch.Tensor, place: int, multi_label: bool) -> torch.Tensor:
     """The contribution of each token id of `ids`, of shape `len`, to the log-odds of the class at `place`."""
     encoder, head = copy(model[0]), model[1]
     encoder.bptt = len(ids)  # the hidden state carries no gradient from chunk to chunk
@@ -58,20 +58,12 @@ def integrated_gradients(model: torch.nn.Module, ids: torch.Tensor, place: int, 
     ids = ids.to(vectors.device)
     unknown = torch.where(ids[:, None] == BEGIN, vectors[BEGIN], vectors[UNKNOWN])  # every text begins alike
     share = (torch.arange(STEPS, device=ids.device) + 0.5)[:, None, None] / STEPS
-    inputs = []
-
-    def between(module, args, embedded):
-        inputs.append((unknown + share * (embedded - unknown)).detach().requires_grad_())
-        return inputs[0]
-
-    hook = encoder.module.encoder.register_forward_hook(between)
-    try:
-        with torch.backends.cudnn.flags(enabled=False):  # cuDNN has no gradient of an LSTM that is not in training
-            logits = head(encoder(ids.expand(STEPS, -1)))[0].cpu().double()
-    finally:
-        hook.remove()
-    others = 0 if several else logits[:, torch.arange(logits.shape[1]) != place].logsumexp(dim=1)
-    (gradient,) = torch.autograd.grad((logits[:, place] - others).sum(), inputs)
+    between = (unknown + share * (vectors[ids] - unknown)).requires_grad_()
+    encoder.embed = lambda _: between
+    with torch.backends.cudnn.flags(enabled=False):  # cuDNN has no gradient of an LSTM that is not in training
+        logits = head(encoder(ids.expand(STEPS, -1)))[0].cpu().double()
+    others = 0 if multi_label else logits[:, torch.arange(logits.shape[1]) != place].logsumexp(dim=1)
+    (gradient,) = torch.autograd.grad((logits[:, place] - others).sum(), between)
     return (gradient.mean(dim=0) * (vectors[ids] - unknown)).sum(dim=1).cpu()
 
 

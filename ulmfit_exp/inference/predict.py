@@ -1,6 +1,5 @@
 """A finished run's classifier on new texts. Its folder may have been moved or copied from another machine."""
 
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -13,7 +12,7 @@ import torch
 from safetensors.torch import load_model
 from tqdm.auto import tqdm
 
-from ..common import DataError
+from ..common import DataError, read_json
 from ..corpora.options import Format
 from ..corpora.own import longest
 from ..corpora.readers import Table, joined, open_table
@@ -128,7 +127,7 @@ def _load(folder: Path, n_out: int, recipe: Recipe) -> tuple[torch.nn.Module, li
     for name in FILES:
         if not (folder / name).is_file():
             raise DataError(f"there is no {folder / name}")
-    vocab = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+    vocab = read_json(folder / "vocab.json")
     model = classifier(len(vocab), n_out, recipe)
     load_model(model, str(folder / "model.safetensors"))
     return model.eval().to(machine.use_device()), vocab

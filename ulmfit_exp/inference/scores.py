@@ -91,15 +91,15 @@ def named(probs: np.ndarray, classes: list[str], thresholds: np.ndarray | None) 
     return names, np.where(given, probs, 1 - probs).min(axis=1)
 
 
-def _ece(probs: np.ndarray, truth: np.ndarray, bins: int = 10) -> float:
-    """Expected calibration error: mean gap between confidence and accuracy, over ten bins of confidence."""
-    return sum(b["n"] * abs(b["confidence"] - b["accuracy"]) for b in reliability(probs, truth, bins)) / len(truth)
+def _ece(probs: np.ndarray, truth: np.ndarray) -> float:
+    """Expected calibration error: mean gap between confidence and accuracy over the bins of `reliability`."""
+    return sum(b["n"] * abs(b["confidence"] - b["accuracy"]) for b in reliability(probs, truth)) / len(truth)
 
 
-def reliability(probs: np.ndarray, truth: np.ndarray, bins: int = 10) -> list[dict]:
-    """Mean confidence, accuracy and number of texts in each bin of confidence that has some: a reliability diagram."""
+def reliability(probs: np.ndarray, truth: np.ndarray) -> list[dict]:
+    """A reliability diagram: mean confidence, accuracy and number of texts in each of ten bins that has any."""
     sure, right = probs.max(axis=1), probs.argmax(axis=1) == truth
-    place = np.minimum((sure * bins).astype(int), bins - 1)
+    place = np.minimum((sure * 10).astype(int), 9)
     found = [(sure[place == b], right[place == b]) for b in np.unique(place)]
     return [{"confidence": float(s.mean()), "accuracy": float(r.mean()), "n": len(s)} for s, r in found]
 
@@ -123,9 +123,9 @@ def at_bound(temperature: float) -> bool:
     return bool(abs(np.log(temperature)) > BOUND - 0.01)
 
 
-def tempered(probs: np.ndarray, temperature: float, several: bool = False) -> np.ndarray:
-    """Probabilities at another temperature: less confident above 1, more below 1; or those of `several` labels."""
-    if several:
+def tempered(probs: np.ndarray, temperature: float, multi_label: bool = False) -> np.ndarray:
+    """Probabilities at another temperature: less confident above 1, more below 1; or those of several labels."""
+    if multi_label:
         return tempered(np.stack([1 - probs, probs], axis=-1), temperature)[..., 1]
     return softmax(np.log(np.maximum(probs, 1e-30)) / temperature, axis=-1)
 

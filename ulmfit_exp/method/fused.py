@@ -45,16 +45,13 @@ class LMLoss:
         if torch.is_autocast_enabled(features.device.type):
             dtype = torch.get_autocast_dtype(features.device.type)
         rows, targets = features.flatten(0, -2).to(dtype), targets.flatten()
-        weight, bias, with_grad = *self._words(), torch.is_grad_enabled()
+        weight, bias = self.linear.weight[: self.targets], self.linear.bias[: self.targets]
+        with_grad = torch.is_grad_enabled()
         targets = targets.masked_fill(targets >= self.targets, UNKNOWN)
         if self.samples is not None and with_grad:
             weight, bias, targets = self._sampled(weight, bias, targets)
         with torch.autocast(features.device.type, enabled=False):  # CUDA's would make the softmax float32
             return _CrossEntropy.apply(rows, weight.to(dtype), bias.to(dtype), targets, with_grad)
-
-    def _words(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Weight and bias of the words that are predicted."""
-        return self.linear.weight[: self.targets], self.linear.bias[: self.targets]
 
     def _sampled(self, weight: torch.Tensor, bias: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Weight and bias of the batch's own words and of those drawn, and the targets as indices into these.
@@ -70,14 +67,6 @@ class LMLoss:
         words = torch.cat([own, drawn])
         correction = math.log(len(candidates) / max(1, len(drawn)))
         return weight[words], bias[words] + F.pad(bias.new_full((len(drawn),), correction), (len(own), 0)), places
-
-    def activation(self, features: torch.Tensor) -> torch.Tensor:
-        """Probabilities of the next word, for `learn.predict`."""
-        return F.softmax(F.linear(features, *self._words()), dim=-1)
-
-    def decodes(self, probs: torch.Tensor) -> torch.Tensor:
-        """The most probable word."""
-        return probs.argmax(dim=-1)
 
 
 class _CrossEntropy(torch.autograd.Function):

@@ -159,18 +159,14 @@ def _commit() -> str:
     git, file = ["git", "-C", str(Path(__file__).parent)], Path(__file__).name
     commands = (
         ["ls-files", "--error-unmatch", file],  # fails where the package is installed within another repository
-        ["rev-parse", "--short=12", "HEAD"],
-        ["status", "--porcelain", "--untracked-files=no"],
+        ["describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"],
     )
     try:
-        _, head, changes = (
-            subprocess.run([*git, *command], capture_output=True, text=True, check=True).stdout.strip()
-            for command in commands
-        )
+        runs = [subprocess.run([*git, *command], capture_output=True, text=True, check=True) for command in commands]
+        return runs[-1].stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         print('note: this package is not in a git checkout, so records have the commit "unknown"', file=sys.stderr)
         return "unknown"
-    return head + ("+" if changes else "")
 
 
 def _cpuinfo() -> str:

@@ -8,7 +8,6 @@ continue from a related task with labels (Phang et al. 2018). A model that was s
 `itos.pkl` or `itos.json` in a folder, or an archive of both; nothing in them is run.
 """
 
-import json
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,8 @@ import torch
 from fastai.text.all import match_embeds
 from fastai.text.learner import clean_raw_keys
 
-from ..common import DataError, sha256
+from .. import record
+from ..common import DataError, read_json, sha256
 from ..corpora.archives import TARS
 from ..corpora.sources import Source, find
 from ..recipe import Model
@@ -154,7 +154,7 @@ def _in_place(name: str, folder: Path, direction: str) -> Pretrained:
     if (folder / direction).is_dir():
         folder = folder / direction
     elif (folder / "result.json").is_file() and folder.parent.name == "runs":
-        stages = {s["name"]: s["path"] for s in json.loads((folder / "result.json").read_text("utf-8"))["stages"]}
+        stages = {s["name"]: s["path"] for s in record.read(folder)["stages"]}
         wanted = [f"lm {direction}", *([f"clas {direction}"] if name.endswith(CLASSIFIER) else [])]
         if absent := [stage for stage in wanted if stage not in stages]:
             raise DataError(f"--pretrained {name}: that run has no {absent[0]}; it has {', '.join(stages)}")
@@ -162,7 +162,7 @@ def _in_place(name: str, folder: Path, direction: str) -> Pretrained:
     if name.endswith(CLASSIFIER) and not classifier:
         raise DataError(f"--pretrained {name}: {CLASSIFIER} needs a finished run, which {folder} is not")
     if (folder / "stage.json").is_file():
-        reads = json.loads((folder / "stage.json").read_text("utf-8"))["inputs"].get("direction")
+        reads = read_json(folder / "stage.json")["inputs"].get("direction")
         if reads != direction:
             raise DataError(f"--pretrained {name}: {folder} is a {reads} language model, not a {direction} one")
     files = (folder / "model.safetensors", folder / "vocab.json", *(c / "model.safetensors" for c in classifier))
@@ -178,9 +178,9 @@ def _lang(folder: Path) -> str | None:
     """The language of a model, from its stage, its record or that of the folder around it."""
     stage, *records = folder / "stage.json", folder / "record.json", folder.parent / "result.json"
     if stage.is_file():
-        return json.loads(stage.read_text("utf-8"))["inputs"].get("lang", "en")
-    record = next((json.loads(r.read_text("utf-8")) for r in records if r.is_file()), None)
-    return record and record["settings"]["recipe"].get("lang", "en")
+        return read_json(stage)["inputs"].get("lang", "en")
+    found = next((read_json(path) for path in records if path.is_file()), None)
+    return found and found["settings"]["recipe"].get("lang", "en")
 
 
 def _downloaded(repo: str) -> Path:

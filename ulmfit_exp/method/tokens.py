@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from fastai.text.all import make_vocab
 
-from ..common import chunked
+from ..common import chunked, read_json
 from ..corpora.splits import SPLITS
 from .machine import cores, end_with_parent, without_main
 from .tokenizer import words
@@ -140,10 +140,9 @@ def _write_raw(
 
 def read_tokens(folder: Path) -> Tokens:
     """What `write_tokens` left in `folder`."""
-    vocab = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
     ids = np.load(folder / "ids.npy", mmap_mode="r")
-    targets = json.loads((folder / "targets.json").read_text(encoding="utf-8"))
-    return Tokens(ids, np.load(folder / "offsets.npy"), np.load(folder / "splits.npy"), vocab, targets)
+    offsets, splits = (np.load(folder / f"{name}.npy") for name in ("offsets", "splits"))
+    return Tokens(ids, offsets, splits, read_json(folder / "vocab.json"), read_json(folder / "targets.json"))
 
 
 def encode(texts: Iterable[str], vocab: list[str], lang: str = "en") -> Tokens:

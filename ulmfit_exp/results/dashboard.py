@@ -9,7 +9,6 @@ A data set is a project there, and a record with the stage folders that it names
 """
 
 import io
-import json
 import os
 import re
 import webbrowser
@@ -23,7 +22,7 @@ from threading import Event
 import pandas as pd
 from tqdm.auto import tqdm
 
-from ..common import DataError, locked, sha256
+from ..common import DataError, locked, read_json, sha256
 from ..record import FILE, find, mistakes, read, settings_in_words
 
 ORDER = "final/test_error,final/baseline_test_error,final/valid_error,final/*,clas/*,lm/*"
@@ -217,4 +216,4 @@ def _kept_epoch(folder: Path | None) -> int:
     """The epoch whose weights a stage kept; the last one where its folder is absent."""
     if folder is None or not (folder / "stage.json").is_file():
         return -1
-    return json.loads((folder / "stage.json").read_text(encoding="utf-8"))["info"].get("kept_epoch", -1)
+    return read_json(folder / "stage.json")["info"].get("kept_epoch", -1)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fastai.text.all import default_device
 
+from ..common import read_json
 from ..corpora.splits import SPLITS
 from ..method.schedules import passes, shortened
 from ..recipe import LMRecipe, Model
@@ -50,7 +51,7 @@ def finished(home: Path) -> list[Trained]:
     stages, found = {}, []
     for path in (home / "stages").glob("*/stage.json"):
         with suppress(OSError, ValueError):  # a damaged one is computed again
-            stages[path.parent.name] = json.loads(path.read_text("utf-8"))
+            stages[path.parent.name] = read_json(path)
     for name, stage in stages.items():
         kind, info, inputs = name.split("-")[0], stage["info"], stage["inputs"]
         model = stages.get(inputs.get("lm"), stage)["inputs"] if kind == "clas" else inputs

@@ -39,10 +39,10 @@ def evaluate(run: Run, folder: Path) -> dict:
     labelled = {s: ((rows["split"] == s) & (rows["label"] != "")).to_numpy() for s in ("valid", "test")}
     valid, test = labelled.values()  # masks
     temperature = scores.fitted_temperature(probs["mean"][valid], truth[valid])
-    several = run.corpus.multi_label
-    calibrated = scores.tempered(probs["mean"], temperature, several)
+    multi_label = run.corpus.multi_label
+    calibrated = scores.tempered(probs["mean"], temperature, multi_label)
     fitted = {d: scores.fitted_thresholds(p[valid], truth[valid]) for d, p in probs.items()}
-    thresholds = scores.tempered(fitted["mean"], temperature, several) if several else None  # the same decisions
+    thresholds = scores.tempered(fitted["mean"], temperature, multi_label) if multi_label else None  # same decisions
     rows = _predicted(rows, run.corpus.classes, truth, calibrated, thresholds)
     _save_predictions(run, rows, calibrated, folder)
     write_json(folder / "mistakes.json", _mistakes(run, rows[test], learns))
@@ -56,7 +56,7 @@ def evaluate(run: Run, folder: Path) -> dict:
         "at_bound": scores.at_bound(temperature),
         "calibrated": {s: scores.figures(calibrated[mask], truth[mask], thresholds) for s, mask in labelled.items()},
     }
-    if several:
+    if multi_label:
         info["thresholds"] = dict(zip(run.corpus.classes, thresholds.tolist()))
         info["raw_thresholds"] = {d: fitted[d].tolist() for d in directions}
     if "test" in labelled:
@@ -115,7 +115,7 @@ def _mistakes(run: Run, rows: pd.DataFrame, learns: dict[str, learners.TextLearn
     """The most confident mistakes of the labelled test texts `rows`; of a classifier, with the weights of the words."""
     ids_of = {word: i for i, word in enumerate(run.tokens.vocab)}
     models = {d: learn.model.eval() for d, learn in learns.items()}
-    options = {"lang": run.recipe.lang, "several": run.corpus.multi_label}
+    options = {"lang": run.recipe.lang, "multi_label": run.corpus.multi_label}
     wrong = rows[rows["label"] != rows["predicted"]].sort_values("confidence", ascending=False, kind="stable")
     wrong = wrong.head(MISTAKES)
     return [

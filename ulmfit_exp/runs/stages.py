@@ -126,8 +126,8 @@ def clas_learner(run: Run, direction: str, folder: Path):
     r = run.recipe
     dls = dls_clas(run.tokens, run.corpus, r.clas.bs, direction == "backward")
     weight = run.corpus.class_weights if r.class_weights else None
-    classes, several = len(run.corpus.classes), run.corpus.multi_label
-    return learners.clas_learner(dls, classes, r, run.command.precision, folder, weight, several)
+    classes, multi_label = len(run.corpus.classes), run.corpus.multi_label
+    return learners.clas_learner(dls, classes, r, run.command.precision, folder, weight, multi_label)
 
 
 def _train(run: Run, learn, training: Training, name: str, folder: Path) -> dict:

@@ -5,7 +5,6 @@ HOME/unfinished/KIND-DIGEST   under way; holds the last checkpoint, and counts f
 HOME/locks/                   one file a stage: of two processes that want a stage, one works and one waits
 """
 
-import json
 import os
 import shutil
 import time
@@ -13,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..common import digest, locked, sha256, writable, write_json
+from ..common import digest, locked, read_json, sha256, writable, write_json
 from ..method.checkpoint import CHECKPOINT
 
 VERSIONS = {"tokens": 1, "lm": 1, "clas": 2, "features": 2, "baseline": 2, "eval": 3, "perplexity": 1}
@@ -98,7 +97,7 @@ def _digests(folder: Path) -> dict[str, str]:
 def _changed(path: Path) -> str | None:
     """The first file of a finished stage that was modified or is missing."""
     try:
-        saved = json.loads((path / "stage.json").read_text(encoding="utf-8"))
+        saved = read_json(path / "stage.json")
         recorded = saved.pop("sha256", None)  # an older stage has none
     except (FileNotFoundError, NotADirectoryError, ValueError, AttributeError):
         return "stage.json"
@@ -109,5 +108,4 @@ def _changed(path: Path) -> str | None:
 
 
 def _finished(path: Path) -> Stage:
-    saved = json.loads((path / "stage.json").read_text(encoding="utf-8"))
-    return Stage(path.name, path, saved["info"], reused=True)
+    return Stage(path.name, path, read_json(path / "stage.json")["info"], reused=True)
