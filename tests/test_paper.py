@@ -24,7 +24,7 @@ from ulmfit_exp.common import DataError
 from ulmfit_exp.method import pretrained
 from ulmfit_exp.record import cost, folder_of, read
 from ulmfit_exp.results import figures
-from ulmfit_exp.runs import estimate, grid, view, workers
+from ulmfit_exp.runs import estimate, grid, workers
 from ulmfit_exp.runs.run import prepare
 
 ROOT = Path(__file__).parents[1]
@@ -173,7 +173,7 @@ def test_a_finished_cell_without_labelled_test_rows_is_shown_by_its_validation_e
     record |= {"stages": [{"name": "eval", "seconds": 1, "reused": False}]}
     source = json.loads((tables.RECORDS / "trec" / "default" / "seed0.json").read_text(encoding="utf-8"))
     (tmp_path / "result.json").write_text(json.dumps({k: v for k, v in source.items() if k != "test"} | record))
-    shown = view._outcome(tmp_path / "result.json")
+    shown = grid._outcome(tmp_path / "result.json")
     assert shown.startswith("valid 25.00 %")
     assert "test" not in shown
 
