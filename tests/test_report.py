@@ -23,7 +23,7 @@ def record(fold=0, seed=0, error=0.1, **settings) -> dict:
         "variant": "small",
         "replicate": f"fold{fold}",
         "settings": {"recipe_name": "small", "recipe": {"direction": "both"}, "fold": fold, "seed": seed, **settings},
-        "corpus": {"name": f"sfu-category-fold{fold}", "rows": {"test": 80}},
+        "corpus": {"name": f"sfu-category-fold{fold}", "rows": {"test": 80}, "tokens": 9},
         "valid": part,
         "test": part,
         "directions": {d: {"valid": part, "test": part} for d in ("forward", "backward")},
