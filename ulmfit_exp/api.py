@@ -18,7 +18,7 @@ import pandas as pd
 from . import cli
 from .common import DataError
 from .corpora.corpus import Corpus
-from .corpora.own import plain_name
+from .corpora.user_table import plain_name
 from .inference import predict
 from .inference.features import Encoder
 from .inference.insight import Words

@@ -14,7 +14,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ..common import DataError
-from . import multilabel, own
+from . import multilabel, user_table
 from .encodings import sound
 from .multilabel import SEP, each_label, joined_labels
 from .options import OwnTable
@@ -92,14 +92,14 @@ class Corpus:
     @classmethod
     def from_csv(cls, path: str | Path, text_col: Columns = (), label_col: Columns | None = None, **options):
         """Your own table or folder of texts, with notes of what was found; the options are those of `OwnTable`."""
-        return cls.from_found(own.load(Path(path), _own_table(text_col, label_col, options)))
+        return cls.from_found(user_table.load(Path(path), _own_table(text_col, label_col, options)))
 
     @classmethod
     def from_df(cls, df: pd.DataFrame, text_col: Columns = (), label_col: Columns | None = None, **options):
         """The same from a DataFrame, whose index names the rows."""
         if not isinstance(df, pd.DataFrame):
             raise DataError(f"from_df reads a pandas DataFrame, not a {type(df).__name__}")
-        return cls.from_found(own.from_frame(df, "table", _own_table(text_col, label_col, options), []))
+        return cls.from_found(user_table.from_frame(df, "table", _own_table(text_col, label_col, options), []))
 
     @classmethod
     def from_found(cls, found: dict) -> "Corpus":

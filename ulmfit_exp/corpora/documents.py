@@ -18,8 +18,8 @@ from .archives import is_archive, members, readable
 from .encodings import decoded, guessed_encoding, unicode_encoding
 from .folders import files_below
 from .options import AUTO, Format
-from .readers import joined, open_table
 from .sources import Source, find
+from .table import joined, open_table
 
 HELD_OUT = 500
 """Of so many documents, the first is held out for validation and the second for test."""

@@ -11,8 +11,8 @@ from ..common import DataError
 from .archives import SUFFIXES, hidden, readable
 from .encodings import decoded, guessed_encoding, is_binary, sound, unicode_encoding
 from .options import Format
-from .readers import JSON, PARQUET, TABLES, read_table
 from .splits import LABELLED, SPLIT_NAMES, SPLITS
+from .table import JSON, PARQUET, TABLES, read_table
 
 
 def files_below(folder: Path) -> list[Path]:
