@@ -1,4 +1,7 @@
-"""A user's own labelled texts, from a table, a folder or a DataFrame: columns, splits, and notes of what was found."""
+"""A user's own labelled texts, from a table, a folder or a DataFrame: columns, splits, and notes of what was found.
+
+`notes` is a list that the functions append to: what is reported to the owner of the texts, in order.
+"""
 
 import re
 from dataclasses import replace

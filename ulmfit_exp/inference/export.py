@@ -112,7 +112,7 @@ def learner(predictor: Predictor) -> Learner:
         Ensemble(predictor.fine_tuned().models, predictor.temperature, predictor.multi_label).cpu(),
         splitter=layer_groups,
         **learners.loss_and_error(predictor.multi_label, thresh=thresh),
-        **learners.common(predictor.recipe.clas, "fp32", Path()),
+        **learners.learner_options(predictor.recipe.clas, "fp32", Path()),
     )
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from ..common import DataError
 from ..inference import insight
 from ..method.schedules import rates as rates_of
-from ..method.schedules import share
+from ..method.schedules import share_of_highest_lr
 from ..recipe import POOLING, Phase
 from ..record import name
 
@@ -34,7 +34,7 @@ def schedules(names: tuple[str, ...] = ("stlr", "one_cycle", "cos", "const"), st
     figure = Figure(figsize=(6, 2.6), dpi=DPI, layout="constrained")
     panel = figure.subplots()
     for schedule in names:
-        panel.plot(range(steps), [share(schedule, t / steps, steps) for t in range(steps)], label=schedule)
+        panel.plot([share_of_highest_lr(schedule, t / steps, steps) for t in range(steps)], label=schedule)
     panel.set(xlabel="step", ylabel="share of the highest learning rate")
     panel.grid(alpha=0.3)
     panel.legend(fontsize="small")
