@@ -36,15 +36,15 @@ class OwnCsv(OwnTable, Experiment):
 
     @property
     def dataset(self) -> str:
-        from ulmfit_exp.corpora.own import plain_name
+        from ulmfit_exp.corpora.user_table import plain_name
 
         return f"own_csv-{plain_name(self.csv)}" if self.csv and not self.miniature else "own_csv"
 
     def load(self, data_dir: Path | None):
         from ulmfit_exp.common import DataError
         from ulmfit_exp.corpora.corpus import Corpus
-        from ulmfit_exp.corpora.own import load
         from ulmfit_exp.corpora.sources import MINIATURE
+        from ulmfit_exp.corpora.user_table import load
 
         path = MINIATURE / "dbpedia_csv" / "train.csv" if data_dir == MINIATURE else self.csv
         if path is None:

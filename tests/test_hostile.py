@@ -27,7 +27,7 @@ from ulmfit_exp.common import DataError
 from ulmfit_exp.corpora import archives, documents
 from ulmfit_exp.corpora.corpus import Corpus
 from ulmfit_exp.corpora.encodings import sound
-from ulmfit_exp.corpora.readers import read_table
+from ulmfit_exp.corpora.table import read_table
 from ulmfit_exp.inference import predict
 from ulmfit_exp.method.tokenizer import words
 from ulmfit_exp.method.tokens import encode, read_tokens, write_tokens

@@ -19,7 +19,7 @@ from . import cli
 from .bounds import check_type
 from .common import DataError
 from .corpora.corpus import Corpus
-from .corpora.own import plain_name
+from .corpora.user_table import plain_name
 from .inference import predict
 from .inference.features import Encoder
 from .inference.insight import Words

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from ..bounds import check_type
 from ..common import DataError
-from . import multilabel, own
+from . import multilabel, user_table
 from .encodings import sound
 from .multilabel import SEP, each_label, joined_labels
 from .options import OwnTable
@@ -102,14 +102,14 @@ class Corpus:
         """
         if not isinstance(path, str | Path):
             raise DataError(f"from_csv reads a file or folder, not {type(path).__name__}; from_df reads a DataFrame")
-        return cls.from_found(own.load(Path(path), _own_table(text_col, label_col, options)))
+        return cls.from_found(user_table.load(Path(path), _own_table(text_col, label_col, options)))
 
     @classmethod
     def from_df(cls, df: pd.DataFrame, text_col: Columns = (), label_col: Columns | None = None, **options):
         """The same from a DataFrame, whose index names the rows; options as of `from_csv`."""
         if not isinstance(df, pd.DataFrame):
             raise DataError(f"from_df reads a pandas DataFrame, not a {type(df).__name__}")
-        return cls.from_found(own.from_frame(df, "table", _own_table(text_col, label_col, options), []))
+        return cls.from_found(user_table.from_frame(df, "table", _own_table(text_col, label_col, options), []))
 
     @classmethod
     def from_found(cls, found: dict) -> "Corpus":

@@ -18,9 +18,9 @@ from . import zhang
 from .archives import bz2_lines, readable
 from .corpus import Corpus
 from .encodings import sound
-from .readers import csv_table
 from .sources import Source, find
 from .splits import hold_out_groups, text_order
+from .table import csv_table
 
 CLASSES = {
     split: Source(

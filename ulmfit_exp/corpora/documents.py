@@ -20,8 +20,8 @@ from .encodings import ENCODINGS, SAMPLE, decoded, guessed_encoding, unicode_enc
 from .folders import files_below
 from .formats import head_lines
 from .options import AUTO, Format
-from .readers import joined, open_table
 from .sources import Source, find
+from .table import joined, open_table
 
 HELD_OUT = 500
 """Of so many documents, the first is held out for validation and the second for test."""

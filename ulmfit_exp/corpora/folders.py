@@ -12,8 +12,8 @@ from ..common import DataError
 from .archives import SUFFIXES, hidden, readable
 from .encodings import decoded, guessed_encoding, is_binary, sound, unicode_encoding
 from .options import Format
-from .readers import JSON, PARQUET, TABLES, read_table
 from .splits import LABELLED, SPLIT_NAMES, SPLITS
+from .table import JSON, PARQUET, TABLES, read_table
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -85,28 +85,32 @@ def _by_split(
 
 
 def _by_class(texts: pd.Series) -> tuple[pd.DataFrame, list[str]]:
-    """The rows of the texts in a class's folder, with splits where folders name any; and the paths of the others."""
+    """The rows of the texts in a class's folder, with splits where folders name any; and the paths of the others.
+
+    train/pos/1.txt has the split train and the class pos. Where no path has both, as in
+    bus/1.txt and train/1.txt, train is a class.
+    """
     folders = [path.split("/")[:-1] for path in texts.index]
-    named = [[SPLIT_NAMES[f.lower()] for f in above if f.lower() in SPLIT_NAMES] for above in folders]
-    unlabelled = np.array(["unlabelled" in splits for splits in named], bool)
-    named = [  # test/unlabelled is not trained on
-        [s for s in splits if s in ("valid", "test")] or ["unlabelled"] if no_label else splits
-        for no_label, splits in zip(unlabelled, named)
+    splits = [[SPLIT_NAMES[f.lower()] for f in above if f.lower() in SPLIT_NAMES] for above in folders]
+    unlabelled = np.array(["unlabelled" in split for split in splits], bool)
+    splits = [  # test/unlabelled is not trained on
+        [s for s in split if s in ("valid", "test")] or ["unlabelled"] if no_label else split
+        for no_label, split in zip(unlabelled, splits)
     ]
-    rest = [[f for f in above if f.lower() not in SPLIT_NAMES] for above in folders]
-    nested = any(splits and splits[0] in LABELLED and classes for splits, classes in zip(named, rest))
-    if not nested and any(rest):  # a class may be called train
-        rest, named = folders, [splits if no_label else ["train"] for no_label, splits in zip(unlabelled, named)]
-    rows = pd.DataFrame({"text": texts, "label": [names[-1] if names else "" for names in rest]}, dtype=object)
-    default = "" if any("train" in splits for splits in named) else "train"
-    rows["split"] = [(*splits, default)[0] for splits in named]
+    classes = [[f for f in above if f.lower() not in SPLIT_NAMES] for above in folders]
+    some_have_both = any(split and split[0] in LABELLED and cls for split, cls in zip(splits, classes))
+    if not some_have_both and any(classes):
+        classes, splits = folders, [split if no_label else ["train"] for no_label, split in zip(unlabelled, splits)]
+    rows = pd.DataFrame({"text": texts, "label": [cls[-1] if cls else "" for cls in classes]}, dtype=object)
+    default = "" if any("train" in split for split in splits) else "train"
+    rows["split"] = [(*split, default)[0] for split in splits]
     rows.loc[unlabelled, "label"] = ""
     labelled, test = rows["label"] != "", rows["split"] == "test"
-    used = unlabelled | ((rows["split"] != "") & labelled)
+    kept = unlabelled | ((rows["split"] != "") & labelled)
     if labelled.any() and not (test & labelled).any():
-        used |= test  # to be predicted
-    outside = list(texts.index[~used])
-    rows = rows[used]
+        kept |= test  # to be predicted
+    outside = list(texts.index[~kept])
+    rows = rows[kept]
     return rows if set(rows["split"]) != {"train"} else rows.drop(columns="split"), outside
 
 

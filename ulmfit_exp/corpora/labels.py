@@ -62,7 +62,7 @@ def _one_spelling(labels: pd.Series, notes: list[str]) -> pd.Series:
         notes.append("label: a number that is written in two ways, such as 1 and 1.0, is one class")
         labels = labels.map(lambda label: plain.get(label, label))
     kinds = pd.Series(labels.unique())
-    for alike in kinds.groupby(kinds.map(_plain)).agg(list):
+    for alike in kinds.groupby(kinds.map(_looks)).agg(list):
         if len(alike) > 1:
             notes.append(f"classes {', '.join(map(repr, alike))} look alike; if they are one, write them the same")
     for label in kinds[kinds.str.lower().isin(DOUBTFUL)]:
@@ -78,7 +78,7 @@ def _plain_number(label: str) -> str | None:
     return "-" * (sign == "-" and whole + fraction != "0") + whole + "." * bool(fraction) + fraction
 
 
-def _plain(label: str) -> str:
+def _looks(label: str) -> str:
     """A label without the differences that a reader hardly sees."""
     letters = unicodedata.normalize("NFKC", label.casefold())
     plain = " ".join("".join(c for c in letters if unicodedata.category(c) != "Cf").split())

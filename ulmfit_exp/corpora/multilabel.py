@@ -10,9 +10,9 @@ import pandas as pd
 
 from ..common import DataError
 from .encodings import sound
+from .json_parquet import BOOLEANS
 from .labels import NO_LABEL
 from .options import OwnTable
-from .rows import BOOLEANS
 
 SEP = ";"
 """Between the labels of a text, in corpora and predictions."""
@@ -77,7 +77,7 @@ def read_labels(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> pd.
         return _of_columns(table[list(columns)], notes)
     cells = table[columns[0]].str.strip()
     missing = cells.str.lower().isin(NO_LABEL)
-    lists, empty = cells.mask(missing, "").map(_listed), (cells == "") | missing
+    lists, empty = cells.mask(missing, "").map(_as_list), (cells == "") | missing
     unknown = [f"label {cell!r} is taken as no label: {missing.sum():,} rows" for cell in cells[missing].head(1)]
     if lists.notna().any() and lists[~empty].notna().all():
         notes += unknown
@@ -128,7 +128,7 @@ def without_rare(df: pd.DataFrame, least: int, notes: list[str]) -> pd.Series:
     return labels
 
 
-def _listed(cell: str) -> Iterable | None:
+def _as_list(cell: str) -> Iterable | None:
     """A cell that is a list as JSON, Python or NumPy (without commas) writes it."""
     if cell == "set()":
         return ()

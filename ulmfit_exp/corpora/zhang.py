@@ -12,9 +12,9 @@ import pandas as pd
 from ..common import DataError
 from .archives import members
 from .corpus import Corpus
-from .readers import csv_table
 from .sources import Source, find
 from .splits import hold_out
+from .table import csv_table
 
 
 @dataclass(frozen=True)

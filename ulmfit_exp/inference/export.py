@@ -113,7 +113,7 @@ def learner(predictor: Predictor) -> Learner:
         Ensemble(predictor.fine_tuned().models, predictor.temperature, predictor.multi_label).cpu(),
         splitter=layer_groups,
         **learners.loss_and_error(predictor.multi_label, thresh=thresh),
-        **learners.common(predictor.recipe.clas, "fp32", Path()),
+        **learners.learner_options(predictor.recipe.clas, "fp32", Path()),
     )
 
 
@@ -230,15 +230,15 @@ def card(record: dict) -> str:
         "tags: [ulmfit, awd-lstm, text]",
         "---",
         "",
-        f"# ULMFiT: {_plain(corpus['name'])}",
+        f"# ULMFiT: {_escaped(corpus['name'])}",
         "",
         "AWD-LSTM language models fine-tuned on the texts"
         + (", and classifiers on top of them" if "valid" in record else "")
         + " (Howard & Ruder 2018). Made from the record `result.json` in this folder.",
         "",
-        f"- texts: {_plain(corpus['name'])}, SHA-256 {corpus['digest'][:16]}…, {corpus['tokens']:,} tokens, "
+        f"- texts: {_escaped(corpus['name'])}, SHA-256 {corpus['digest'][:16]}…, {corpus['tokens']:,} tokens, "
         f"{corpus['vocab']:,} words in the vocabulary",
-        f"- recipe: {settings['recipe_name']}, pretrained: {_plain(str(settings['recipe'].get('pretrained')))}, "
+        f"- recipe: {settings['recipe_name']}, pretrained: {_escaped(str(settings['recipe'].get('pretrained')))}, "
         f"seed {record['seed']}, {' and '.join(record_directions(record))}",
         f"- made with fastai {versions['fastai']} and torch {versions['torch']}, commit {record['commit']}",
         "",
@@ -270,12 +270,12 @@ def _results(record: dict) -> list[str]:
         "| --- | --- | --- | --- |",
     ]
     return head + [
-        f"| {_plain(c)} | {f['precision']:.2f} | {f['recall']:.2f} | {f['n']:,} |"
+        f"| {_escaped(c)} | {f['precision']:.2f} | {f['recall']:.2f} | {f['n']:,} |"
         for c, f in record["per_class"].items()
     ]
 
 
-def _plain(text: str) -> str:
+def _escaped(text: str) -> str:
     """A user's text as text: no HTML, no Markdown, one line."""
     text = html.escape(" ".join(text.split()))
     return "".join(f"\\{c}" if c in "|`*_[]#<>!" else c for c in text)

@@ -14,8 +14,8 @@ from tqdm.auto import tqdm
 
 from ..common import DataError, read_json
 from ..corpora.options import Format
-from ..corpora.own import longest
-from ..corpora.readers import Table, joined, open_table
+from ..corpora.table import Table, joined, open_table
+from ..corpora.user_table import longest
 from ..method import machine
 from ..method.models import classifier
 from ..method.tokenizer import words

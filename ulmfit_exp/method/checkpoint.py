@@ -8,7 +8,7 @@ import torch
 from fastai.text.all import AWD_LSTM, Learner, rank_distrib
 
 from ..common import replacing
-from .distributed import own
+from .distributed import own_state
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -60,7 +60,7 @@ class Checkpoint:
             print(f"{self.path} cannot be read ({type(e).__name__}: {reason}); training starts again", flush=True)
             return
         if saved["within"]:
-            saved["within"]["state"] = own(saved["within"]["state"])
+            saved["within"]["state"] = own_state(saved["within"]["state"])
         self.learn.model.load_state_dict(saved.pop("model"))
         vars(self).update(saved)
         batches = len(self.steps) - (self.history[-1]["step"] if self.history else 0)

@@ -84,7 +84,7 @@ def gathered(state: dict) -> dict | list[dict]:
     return states
 
 
-def own(states: dict | list[dict]) -> dict:
+def own_state(states: dict | list[dict]) -> dict:
     """This process's part of what `gathered` returned. Raises `DataError` where there were more or fewer processes."""
     processes = len(states) if isinstance(states, list) else 1
     if processes != max(1, num_distrib()):

@@ -59,14 +59,14 @@ class LMLoss:
         A drawn word represents all those that it was drawn from: log(candidates / drawn) is added to its logit, which
         makes the estimate of the softmax's denominator unbiased.
         """
-        own, places = targets.unique(return_inverse=True)
+        needed, places = targets.unique(return_inverse=True)
         candidates = torch.ones(len(bias), dtype=torch.bool, device=targets.device)
-        candidates[own] = False
+        candidates[needed] = False
         candidates = candidates.nonzero()[:, 0]
         drawn = candidates[torch.randperm(len(candidates), device=targets.device)[: self.samples]]
-        words = torch.cat([own, drawn])
+        words = torch.cat([needed, drawn])
         correction = math.log(len(candidates) / max(1, len(drawn)))
-        return weight[words], bias[words] + F.pad(bias.new_full((len(drawn),), correction), (len(own), 0)), places
+        return weight[words], bias[words] + F.pad(bias.new_full((len(drawn),), correction), (len(needed), 0)), places
 
 
 class _CrossEntropy(torch.autograd.Function):

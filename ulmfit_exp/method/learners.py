@@ -36,7 +36,7 @@ def lm_learner(dls: TextDataLoaders, recipe: LMRecipe, precision: str, path: Pat
     model = language_model(len(dls.vocab), recipe.model, recipe.lm.drop_mult)
     model[1] = FeatureDecoder(model[1])
     loss = LMLoss(model[1], recipe.softmax_samples, dls.targets)
-    options = common(recipe.lm, precision, path)
+    options = learner_options(recipe.lm, precision, path)
     return LMLearner(dls, model.to(dls.device), loss_func=loss, splitter=awd_lstm_lm_split, **options)
 
 
@@ -56,7 +56,7 @@ def clas_learner(
     """
     weight = None if weight is None else tensor(weight).float().to(dls.device)
     model = classifier(len(_get_text_vocab(dls)), n_out, recipe).to(dls.device)
-    options = {**loss_and_error(multi_label, weight, thresh), **common(recipe.clas, precision, path)}
+    options = {**loss_and_error(multi_label, weight, thresh), **learner_options(recipe.clas, precision, path)}
     return TextLearner(dls, model, splitter=awd_lstm_clas_split, **options)
 
 
@@ -70,7 +70,7 @@ def loss_and_error(multi_label: bool, weight: Tensor | None = None, thresh: floa
     return {"loss_func": loss, "metrics": AccumMetric(multilabel.error, **options)}
 
 
-def common(training: Training, precision: str, path: Path) -> dict:
+def learner_options(training: Training, precision: str, path: Path) -> dict:
     """Options that every learner of ours has: the paper's Adam, weight decay, clipped gradients."""
     cbs = [GradientClip(training.clip), *precision_cbs(precision)]
     return {"opt_func": OPTIMIZER, "wd": training.wd, "path": path, "cbs": cbs}

@@ -82,8 +82,8 @@ class Pretrained:
 
     def shape(self, model: Model) -> Model:
         """`model` with the sizes of this one."""
-        own = _shape(self.content[0])
-        return replace(model, emb_sz=own.emb_sz, n_hid=own.n_hid, n_layers=own.n_layers)
+        sizes = _shape(self.content[0])
+        return replace(model, emb_sz=sizes.emb_sz, n_hid=sizes.n_hid, n_layers=sizes.n_layers)
 
     def matched(self, vocab: list[str]) -> tuple[dict[str, torch.Tensor], dict[str, int]]:
         """The weights with a row for each word of `vocab`, and how many `words_found` of its `words` were known.

@@ -64,7 +64,7 @@ class Progress(Callback):
 
     def after_epoch(self):
         """The metrics of the epoch."""
-        if not self.epochs or self.epoch < self.history.start:
+        if not self.epochs or self.epoch < self.history.first_epoch:
             return
         row = self.history.epochs[-1]
         metrics = "  ".join(f"{k} {v:.4f}" for k, v in row.items() if k.startswith(("train", "valid")))

@@ -23,7 +23,7 @@ def stlr(t: int, steps: int, cut_frac: float = 0.1, ratio: float = 32) -> float:
     return (1 + max(p, 0.0) * (ratio - 1)) / ratio
 
 
-def share(schedule: str, pct: float, steps: int) -> float:
+def share_of_highest_lr(schedule: str, pct: float, steps: int) -> float:
     """Share of the highest learning rate at a point `pct`, 0 to 1, of a phase of `steps` steps."""
     return {
         "stlr": lambda: stlr(round(pct * steps), steps),
@@ -58,7 +58,7 @@ def rates(phases: tuple[Phase, ...], groups: int, steps: int = 100) -> pd.DataFr
         lowest = phase.freeze_to % groups
         last = lowest if phase.alone else groups - 1
         for t in range(total := phase.epochs * steps):
-            top = phase.lr * share(phase.schedule, t / total, total)
+            top = phase.lr * share_of_highest_lr(phase.schedule, t / total, total)
             rows[start + t / steps] = [
                 top / phase.decay ** (groups - 1 - g) if lowest <= g <= last else math.nan for g in range(groups)
             ]

@@ -1,4 +1,13 @@
-"""Training: the phases of a recipe with fastai, seeded at each epoch and resumed after a kill."""
+"""Training: the phases of a recipe with fastai, seeded at each epoch and resumed after a kill.
+
+Its callbacks, in their order; the others find `History` as `learn.history`:
+
+Resume     -30  skips the batches that a checkpoint within an epoch has; clears `checkpoint.within`
+EpochSeed  -20  seeds each epoch
+History     65  adds to `checkpoint.history` and `checkpoint.steps`, and saves the checkpoint
+Progress    70  shows what `learn.history` has collected
+StopEarly   90  ends the last phase by `learn.history.epochs`
+"""
 
 import hashlib
 import math
@@ -26,7 +35,7 @@ from .batches import Repeated
 from .checkpoint import CHECKPOINT, Checkpoint, batch_state, restore_batch_state, unwrapped
 from .distributed import gathered, together
 from .progress import Progress
-from .schedules import passes, share, shortened
+from .schedules import passes, share_of_highest_lr, shortened
 
 SAVE_EVERY = 300
 """Seconds between checkpoints within an epoch."""
@@ -50,16 +59,16 @@ def train(learn: Learner, training: Training, seed: int, work: Path, cbs=()) -> 
     history = checkpoint.history
     epochs = sum(phase.epochs for phase in training.phases)
     for i, phase in enumerate(training.phases):
-        finished = sum(row["phase"] == i for row in history)
-        if finished == phase.epochs or stopped(history, training):
+        first_epoch = sum(row["phase"] == i for row in history)
+        if first_epoch == phase.epochs or stopped(history, training):
             continue
         learn.create_opt()
         freeze(learn, phase)
-        if finished or checkpoint.within:
+        if first_epoch or checkpoint.within:
             learn.opt.load_state_dict(checkpoint.optimizer)
-        collected = History(checkpoint, i, finished, keep_best=training.patience is not None)
-        ours = [EpochSeed(seed, i), Resume(checkpoint, finished), collected, Progress(epochs), StopEarly(training)]
-        fit(learn, phase, finished, [*ours, *cbs])
+        collected = History(checkpoint, i, first_epoch, keep_best=training.patience is not None)
+        ours = [EpochSeed(seed, i), Resume(checkpoint), collected, Progress(epochs), StopEarly(training)]
+        fit(learn, phase, first_epoch, [*ours, *cbs])
         if not math.isfinite(collected.last_loss):
             task, step = "lm" if isinstance(learn, LMLearner) else "clas", len(checkpoint.steps)
             raise DataError(
@@ -113,7 +122,7 @@ def fit(learn: Learner, phase: Phase, start_epoch: int, cbs: list[Callback]) -> 
     learn.opt.set_hyper("lr", rates)
     highest = np.array([h["lr"] for h in learn.opt.hypers])
     steps = phase.epochs * len(learn.dls.train)
-    schedule = ParamScheduler({"lr": lambda pct: highest * share(phase.schedule, pct, steps)})
+    schedule = ParamScheduler({"lr": lambda pct: highest * share_of_highest_lr(phase.schedule, pct, steps)})
     with together(learn):
         learn.fit(phase.epochs, rates, cbs=[schedule, *cbs], start_epoch=start_epoch)
 
@@ -146,11 +155,11 @@ class Resume(Callback):
 
     order = -30
 
-    def __init__(self, checkpoint: Checkpoint, start: int):
-        self.checkpoint, self.start = checkpoint, start
+    def __init__(self, checkpoint: Checkpoint):
+        self.checkpoint = checkpoint
 
     def before_batch(self):
-        if not self.training or self.checkpoint.within is None or self.epoch != self.start:
+        if not self.training or self.checkpoint.within is None or self.epoch != self.history.first_epoch:
             return
         if self.iter < self.history.finished_batches:
             raise CancelBatchException
@@ -166,15 +175,15 @@ class History(Callback):
 
     order = 65  # after Recorder and ParamScheduler
 
-    def __init__(self, checkpoint: Checkpoint, phase: int, start: int, keep_best: bool):
-        self.checkpoint, self.phase, self.start, self.keep_best = checkpoint, phase, start, keep_best
+    def __init__(self, checkpoint: Checkpoint, phase: int, first_epoch: int, keep_best: bool):
+        self.checkpoint, self.phase, self.first_epoch, self.keep_best = checkpoint, phase, first_epoch, keep_best
         self.epochs, self.steps = checkpoint.history, checkpoint.steps
 
     def before_fit(self):
         self.recorder.smooth_loss.accumulate = noop  # it would read every loss, and nothing shows it
 
     def before_epoch(self):
-        within = self.checkpoint.within if self.epoch == self.start else None
+        within = self.checkpoint.within if self.epoch == self.first_epoch else None
         self.tokens, self.earlier = (within["tokens"], within["seconds"]) if within else (0, 0.0)
         self.began = self.saved = time.monotonic()
         self.first_step = self.epochs[-1]["step"] if self.epochs else 0
@@ -222,7 +231,7 @@ class History(Callback):
         return due > 0
 
     def after_epoch(self):
-        if self.epoch < self.start:  # fastai calls this for the epochs that it skips, too
+        if self.epoch < self.first_epoch:  # fastai calls this for the epochs that it skips, too
             return
         names = ["valid_loss", *(f"valid_{m.name}" for m in self.learn.metrics)]
         losses = self.losses

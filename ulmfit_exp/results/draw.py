@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from ..common import DataError
 from ..inference import insight
 from ..method.schedules import rates as rates_of
-from ..method.schedules import share
+from ..method.schedules import share_of_highest_lr
 from ..recipe import POOLING, Phase
 from ..record import name
 
@@ -37,7 +37,7 @@ def schedules() -> Figure:
     figure = Figure(figsize=(6, 2.6), dpi=DPI, layout="constrained")
     panel = figure.subplots()
     for schedule in ("stlr", "one_cycle", "cos", "const"):
-        panel.plot(range(200), [share(schedule, t / 200, 200) for t in range(200)], label=schedule)
+        panel.plot(range(200), [share_of_highest_lr(schedule, t / 200, 200) for t in range(200)], label=schedule)
     panel.set(xlabel="step", ylabel="share of the highest learning rate")
     panel.grid(alpha=0.3)
     panel.legend(fontsize="small")

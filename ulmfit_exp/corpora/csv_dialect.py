@@ -113,9 +113,13 @@ def likely_dialect(head: list[str], format: Format, names: Collection[str], usua
 def settled_dialect(likely: Dialect, lines: Callable[[], Iterable[str]], format: Format) -> tuple[Dialect, Scan]:
     """`likely` with what quotes mean in all of the table, which `lines` opens; and what its rows are like.
 
-    They are syntax where each that begins a cell ends one. Where some do not, they are part of the texts if most in the
-    table's head do not, and each line is a row of as many cells; so they are where all that they do is to join a few of
-    such lines.
+    The first of these rules that applies:
+
+    - Read as syntax, with or without escapes, quotes make all rows even: they are syntax.
+      But if they only join a few lines, each of which alone is an even row: they are part of the texts.
+    - `format` says that there are none: they are part of the texts.
+    - Most in the table's head do not end a cell, and each line alone is an even row: they are part of the texts.
+    - Otherwise they are syntax, and some row is not even.
     """
     quoted, plain = replace(likely, quotes=True), replace(likely, quotes=False, spaces=False)
     auto = format.quotes == "auto"

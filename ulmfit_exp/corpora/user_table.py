@@ -1,4 +1,7 @@
-"""A user's own labelled texts, from a table, a folder or a DataFrame: columns, splits, and notes of what was found."""
+"""A user's own labelled texts, from a table, a folder or a DataFrame: columns, splits, and notes of what was found.
+
+`notes` is a list that the functions append to: what is reported to the owner of the texts, in order.
+"""
 
 import re
 from dataclasses import replace
@@ -7,15 +10,15 @@ from pathlib import Path
 import pandas as pd
 
 from ..common import DataError
+from .csv_dialect import LABEL_NAMES, column_names
 from .encodings import sound
 from .folders import read_folder, read_texts
-from .formats import LABEL_NAMES, column_names
+from .json_parquet import BOOLEANS, as_text
 from .labels import class_labels
 from .multilabel import NONE, each_label, rarest, read_labels, without_rare
 from .options import OwnTable
-from .readers import joined, named, read_table
-from .rows import BOOLEANS, as_text
 from .splits import SPLIT_NAMES, stratified
+from .table import joined, named, read_table
 
 MOST_CLASSES = 0.5
 """Of its rows, the largest share of different values that a column guessed to be the label may have."""
@@ -58,7 +61,7 @@ def _fields(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str])
     table.columns = column_names(list(map(str, table.columns)))
     if len(table) < 2 * FEWEST:
         raise DataError(
-            f"there are {len(table)} rows, of columns {_listed(table)[:200] or 'without a name'}; two classes of three "
+            f"there are {len(table)} rows, of columns {_quoted(table)[:200] or 'without a name'}; two classes of three "
             "texts each are needed, a row a text"
         )
     options = _guessed(table, _named(options, list(table)), notes)
@@ -104,7 +107,7 @@ def _unlabelled(options: OwnTable, notes: list[str]) -> pd.DataFrame:
         notes += table.notes
     if more.empty:
         raise DataError(f"--unlabelled {path}: it holds no texts; a folder must have .txt files")
-    notes.append(f"{path.name}: {len(more):,} unlabelled texts from {_listed(columns)}")
+    notes.append(f"{path.name}: {len(more):,} unlabelled texts from {_quoted(columns)}")
     return pd.DataFrame({"text": joined(more, columns), "label": "", "split": "unlabelled", "row": more.index})
 
 
@@ -131,7 +134,7 @@ def _guessed(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> OwnTab
         notes.append(f"label: column {name!r}, {why} (--label-col names another)")
         flags = [c for c in free if set(free[c]) == {"0", "1"}]
         if len(flags) > 1 and name in flags:
-            notes.append(f"columns {_listed(flags)} are 0 or 1; if each is a label, name all of them with --label-col")
+            notes.append(f"columns {_quoted(flags)} are 0 or 1; if each is a label, name all of them with --label-col")
         label, free = (name,), free.drop(columns=name)
     if not text:
         text = (longest(free),)
@@ -182,7 +185,7 @@ def _guessed_label(table: pd.DataFrame) -> tuple[str, str]:
     kinds = {c: table[c].nunique() for c in table if 1 < table[c].nunique() <= MOST_CLASSES * len(table)}
     if not kinds:
         raise DataError(
-            f"no column looks like a label, of {_listed(table) or 'none left'}; name it with --label-col, or what "
+            f"no column looks like a label, of {_quoted(table) or 'none left'}; name it with --label-col, or what "
             "separates the columns with --delimiter"
         )
     fewest = min(kinds, key=kinds.get)
@@ -237,7 +240,7 @@ def _usable(df: pd.DataFrame, multi_label: bool, notes: list[str]) -> pd.DataFra
     sizes = df[labelled].drop_duplicates("text")["label"].value_counts()
     if small := sorted(sizes.index[sizes < FEWEST]):
         rare = labelled & df["label"].isin(small)
-        notes.append(f"unlabelled now: classes with fewer than 3 texts: {_listed(small[:10])} ({rare.sum():,} rows)")
+        notes.append(f"unlabelled now: classes with fewer than 3 texts: {_quoted(small[:10])} ({rare.sum():,} rows)")
         df.loc[rare, ["label", "split"]] = ["", "unlabelled"]
     if df.loc[df["label"] != "", "label"].nunique() < 2:
         raise DataError(
@@ -295,5 +298,5 @@ def _report(df: pd.DataFrame, multi_label: bool) -> list[str]:
     return notes
 
 
-def _listed(names) -> str:
+def _quoted(names) -> str:
     return ", ".join(map(repr, names))

@@ -13,8 +13,8 @@ from tqdm.auto import tqdm
 
 from ..common import DataError
 from .archives import no_bomb
+from .csv_dialect import LONGEST, MOST_COLUMNS, head_lines
 from .encodings import sound
-from .formats import LONGEST, MOST_COLUMNS, head_lines
 
 DECODER = json.JSONDecoder(parse_constant=lambda name: None if name == "NaN" else name)
 SPACE = re.compile(r"[\s,]*")

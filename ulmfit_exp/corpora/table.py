@@ -19,11 +19,11 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ..common import DataError, chunked
-from . import encodings, formats
+from . import csv_dialect, encodings
 from .archives import opened, with_progress
-from .formats import Dialect
+from .csv_dialect import Dialect
+from .json_parquet import Row, json_rows, parquet_names, parquet_rows
 from .options import AUTO, Format
-from .rows import Row, json_rows, parquet_names, parquet_rows
 
 TABLES = (".csv", ".tsv", ".tab")
 JSON = (".jsonl", ".ndjson", ".json")
@@ -67,7 +67,7 @@ class Table:
             newline = "" if self.kind == "delimited" else None
             text = io.TextIOWrapper(content, self.encoding, errors="replace", newline=newline)
             mark = codecs.BOM_UTF8.decode(self.encoding, "replace")  # which may be before any encoding
-            lines = enumerate(iter(lambda: text.readline(formats.LONGEST), ""))
+            lines = enumerate(iter(lambda: text.readline(csv_dialect.LONGEST), ""))
             lines = (line if n else line.removeprefix(mark) for n, line in lines)
             yield from islice(with_progress(lines, raw, bar), self.skip, None)
 
@@ -103,7 +103,7 @@ class Table:
     @property
     def delimiter(self) -> str:
         """What separates columns, in words."""
-        return formats.DELIMITERS.get(self.dialect.delimiter, repr(self.dialect.delimiter))
+        return csv_dialect.DELIMITERS.get(self.dialect.delimiter, repr(self.dialect.delimiter))
 
     def checked(self, columns: Iterable[str], option: str) -> list[str]:
         """The names of `columns`. Raises `DataError` where the table lacks one; `option` names another."""
@@ -155,7 +155,7 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), s
     words = [name for name in names if not name.isdecimal()]  # a number may be in any row
     encoding, notes = _encoding(path, format)
     table = Table(path, "lines", name, encoding)
-    head = formats.head_lines(table.lines())
+    head = csv_dialect.head_lines(table.lines())
     if not format.delimiter and encodings.is_binary("".join(head), encoding):
         raise DataError(f"{path} is not text: save a spreadsheet as CSV; unpack what is not gzip, bzip2, xz or zip")
     if head and (excel := re.fullmatch(r'"?sep=(.)"?\s*', head[0])):
@@ -171,7 +171,7 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), s
         table = replace(table, columns=tuple(columns))
     else:
         usual = {".csv": ",", ".tsv": "\t", ".tab": "\t"}.get(suffix, "")
-        likely = formats.likely_dialect(head, format, words, usual)
+        likely = csv_dialect.likely_dialect(head, format, words, usual)
         sure = sure or suffix in TABLES or bool(format.delimiter) or format.header != "auto"
         if sure or _is_table(likely, head, words, names):
             table = _delimited(replace(table, kind="delimited"), likely, format, names)
@@ -192,7 +192,7 @@ def csv_table(data: bytes, where: str, columns: tuple[str, ...] = ()) -> pd.Data
             cells.append(row)
     except (csv.Error, UnicodeDecodeError) as e:
         raise DataError(f"{where}, after line {line}: not a CSV in UTF-8 ({e})") from e
-    if len(columns) > formats.MOST_COLUMNS or len(set(columns)) < len(columns) or not cells:
+    if len(columns) > csv_dialect.MOST_COLUMNS or len(set(columns)) < len(columns) or not cells:
         raise DataError(f"{where}: no rows, columns of the same name or too many of them")
     return pd.DataFrame(cells, columns=list(columns))
 
@@ -217,7 +217,7 @@ def _layout(table: Table, head: list[str]) -> str:
     if table.kind == "json":
         return "a JSON array" if "".join(head).lstrip().startswith("[") else "JSON lines"
     how = f"columns separated by {table.delimiter}"
-    if table.dialect.delimiter == formats.ONE_COLUMN:
+    if table.dialect.delimiter == csv_dialect.ONE_COLUMN:
         how = "one column" + ", named by the first line (see --header)" * bool(table.header)
     how += "" if table.dialect.quotes else ", quotes are part of the text"
     return how + ("" if table.header else "; no header line, so the columns are named 0, 1, ... (see --header)")
@@ -241,27 +241,27 @@ def _encoding(path: Path, format: Format) -> tuple[str, list[str]]:
 
 
 def _delimited(table: Table, likely: Dialect, format: Format, names: Collection[str]) -> Table:
-    dialect, scanned = formats.settled_dialect(likely, table.lines, format)
-    head = formats.first_rows(dialect, table.lines())
+    dialect, scanned = csv_dialect.settled_dialect(likely, table.lines, format)
+    head = csv_dialect.first_rows(dialect, table.lines())
     if not head:
         raise DataError(f"{table.path} is empty, or its first row never ends; see --quotes")
-    if len(head[0]) > formats.MOST_COLUMNS:
+    if len(head[0]) > csv_dialect.MOST_COLUMNS:
         raise DataError(f"{table.path} seems to have {len(head[0]):,} columns; is it a table of texts?")
     if scanned.few_are_long:
         first = f"the first ends in line {scanned.first + table.skip}"
         table = replace(
             table, notes=(f"rows of several lines, joined by quotes: {scanned.long:,}, {first} (see --quotes)",)
         )
-    header = format.header == "yes" or (format.header == "auto" and formats.has_header(head, names))
-    columns = formats.column_names(head[0] if header else [""] * len(head[0]))
+    header = format.header == "yes" or (format.header == "auto" and csv_dialect.has_header(head, names))
+    columns = csv_dialect.column_names(head[0] if header else [""] * len(head[0]))
     return replace(table, dialect=dialect, header=header, columns=tuple(columns))
 
 
 def _is_table(dialect: Dialect, head: list[str], words: Collection[str], names: Collection[str]) -> bool:
     """Whether lines with no suffix of a table are one: their first row has one of `words`, or, where `names` are
     numbers, all rows have as many columns, not separated by commas, which are in any text."""
-    rows = formats.first_rows(dialect, head)
-    if not rows or len(rows[0]) > formats.MOST_COLUMNS:
+    rows = csv_dialect.first_rows(dialect, head)
+    if not rows or len(rows[0]) > csv_dialect.MOST_COLUMNS:
         return False
     even = len(set(map(len, rows))) == 1 < len(rows[0]) and dialect.delimiter != ","
     numbers = names and all(name.isdecimal() and int(name) < len(rows[0]) for name in names)
