@@ -108,6 +108,7 @@ def test_the_example_for_onnx_runtime_has_the_tokens_of_the_run(folder, lang, tm
     onnx_folder(folder, tmp_path, lang=lang)
     tokens = runpy.run_path(str(tmp_path / "predict.py"))["tokens"]
     texts = ["GREAT, great great great!!!! a/b #1", "<br />A&amp;B xxpad", "本がGOOD。すすすす", " ", "ab " * 50_000]
+    texts.append("本も" * 48 + "GOOD15" * 3)
 
     @settings(max_examples=200, deadline=None, derandomize=True)
     @given(st.one_of(st.sampled_from(texts), st.text(), st.text(alphabet="aA .\n本は#xp<&;'é")))

@@ -15,6 +15,7 @@ from ulmfit_exp.inference import export, predict
 from ulmfit_exp.inference.features import Encoder
 from ulmfit_exp.method.tokenizer import words
 from ulmfit_exp.recipe import PRETRAINING
+from ulmfit_exp.runs import stages
 from ulmfit_exp.runs.run import prepare
 
 FORWARD = replace(QUICK, direction="forward")
@@ -26,6 +27,7 @@ FORWARD = replace(QUICK, direction="forward")
         ("de", "Das ist z.B. GUT.", "xxbos xxmaj das ist z.b. xxup gut ."),
         ("ja", "本が３冊。iPhone 15も", "xxbos 本 が ３ 冊 。 iphone 15 も"),
         ("th", "ดีมาก ok", "xxbos ด ี ม า ก ok"),
+        ("ja", "本も" * 48 + "iPhone15" * 2, " ".join(["xxbos", *"本も" * 48, "iphone15iphone15"])),
         ("xx", "Dobrá kniha", "xxbos xxmaj dobrá kniha"),
     ],
 )
@@ -76,3 +78,11 @@ def test_a_model_of_another_language_is_refused_and_none_is_warned_of(tmp_path, 
     printed = capsys.readouterr().out
     assert "warning: --pretrained none starts from random weights" in printed
     assert "labelled training texts; with so few labels" in printed
+
+
+@pytest.mark.parametrize("lang, warned", [("en", True), ("ja", False)])
+def test_texts_without_spaces_get_a_warning_unless_their_language_is_named(lang, warned, tmp_path, capsys):
+    reviews = MINIATURE / "languages" / "ja" / "reviews.csv"
+    japanese = prepare(OwnCsv(csv=reviews, recipe=replace(FORWARD, lang=lang), home=tmp_path, **QUIET))
+    stages.tokenize(japanese, tmp_path)
+    assert ("with --lang en a whole sentence is one token: use --lang ja" in capsys.readouterr().out) == warned

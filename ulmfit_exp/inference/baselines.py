@@ -1,7 +1,6 @@
 """The baseline: TF-IDF with logistic regression on the same splits."""
 
 import math
-import re
 
 import numpy as np
 import pandas as pd
@@ -10,7 +9,7 @@ from tqdm.auto import tqdm
 
 from ..corpora import multilabel
 from ..corpora.corpus import Corpus
-from ..method.tokenizer import UNSPACED_CHARACTER
+from ..method.tokenizer import unspaced
 from . import scores
 from .features import regression
 
@@ -60,6 +59,4 @@ def _error(model, x, truth: np.ndarray, thresholds: np.ndarray | None) -> float:
 
 def _terms(texts: pd.Series) -> dict:
     """What the terms are: characters where scripts without spaces have a third of the letters, or few texts a word."""
-    sample = "\n".join(texts.head(1000))
-    unspaced = 3 * len(UNSPACED_CHARACTER.findall(sample)) > len(re.findall(r"\w", sample))
-    return CHARACTERS if unspaced or texts.str.contains(r"\w\w").mean() < 0.5 else WORDS
+    return CHARACTERS if unspaced(texts) or texts.str.contains(r"\w\w").mean() < 0.5 else WORDS

@@ -39,7 +39,8 @@ def probabilities(texts: list[str]) -> np.ndarray:
 def tokens(text: str) -> list[str]:
     """A text's tokens: fastai's rules, then spaCy's."""
     text = text.encode("utf-8", "replace").decode()
-    text = re.sub(rf"\S{{{S['longest_word']}}}(?=\S)", r"\g<0> ", text)
+    char = rf"(?!{S['characters']})\S" if S["characters"] else r"\S"
+    text = re.sub(rf"(?:{char}){{{S['longest_word']}}}(?={char})", r"\g<0> ", text)
     pieces = re.findall(rf"(?s).{{1,{S['piece']}}}(?!\S)|.{{1,{S['piece']}}}", text) or [""]
     words = [word.text.replace(" ", "▁") for piece in pieces for word in SPACY(marked(piece))[1:]]
     return ["xxbos", *("xxunk" if word == "xxpad" else word for word in words)]

@@ -1,9 +1,10 @@
 """Texts -> words: fastai's rules and spaCy's tokenizer; characters, for languages without spaces between words."""
 
 import re
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import version
-from itertools import chain
+from itertools import chain, islice
 
 from fastai.text.all import PAD, UNK, SpacyTokenizer, compose, defaults, rm_useless_spaces
 
@@ -56,12 +57,19 @@ def _apart(text: str) -> str:
     return rm_useless_spaces(UNSPACED_CHARACTER.sub(r" \g<0> ", text))
 
 
+def unspaced(texts: Iterable[str]) -> bool:
+    """Whether scripts without spaces between words have a third of the letters, or more, of the first texts."""
+    sample = "\n".join(islice(texts, 1000))
+    return 3 * len(UNSPACED_CHARACTER.findall(sample)) > len(re.findall(r"\w", sample))
+
+
 def words(text: str, lang: str = "en") -> list[str]:
     """fastai's tokens of a text of any size."""
     tokenize = tokenizer(lang)
     text = text.encode("utf-8", "replace").decode()  # spaCy refuses a lone surrogate
     if len(text) > LONGEST_WORD:
-        text = re.sub(rf"\S{{{LONGEST_WORD}}}(?=\S)", r"\g<0> ", text)
+        char = rf"(?!{UNSPACED_CHARACTER.pattern})\S" if lang in UNSPACED else r"\S"
+        text = re.sub(rf"(?:{char}){{{LONGEST_WORD}}}(?={char})", r"\g<0> ", text)
     if len(text) <= PIECE:
         return tokenize(text)
     pieces = map(tokenize, re.findall(rf"(?s).{{1,{PIECE}}}(?!\S)|.{{1,{PIECE}}}", text))

@@ -14,7 +14,7 @@ from ..inference.baselines import CHOICES
 from ..inference.features import SCALINGS, STRENGTHS
 from ..method import machine
 from ..method.pretrained import Pretrained
-from ..method.tokenizer import TOKENIZER
+from ..method.tokenizer import TOKENIZER, UNSPACED
 from ..method.tokens import Tokens, read_tokens
 from ..recipe import LMRecipe, not_default
 from ..record import FILE
@@ -73,6 +73,7 @@ class Run:
     def _into_tokens(self) -> dict:
         kept = {"vocab": [self.recipe.vocab, digest(self.pretrained_vocab)]} if self.pretrained_vocab else {}
         tokenizer = {**TOKENIZER, "lang": self.recipe.lang}
+        tokenizer |= {"longest_word_of": "other scripts"} if self.recipe.lang in UNSPACED else {}
         return {"texts": self.corpus.text_digest, "tokenizer": tokenizer, **self._fields(INTO_TOKENS), **kept}
 
     def _into_lm(self, tokens: str, direction: str) -> dict:

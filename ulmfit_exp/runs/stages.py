@@ -3,12 +3,14 @@
 import json
 import math
 import shutil
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from fastai.text.all import set_seed
 from safetensors.torch import load_model, save_model
+from tqdm.auto import tqdm
 
 from ..inference.features import Encoder, regressions
 from ..inference.scores import mean_loss
@@ -16,6 +18,7 @@ from ..method import distributed, learners
 from ..method.batches import dls_clas, dls_lm, lm_dl
 from ..method.models import classifier
 from ..method.progress import Progress, quiet
+from ..method.tokenizer import UNSPACED, unspaced
 from ..method.tokens import Tokens, encode, write_tokens
 from ..method.training import TotalLoss, train
 from ..recipe import Training
@@ -25,13 +28,20 @@ COUNTED = (
     "a token is a word or a mark (xxbos, xxmaj, ...) of fastai's rules and spaCy; a word out of the vocabulary is the "
     "token xxunk, predicted like the others. Not comparable with figures by another count"
 )
+NO_SPACES = (
+    "these texts are in a script without spaces between words, and with --lang {} a whole sentence is one token: use "
+    "--lang ja, zh or th, which read characters (docs/data.md, Other languages)"
+)
 
 
 def tokenize(run: Run, folder: Path) -> dict:
     """The texts as token ids with their vocabulary; the same for all labels of the same texts and splits."""
-    r = run.recipe
+    r, documents = run.recipe, run.corpus.documents()
+    first = list(islice(documents, 100))
+    if r.lang not in UNSPACED and unspaced(text for text, _ in first):
+        tqdm.write(f"warning: {NO_SPACES.format(r.lang)}")
     how = {"pretrained": run.pretrained_vocab, "keep": r.vocab == "pretrained", "lang": r.lang}
-    return write_tokens(run.corpus.documents(), folder, r.max_vocab, r.min_freq, **how)
+    return write_tokens(chain(first, documents), folder, r.max_vocab, r.min_freq, **how)
 
 
 def finetune_lm(run: Run, direction: str, folder: Path) -> dict:
