@@ -90,7 +90,7 @@ def writable(home: Path):
         raise
 
 
-def harmless(cell: str) -> str:
+def harmless(cell: str | int) -> str | int:
     """A cell with spreadsheet formulas escaped; numbers stay unchanged."""
     try:
         return str(float(cell)) and cell
