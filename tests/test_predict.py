@@ -90,11 +90,13 @@ def test_the_command_reads_files_and_standard_input(folder, tmp_path):
 class Stub:
     """A model that needs no training: the class is the text's first word."""
 
+    classes = ()
+
     def __init__(self, *text_cols: str):
         self.text_cols = text_cols
 
     def predict(self, texts) -> pd.DataFrame:
-        return pd.DataFrame({"class": [text.split()[0] for text in texts]})
+        return pd.DataFrame({"class": [(text.split() or [""])[0] for text in texts]})
 
 
 def predicted(path, *trained_on, text_col=(), id_col=None, **format) -> dict:
@@ -128,6 +130,12 @@ def test_predictions_are_of_the_columns_of_the_training(tmp_path, capsys):
         predicted(path, "text")
     with pytest.raises(DataError, match=r"no column 'id'.*--id-col"):
         predicted(path, "body", id_col="id")
+    assert predict.open_table(path).checked(["body", "BODY"], "--text-col") == ["body"]
+    with pytest.raises(DataError, match="no column 'text'"):
+        predicted(path, "1")  # of a table without a header
+    rows.rename(columns={"title": "text"}).to_csv(path, index=False)
+    assert predicted(path, "2") == WORDS
+    assert "text: column 'text', as the training's table had no header" in capsys.readouterr().err
     rows[["title"]].to_csv(path, index=False)
     assert predicted(path, "text") == WORDS  # the only column
     assert "text: column 'title', the only one" in capsys.readouterr().err
@@ -135,11 +143,28 @@ def test_predictions_are_of_the_columns_of_the_training(tmp_path, capsys):
         predicted(path, "title", "body")
 
 
-def test_predictions_name_the_rows_of_a_table_and_the_lines_of_a_text(tmp_path):
+def test_predictions_name_the_rows_of_a_table_and_the_lines_of_a_text(tmp_path, capsys):
     (tmp_path / "a.csv").write_text("text,label\none day,bad\n\ntwo days,good\n")
     assert predicted(tmp_path / "a.csv", "text") == {0: "one", 1: "two"}
     (tmp_path / "a.txt").write_text("one day, and another\ntwo days\n")
     assert predicted(tmp_path / "a.txt", "text") == {0: "one", 1: "two"}
+    (tmp_path / "a.csv").write_text("text,id\none day,x\ntwo days,\n,y\n")
+    assert predicted(tmp_path / "a.csv", "text", id_col="id") == {"x": "one", "row 1": "two", "y": ""}
+    assert "empty texts, predicted like the others: 1" in capsys.readouterr().err
+
+
+def test_a_folder_of_texts_is_predicted_and_columns_of_rows_are_refused(tmp_path):
+    (tmp_path / "pos").mkdir()
+    (tmp_path / "pos" / "a.txt").write_text("one line\n\nand another\n")
+    assert predicted(tmp_path, "text") == {"pos/a.txt": "one"}
+    with pytest.raises(DataError, match="folders have no columns"):
+        predicted(tmp_path, "text", id_col="id")
+    with pytest.raises(DataError, match=r"no \.txt files"):
+        (tmp_path / "pos" / "a.txt").rename(tmp_path / "a.csv")
+        predicted(tmp_path, "text")
+    pd.DataFrame({"text": TEXTS}).to_json(tmp_path / "a.json")
+    with pytest.raises(DataError, match="orient='records'"):
+        predicted(tmp_path / "a.json", "text")
 
 
 def test_what_cannot_predict_says_so(folder, tmp_path):
@@ -164,6 +189,16 @@ def test_what_cannot_be_predicted_leaves_the_files_as_they_were(folder, tmp_path
 def test_a_label_that_a_spreadsheet_would_run_is_quoted():
     cells = ("=cmd()", "+1+A1", "@x", "\n=1", "-", "good", "-1", "+0.5")
     assert [harmless(c) for c in cells] == ["'=cmd()", "'+1+A1", "'@x", "'\n=1", "'-", "good", "-1", "+0.5"]
+
+
+def test_the_file_of_predictions_is_harmless_and_its_folder_is_checked_before_the_model_is_read(tmp_path, monkeypatch):
+    texts, out = tmp_path / "texts.csv", tmp_path / "out.csv"
+    texts.write_text("text,id\n=1 day,=2\n")
+    for wrong in (tmp_path / "absent" / "out.csv", tmp_path):
+        assert "name another file" in refused(tmp_path / "no run", texts, "--out", wrong)
+    monkeypatch.setattr(predict, "load", lambda _: Stub("text"))
+    main(["predict", "run", str(texts), "--id-col", "id", "--out", str(out)])
+    assert out.read_text().splitlines() == ["id,class,confidence", "'=2,'=1"]
 
 
 def test_standard_input_has_no_columns_that_options_could_name():

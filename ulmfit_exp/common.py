@@ -114,7 +114,7 @@ def chunked(items: Iterable, least: int, size: Callable = len) -> Iterator[list]
         yield chunk
 
 
-def harmless(cell: str) -> str:
+def harmless(cell: str | int) -> str | int:
     """A cell with spreadsheet formulas escaped; numbers stay unchanged."""
     try:
         return str(float(cell)) and cell

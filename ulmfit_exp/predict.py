@@ -4,11 +4,13 @@
     echo "A fine book." | ulmfit-exp predict runs/runs/NAME -
 
 The file is read as in training, from the same columns: CSV, JSON, Parquet, or one text per line; also packed by gzip,
-bzip2, xz or zip. The output has a row for each text, in order: its row number or id, the class, the confidence, the
-probability of each class. The run's folder may have been moved or copied from another machine.
+bzip2, xz or zip. The .txt files of a folder are a text each. The output has a row for each text, in order: its row
+number or id, the class, the confidence, the probability of each class; an id or class that a spreadsheet would execute
+starts with '. The run's folder may have been moved or copied from another machine.
 """
 
 import csv
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
@@ -18,7 +20,7 @@ from typing import Annotated, TextIO
 import tyro
 
 from .cli import command
-from .common import DataError, replacing
+from .common import DataError, harmless, replacing
 from .corpora.options import AUTO, Format
 
 
@@ -35,13 +37,17 @@ def main(
 
     Args:
         run: Folder of a finished run, or its result.json.
-        texts: A file, or - for standard input, one text per line.
+        texts: A file, a folder of .txt files, or - for standard input, one text per line.
         out: Where to write; default: standard output.
         text_col: Columns of the text, by name or by number from 0, joined. Default: those of the training.
         id_col: Column to write before each prediction. Default: the row's number in the file, from 0.
         device: auto is a GPU where there is one; or cpu, cuda, cuda:N.
         format: How the file is written.
     """
+    if out and (out.is_dir() or (_is_plain(out) and not os.access(out.parent, os.W_OK))):
+        raise DataError(
+            f"--out {out} is a folder, or its folder does not exist or cannot be written; name another file"
+        )
     from .inference import predict  # imports torch, for which --help does not wait
     from .method.machine import use_device
 
@@ -55,15 +61,21 @@ def main(
         rows = csv.writer(target)
         rows.writerow([id_col or "row", "class", "confidence", *(f"p {c}" for c in predictor.classes)])
         for table in chain(first, tables):
-            rows.writerows([row, name, *(f"{p:.6g}" for p in probs)] for row, name, *probs in table.itertuples())
+            for row, name, *probs in table.itertuples():
+                rows.writerow([harmless(row), harmless(name), *(f"{p:.6g}" for p in probs)])
             target.flush()
+
+
+def _is_plain(out: Path) -> bool:
+    """Is it a file or absent, and no device or pipe?"""
+    return out.is_file() or not out.exists()
 
 
 @contextmanager
 def _target(out: Path | None) -> Iterator[TextIO]:
     """Standard output; or a file beside `out` that takes its place once all is written."""
     how = {"mode": "w", "newline": "", "encoding": "utf-8"}
-    if out is None or (out.exists() and not out.is_file()):  # a device, or a pipe
+    if out is None or not _is_plain(out):
         with open(out or 1, closefd=out is not None, **how) as target:
             yield target
     else:

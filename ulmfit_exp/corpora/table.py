@@ -106,9 +106,9 @@ class Table:
         return csv_dialect.DELIMITERS.get(self.dialect.delimiter, repr(self.dialect.delimiter))
 
     def checked(self, columns: Iterable[str], option: str) -> list[str]:
-        """The names of `columns`. Raises `DataError` where the table lacks one; `option` names another."""
+        """The names of `columns`, each once. Raises `DataError` where the table lacks one; `option` names another."""
         try:
-            return [named(column, self.columns) for column in columns]
+            return list(dict.fromkeys(named(column, self.columns) for column in columns))
         except DataError as e:
             raise DataError(f"{self.path}: {e}. Name another with {option}") from e
 
@@ -123,6 +123,18 @@ def named(column: str, columns: Sequence[str]) -> str:
     if column.isdecimal() and int(column) < len(columns):
         return columns[int(column)]
     raise DataError(f"no column {column!r}; it has {', '.join(map(repr, columns[:50]))}")
+
+
+def row_names(rows: pd.DataFrame, column: str | None, notes: list[str]) -> Iterable[str | int]:
+    """What names each row: its number, or its cell of a column; where that is empty, `row` and the number."""
+    if column is None:
+        return rows.index
+    empty = rows[column].str.strip() == ""
+    if again := rows[column][~empty].duplicated().sum():
+        notes.append(f"column {column!r} names {again:,} rows by a name that another row has too")
+    if empty.any():
+        notes.append(f"column {column!r} is empty in {empty.sum():,} rows, which are named by their number")
+    return rows[column].where(~empty, [f"row {n}" for n in rows.index])
 
 
 def joined(rows: pd.DataFrame, columns: Collection[str]) -> pd.Series:

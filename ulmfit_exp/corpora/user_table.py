@@ -18,7 +18,7 @@ from .labels import class_labels
 from .multilabel import NONE, each_label, rarest, read_labels, without_rare
 from .options import OwnTable
 from .splits import SPLIT_NAMES, stratified
-from .table import joined, named, read_table
+from .table import joined, named, read_table, row_names
 
 MOST_CLASSES = 0.5
 """Of its rows, the largest share of different values that a column guessed to be the label may have."""
@@ -57,6 +57,8 @@ def from_frame(table: pd.DataFrame, name: str, options: OwnTable, notes: list[st
 
 
 def _fields(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str]) -> dict:
+    if list(table).count(ids := options.id_col) == 1:
+        table = table.assign(**{ids: table[ids].convert_dtypes()})  # pandas has 1.0 for 1 where a cell is missing
     table = table.astype(object).where(table.notna(), None).map(as_text)
     table.columns = column_names(list(map(str, table.columns)))
     if len(table) < 2 * FEWEST:
@@ -70,11 +72,9 @@ def _fields(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str])
     labels = labels if multi_label else table[options.label_cols[0]].str.strip()
     df = pd.DataFrame({"text": joined(table, options.text_col), "label": labels})
     df["split"] = _splits(table[options.split_col]) if options.split_col else "train"
-    df["row"] = table[options.id_col] if options.id_col else table.index
+    df["row"] = row_names(table, options.id_col, notes)
     df = df.reset_index(drop=True)  # that of a DataFrame may name rows twice
     df["label"] = df["label"] if multi_label else class_labels(df["label"], df["split"] == "train", options, notes)
-    if options.id_col and (again := df["row"].duplicated().sum()):
-        notes.append(f"column {options.id_col!r} names {again:,} rows by a name that another row has too")
     if options.unlabelled:
         df = pd.concat([df, _unlabelled(options, notes)])
     df = _usable(_labelled(df.reset_index(drop=True), notes), multi_label, notes)

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import load_model
-from tqdm.auto import tqdm
+from tqdm.auto import tqdm, trange
 
 from ..common import DataError, read_json
+from ..corpora.folders import read_texts
 from ..corpora.options import Format
-from ..corpora.table import Table, joined, open_table
+from ..corpora.table import ROWS, Table, joined, open_table, row_names
 from ..corpora.user_table import longest
 from ..method import machine
 from ..method.models import classifier
@@ -136,31 +137,65 @@ def _load(folder: Path, n_out: int, recipe: Recipe) -> tuple[torch.nn.Module, li
 def predictions(
     predictor: Predictor, texts: str, text_col: tuple[str, ...], id_col: str | None, format: Format
 ) -> Iterator[pd.DataFrame]:
-    """Predictions of a file's texts, whose index is what names their rows."""
-    if texts == "-":
-        if text_col or id_col:
-            raise DataError("standard input has one text per line and no columns: leave out --text-col and --id-col")
-        with open(0, encoding=format.checked().encoding or "utf-8-sig", errors="replace", closefd=False) as lines:
-            for n, line in enumerate(lines):
-                yield predictor.predict([line.rstrip("\n")]).set_axis([n])
-        return
+    """Predictions of the texts of a file, a folder or standard input, whose index is what names their rows."""
+    empty = 0
+    for part in _texts(predictor, texts, text_col, id_col, format):
+        yield predictor.predict(part).set_axis(part.index)
+        empty += (part.str.strip() == "").sum()
+    if empty:
+        print(f"empty texts, predicted like the others: {empty:,}", file=sys.stderr)
+
+
+def _texts(
+    predictor: Predictor, texts: str, text_col: tuple[str, ...], id_col: str | None, format: Format
+) -> Iterator[pd.Series]:
     path = Path(texts)
-    trained_on = predictor.text_cols or ("text",)
-    table = open_table(path, format, [*(text_col or trained_on), *filter(None, [id_col])], sure=False)
-    print(*table.notes, sep="\n", file=sys.stderr)
-    columns = table.checked(text_col, "--text-col") or _text_columns(table, predictor.text_cols)
-    ids = table.checked(filter(None, [id_col]), "--id-col")
-    with tqdm(total=path.stat().st_size, unit="B", unit_scale=True, disable=None) as bar:
-        for rows in table.chunks(list(dict.fromkeys([*columns, *ids])), bar):
-            yield predictor.predict(joined(rows, columns)).set_axis(rows[ids[0]] if ids else rows.index)
+    if (texts == "-" or path.is_dir()) and (text_col or id_col):
+        raise DataError("standard input and folders have no columns: leave out --text-col and --id-col")
+    if texts == "-":
+        yield from _standard_input(format)
+    elif path.is_dir():
+        found, notes = read_texts(path, format)
+        if found.empty:
+            raise DataError(f"the folder {path} has no .txt files; of a table give its own path")
+        print(f"{path.name}: {len(found):,} .txt files, a text each", *notes, sep="\n", file=sys.stderr)
+        yield from (found[start : start + ROWS] for start in trange(0, len(found), ROWS, disable=None))
+    else:
+        trained_on = predictor.text_cols or ("text",)
+        table = open_table(path, format, [*(text_col or trained_on), *filter(None, [id_col])], sure=False)
+        print(*table.notes, sep="\n", file=sys.stderr)
+        columns = table.checked(text_col, "--text-col") or _text_columns(table, predictor.text_cols)
+        ids = table.checked(filter(None, [id_col]), "--id-col")
+        with tqdm(total=path.stat().st_size, unit="B", unit_scale=True, disable=None) as bar:
+            for rows in table.chunks(list(dict.fromkeys([*columns, *ids])), bar):
+                yield joined(rows, columns).set_axis(row_names(rows, ids[0] if ids else None, []))
+
+
+def _standard_input(format: Format) -> Iterator[pd.Series]:
+    """Each line as it comes."""
+    invalid = 0
+    with open(0, encoding=format.checked().encoding or "utf-8-sig", errors="replace", closefd=False) as lines:
+        for n, line in enumerate(lines):
+            invalid += line.count("\ufffd")
+            yield pd.Series({n: line.rstrip("\n")})
+    if invalid:
+        print(
+            f"places that are not valid in the encoding, read as U+FFFD: {invalid:,} (see --encoding)", file=sys.stderr
+        )
 
 
 def _text_columns(table: Table, trained_on: tuple[str, ...]) -> list[str]:
-    """The columns of a table's texts: those of the training, the only one, or a guess where the record has none."""
+    """The columns of a table's texts: those of the training, the only one, or a guess where the record has none.
+
+    A number as a column of the training says that its table had no header, so it is no place in a table with one.
+    """
     if table.kind == "lines" or (len(table.columns) == 1 and len(trained_on) < 2):
         if table.columns[0] not in (*trained_on, "text"):
             print(f"text: column {table.columns[0]!r}, the only one (--text-col names another)", file=sys.stderr)
         return list(table.columns)
+    if trained_on and all(name.isdecimal() and name not in table.columns for name in trained_on):
+        print("text: column 'text', as the training's table had no header (--text-col names another)", file=sys.stderr)
+        trained_on = ("text",)
     if trained_on or "text" in table.columns:
         return table.checked(trained_on or ["text"], "--text-col")
     column = longest(next(table.chunks(), pd.DataFrame()))

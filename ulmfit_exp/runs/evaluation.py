@@ -74,7 +74,7 @@ def _predicted(rows: pd.DataFrame, classes: list[str], truth, probs, thresholds)
 
 def _save_predictions(run: Run, rows: pd.DataFrame, probs: np.ndarray, folder: Path) -> None:
     table = rows[["row", "split", "label", "predicted", "confidence"]]
-    table = table.assign(**{k: table[k].map(harmless) for k in ("label", "predicted")})
+    table = table.assign(**{k: table[k].map(harmless) for k in ("row", "label", "predicted")})
     probs = pd.DataFrame(probs, rows.index, columns=[f"p {c}" for c in run.corpus.classes])
     pd.concat([table, probs], axis=1).to_csv(folder / "predictions.csv", index=False, float_format="%.6g")
 
