@@ -16,9 +16,9 @@ from tqdm.auto import tqdm
 from ..common import DataError, chunked
 from . import imdb
 from .archives import is_archive, members, opened, readable
+from .csv_dialect import head_lines
 from .encodings import ENCODINGS, SAMPLE, decoded, guessed_encoding, unicode_encoding
 from .folders import files_below
-from .formats import head_lines
 from .options import AUTO, Format
 from .sources import Source, find
 from .table import joined, open_table
