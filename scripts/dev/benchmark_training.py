@@ -69,15 +69,7 @@ def side(
 
 
 def lm_learner(side: str, folder: Path, steps: int, bs: int, precision: str, size: str):
-    from fastai.text.all import (
-        AWD_LSTM,
-        Adam,
-        GradientClip,
-        LMDataLoader,
-        TextDataLoaders,
-        awd_lstm_lm_config,
-        language_model_learner,
-    )
+    from fastai.text.all import AWD_LSTM, Adam, GradientClip, LMDataLoader, TextDataLoaders, language_model_learner
 
     from ulmfit_exp.method import learners
     from ulmfit_exp.method.batches import dls_lm
@@ -92,7 +84,7 @@ def lm_learner(side: str, folder: Path, steps: int, bs: int, precision: str, siz
     dl = LMDataLoader(ds, lens=ds.lengths, bs=bs, seq_len=70, cache=2 * bs, shuffle=True)
     dls = TextDataLoaders(dl, dl, device=device)
     dls.vocab = vocab
-    config = {**awd_lstm_lm_config, **fastai_config(recipe.model)}
+    config = {**fastai_config(recipe.model), "tie_weights": True, "out_bias": True}
     common = {"opt_func": lambda p, lr: Adam(p, lr, mom=0.7, sqr_mom=0.99), "cbs": GradientClip(recipe.lm.clip)}
     return language_model_learner(
         dls, AWD_LSTM, config=config, drop_mult=1.0, pretrained=False, wd=recipe.lm.wd, path=folder, **common

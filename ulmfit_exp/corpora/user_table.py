@@ -1,7 +1,6 @@
 """A user's own labelled texts, from a table, a folder or a DataFrame: columns, splits, and notes of what was found.
 
-`notes` is a list that the functions append to: what is reported to the owner of the texts, in order.
-"""
+`notes` is a list that the functions append to: what is reported to the owner of the texts, in order."""
 
 import re
 from dataclasses import replace
@@ -235,8 +234,7 @@ def _usable(df: pd.DataFrame, multi_label: bool, notes: list[str]) -> pd.DataFra
     df = df[~empty].reset_index(drop=True)
     labelled = df["label"] != ""
     if multi_label:
-        df["label"] = without_rare(df, FEWEST, notes)
-        return df
+        return df.assign(label=without_rare(df, FEWEST, notes))
     sizes = df[labelled].drop_duplicates("text")["label"].value_counts()
     if small := sorted(sizes.index[sizes < FEWEST]):
         rare = labelled & df["label"].isin(small)
