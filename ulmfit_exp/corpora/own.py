@@ -11,7 +11,7 @@ from .encodings import sound
 from .folders import read_folder, read_texts
 from .formats import LABEL_NAMES, column_names
 from .labels import class_labels
-from .multilabel import NONE, each_label, rarest, read_labels, without_rare
+from .multilabel import NONE, each_label, rare_labels, rarest, read_labels, without
 from .options import OwnTable
 from .readers import joined, named, read_table
 from .rows import BOOLEANS, as_text
@@ -78,8 +78,13 @@ def _fields(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str])
     df = _usable(_labelled(df.reset_index(drop=True), notes), several, notes)
     for split, share in (("test", options.test_pct), ("valid", options.valid_pct)):
         if split not in set(df["split"]):
+            before = (df["split"] == "train").sum()
             _hold_out(df, split, share, several)
-            notes.append(f"{share:.0%} of the labelled rows are held out as the {split} split")
+            held_out = (df["split"] == split).sum()
+            notes.append(f"{held_out:,} of {before:,} training rows are held out as the {split} split")
+    if several:
+        unseen = set(each_label(df["label"])) - set(each_label(df.loc[df["split"] == "train", "label"]))
+        df["label"] = without(df["label"], sorted(unseen), "without a training text", notes)
     reported = tuple(map(sound, notes + _report(df, several)))
     return dict(name=name, df=df, text_cols=options.text_col, notes=reported, multi_label=several)
 
@@ -233,7 +238,7 @@ def _usable(df: pd.DataFrame, several: bool, notes: list[str]) -> pd.DataFrame:
     df = df[~empty].reset_index(drop=True)
     labelled = df["label"] != ""
     if several:
-        df["label"] = without_rare(df, FEWEST, notes)
+        df["label"] = without(df["label"], rare_labels(df, FEWEST), f"of fewer than {FEWEST} texts", notes)
         return df
     sizes = df[labelled].drop_duplicates("text")["label"].value_counts()
     if small := sorted(sizes.index[sizes < FEWEST]):
