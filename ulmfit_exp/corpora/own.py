@@ -4,7 +4,9 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from pandas.api.types import is_float_dtype
 
 from ..common import DataError
 from .encodings import sound
@@ -14,8 +16,8 @@ from .labels import class_labels
 from .multilabel import NONE, each_label, rare_labels, rarest, read_labels, without
 from .options import OwnTable
 from .readers import joined, named, read_table
-from .rows import BOOLEANS, as_text
-from .splits import SPLIT_NAMES, stratified
+from .rows import as_text
+from .splits import guessed_splits, row_splits, stratified, with_test_flag
 
 MOST_CLASSES = 0.5
 """Of its rows, the largest share of different values that a column guessed to be the label may have."""
@@ -55,6 +57,7 @@ def from_frame(table: pd.DataFrame, name: str, options: OwnTable, notes: list[st
 
 
 def _fields(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str]) -> dict:
+    decimal = [is_float_dtype(dtype) for dtype in table.dtypes]
     table = table.astype(object).where(table.notna(), None).map(as_text)
     table.columns = column_names(list(map(str, table.columns)))
     if len(table) < 2 * FEWEST:
@@ -62,17 +65,19 @@ def _fields(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str])
             f"there are {len(table)} rows, of columns {_listed(table)[:200] or 'without a name'}; two classes of three "
             "texts each are needed, a row a text"
         )
-    options = _guessed(table, _named(options, list(table)), notes)
+    options = _named(options, list(table))
+    for column in table.columns[decimal].intersection([options.id_col]):  # integers of a DataFrame with gaps
+        table[column] = table[column].str.removesuffix(".0")
+    table = table if options.split_col else with_test_flag(table, notes)
+    options = _guessed(table, options, notes)
     labels = read_labels(table, options, notes)
     several = labels is not None
     labels = labels if several else table[options.label_cols[0]].str.strip()
     df = pd.DataFrame({"text": joined(table, options.text_col), "label": labels})
-    df["split"] = _splits(table[options.split_col]) if options.split_col else "train"
-    df["row"] = table[options.id_col] if options.id_col else table.index
+    df["split"] = row_splits(table[options.split_col]) if options.split_col else "train"
+    df["row"] = _ids(table, options.id_col, notes) if options.id_col else table.index
     df = df.reset_index(drop=True)  # that of a DataFrame may name rows twice
     df["label"] = df["label"] if several else class_labels(df["label"], df["split"] == "train", options, notes)
-    if options.id_col and (again := df["row"].duplicated().sum()):
-        notes.append(f"column {options.id_col!r} names {again:,} rows by a name that another row has too")
     if options.unlabelled:
         df = pd.concat([df, _unlabelled(options, notes)])
     df = _usable(_labelled(df.reset_index(drop=True), notes), several, notes)
@@ -92,6 +97,17 @@ def _fields(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str])
 def plain_name(path: Path) -> str:
     """A table's name in letters, digits and dashes."""
     return re.sub(r"\W+", "-", sound(path.name.split(".")[0])).strip("-")[:60] or "table"
+
+
+def _ids(table: pd.DataFrame, id_col: str, notes: list[str]) -> np.ndarray:
+    """The names of the rows; a row without one has that of the table's index."""
+    ids = table[id_col]
+    empty = ids.str.strip() == ""
+    if empty.any():
+        notes.append(f"column {id_col!r} is empty in {empty.sum():,} rows, which are named by their place in the table")
+    if again := ids[~empty].duplicated().sum():
+        notes.append(f"column {id_col!r} names {again:,} rows by a name that another row has too")
+    return np.where(empty, table.index, ids)
 
 
 def _unlabelled(options: OwnTable, notes: list[str]) -> pd.DataFrame:
@@ -129,11 +145,13 @@ def _guessed(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> OwnTab
     """With a name for each column that is used: those asked for, or guessed with a reason."""
     free = table.drop(columns=options.columns)
     split, label, text = options.split_col, options.label_cols, options.text_col
-    if not split and (split := _guessed_split(free, notes)):
+    if not split and (found := guessed_splits(free, notes)):
+        split = found[0]
         notes.append(f"split: column {split!r}, by its name and values (--split-col names another)")
-        free = free.drop(columns=split)
+        notes += [f"columns that name splits too and are not used: {_listed(found[1:])}"] * (len(found) > 1)
+        free = free.drop(columns=found)
     if not label:
-        name, why = _guessed_label(free)
+        name, why = _guessed_label(free, options.columns)
         notes.append(f"label: column {name!r}, {why} (--label-col names another)")
         flags = [c for c in free if set(free[c]) == {"0", "1"}]
         if len(flags) > 1 and name in flags:
@@ -149,38 +167,7 @@ def _guessed(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> OwnTab
     return replace(options, text_col=text, label_col=label, split_col=split)
 
 
-def _guessed_split(table: pd.DataFrame, notes: list[str]) -> str | None:
-    """A column all of whose values name a split, train and another, or a column is_valid of true and false."""
-    for column in sorted(table, key=lambda name: name.strip().lower() not in ("split", "set", "subset", "is_valid")):
-        values = set(table[column].str.strip().str.lower())
-        if {"train"} < {SPLIT_NAMES.get(value) for value in values} and values <= set(SPLIT_NAMES):
-            return column
-        if column.lower() == "is_valid" and {BOOLEANS.get(value) for value in values} == {True, False}:
-            return column
-        if column.lower() in ("split", "is_valid", "is_test", "is_train") and len(values) > 1:
-            notes.append(
-                f"column {column!r} is not taken as the split, with values such as {min(values)!r} (--split-col)"
-            )
-    return None
-
-
-def _splits(column: pd.Series) -> pd.Series:
-    """The split of each row, by its name; or fastai's true for valid, of a column such as is_test for test."""
-    values = column.str.strip().str.lower()
-    if values.isin(list(BOOLEANS)).all():
-        name = str(column.name).lower()
-        held_out = values.map(BOOLEANS) != ("train" in name)
-        return held_out.map({True: "test" if "test" in name else "valid", False: "train"})
-    splits = values.map(SPLIT_NAMES)
-    if splits.isna().any():
-        raise DataError(
-            f"column {column.name!r}: unknown split {column[splits.isna()].iloc[0]!r}; known are "
-            f"{', '.join(SPLIT_NAMES)}, or true for valid and false for train"
-        )
-    return splits
-
-
-def _guessed_label(table: pd.DataFrame) -> tuple[str, str]:
+def _guessed_label(table: pd.DataFrame, named: list[str]) -> tuple[str, str]:
     for name in LABEL_NAMES:
         for column in table:
             if column.lower() == name and table[column].nunique() > 1:
@@ -188,8 +175,9 @@ def _guessed_label(table: pd.DataFrame) -> tuple[str, str]:
     kinds = {c: table[c].nunique() for c in table if 1 < table[c].nunique() <= MOST_CLASSES * len(table)}
     if not kinds:
         raise DataError(
-            f"no column looks like a label, of {_listed(table) or 'none left'}; name it with --label-col, or what "
-            "separates the columns with --delimiter"
+            f"no column looks like a label, of {_listed(table) or 'none left'}"
+            + (f" beside {_listed(named)}, which other options name" if named else "")
+            + "; name it with --label-col, or what separates the columns with --delimiter"
         )
     fewest = min(kinds, key=kinds.get)
     return fewest, f"which has the fewest different values, {kinds[fewest]}"

@@ -147,7 +147,8 @@ def predictions(
     ids = table.checked(filter(None, [id_col]), "--id-col")
     with tqdm(total=path.stat().st_size, unit="B", unit_scale=True, disable=None) as bar:
         for rows in table.chunks(list(dict.fromkeys([*columns, *ids])), bar):
-            yield predictor.predict(joined(rows, columns)).set_axis(rows[ids[0]] if ids else rows.index)
+            index = rows[ids[0]].where(rows[ids[0]].str.strip() != "", rows.index) if ids else rows.index
+            yield predictor.predict(joined(rows, columns)).set_axis(index)
 
 
 def _text_columns(table: Table, trained_on: tuple[str, ...]) -> list[str]:
