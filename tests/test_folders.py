@@ -179,6 +179,26 @@ def test_a_class_that_is_a_link_to_a_folder_is_reported(tmp_path):
     assert "left out: links to folders, which are not followed: good" in corpus.notes
 
 
+def test_of_several_columns_of_splits_the_one_that_names_test_rows_is_taken_and_the_others_are_reported():
+    valid, test = [i % 5 == 0 for i in range(40)], [i % 4 == 1 for i in range(40)]
+    rows = table(40)
+    split = pd.Series(test).map({True: "test", False: "train"})
+    corpus = Corpus.from_df(pd.DataFrame({"is_valid": valid, **rows, "part": split}))
+    assert corpus.counts()["test"] == 10
+    assert "columns that name splits too and are not used: 'is_valid'" in corpus.notes
+    corpus = Corpus.from_df(pd.DataFrame({"Is_Valid": valid, **rows, "is_test": test}))
+    assert sizes(corpus) == {"train": 24, "valid": 6, "test": 10}
+    assert "columns 'Is_Valid' and 'is_test' name the splits together" in corpus.notes
+
+
+def test_what_keeps_a_label_from_being_found_is_named(tmp_path):
+    with pytest.raises(DataError, match="looks like a label, of 'text' beside 'label', which other options name"):
+        Corpus.from_df(table(40), id_col="label")
+    folder(tmp_path, "kind/2020", "rude/2020")
+    with pytest.raises(DataError, match="the name of its folder, which is '2020' for all"):
+        Corpus.from_csv(tmp_path)
+
+
 @pytest.mark.parametrize("true, false", [("True", "False"), ("1", "0"), ("1.0", "0.0"), ("true", ""), ("Yes", "no")])
 def test_fastais_is_valid_is_a_split(true, false, tmp_path):
     rows = table(40).assign(is_valid=[true if i >= 30 else false for i in range(40)])
@@ -230,6 +250,13 @@ def test_a_row_keeps_its_number_in_the_table_or_its_id(tmp_path):
     assert found.df["row"].tolist() == [*map(str, range(2, 41)), "row 41"]
     assert any("'id' is empty in 2 rows" in note for note in found.notes)
     assert not any("another row has too" in note for note in found.notes)
+
+
+def test_rows_without_an_id_keep_their_number_and_are_counted():
+    corpus = Corpus.from_df(table(40).assign(id=[float("nan"), float("nan"), *range(1, 38), 37]), id_col="id")
+    assert corpus.df["row"].tolist() == [0, 1, *map(str, range(1, 38)), "37"]
+    assert any("'id' is empty in 2 rows, which are named by their place" in note for note in corpus.notes)
+    assert any("'id' names 1 rows by a name that another row has" in note for note in corpus.notes)
 
 
 def test_the_digest_of_a_corpus_does_not_depend_on_the_names_of_its_rows():

@@ -41,6 +41,8 @@ def read_folder(folder: Path, format: Format, names: Collection[str]) -> tuple[p
             "of another table give its own path"
         )
         raise DataError("; ".join([reason, *linked]))
+    if len(classes := set(rows["label"]) - {""}) == 1:
+        raise DataError(f"{folder}: a text's class is the name of its folder, which is {classes.pop()!r} for all texts")
     notes = [f"{folder.name}: a folder of {len(rows):,} .txt files, a folder a class", *read]
     above = {name for path in rows.index for name in path.split("/")[:-2] if name.lower() not in SPLIT_NAMES}
     if len(above := sorted(above - set(rows["label"]))) > 1:

@@ -27,7 +27,7 @@ def class_labels(labels: pd.Series, train: pd.Series, options: OwnTable, notes: 
     if options.bins and (doubtful := labels.str.lower().isin(DOUBTFUL)).any():
         notes.append(f"label {labels[doubtful].iloc[0]!r} is no number, and taken as no label: {doubtful.sum():,} rows")
         labels = labels.mask(doubtful, "")
-    labels = _one_spelling(labels, notes)
+    labels = one_spelling(labels, notes)
     known, column, bins = labels != "", options.label_cols[0], options.bins
     values = _numbers(labels[known])
     if bins not in (None, 0):
@@ -48,7 +48,7 @@ def class_labels(labels: pd.Series, train: pd.Series, options: OwnTable, notes: 
     return labels
 
 
-def _one_spelling(labels: pd.Series, notes: list[str]) -> pd.Series:
+def one_spelling(labels: pd.Series, notes: list[str]) -> pd.Series:
     """Labels without those that say that there is none, and with a number written in one way, where it is in several
     (1.0, 1. and +1 are 1); notes of these and of labels that look alike."""
     missing = labels.str.lower().isin(NO_LABEL)

@@ -11,7 +11,7 @@ import pandas as pd
 from ..common import DataError
 from .encodings import sound
 from .json_parquet import BOOLEANS
-from .labels import NO_LABEL
+from .labels import NO_LABEL, one_spelling
 from .options import OwnTable
 
 SEP = ";"
@@ -74,28 +74,38 @@ def read_labels(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> pd.
     if (multi_label or len(columns) > 1) and options.bins is not None:
         raise DataError(f"--bins {options.bins} cuts one numeric label; it cannot be used where a text has several")
     if len(columns) > 1:
-        return _of_columns(table[list(columns)], notes)
+        return _spelt(_of_columns(table[list(columns)], notes), notes)
     cells = table[columns[0]].str.strip()
-    missing = cells.str.lower().isin(NO_LABEL)
-    lists, empty = cells.mask(missing, "").map(_as_list), (cells == "") | missing
-    unknown = [f"label {cell!r} is taken as no label: {missing.sum():,} rows" for cell in cells[missing].head(1)]
-    if lists.notna().any() and lists[~empty].notna().all():
-        notes += unknown
-        return pd.Series(["" if names is None else joined_labels(names) for names in lists], cells.index)
+    known = (cells != "") & ~cells.str.lower().isin(NO_LABEL)
+    lists = cells.where(known, "").map(_as_list)
+    if lists.notna().any() and lists[known].notna().all():
+        labels = [cell if names is None else joined_labels(names) for names, cell in zip(lists, cells)]
+        return _spelt(pd.Series(labels, cells.index), notes)
     if not multi_label:
-        notes += _hints(cells[~empty], lists.notna())
+        notes += _hints(cells[known], lists.notna())
         return None
-    notes += unknown
-    if none := (empty & ~missing).sum():
-        notes.append(f"label: {none:,} empty cells are texts with none of the labels")
+    if (cells == "").any():
+        notes.append("label: a text whose cell is empty has none of the labels")
     sep = {None: SEP, "tab": "\t", "\\t": "\t"}.get(options.label_sep, options.label_sep)
     if not sep:
         raise DataError("--label-sep is empty; give the sign between two labels of a cell")
     if lists.isna().all() and not cells.str.contains(sep, regex=False).any():
-        notes += [f"label: no cell has the separator {sep!r} (--label-sep)", *_hints(cells[~empty], lists.notna())]
+        notes += [f"label: no cell has the separator {sep!r} (--label-sep)", *_hints(cells[known], lists.notna())]
     parts = cells.str.split(sep, regex=False)
     labels = [joined_labels(p if names is None else names) for names, p in zip(lists, parts)]
-    return pd.Series(labels, cells.index, dtype=object).mask(missing, "")
+    return _spelt(pd.Series(labels, cells.index, dtype=object), notes)
+
+
+def _spelt(labels: pd.Series, notes: list[str]) -> pd.Series:
+    """The labels of each row in one spelling, without those that say that there is none."""
+    each = each_label(labels)
+    spelling = dict(zip(each, one_spelling(each, notes)))
+
+    def spelt(cell: str) -> str:
+        names = [spelling[name] for name in split_labels(cell)]
+        return joined_labels(names) if any(names) or cell == NONE else ""
+
+    return labels.map(spelt)
 
 
 def _of_columns(table: pd.DataFrame, notes: list[str]) -> pd.Series:
@@ -118,14 +128,18 @@ def _of_columns(table: pd.DataFrame, notes: list[str]) -> pd.Series:
     return pd.Series(names, cells.index)
 
 
-def without_rare(df: pd.DataFrame, least: int, notes: list[str]) -> pd.Series:
-    """The labels of `df` without those of fewer than `least` different texts."""
-    labels, each = df["label"], each_label(df.set_index("text")["label"]).reset_index().drop_duplicates()
+def rare_labels(df: pd.DataFrame, least: int) -> list[str]:
+    """The labels of fewer than `least` different texts."""
+    each = each_label(df.set_index("text")["label"]).reset_index().drop_duplicates()
     sizes = each["label"].value_counts()
-    if rare := sorted(sizes.index[sizes < least]):
-        notes.append(f"left out: labels of fewer than {least} texts: {', '.join(map(repr, rare[:10]))}")
-        labels = labels.map(lambda cell: cell and joined_labels(set(split_labels(cell)) - set(rare)))
-    return labels
+    return sorted(sizes.index[sizes < least])
+
+
+def without(labels: pd.Series, left_out: list[str], what: str, notes: list[str]) -> pd.Series:
+    """The labels of each row without those `left_out`, and a note of them."""
+    if left_out:
+        notes.append(f"left out: labels {what}: {', '.join(map(repr, left_out[:10]))}")
+    return labels.map(lambda cell: cell and joined_labels(set(split_labels(cell)) - set(left_out)))
 
 
 def _as_list(cell: str) -> Iterable | None:

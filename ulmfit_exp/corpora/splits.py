@@ -6,6 +6,9 @@ from itertools import chain, islice
 
 import pandas as pd
 
+from ..common import DataError
+from .json_parquet import BOOLEANS
+
 SPLITS = ("train", "valid", "test", "unlabelled")
 LABELLED = SPLITS[:3]
 SPLIT_NAMES = {"train": "train", "training": "train", "valid": "valid", "validation": "valid", "val": "valid"} | {
@@ -48,3 +51,48 @@ def hold_out_groups(groups: pd.Series, shares: dict[str, float]) -> pd.Series:
     order = iter(names[text_order(names).sort_values().index])
     split = {g: name for name, share in shares.items() for g in islice(order, max(1, round(share * len(names))))}
     return groups.map(split).fillna("train")
+
+
+def with_test_flag(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """Columns is_valid and is_test of true and false as one column of splits, is_valid."""
+    plain = {column: set(table[column].str.strip().str.lower().map(BOOLEANS.get)) for column in table}
+    flags = {column.strip().lower(): column for column, values in plain.items() if values == {True, False}}
+    if not {"is_valid", "is_test"} <= set(flags):
+        return table
+    valid, test = flags["is_valid"], flags["is_test"]
+    notes.append(f"columns {valid!r} and {test!r} name the splits together")
+    splits = row_splits(table[test])
+    return table.drop(columns=test).assign(**{valid: splits.where(splits == "test", row_splits(table[valid]))})
+
+
+def guessed_splits(table: pd.DataFrame, notes: list[str]) -> list[str]:
+    """The columns all of whose values name a split, train and another, and a column is_valid of true and false; first
+    those that name test rows."""
+    found = {}
+    for column in table:
+        values, name = set(table[column].str.strip().str.lower()), column.strip().lower()
+        kinds = {SPLIT_NAMES.get(value) for value in values}
+        flag = name == "is_valid" and {BOOLEANS.get(value) for value in values} == {True, False}
+        if flag or ({"train"} < kinds and None not in kinds):
+            found[column] = ("test" not in kinds, name not in ("split", "set", "subset", "is_valid"))
+        elif name in ("split", "is_valid", "is_test", "is_train") and len(values) > 1:
+            notes.append(
+                f"column {column!r} is not taken as the split, with values such as {min(values)!r} (--split-col)"
+            )
+    return sorted(found, key=found.get)
+
+
+def row_splits(column: pd.Series) -> pd.Series:
+    """The split of each row, by its name; or fastai's true for valid, of a column such as is_test for test."""
+    values = column.str.strip().str.lower()
+    if values.isin(list(BOOLEANS)).all():
+        name = str(column.name).lower()
+        held_out = values.map(BOOLEANS) != ("train" in name)
+        return held_out.map({True: "test" if "test" in name else "valid", False: "train"})
+    splits = values.map(SPLIT_NAMES)
+    if splits.isna().any():
+        raise DataError(
+            f"column {column.name!r}: unknown split {column[splits.isna()].iloc[0]!r}; known are "
+            f"{', '.join(SPLIT_NAMES)}, or true for valid and false for train"
+        )
+    return splits

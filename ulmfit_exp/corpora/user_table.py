@@ -12,11 +12,11 @@ from ..common import DataError
 from .csv_dialect import LABEL_NAMES, column_names
 from .encodings import sound
 from .folders import read_folder, read_texts
-from .json_parquet import BOOLEANS, as_text
+from .json_parquet import as_text
 from .labels import class_labels
-from .multilabel import NONE, each_label, rarest, read_labels, without_rare
+from .multilabel import NONE, each_label, rare_labels, rarest, read_labels, without
 from .options import OwnTable
-from .splits import SPLIT_NAMES, stratified
+from .splits import guessed_splits, row_splits, stratified, with_test_flag
 from .table import joined, named, read_table, row_names
 
 MOST_CLASSES = 0.5
@@ -65,12 +65,14 @@ def _fields(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str])
             f"there are {len(table)} rows, of columns {_quoted(table)[:200] or 'without a name'}; two classes of three "
             "texts each are needed, a row a text"
         )
-    options = _guessed(table, _named(options, list(table)), notes)
+    options = _named(options, list(table))
+    table = table if options.split_col else with_test_flag(table, notes)
+    options = _guessed(table, options, notes)
     labels = read_labels(table, options, notes)
     multi_label = labels is not None
     labels = labels if multi_label else table[options.label_cols[0]].str.strip()
     df = pd.DataFrame({"text": joined(table, options.text_col), "label": labels})
-    df["split"] = _splits(table[options.split_col]) if options.split_col else "train"
+    df["split"] = row_splits(table[options.split_col]) if options.split_col else "train"
     df["row"] = row_names(table, options.id_col, notes)
     df = df.reset_index(drop=True)  # that of a DataFrame may name rows twice
     df["label"] = df["label"] if multi_label else class_labels(df["label"], df["split"] == "train", options, notes)
@@ -79,8 +81,13 @@ def _fields(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str])
     df = _usable(_labelled(df.reset_index(drop=True), notes), multi_label, notes)
     for split, share in (("test", options.test_pct), ("valid", options.valid_pct)):
         if split not in set(df["split"]):
+            before = (df["split"] == "train").sum()
             _hold_out(df, split, share, multi_label)
-            notes.append(f"{share:.0%} of the labelled rows are held out as the {split} split")
+            held_out = (df["split"] == split).sum()
+            notes.append(f"{held_out:,} of {before:,} training rows are held out as the {split} split")
+    if multi_label:
+        unseen = set(each_label(df["label"])) - set(each_label(df.loc[df["split"] == "train", "label"]))
+        df["label"] = without(df["label"], sorted(unseen), "without a training text", notes)
     reported = tuple(map(sound, notes + _report(df, multi_label)))
     return dict(name=name, df=df, text_cols=options.text_col, notes=reported, multi_label=multi_label)
 
@@ -125,11 +132,13 @@ def _guessed(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> OwnTab
     """With a name for each column that is used: those asked for, or guessed with a reason."""
     free = table.drop(columns=options.columns)
     split, label, text = options.split_col, options.label_cols, options.text_col
-    if not split and (split := _guessed_split(free, notes)):
+    if not split and (found := guessed_splits(free, notes)):
+        split = found[0]
         notes.append(f"split: column {split!r}, by its name and values (--split-col names another)")
-        free = free.drop(columns=split)
+        notes += [f"columns that name splits too and are not used: {_quoted(found[1:])}"] * (len(found) > 1)
+        free = free.drop(columns=found)
     if not label:
-        name, why = _guessed_label(free)
+        name, why = _guessed_label(free, options.columns)
         notes.append(f"label: column {name!r}, {why} (--label-col names another)")
         flags = [c for c in free if set(free[c]) == {"0", "1"}]
         if len(flags) > 1 and name in flags:
@@ -145,38 +154,7 @@ def _guessed(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> OwnTab
     return replace(options, text_col=text, label_col=label, split_col=split)
 
 
-def _guessed_split(table: pd.DataFrame, notes: list[str]) -> str | None:
-    """A column all of whose values name a split, train and another, or a column is_valid of true and false."""
-    for column in sorted(table, key=lambda name: name.strip().lower() not in ("split", "set", "subset", "is_valid")):
-        values = set(table[column].str.strip().str.lower())
-        if {"train"} < {SPLIT_NAMES.get(value) for value in values} and values <= set(SPLIT_NAMES):
-            return column
-        if column.lower() == "is_valid" and {BOOLEANS.get(value) for value in values} == {True, False}:
-            return column
-        if column.lower() in ("split", "is_valid", "is_test", "is_train") and len(values) > 1:
-            notes.append(
-                f"column {column!r} is not taken as the split, with values such as {min(values)!r} (--split-col)"
-            )
-    return None
-
-
-def _splits(column: pd.Series) -> pd.Series:
-    """The split of each row, by its name; or fastai's true for valid, of a column such as is_test for test."""
-    values = column.str.strip().str.lower()
-    if values.isin(list(BOOLEANS)).all():
-        name = str(column.name).lower()
-        held_out = values.map(BOOLEANS) != ("train" in name)
-        return held_out.map({True: "test" if "test" in name else "valid", False: "train"})
-    splits = values.map(SPLIT_NAMES)
-    if splits.isna().any():
-        raise DataError(
-            f"column {column.name!r}: unknown split {column[splits.isna()].iloc[0]!r}; known are "
-            f"{', '.join(SPLIT_NAMES)}, or true for valid and false for train"
-        )
-    return splits
-
-
-def _guessed_label(table: pd.DataFrame) -> tuple[str, str]:
+def _guessed_label(table: pd.DataFrame, named: list[str]) -> tuple[str, str]:
     for name in LABEL_NAMES:
         for column in table:
             if column.lower() == name and table[column].nunique() > 1:
@@ -184,8 +162,9 @@ def _guessed_label(table: pd.DataFrame) -> tuple[str, str]:
     kinds = {c: table[c].nunique() for c in table if 1 < table[c].nunique() <= MOST_CLASSES * len(table)}
     if not kinds:
         raise DataError(
-            f"no column looks like a label, of {_quoted(table) or 'none left'}; name it with --label-col, or what "
-            "separates the columns with --delimiter"
+            f"no column looks like a label, of {_quoted(table) or 'none left'}"
+            + (f" beside {_quoted(named)}, which other options name" if named else "")
+            + "; name it with --label-col, or what separates the columns with --delimiter"
         )
     fewest = min(kinds, key=kinds.get)
     return fewest, f"which has the fewest different values, {kinds[fewest]}"
@@ -234,7 +213,8 @@ def _usable(df: pd.DataFrame, multi_label: bool, notes: list[str]) -> pd.DataFra
     df = df[~empty].reset_index(drop=True)
     labelled = df["label"] != ""
     if multi_label:
-        return df.assign(label=without_rare(df, FEWEST, notes))
+        df["label"] = without(df["label"], rare_labels(df, FEWEST), f"of fewer than {FEWEST} texts", notes)
+        return df
     sizes = df[labelled].drop_duplicates("text")["label"].value_counts()
     if small := sorted(sizes.index[sizes < FEWEST]):
         rare = labelled & df["label"].isin(small)
