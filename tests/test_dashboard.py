@@ -243,3 +243,7 @@ def test_in_a_browser_the_newest_variants_of_the_newest_data_set_are_shown_and_c
 
     page.get_by_text("Media & Tables").click()
     expect(page.get_by_text("test/mistakes").first).to_be_visible()
+
+    page.goto(other := served[0].stdout.readline().strip())  # another project's
+    expect(page.get_by_text(re.compile(r"Runs \(\d+\)"))).to_be_visible()
+    expect(page.locator(".checkbox-item input:checked")).to_have_count(other.count(",") + 1)

@@ -80,6 +80,8 @@ def test_a_variant_has_mean_and_deviation_of_its_runs_and_its_rows_in_the_papers
     assert [run["name"] for run in ulmfit["runs"]] == ["seed0", "seed1", "seed2"]
     assert "Table 7: freez + discr + stlr" in ulmfit["rows"]
     assert ulmfit["data"] == "TREC-6"
+    assert ulmfit["runs"][0]["alone"] == {}
+    assert set(variants["trec/small"]["runs"][0]["alone"]) == {"forward", "backward"}
     assert ulmfit["settings"]["recipe.clas.phases"].startswith("[-1: 1 epoch stlr 0.01/2.6, ")
 
 
@@ -159,6 +161,10 @@ def test_in_a_browser_of_dark_colours_the_best_variant_is_found_and_the_text_of_
     expect(search(shown, "freez + stlr").filter(has_text="small table7 freez + stlr")).to_contain_text("6.20 ± 0.92")
     shown.locator("#datasets button", has_text="all").click()
     expect(search(shown, "TREC-6 vanilla")).to_have_count(1)
+    shown.locator("#datasets button", has_text="TREC-6").click()
+    expect(search(shown, "window.harm")).to_have_count(0)
+    expect(shown.locator("#datasets button")).to_have_text(["all", "TREC-6 (0)", re.compile(r"script.* \(1\)$")])
+    shown.locator("#datasets button", has_text="all").click()
     search(shown, "window.harm").click()
     expect(shown.locator("#matrices .main-svg").first).to_be_attached()
     assert shown.evaluate("window.harm") is None
@@ -175,14 +181,18 @@ def test_in_a_browser_ulmfit_is_compared_with_full_fine_tuning(view):
     expect(shown.locator("#differences")).to_contain_text("[-1: 1 epoch stlr 0.01/2.6, ")
     expect(shown.locator("#differences")).to_contain_text("] vs [0: 12 epochs const 0.004]")
     expect(shown.locator("#per-class .main-svg").first).to_be_attached()
-    expect(shown.locator("#ece p")).to_have_count(2)
+    expect(shown.locator("#ece p")).to_have_count(3)
+    expect(shown.locator("#ece p").last).to_have_text(
+        "Records without the reliability diagram: small forward; small figure4 full."
+    )
+    expect(search(shown, "small table7 full").first.locator("td[title^='clas.phases ']")).to_be_visible()
 
 
 @pytest.mark.slow
 def test_in_a_browser_a_cell_of_table_7_leads_to_its_runs_and_back_by_address(view):
     shown = view()
     expect(chosen(shown)).to_have_count(2)
-    shown.locator("#paper details", has_text="Table 7").get_by_role("link", name="8.38 ± 0.59").click()
+    shown.locator("#paper details", has_text="Table 7:").get_by_role("link", name="8.38 ± 0.59").click()
     expect(chosen(shown)).to_have_text([re.compile("small table7 full")])
     runs = shown.locator("#variants td > table tr")
     expect(runs).to_have_count(4)

@@ -58,6 +58,9 @@ def test_the_lower_of_ours_and_the_baselines_error_is_named_and_tested_where_the
     assert beside_baseline([record(error=0.25)]) == "- sfu-category, small: both 25.00 % (1 run, not tested)"
     several = beside_baseline([record(fold, error=error) for fold, error in enumerate((0.1, 0.11, 0.12))])
     assert "**ULMFiT** has the lower error, 11.00 against 25.00 % (3 runs, significant, p = 0.0017)" in several
+    features = record(error=0.1, recipe={"direction": "both", "head": "features"})
+    assert "**features + LR** has the lower error" in beside_baseline([features])
+    assert "features + LR, mean of both directions 10.00 10.00" in of_run(features)
 
 
 def test_the_table_of_a_run_sets_ours_beside_the_baseline_and_the_paper():

@@ -100,7 +100,8 @@ def _add(store, id: str, shown: Shown) -> None:
 def show(store, port: int | None, browser: bool) -> None:
     """Serve trackio on 127.0.0.1 until interrupted, opening with the newest variants of the newest project.
 
-    Raises `OSError` where the port is taken.
+    The address of each project is printed: trackio's own choice of another project would draw all of its runs. Raises
+    `OSError` where the port is taken.
     """
     import trackio  # after open_trackio, which says where its data are
 
@@ -111,10 +112,10 @@ def show(store, port: int | None, browser: bool) -> None:
         _, url, *_ = trackio.show(
             open_browser=False, host="127.0.0.1", share=False, server_port=port, block_thread=False
         )
-    url = f"{url}?smoothing=0" + (f"&run_ids={','.join(_opening(runs[projects[0]]))}" if projects else "")
-    print(f"{url}   (Ctrl-C ends it)", flush=True)
+    found = [f"{url}?project={p}&smoothing=0&run_ids={','.join(_opening(runs[p]))}" for p in projects] or [url]
+    print(f"{found[0]}   (Ctrl-C ends it)", *found[1:], sep="\n", flush=True)
     if browser:
-        webbrowser.open(url)
+        webbrowser.open(found[0])
     Event().wait()
 
 

@@ -185,7 +185,8 @@ def by_labels(found: pd.DataFrame, ours: str, theirs: str) -> tuple[str, Figure]
     figure = Figure(figsize=(1 + 3.4 * len(columns), 3.4), layout="constrained")
     text = (
         "Test error in % by number of labelled texts, mean ± standard deviation over seeds, folds or draws. "
-        f"The last column: how many times as many labels {theirs} needs for the error of {ours}, read off its line.\n"
+        f"The reference is {ours}. The last column: how many times as many labels {theirs} needs for the error of "
+        f"{ours}, read off its line.\n"
     )
     for panel, data in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns):
         part = found[found["data"] == data]
@@ -275,10 +276,9 @@ def _table_by_epoch(results: Results, reference: str) -> str:
     p, table = against(errors_by_epoch(results), reference), []
     for data, row in dict.fromkeys((c.data, c.row) for c, _ in results):
         runs = {name: part[(part["data"] == data) & (part["row"] == row)] for name, part in found.items()}
-        of_row = runs["test"]
-        link = f"[{f'**{row}**' if row == reference else row}]({of_row['records'].iloc[0]})"
-        cells = {name: spread(part["error"]) + mark(p.get((f"{data}, {name}", row))) for name, part in runs.items()}
-        table.append({"data": title(data), "": link, "n": len(of_row), **cells})
+        cells = {name: _cell(part, 0, p.get((f"{data}, {name}", row))) for name, part in runs.items()}
+        named = f"**{row}**" if row == reference else row
+        table.append({"data": title(data), "": named, "n": len(runs["test"]), **cells})
     return markdown(pd.DataFrame(table))
 
 

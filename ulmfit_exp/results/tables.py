@@ -22,7 +22,7 @@ def of_run(record: dict) -> str:
 def classification_table(record: dict) -> str:
     """One run as text: error in % of ours, of the baseline, and the paper's figure where there is one."""
     both = len(record["directions"]) > 1
-    ours = {"ULMFiT, mean of both directions" if both else "ULMFiT": record}
+    ours = {f"{method(record)}{', mean of both directions' if both else ''}": record}
     ours |= {f"  {d} alone": figures for d, figures in record["directions"].items() if both}
     rows = [(name, f["valid"]["error"], f["test"]["error"] if "test" in f else None) for name, f in ours.items()]
     base = record["baseline"]
@@ -35,6 +35,11 @@ def classification_table(record: dict) -> str:
     title = f"{record['corpus']['name']}: {error} in %{tested}"
     shown = f"\n{title}\n" + pd.DataFrame(lines, columns=["", "valid", "test"]).to_string(index=False)
     return f"{shown}\n\n{certainty(record)}"
+
+
+def method(record: dict) -> str:
+    """ULMFiT, or logistic regression on its features."""
+    return "features + LR" if record["settings"]["recipe"].get("head") == "features" else "ULMFiT"
 
 
 def perplexity_table(record: dict) -> str:
@@ -101,17 +106,18 @@ def _tokens_read() -> dict[str, int]:
 
 
 def beside_baseline(records: list[dict]) -> str:
-    """Markdown: a line per variant that says whether ULMFiT or the baseline has the lower test error, and by how much.
+    """Markdown: a line per variant that says whether it or the baseline has the lower test error, and by how much.
 
     The differences are tested over seeds or folds by `statistics.against`, corrected for the comparisons of this list.
     """
     rows = [
         (row, f"{r['dataset']}, {r['variant']}", r["replicate"], 100 * error)
         for r in records
-        for row, error in (("ULMFiT", r["test"]["error"]), (r["baseline"]["method"], r["baseline"]["error"]))
+        for row, error in ((method(r), r["test"]["error"]), (r["baseline"]["method"], r["baseline"]["error"]))
     ]
     found, lines = pd.DataFrame(rows, columns=["row", "data", "replicate", "error"]), []
-    p = {data: value for (data, _), value in against(found, "ULMFiT").items()}
+    ours = found.replace({"row": "features + LR"}, "ULMFiT")
+    p = {data: value for (data, _), value in against(ours, "ULMFiT").items()}
     for data, part in found.groupby("data", sort=False):
         (lower, low), (_, high) = part.groupby("row")["error"].mean().sort_values(kind="stable").items()
         n = part["replicate"].nunique()

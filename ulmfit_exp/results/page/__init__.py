@@ -163,9 +163,8 @@ def _variant(
         "data": titles.get(first["dataset"], first["dataset"]),
         "name": first["variant"],
         "rows": "; ".join(rows),
-        "words": " ".join(
-            [name, first["corpus"]["name"], first.get("label", ""), *(f"{k} {v}" for k, v in first["changes"].items())]
-        ),
+        "words": " ".join([name, first["corpus"]["name"], first.get("label", "")]),
+        "changes": "; ".join(f"{k} {v}" for k, v in first["changes"].items()),
         "labels": first["corpus"].get("rows", {}).get("train"),
         "valid": mean(lambda r: _percent(r.get("valid"))),
         "test": mean(lambda r: _percent(r.get("test"))),
@@ -185,11 +184,12 @@ def _percent(figures: dict | None) -> float | None:
 
 def _run(path: Path, record: dict, reproduce: str, folder: Path, with_mistakes: bool = False) -> dict:
     """What page.js knows of a run."""
-    calibration = record.get("calibration", {})
+    calibration, directions = record.get("calibration", {}), record.get("directions", {})
     return {
         "name": record["replicate"],
         "valid": _percent(record.get("valid")),
         "test": _percent(record.get("test")),
+        "alone": {d: _percent(part.get("test")) for d, part in directions.items() if len(directions) > 1},
         "path": str(path.parent if path.name == FILE else path),
         "link": quote(Path(os.path.relpath(path, folder)).as_posix()),
         "command": f"{reproduce} {shlex.quote(str(path))}",

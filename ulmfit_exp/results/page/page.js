@@ -56,12 +56,14 @@ function box(id, parent) {
 function runsOf(variant) {
   const made = element("table", "");
   const head = element("tr", "", made);
-  ["", "run", "valid error %", "test error %", "record", "to reproduce"].forEach((name) => element("th", name, head));
+  const directions = [...new Set(variant.runs.flatMap((run) => Object.keys(run.alone)))];
+  const alone = directions.map((direction) => `${direction} alone, test error %`);
+  ["", "run", "valid error %", "test error %", ...alone, "record", "to reproduce"].forEach((name) => element("th", name, head));
   for (const run of variant.runs) {
     const row = element("tr", "", made);
     box(`${variant.id}/${run.name}`, element("td", "", row));
     element("td", run.name, row, { title: run.made });
-    [run.valid, run.test].forEach((error) => element("td", error?.toFixed(2) ?? "", row));
+    [run.valid, run.test, ...directions.map((direction) => run.alone[direction])].forEach((error) => element("td", error?.toFixed(2) ?? "", row));
     element("a", run.path, element("td", "", row), { href: run.link, title: run.made });
     element("code", run.command, element("td", "", row));
   }
@@ -89,8 +91,11 @@ function mark() {
 
 function filter() {
   table.cells(null, "p:name").invalidate();
-  table.column("data:name").visible(!state.data).search(state.data ? (value) => value === state.data : "");
-  table.search(state.search).draw();
+  const column = table.search(state.search).column("data:name").visible(!state.data);
+  const matches = column.search("").draw().rows({ search: "applied" }).data().toArray(); // in all data sets
+  for (const { value, lastChild } of $("datasets").children)
+    lastChild.data = value ? `${value} (${matches.filter((v) => v.data === value).length})` : "all";
+  if (state.data) column.search((value) => value === state.data).draw();
   mark();
 }
 
@@ -121,7 +126,7 @@ const rounded = (variant, type) => (type === "display" ? variant.minutes[0].toFi
 const p = (variant) => data.p[find(state?.show[0] ?? "")?.variant?.id]?.[variant.id] ?? "";
 const named = (variant, type) => type === "display"
   ? `${escaped(variant.name)} <span class="faint">${escaped(variant.rows)}</span>`
-  : `${variant.name} ${variant.rows} ${variant.words}`;
+  : `${variant.name} ${variant.rows} ${variant.words} ${variant.changes}`;
 const column = (title, render, more) => ({ title, data: null, render, searchable: false, ...more });
 const runsButton = (cell, _, variant) => cell.replaceChildren(element("button", `${variant.runs.length} ▸`, null, {
   title: "show the runs",
@@ -132,7 +137,7 @@ const table = new DataTable("#variants", {
   columns: [
     column("", () => "", { orderable: false, createdCell: (cell, _, variant) => box(variant.id, cell) }),
     column("data set", (variant, type) => (type === "display" ? escaped(variant.data) : variant.data), { name: "data", searchable: true }),
-    column("variant", named, { searchable: true }),
+    column("variant", named, { searchable: true, createdCell: (cell, _, variant) => { cell.title = variant.changes; } }),
     column("n", (variant) => variant.runs.length, { createdCell: runsButton }),
     column("valid error %", measure("valid")),
     column("test error %", measure("test"), { name: "test" }),
@@ -142,7 +147,8 @@ const table = new DataTable("#variants", {
     column("minutes", rounded),
   ],
   layout: { topStart: "info", topEnd: "search", bottomStart: null, bottomEnd: null },
-  language: { info: "_TOTAL_ variants", infoEmpty: "no variant", infoFiltered: "of _MAX_" },
+  language: { info: "variants: _TOTAL_", infoEmpty: "no variant", infoFiltered: "of _MAX_",
+    zeroRecords: "No variant here. The data sets above have the number of variants that match the search." },
   order: { name: "test", dir: "asc" },
   paging: false,
   autoWidth: false,
@@ -152,9 +158,8 @@ table.on("click", "tbody > tr", function () {
   if (input) toggle(input.value);
 });
 table.on("search", () => { if (state && table.search() !== state.search) change({ search: table.search() }, "replaceState"); });
-const numbers = Map.groupBy(data.variants, (v) => v.data);
-for (const [name, label] of [["", "all"], ...[...numbers].map(([d, of]) => [d, `${d} (${of.length})`])])
-  element("button", label, $("datasets"), { value: name, onclick: () => change({ data: name }) });
+for (const name of new Set(["", ...data.variants.map((v) => v.data)]))
+  element("button", name || "all", $("datasets"), { value: name, onclick: () => change({ data: name }) });
 document.documentElement.classList.toggle("dark", dark.matches);
 dark.addEventListener("change", () => {
   document.documentElement.classList.toggle("dark", dark.matches);

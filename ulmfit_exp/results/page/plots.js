@@ -45,7 +45,7 @@ function curves(chosen, task, metric, faint) {
       const [y, sd, x] = [epochs.map(mean), epochs.map(deviation), epochs.map((_, e) => e + 1)];
       const about = { name: item.name, legendgroup: item.id, hoverinfo: "skip", showlegend: false };
       const line = { color: item.colour, dash: stage.endsWith("backward") ? "dash" : "solid", width: 2 };
-      const band = { ...about, x: [...x, ...x.toReversed()], y: [...y.map((v, e) => v + sd[e]), ...y.map((v, e) => v - sd[e]).toReversed()],
+      const band = { ...about, x: [...x, ...x.toReversed()], y: [...y.map((v, e) => v + sd[e]), ...y.map((v, e) => Math.max(0, v - sd[e])).toReversed()],
         fill: "toself", fillcolor: `${item.colour}26`, mode: "lines", line: { width: 0 } };
       const middle = { ...about, x, y, line, mode: "lines", opacity: m === faint ? 0.3 : 1, showlegend: m === metric && !i,
         hovertemplate: `${stage} ${m.replaceAll("_", " ")} %{y}`, hoverinfo: undefined };
@@ -83,6 +83,11 @@ function differences(chosen) {
   if (!$("differences").children.length) element("p", chosen.length < 2 ? "Choose two variants." : "None.", $("differences"));
 }
 
+// Names the items whose records lack what is plotted of the others.
+function without(what, items, place) {
+  if (items.length) element("p", `Records without ${what}: ${items.map(({ name }) => name).join("; ")}.`, place);
+}
+
 function perClass(chosen) {
   const place = $("per-class");
   const [shown, reliable] = ["classes", "reliability"].map((k) => chosen
@@ -94,8 +99,10 @@ function perClass(chosen) {
     const traces = shown.map(({ name, colour, runs }) => {
       const classes = Object.keys(runs[0].classes).slice(0, MOST_CLASSES);
       const values = classes.map((c) => runs.map((run) => run.classes[c]?.[metric] ?? 0));
-      return { x: classes, y: values.map(mean), name, type: "bar", marker: { color: colour },
-        error_y: { type: "data", array: values.map(deviation), thickness: 1, width: 2, visible: runs.length > 1 } };
+      const [y, sd] = [values.map(mean), values.map(deviation)];
+      const [array, arrayminus] = [sd.map((d, i) => Math.min(d, 1 - y[i])), sd.map((d, i) => Math.min(d, y[i]))]; // within 0 and 1
+      return { x: classes, y, name, type: "bar", marker: { color: colour },
+        error_y: { type: "data", array, arrayminus, symmetric: false, thickness: 1, width: 2, visible: runs.length > 1 } };
     });
     plots.push([traces, "", metric, { xaxis: { type: "category" }, yaxis: { tickformat: ".0%", rangemode: "tozero" } }]);
   }
@@ -121,11 +128,15 @@ function perClass(chosen) {
     if (found.length) element("p", `${name}: expected calibration error ${(100 * before).toFixed(1)} %, after temperature ` +
       `scaling ${(100 * after).toFixed(1)} % (T = ${temperature.toFixed(2)}).`, $("ece"));
   }
-  if (!plots.length) element("p", ELSEWHERE, $("ece"));
+  const most = Math.max(0, ...shown.map(({ runs }) => Object.keys(runs[0].classes).length));
+  if (most > MOST_CLASSES) element("p", `Of ${most} classes the first ${MOST_CLASSES} are shown.`, $("ece"));
+  if (plots.length) without("the reliability diagram", chosen.filter(({ id }) => !reliable.some((item) => item.id === id)), $("ece"));
+  else element("p", ELSEWHERE, $("ece"));
 }
 
 function matrices(chosen) {
-  const shown = chosen.filter(({ runs }) => runs.some((run) => run.confusion)).slice(0, MOST_MATRICES);
+  const having = chosen.filter(({ runs }) => runs.some((run) => run.confusion));
+  const shown = having.slice(0, MOST_MATRICES);
   $("matrices").replaceChildren();
   const places = shown.map(() => element("div", "", $("matrices")));
   for (const [i, { name, runs }] of shown.entries()) {
@@ -145,7 +156,9 @@ function matrices(chosen) {
       yaxis: { ...axis, autorange: "reversed" },
     });
   }
-  if (!shown.length) element("p", ELSEWHERE, $("matrices"));
+  if (shown.length) without("confusion", chosen.filter((item) => !having.includes(item)), $("matrices"));
+  else element("p", ELSEWHERE, $("matrices"));
+  if (having.length > MOST_MATRICES) element("p", `Of ${having.length} matrices the first ${MOST_MATRICES} are shown.`, $("matrices"));
 }
 
 function mistakes(chosen) {
