@@ -252,13 +252,6 @@ def test_a_row_keeps_its_number_in_the_table_or_its_id(tmp_path):
     assert not any("another row has too" in note for note in found.notes)
 
 
-def test_rows_without_an_id_keep_their_number_and_are_counted():
-    corpus = Corpus.from_df(table(40).assign(id=[float("nan"), float("nan"), *range(1, 38), 37]), id_col="id")
-    assert corpus.df["row"].tolist() == [0, 1, *map(str, range(1, 38)), "37"]
-    assert any("'id' is empty in 2 rows, which are named by their place" in note for note in corpus.notes)
-    assert any("'id' names 1 rows by a name that another row has" in note for note in corpus.notes)
-
-
 def test_the_digest_of_a_corpus_does_not_depend_on_the_names_of_its_rows():
     named = Corpus.from_df(table(40).set_axis([f"r{i}" for i in range(40)]))
     assert named.digest == Corpus.from_df(table(40)).digest
