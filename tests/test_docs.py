@@ -48,6 +48,12 @@ def test_a_figure_that_links_to_a_note_has_to_be_in_that_note(tmp_path):
     assert docs.unsupported(text, "", tmp_path) == ["15.51"]
 
 
+def test_few_labels_are_not_those_of_all_training_texts():
+    page = (docs.CLAIMS / "few-labels.md").read_text(encoding="utf-8")
+    assert "| TREC-6, 2000 labels | small: wikipedia-small, 20 million tokens | 3 |" in page
+    assert "| TREC-6, 4907 labels |" not in page
+
+
 def test_a_claim_is_supported_only_by_significant_differences_in_its_favour():
     def verdict(*outcomes: str) -> str:
         return claims.verdict(pd.DataFrame({"verdict": outcomes})).partition(":")[0]

@@ -71,6 +71,7 @@ def test_the_papers_tables_are_those_of_the_records_and_link_to_their_variants(f
     assert "Table 4: pretraining" in text
     assert "<td>without pretraining</td>" in text
     assert '<a href="#show=/trec/small-forward">8.56 ± 0.28</a>' in text
+    assert '<a href="#show=/trec/small-figure4-full">9.36 ± 0.49</a>' in text
 
 
 def test_a_variant_has_mean_and_deviation_of_its_runs_and_its_rows_in_the_papers_tables(file):
