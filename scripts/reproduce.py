@@ -29,7 +29,7 @@ RECORDS = part("experiments").RECORDS
 
 
 def spreads(record: dict, others: list[dict]) -> dict[str, float]:
-    """Standard deviation of each figure over the records that differ in the seed alone."""
+    """Standard deviation of each figure over the records that differ in seed and precision alone."""
     from ulmfit_exp.results.tables import variant_of  # imports torch, which --help does not wait for
 
     but = ("seed", "precision")

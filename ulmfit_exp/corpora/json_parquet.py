@@ -48,7 +48,7 @@ def json_rows(lines: Iterator[str], path: Path, columns: Collection[str]) -> Ite
             raise _not_json(path, where, f"{str(value)[:60]!r} is no object")
         if value and all(isinstance(cell, dict) and cell and all(map(str.isdecimal, cell)) for cell in value.values()):
             raise DataError(
-                f"{path} has columns of rows, as DataFrame.to_json writes them; use to_json(orient='records')"
+                f"{path} is in the default layout of DataFrame.to_json, by columns; use to_json(orient='records')"
             )
         row = {sound(key): as_text(value[key]) for key in columns or value if value.get(key) is not None}
         names.update(row)

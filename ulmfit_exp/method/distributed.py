@@ -19,8 +19,8 @@ from fastai.text.all import Learner, ProgressCallback, noop, num_distrib, rank_d
 from ..common import DataError, install
 
 LONGEST_WAIT = timedelta(days=7)
-"""The others wait while the first process tokenises; the launcher ends them where one fails. Of NCCL a wait would keep
-the GPU busy, and in training a shorter one reports a process that hangs, so they wait in a group of their own."""
+"""How long the other processes wait while the first tokenises; if one fails, the launcher ends them all. They wait in a
+gloo group of their own: with NCCL the GPU would be busy, and training needs a shorter limit to report one that hangs."""
 waiting = None
 
 

@@ -1,6 +1,6 @@
-"""The two models of the method at random weights: fastai's AWD-LSTM with the heads that fastai gives it for each task.
+"""The language model and the classifier, with random weights: fastai's AWD-LSTM and fastai's heads.
 
-No part of them is ours but what `encoder` corrects: in which order the classifier reads a batch, and its pooling.
+Only the order in which the classifier reads a batch and its pooling are ours; see `encoder`.
 """
 
 from dataclasses import asdict

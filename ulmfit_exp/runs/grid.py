@@ -107,7 +107,7 @@ def describe(planned: list[Planned], slots: int, elsewhere: bool = False) -> str
         f"{len(wanted) - len(to_do)} reused",
         f"time:    about {duration(makespan(planned, slots))} with {slots} process{'es' * (slots > 1)}, "
         f"{duration(makespan(planned, len(cells)))} with unlimited processes{', as on this machine' * elsewhere}",
-        f"cost:    {duration(whole)} of computing in all; {duration(separate)} if runs did not share stages",
+        f"cost:    {duration(whole)} of computing time in total; {duration(separate)} without shared stages",
     ]
     return "\n".join(lines[:1] if not cells else lines)
 

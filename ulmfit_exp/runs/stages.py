@@ -30,7 +30,7 @@ COUNTED = (
 )
 NO_SPACES = (
     "these texts are in a script without spaces between words, and with --lang {} a whole sentence is one token: use "
-    "--lang ja, zh or th, which read characters (docs/data.md, Other languages)"
+    "--lang ja, zh, th, lo, km or my, which make each character a token"
 )
 
 

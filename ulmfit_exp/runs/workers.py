@@ -24,7 +24,7 @@ from .run import run
 from .settings import Experiment
 
 APPEARS = 90
-"""Seconds until a file that another machine has written must be there."""
+"""Seconds to wait for a file that another machine has written."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,10 @@ def reason(e: Exception) -> str:
 
 
 def appears(path: Path, within: float | None = None) -> bool:
-    """Is a file there, or soon, that another machine writes? NFS remembers for a minute that a file was absent, unless
-    its folder is listed again."""
+    """Is a file that another machine writes visible, now or within some seconds?
+
+    NFS caches for a minute that a file was absent; listing its folder refreshes that.
+    """
     end = time.monotonic() + (APPEARS if within is None else within)
     while True:
         for folder in (path.parent.parent, path.parent):
