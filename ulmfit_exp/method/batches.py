@@ -117,7 +117,7 @@ def clas_dl(tokens: Tokens, corpus: Corpus, split: str, bs: int, backwards: bool
 
 
 class Repeated(GetAttr):
-    """A loader whose epoch goes over `dl` several times, shuffled each time; for few texts, whose single pass is too short."""
+    """A loader whose epoch goes over `dl` several times, shuffled each time, since one pass over few texts is short."""
 
     _default = "dl"
 

@@ -20,7 +20,7 @@ from ..common import DataError, install
 
 LONGEST_WAIT = timedelta(days=7)
 """How long the other processes wait while the first tokenises; if one fails, the launcher ends them all. They wait in a
-gloo group of their own: with NCCL the GPU would be busy, and training needs a shorter limit to report one that hangs."""
+gloo group of their own: with NCCL the GPU would be busy, and training needs a shorter limit to report a hang."""
 waiting = None
 
 
