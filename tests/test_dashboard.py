@@ -53,8 +53,8 @@ def final(path: Path) -> dict:
 def test_a_record_is_a_run_of_its_data_set_with_its_settings(home):
     shown = dashboard.read_record(newest(home))
     assert shown.project == "sfu-sentiment"
-    assert shown.config["recipe.clas.drop_mult"] == 2
-    assert ", 0: 2 epochs " in shown.config["recipe.clas.phases"]
+    assert shown.config["recipe/clas/drop_mult"] == 2
+    assert ", 0: 2 epochs " in shown.config["recipe/clas/phases"]
 
 
 def test_a_run_is_named_by_its_variant_seed_and_fold(home, tmp_path):
@@ -234,8 +234,8 @@ def test_in_a_browser_the_newest_variants_of_the_newest_data_set_are_shown_and_c
     expect(page.get_by_text("Runs (2)")).to_be_visible()
     page.get_by_text("Show run comparer").click()
     page.get_by_text("Diff only").click()
-    expect(page.get_by_text("recipe.clas.drop_mult", exact=True)).to_be_visible()
-    expect(page.get_by_text("recipe.lm.wd", exact=True)).to_have_count(0)
+    expect(page.get_by_text("recipe/clas/drop_mult", exact=True)).to_be_visible()
+    expect(page.get_by_text("recipe/lm/wd", exact=True)).to_have_count(0)
 
     plot = page.locator('[data-metric="clas/forward/valid_loss"]')
     plot.scroll_into_view_if_needed()

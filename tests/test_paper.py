@@ -22,6 +22,7 @@ from scripts import reproduce
 from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
 from ulmfit_exp.method import pretrained
+from ulmfit_exp.recipe import Phase
 from ulmfit_exp.record import cost, folder_of, read
 from ulmfit_exp.results import figures
 from ulmfit_exp.runs import estimate, grid, workers
@@ -154,8 +155,9 @@ def test_one_cell_with_a_broken_setting_fails_alone(small, home, monkeypatch, ca
     def with_broken(*args, **kwargs):
         (cell, *_) = cells(*args, **kwargs)
         impossible = replace(cell, row="too many", settings=replace(cell.settings, train_size=10**6))
-        broken = replace(cell.settings, recipe=replace(QUICK, model=replace(QUICK.model, n_hid=8.5)))
-        return [impossible, replace(cell, row="half a unit", settings=broken), cell]
+        phases = (Phase(lr=1e30, decay=1.0, schedule="const"),)
+        broken = replace(cell.settings, recipe=replace(QUICK, lm=replace(QUICK.lm, phases=phases)))
+        return [impossible, replace(cell, row="diverging", settings=broken), cell]
 
     cells = tables.cells
     monkeypatch.setattr(tables, "cells", with_broken)
@@ -164,7 +166,7 @@ def test_one_cell_with_a_broken_setting_fails_alone(small, home, monkeypatch, ca
     assert end.value.code == 1
     shown = capsys.readouterr()
     assert "failed: sfu 0: too many" in shown.err and "--train-size 1000000" in shown.err
-    assert "failed: sfu 0: half a unit" in shown.err and str(home / "logs") in shown.err
+    assert "failed: sfu 0: diverging: the loss is nan" in shown.err
     assert "without pretraining" in shown.out
 
 

@@ -151,7 +151,8 @@ def _config(record: dict, path: Path, time: str) -> dict:
     """What trackio compares of runs, and the group of the seeds and folds of a variant."""
     about = {k: record[k] for k in ("experiment", "commit", "versions", "machine")}
     about["record"] = path.parent.name if path.name == FILE else path.stem
-    return {**settings_in_words(record), **about, "_Group": record["variant"], "_Created": time}
+    settings = {k.replace(".", "/"): v for k, v in settings_in_words(record).items()}  # trackio escapes dots
+    return {**settings, **about, "_Group": record["variant"], "_Created": time}
 
 
 def _curves(record: dict, stage: str, folder: Path | None) -> list[dict]:
