@@ -17,7 +17,7 @@ from pathlib import Path
 import tyro
 
 from ulmfit_exp.cli import command, shown
-from ulmfit_exp.common import DataError
+from ulmfit_exp.common import DataError, install
 
 TEXTS = ["A fine, fine book.", "It broke twice; I want my money back. " * 30, "No."]
 
@@ -34,7 +34,7 @@ def main(
     Args:
         run: Folder of a finished run, or its result.json.
         learner: Write fastai's export.pkl here.
-        onnx: Write a folder for ONNX Runtime here; it needs `pip install onnx onnxruntime`.
+        onnx: Write a folder for ONNX Runtime here; it needs the extra onnx.
         hub: Write a folder for the Hugging Face hub here.
         push: Upload that folder to this repository, OWNER/NAME, with the token of `hf auth login`.
     """
@@ -76,7 +76,7 @@ def write_onnx(run: Path, out: Path) -> None:
 
         from ulmfit_exp.inference import onnx
     except ImportError as e:
-        raise DataError(f"--onnx needs the packages onnx and onnxruntime: pip install onnx onnxruntime ({e})") from e
+        raise DataError(f"--onnx needs an extra; {install('onnx')} ({e})") from e
     predictor = predict.load(run)
     onnx.write(predictor, out)
     probs = runpy.run_path(str(out / "predict.py"))["probabilities"](TEXTS)

@@ -1,445 +1,389 @@
-"""A user's own table: whatever its format, it is read, described and split."""
+"""The reader of tables: the same rows in training, unlabelled texts, pretraining and prediction, however written."""
 
-import bz2
+import codecs
+import csv
 import gzip
+import io
 import json
 import lzma
 import os
 import subprocess
 import sys
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
-from conftest import FORWARD, QUICK, QUIET
+from pyarrow import parquet
 
-from experiments.own_csv import OwnCsv
-from ulmfit_exp.api import load as load_run
-from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
 from ulmfit_exp.corpora.corpus import Corpus
-from ulmfit_exp.corpora.options import Format
-from ulmfit_exp.corpora.sources import MINIATURE
-from ulmfit_exp.inference.baselines import tfidf
-from ulmfit_exp.inference.export import card
-from ulmfit_exp.results import page
-from ulmfit_exp.results.dashboard import read_record
-from ulmfit_exp.runs.run import prepare
+from ulmfit_exp.corpora.documents import Documents
+from ulmfit_exp.corpora.options import AUTO, Format
+from ulmfit_exp.corpora.table import joined, open_table, read_table
 
-ROOT = Path(__file__).parents[1]
-ROWS = [
-    (f"The {thing} number {i} is naïve, {verb} it said.", label, str(i))
-    for i in range(20)
-    for thing, verb, label in (("phone", "love", "good"), ("kettle", "hate", "bad"))
-]
-HEAD = ("body", "stars", "id")
+TEXTS = [f"The {what}, said guest {i}." for i in range(12) for what in ("soup was hot", "bed sank")]
+LABELS = ["good", "bad"] * 12
+ROWS = list(zip(TEXTS, LABELS))
 
 
-def load(path, text_cols=(), label_col=None, **options) -> tuple[Corpus, list[str]]:
-    corpus = Corpus.from_csv(path, text_cols, label_col, **options)
-    return corpus, list(corpus.notes)
+def as_csv(rows, **how) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n", **how).writerows(rows)
+    return text.getvalue()
 
 
-def delimited(rows=ROWS, by=",", head=HEAD) -> str:
-    quoted = [[f'"{cell}"' for cell in row] for row in ([head] if head else []) + rows]
-    return "\n".join(by.join(row) for row in quoted)
+def write(path, content):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
 
 
-def zipped(path, data):
-    with zipfile.ZipFile(path, "w") as z:
-        z.writestr("inside.csv", data)
+def texts(path, columns, format=AUTO) -> list[str]:
+    """As predictions and pretraining read them."""
+    table = open_table(path, format, columns, sure=False)
+    columns = table.checked(columns, "--text-col")
+    return [text for rows in table.chunks(columns) for text in joined(rows, columns)]
+
+
+HEAD = [("text", "label"), *ROWS]
+ALIKE = {
+    "a.csv": as_csv(HEAD),
+    "a.CSV": as_csv(HEAD),
+    "a.tsv": as_csv(HEAD, delimiter="\t"),
+    "semicolons.csv": as_csv(HEAD, delimiter=";"),
+    "tabs.txt": as_csv(HEAD, delimiter="\t"),
+    "bars": as_csv(HEAD, delimiter="|"),
+    "spaces.csv": as_csv([(f" {a} ", f" {b}") for a, b in HEAD[:1]]) + as_csv(ROWS),
+    "quoted after spaces.csv": "label, text\n" + "".join(f'{label}, "{text}"\n' for text, label in ROWS),
+    "utf16.csv": as_csv(HEAD).encode("utf-16"),
+    "utf16 without mark.csv": as_csv(HEAD).encode("utf-16-le"),
+    "a.jsonl": "".join(json.dumps({"text": t, "label": c}) + "\n" for t, c in ROWS),
+    "json lines.csv": "".join(json.dumps({"text": t, "label": c}) + "\n" for t, c in ROWS),
+    "from excel.csv": "sep=;\n" + as_csv(HEAD, delimiter=";"),
+    "a.JSONL.GZ": gzip.compress("".join(json.dumps({"text": t, "label": c}) + "\n" for t, c in ROWS).encode()),
+    "array.json": json.dumps([{"text": t, "label": c} for t, c in ROWS]),
+    "array.JSON": json.dumps([{"text": t, "label": c} for t, c in ROWS], indent=2),
+    "a.parquet": pd.DataFrame(ROWS, columns=["text", "label"], index=range(5, 29)).to_parquet(),
+}
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_a_table_reads_the_same_in_every_use(name, tmp_path):
+    path, labelled = write(tmp_path / name, ALIKE[name]), write(tmp_path / "labelled.csv", as_csv(HEAD))
+    corpus = Corpus.from_csv(path)
+    assert corpus.df["text"].tolist() == TEXTS
+    assert corpus.df["label"].tolist() == LABELS
+    assert texts(path, ["text"]) == TEXTS
+    assert [text for text, _ in Documents("a", (path,)).documents()] == TEXTS
+    more = Corpus.from_csv(labelled, unlabelled=path)
+    assert more.split("unlabelled")["text"].tolist() == TEXTS
+
+
+def test_several_text_columns_are_joined_in_every_use(tmp_path):
+    path = write(
+        tmp_path / "a.csv", as_csv([("title", "body", "label"), *((f"T{i}", t, c) for i, (t, c) in enumerate(ROWS))])
+    )
+    expected = [f"T{i}\n{text}" for i, text in enumerate(TEXTS)]
+    columns = ("title", "body")
+    assert Corpus.from_csv(path, columns).df["text"].tolist() == expected
+    assert texts(path, columns) == expected
+    assert [text for text, _ in Documents("a", (path,), columns).documents()] == expected
+    more = Corpus.from_csv(path, columns, unlabelled=path)
+    assert more.split("unlabelled")["text"].tolist() == expected
+
+
+def test_the_stream_in_chunks_is_the_whole_table(tmp_path, monkeypatch):
+    monkeypatch.setattr("ulmfit_exp.corpora.table.ROWS", 5)
+    path = write(tmp_path / "a.csv", as_csv(HEAD))
+    chunks = list(open_table(path).chunks())
+    assert [len(rows) for rows in chunks] == [5, 5, 5, 5, 4]
+    assert pd.concat(chunks).equals(read_table(path)[0])
+    assert list(chunks[-1].index) == [20, 21, 22, 23]
+
+
+# The header line
+
+NAMED = {
+    "an index without a name": (["", "text", "label"], [(i, t, c) for i, (t, c) in enumerate(ROWS)]),
+    "a name twice": (["text", "label", "text"], [(t, c, "web") for t, c in ROWS]),
+    "a comma at every line's end": (["text", "label", ""], [(t, c, "") for t, c in ROWS]),
+    "a comma at the header's end": (["text", "label", ""], ROWS),
+    "a row that repeats a name": (["text", "label"], [*ROWS, ("text", "good")]),
+    "the header again and again": (["text", "label"], [*ROWS[:8], ("text", "label"), *ROWS[8:], ("text", "label")]),
+    "a question for a name": (["text", "What did you think of the room and of the food in our house last week?"], ROWS),
+    "a year for a name": (["text", "2019"], ROWS),
+}
+
+
+@pytest.mark.parametrize("case", NAMED)
+def test_a_header_is_recognised_whatever_its_names(case, tmp_path):
+    head, rows = NAMED[case]
+    corpus = Corpus.from_csv(write(tmp_path / "a.csv", as_csv([head, *rows])))
+    assert corpus.df["text"].tolist()[:8] == TEXTS[:8]
+    assert corpus.classes == ["bad", "good"] if "again" not in case else ["bad", "good"]
+
+
+def test_rows_without_a_header_stay_rows(tmp_path):
+    rows = [(i % 4 + 1, f"Room {i}", text) for i, text in enumerate(TEXTS)]
+    path = write(tmp_path / "a.csv", as_csv(rows))
+    assert Corpus.from_csv(path).df["text"].tolist() == TEXTS
+    named = Corpus.from_csv(path, ("1", "2"), "0")
+    assert named.classes == ["1", "2", "3", "4"]
+    assert len(named.df) == 24
+
+
+def test_numbers_count_columns_with_and_without_a_header(tmp_path):
+    headed, bare = write(tmp_path / "a.csv", as_csv(HEAD)), write(tmp_path / "b.csv", as_csv(ROWS))
+    for path in (headed, bare):
+        assert Corpus.from_csv(path, "0", "1").df["text"].tolist() == TEXTS
+        assert texts(path, ["0"]) == TEXTS
+    few = write(tmp_path / "few.csv", as_csv(ROWS[:2]))  # too few rows to guess from
+    assert texts(few, ["0"]) == TEXTS[:2]
+    with pytest.raises(DataError, match="no column '2'; it has 'text', 'label'"):
+        texts(headed, ["2"])
+    assert Corpus.from_csv(headed, 0, 1).df["text"].tolist() == TEXTS
+    numbers = Corpus.from_df(
+        pd.DataFrame(ROWS).assign(part=["train", "train", "test", "test"] * 6), 0, 1, id_col=0, split_col=2
+    )
+    assert numbers.df["row"].tolist() == TEXTS
+
+
+@pytest.mark.parametrize("head", [("Text ", " LABEL"), ("text\xa0", "\ufefflabel")])
+def test_a_name_is_found_whatever_its_case_and_the_spaces_around_it(head, tmp_path):
+    frame = pd.DataFrame(ROWS, columns=head)
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.to_parquet(tmp_path / "a.parquet")
+    for corpus in [Corpus.from_csv(tmp_path / f"a.{kind}", "text", "label") for kind in ("csv", "parquet")]:
+        assert corpus.df["text"].tolist() == TEXTS
+    assert texts(tmp_path / "a.csv", [" TEXT"]) == TEXTS
+    assert Corpus.from_df(frame, "text", "label").classes == ["bad", "good"]
+
+
+def test_a_data_frame_may_have_a_name_twice_and_nothing_else_is_taken_for_one():
+    frame = pd.DataFrame([(t, c, c) for t, c in ROWS], columns=["text", "label", "label"])
+    assert Corpus.from_df(frame).df["text"].tolist() == TEXTS
+    with pytest.raises(DataError, match="reads a pandas DataFrame, not a list"):
+        Corpus.from_df(ROWS)
+
+
+def test_columns_that_the_user_names_and_an_option_outweigh_the_guess(tmp_path):
+    odd = [("good", "fine"), *((c, t) for t, c in ROWS)]  # a header that looks like a row
+    path = write(tmp_path / "a.csv", as_csv(odd))
+    assert len(Corpus.from_csv(path).df) == 25
+    assert len(Corpus.from_csv(path, "fine", "good").df) == 24
+    assert len(Corpus.from_csv(path, header="yes").df) == 24
+    assert len(read_table(write(tmp_path / "b.csv", as_csv(HEAD)), Format(header="no"))[0]) == 25
+
+
+# Quotes
+
+
+def mails(begin: str = "Dear guest,\n", by: str = ",") -> str:
+    return f"text{by}label\n" + "".join(f'"{begin}{text}"{by}{label}\n' for text, label in ROWS)
+
+
+@pytest.mark.parametrize("by", [",", ";", "\t"])
+def test_a_line_break_in_quotes_is_part_of_the_text(by, tmp_path):
+    begin = f"Dear guest{by}\n"  # each line has as many delimiters as each other
+    rows = mails(begin, by).replace("hot, said", "hot said").replace("sank, said", "sank said")
+    found = Corpus.from_csv(write(tmp_path / "a.csv", rows)).df["text"]
+    assert len(found) == 24
+    assert all(text.startswith(begin) and text.endswith(".") for text in found)
+
+
+def test_one_bad_quote_among_many_good_ones_changes_only_its_row(tmp_path):
+    rows = mails().replace("guest 3.", 'guest "3".').replace(", said", " said")
+    found = Corpus.from_csv(write(tmp_path / "a.csv", rows)).df["text"]
+    assert len(found) == 24
+    assert (
+        sum(text == f"Dear guest,\n{expected}".replace(", said", " said") for text, expected in zip(found, TEXTS)) >= 22
+    )
+
+
+def test_quotes_that_end_no_cell_are_part_of_the_text(tmp_path):
+    rows = [f"{c}\t{t}" if i % 5 else f'{c}\t"{t}' for i, (t, c) in enumerate(ROWS)]
+    found = texts(write(tmp_path / "a.tsv", "\n".join(rows)), ["1"])
+    assert found == [t if i % 5 else f'"{t}' for i, t in enumerate(TEXTS)]
+
+
+def test_a_backslash_may_mark_a_quote(tmp_path):
+    rows = "text,label\n" + "".join(f'"He said \\"{t}\\", twice",{c}\n' for t, c in ROWS)
+    assert texts(write(tmp_path / "a.csv", rows), ["text"]) == [f'He said "{t}", twice' for t in TEXTS]
+
+
+def test_quotes_and_delimiter_can_be_set(tmp_path):
+    path = write(tmp_path / "a.csv", 'text:label\n"one":a\n"two":b\n')
+    assert texts(path, ["text"], Format(delimiter=":")) == ["one", "two"]
+    assert texts(path, ["text"], Format(delimiter=":", quotes="no")) == ['"one"', '"two"']
+    with pytest.raises(DataError, match="--delimiter ab: give one character"):
+        open_table(path, Format(delimiter="ab"))
+
+
+def test_a_quote_that_never_ends_is_refused_in_bounded_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr("ulmfit_exp.corpora.csv_dialect.LONGEST", 1000)
+    path = write(tmp_path / "a.csv", '"text,label' + "no end, of it\n" * 1000)
+    with pytest.raises(DataError, match="first row never ends; see --quotes"):
+        read_table(path, Format(quotes="yes"))
+
+
+# Encoding
+
+ACCENTS = [f"A naïve café – “{text}”" for text in TEXTS]
+
+
+def test_utf8_with_a_few_invalid_bytes_stays_utf8_with_a_note(tmp_path):
+    data = as_csv([("text", "label"), *zip(ACCENTS, LABELS)]).encode() + "cut 🙂".encode()[:-1] + b",good\n"
+    corpus = Corpus.from_csv(write(tmp_path / "a.csv", data))
+    assert corpus.df["text"].tolist() == [*ACCENTS, "cut \ufffd"]
+    assert any("not valid UTF-8, read as U+FFFD: 1" in note for note in corpus.notes)
+
+
+def test_the_mark_of_utf8_does_not_hide_that_the_rest_is_another_encoding(tmp_path):
+    data = as_csv([("text", "label"), *zip(ACCENTS, LABELS)])
+    assert texts(write(tmp_path / "a.csv", codecs.BOM_UTF8 + data.encode("cp1252")), ["text"])[0].endswith(
+        ACCENTS[0][4:]
+    )
+    corpus = Corpus.from_csv(write(tmp_path / "b.csv", codecs.BOM_UTF8 + data.encode() + b"cut \xff,good\n"))
+    assert any("not valid UTF-8, read as U+FFFD: 1" in note for note in corpus.notes)
+
+
+def test_a_field_of_json_lines_may_first_occur_late(tmp_path):
+    path = write(tmp_path / "a.jsonl", '{"id": 1}\n' * 2500 + '{"text": "late"}\n')
+    assert texts(path, ["text"])[-1] == "late"
+
+
+def test_an_empty_text_of_one_column_keeps_its_row(tmp_path):
+    path = write(tmp_path / "a.csv", b'text\nfirst text\n""\nthird text\n')
+    assert texts(path, ["text"]) == ["first text", "", "third text"]
+
+
+def test_one_cut_emoji_alone_is_utf8(tmp_path):
+    data = as_csv(HEAD).encode() + "cut 🙂".encode()[:-1] + b",good\n"
+    assert texts(write(tmp_path / "a.csv", data), ["text"]) == [*TEXTS, "cut \ufffd"]
 
 
 @pytest.mark.parametrize(
-    ("name", "data"),
+    ("encoding", "text"),
     [
-        ("a.csv", delimited().encode()),
-        ("a.csv", delimited(by=";").encode("utf-8-sig")),
-        ("a.tsv", delimited(by="\t").encode("cp1252")),
-        ("a.txt", delimited(by="|").encode("utf-16")),
-        ("a.csv.gz", gzip.compress(delimited().encode())),
-        ("a.csv.bz2", bz2.compress(delimited().encode())),
-        ("a.csv.xz", lzma.compress(delimited().encode())),
-        ("a.jsonl", "\n".join(json.dumps(dict(zip(HEAD, row))) for row in ROWS).encode()),
+        ("cp1252", "Le café était très bon, la crème brûlée était délicieuse"),
+        ("cp1252", "Le film était très long, déjà vu cent fois, un scénario à oublier"),
+        ("mac_roman", "Le café était très bon, la crème brûlée était délicieuse"),
+        ("cp1250", "Książka była świetna, chociaż łóżko źle działa"),
+        ("iso8859_2", "Książka była świetna, chociaż łóżko źle działa"),
+        ("cp1251", "Книга была очень хорошая, спасибо"),
+        ("koi8_r", "Книга была очень хорошая, спасибо"),
+        ("iso8859_5", "Книга была очень хорошая, спасибо"),
+        ("cp1254", "Oda çok güzeldi, teşekkür ederim, ışık iyi değildi"),
+        ("cp1255", "החדר היה טוב מאוד, תודה רבה, אבל ארוחת הבוקר הייתה גרועה"),
+        ("cp850", "Le café était très bon, la crème brûlée était délicieuse"),
+        ("cp852", "Książka była świetna, chociaż łóżko źle działa"),
+        ("shift_jis", "本はとても良かったです。ありがとうございます"),
+        ("gb18030", "这本书非常好，谢谢。质量很差，完全不能用"),
     ],
 )
-def test_every_format_gives_the_same_corpus(name, data, tmp_path):
-    (tmp_path / name).write_bytes(data)
-    corpus, notes = load(tmp_path / name)
-    assert sorted(corpus.df["text"]) == sorted(text for text, *_ in ROWS)
-    assert corpus.classes == ["bad", "good"] and corpus.name == "a"
-    assert corpus.counts() == {"train": 29, "valid": 3, "test": 8, "unlabelled": 0}
-    assert any("'stars', by its name" in n for n in notes) and any("'body', which has the longest" in n for n in notes)
+def test_the_encoding_is_guessed_from_what_is_not_ascii_wherever_it_is(encoding, text, tmp_path):
+    plain = [("An English text like any other. " * 50, "good")] * 800  # more than a megabyte
+    data = as_csv([("text", "label"), *plain, *((f"{text} {i}", "bad") for i in range(5))]).encode(encoding)
+    path = write(tmp_path / "a.csv", data)
+    assert texts(path, ["text"])[-1] == f"{text} 4"
+    assert any(f"the encoding {encoding} is a guess" in note for note in open_table(path).notes)
+    assert texts(path, ["text"], Format(encoding=encoding))[-1] == f"{text} 4"
 
 
-def test_a_zip_and_folders_of_a_class_each(tmp_path):
-    zipped(tmp_path / "a.zip", delimited())
-    assert load(tmp_path / "a.zip")[0].counts()["train"] == 29
-    for text, label, i in ROWS:
-        path = tmp_path / "reviews" / ("test" if int(i) > 15 else "train") / label / f"{i}.txt"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    corpus, notes = load(tmp_path / "reviews")
-    assert any("split: column 'split', by its name and values" in n for n in notes)
-    assert corpus.counts() == {"train": 29, "valid": 3, "test": 8, "unlabelled": 0} and corpus.classes == [
-        "bad",
-        "good",
+@pytest.mark.parametrize("text", ["Книга была очень хорошая", "本はとても良かったです", "Le café était très bon"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf16_without_a_mark_is_recognised_in_any_script(encoding, text, tmp_path):
+    rows = [("text", "label"), *((f"{text} {i}", c) for i, c in enumerate(LABELS))]
+    assert texts(write(tmp_path / "a.csv", as_csv(rows).encode(encoding)), ["text"])[-1] == f"{text} 23"
+
+
+@pytest.mark.parametrize("encoding", ["klingon", "base64", "idna", "utf-16"])
+def test_an_encoding_that_cannot_be_that_of_the_file_is_refused(encoding, tmp_path):
+    with pytest.raises(DataError, match=f"--encoding {encoding}|not text in its encoding"):
+        open_table(write(tmp_path / "a.csv", as_csv(HEAD)), Format(encoding=encoding))
+
+
+def test_bytes_that_are_not_valid_in_the_named_encoding_are_counted(tmp_path):
+    path = write(tmp_path / "a.csv", as_csv([("text",), *((text,) for text in ACCENTS)]).encode("cp1252"))
+    assert any(
+        "not valid ascii, read as U+FFFD: 120" in note for note in open_table(path, Format(encoding="ascii")).notes
+    )
+
+
+def test_notes_are_printed_whatever_the_terminal(tmp_path):
+    rows = [(text, ("хорошо", "плохо")[i % 2]) for i, text in enumerate(TEXTS)]
+    path = write(tmp_path / "a.csv", as_csv([("text", "label"), *rows]))
+    code = f"from ulmfit_exp import Corpus; print(len(Corpus.from_csv({str(path)!r}).df))"
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1", "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment)
+    assert done.stdout.split()[-1] == b"24", done.stderr
+
+
+# Types
+
+
+def test_numbers_with_missing_values_are_the_same_in_every_batch_of_a_parquet_file(tmp_path):
+    labels = [None if i in (3, 400) else i % 2 for i in range(2500)]
+    table = pa.table({"text": [f"The soup of day {i}" for i in range(2500)], "label": pa.array(labels, pa.int64())})
+    parquet.write_table(table, tmp_path / "a.parquet", row_group_size=700)
+    corpus = Corpus.from_csv(tmp_path / "a.parquet")
+    assert corpus.classes == ["0", "1"]
+    assert corpus.counts()["unlabelled"] == 2
+
+
+def test_missing_values_are_no_labels_in_any_format(tmp_path):
+    frame = pd.DataFrame({"text": TEXTS, "label": [None, *LABELS[1:-1], float("nan")]}).astype(object)
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.to_parquet(tmp_path / "a.parquet")
+    rows = [{"text": t, "label": float("nan") if i in (0, 23) else c} for i, (t, c) in enumerate(ROWS)]
+    write(tmp_path / "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    corpora = [Corpus.from_csv(tmp_path / f"a.{kind}") for kind in ("csv", "parquet", "jsonl")] + [
+        Corpus.from_df(frame)
     ]
+    for corpus in corpora:
+        assert corpus.classes == ["bad", "good"]
+        assert corpus.counts()["unlabelled"] == 2
 
 
-def test_without_a_header_columns_are_counted(tmp_path):
-    (tmp_path / "a.csv").write_text(delimited(head=None))
-    corpus, notes = load(tmp_path / "a.csv")
-    assert corpus.classes == ["bad", "good"] and "no header line" in notes[0]
+# Packed files, and files that are no tables
 
 
-@pytest.mark.parametrize(
-    ("name", "columns", "classes", "rows", "says"),
-    [
-        ("newsgroups", {}, ["rec.cycling", "sci.astro"], 16, "a folder a class"),
-        ("reuters.tsv", {}, ["earn", "grain", "ship"], 18, "separated by tabs"),
-        ("tweets.csv", {"label_col": "Author"}, ["CityTrams", "CornerBakery"], 24, "separated by commas"),
-        ("ag_news.csv", {"text_cols": ("1", "2"), "label_col": "0"}, ["1", "2", "3", "4"], 24, "no header line"),
-        ("sms_spam.tsv", {}, ["ham", "spam"], 24, "separated by tabs, quotes are part of the text; no header line"),
-        ("yelp_reviews.json", {}, ["1.0", "2.0", "3.0", "4.0", "5.0"], 25, "JSON lines"),
-    ],
-)
-def test_well_known_layouts_that_are_not_ours(name, columns, classes, rows, says):
-    corpus, notes = load(MINIATURE / "own" / name, **columns)
-    assert corpus.classes == classes and says in notes[0] and len(corpus.df) == rows
-    texts = set(corpus.df["text"])
-    if name == "sms_spam.tsv":
-        assert {'"its raining cats here, again', "Running ten min late, order me the soup"} <= texts
-    if name in ("newsgroups", "reuters.tsv"):  # the publisher's own split, found by itself
-        assert corpus.counts()["test"] == {"newsgroups": 4, "reuters.tsv": 3}[name]
+def test_the_one_file_in_a_zip_is_read_whatever_a_mac_adds(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as z:
+        z.writestr("inside/a.csv", as_csv(HEAD))
+        z.writestr("__MACOSX/inside/._a.csv", "x")
+        z.writestr("inside/.DS_Store", "x")
+    assert texts(tmp_path / "a.zip", ["text"]) == TEXTS
+    assert [text for text, _ in Documents("a", (tmp_path / "a.zip",)).documents()] == TEXTS
 
 
-def test_copies_stay_on_one_side_and_are_reported(tmp_path):
-    copies = ROWS + ROWS[:10] + [(ROWS[0][0], "bad", "7")]
-    (tmp_path / "a.csv").write_text(delimited(copies))
-    corpus, notes = load(tmp_path / "a.csv")
-    sides = corpus.df.groupby("text")["split"].nunique()
-    assert (sides == 1).all()
-    assert any("21 rows are copies of another's text, 1 texts with different labels" in n for n in notes)
-    named = [(*row, "test" if i < 5 else "train") for i, row in enumerate(copies)]
-    (tmp_path / "b.csv").write_text(delimited(named, head=(*HEAD, "part")))
-    _, notes = load(tmp_path / "b.csv", split_col="part")
-    assert any("5 test texts are in train as well, 1 of them with another label" in n for n in notes)
+def test_a_text_file_is_a_table_only_if_its_first_line_names_a_column(tmp_path):
+    lines = ["It rained, a lot.", "The text, label and all.", "We left, of course."]
+    path = write(tmp_path / "a.txt", "\n".join(lines))
+    assert texts(path, ["text"]) == lines
+    assert open_table(path, names=("text",), sure=False).kind == "lines"
+    assert texts(write(path, "\n".join(["text", *lines])), ["Text"]) == lines
 
 
-def test_rows_that_cannot_be_used_are_left_out_with_a_note(tmp_path):
-    rows = [*ROWS, ("", "good", "1"), (" ", "bad", "2"), ("alone of its kind", "odd", "3"), ("no label", "", "4")]
-    (tmp_path / "a.csv").write_text(delimited(rows))
-    corpus, notes = load(tmp_path / "a.csv")
-    assert corpus.counts()["unlabelled"] == 2 and corpus.classes == ["bad", "good"]
-    assert any("rows without a text: 2" in n for n in notes) and any("'odd' (1 rows)" in n for n in notes)
-
-
-def test_several_text_columns_and_a_table_without_labels(tmp_path):
-    (tmp_path / "a.csv").write_text(delimited())
-    (tmp_path / "more.csv").write_text(delimited([(f"unseen {i}", "", "") for i in range(9)]))
-    corpus, _ = load(tmp_path / "a.csv", ("body", "id"), "stars", unlabelled=tmp_path / "more.csv")
-    assert corpus.counts()["unlabelled"] == 9 and corpus.df["text"][0].endswith("said.\n0")
+TWICE = pa.BufferOutputStream()
+parquet.write_table(pa.Table.from_arrays([pa.array(TEXTS)] * 2, names=["text", "text"]), TWICE)
 
 
 @pytest.mark.parametrize(
-    ("content", "options", "says"),
+    ("name", "content", "says"),
     [
-        ("", {}, "empty"),
-        ('"text","label"\n"a, b","x"\n"c"\n', {}, "line 3: 1 columns, but the first line has 2"),
-        (delimited(), {"label_col": "nothing"}, "no column 'nothing'; it has 'body', 'stars', 'id'"),
-        (delimited(), {"split_col": "id"}, "unknown split '0'"),
-        (
-            delimited(),
-            {"text_cols": ("body", "stars"), "label_col": "stars"},
-            "'stars' cannot be a --text-col and also",
-        ),
-        (
-            delimited(
-                [("en" if i > 1 else "de", t, s) for i, (t, s, _) in enumerate(ROWS)], head=("lang", "body", "mood")
-            ),
-            {},
-            "label: column 'lang', which",
-        ),
-        (delimited(), {"bins": "3"}, "bins is '3', of type str; it must be of type int or None"),
-        (delimited(), {"text_cols": 3.5}, "text_col is 3.5, of type float"),
-        (delimited(), {"valid_frac": 0.2}, "there is no option 'valid_frac'; the options are encoding, .*valid_pct"),
-        (delimited(), {"header": "maybe"}, "header 'maybe' is unknown; choose one of auto, yes, no"),
-        (delimited(ROWS[:5]), {}, "there are 5 rows, of columns 'body', 'stars', 'id'"),
-        (delimited(), {"test_pct": 1.5}, "--test-pct 1.5 is impossible"),
-        (delimited([(t, "one", i) for t, _, i in ROWS]), {"label_col": "stars"}, "fewer than two classes"),
-        (delimited([(t, t, t) for t, _, _ in ROWS], head=("a", "b", "c")), {}, "--label-col"),
-        (
-            delimited(
-                [(t, s, "test" if i > 2 else "train") for i, (t, s, _) in enumerate(ROWS)], head=(*HEAD[:2], "split")
-            ),
-            {},
-            "3 different texts of 2 classes, too few to hold out 10%",
-        ),
+        ("a.json", '[{"text": "a"}, {"text": ', "object 2: not JSON"),
+        ("a.json", '[{"text": "a"}, 3]', "'3' is no object"),
+        ("a.json", '[{"text": "a"}]\n[{"text": "b"}]', "after object 1: not JSON"),
+        ("a.xls", b"\xd0\xcf\x11\xe0" + bytes(4000), "is not text: save a spreadsheet as CSV"),
+        ("a.csv.lzma", lzma.compress(as_csv(HEAD).encode(), lzma.FORMAT_ALONE), "is not text"),
+        ("a.parquet", TWICE.getvalue().to_pybytes(), "two columns are named 'text'; rename one"),
+        ("a.json", '{\n"data": []\n}', "one object a line, or an array of objects"),
+        ("a.csv", "text,label\na,b\nc,d,e\n", "line 3: 3 columns, but the first line has 2"),
+        ("a.csv.gz", gzip.compress(b"x" * 257 + b"ustar", mtime=0), "is a tar archive; unpack it first"),
     ],
 )
-def test_bad_tables_get_one_clear_error(content, options, says, tmp_path):
-    (tmp_path / "a.csv").write_text(content)
+def test_what_is_no_table_is_refused_with_its_place(name, content, says, tmp_path):
     with pytest.raises(DataError, match=says):
-        load(tmp_path / "a.csv", **options)
-
-
-@pytest.mark.parametrize(
-    ("name", "data"), [("a.csv.gz", b"no gzip"), ("a.zip", b"no zip"), ("a.jsonl", b'{"a": 1}\nno')]
-)
-def test_damaged_files_get_one_clear_error(name, data, tmp_path):
-    (tmp_path / name).write_bytes(data)
-    with pytest.raises(DataError, match=name):
-        load(tmp_path / name)
-    with pytest.raises(DataError, match="there is no file"):
-        load(tmp_path / "absent.csv")
-
-
-@pytest.mark.slow
-def test_from_csv_to_a_record(tmp_path, capsys):
-    (tmp_path / "mine.csv").write_text(delimited())
-    corpus = Corpus.from_csv(tmp_path / "mine.csv", text_col="body", label_col="stars")
-    assert corpus.counts()["train"] == 29 and "classes: 2" in capsys.readouterr().out
-    settings = OwnCsv(csv=tmp_path / "mine.csv", recipe=FORWARD, home=tmp_path / "home", **QUIET)
-    record = json.loads(run(settings).read_text())
-    assert record["settings"]["csv"] == "mine.csv" and str(tmp_path) not in json.dumps(record)
-    assert record["corpus"]["name"] == "mine" and record["test"]["n"] == 8
-    mini = replace(settings, csv=None, miniature=True)
-    assert len(json.loads(run(mini).read_text())["corpus"]["classes"]) == 14
-
-
-@pytest.mark.parametrize("id_col", [None, "id"])
-def test_predictions_and_mistakes_name_the_rows_of_the_table(id_col, tmp_path):
-    rows = [("", "good", "none"), *((text, label, f"={label} {i}") for text, label, i in ROWS)]
-    (tmp_path / "mine.csv").write_text(delimited(rows))
-    home = tmp_path / "home"
-    run(OwnCsv(csv=tmp_path / "mine.csv", id_col=id_col, recipe=FORWARD, home=home, **QUIET))
-    (stage,) = (home / "stages").glob("eval-*")
-    of_row = {id_: (text, label) for text, label, id_ in rows} if id_col else dict(enumerate(r[:2] for r in rows))
-    table = pd.read_csv(stage / "predictions.csv")
-    assert not id_col or table["row"].str.startswith("'=").all()  # which no spreadsheet executes
-    assert table["label"].tolist() == [of_row[row][1] for row in table["row"].replace("^'", "", regex=True)]
-    mistakes = json.loads((stage / "mistakes.json").read_text())
-    assert [m["text"] for m in mistakes] == [of_row[m["row"]][0] for m in mistakes]
-
-
-@pytest.mark.parametrize("labelled", [0, 5])
-def test_test_rows_without_a_label_are_predicted_and_not_in_the_figures(labelled, tmp_path, capsys):
-    rows = [(*row, "test" if i < 10 else "train") for i, row in enumerate(ROWS)]
-    rows = [(text, "" if labelled <= i < 10 else label, *rest) for i, (text, label, *rest) in enumerate(rows)]
-    (tmp_path / "kaggle.csv").write_text(delimited(rows, head=(*HEAD, "split")))
-    path = run(OwnCsv(csv=tmp_path / "kaggle.csv", recipe=QUICK, home=tmp_path / "home", **QUIET))
-    record, out = json.loads(path.read_text()), capsys.readouterr().out
-    assert f"without a label, predicted but not in the figures: {10 - labelled}" in out
-    assert record.get("test", {}).get("n", 0) == labelled
-    assert ("error" in record["baseline"]) == ("confusion" in record) == bool(labelled)
-    assert ("no test text has a label" in out) == (not labelled)
-    (stage,) = (tmp_path / "home" / "stages").glob("eval-*")
-    table = pd.read_csv(stage / "predictions.csv", keep_default_na=False)
-    assert (table[table["split"] == "test"]["label"] != "").sum() == labelled
-    assert table["row"][table["split"] == "test"].tolist() == list(range(10))
-    shown, left_out = page.read([tmp_path / "home"])
-    assert len(shown) == 1 and not left_out
-    assert read_record(path).name.startswith("default")
-    assert "pipeline_tag: text-classification" in card(record)
-    assert (load_run(path).error is None) == (not labelled)
-
-
-@pytest.mark.parametrize("placeholder", ["?", "-1"])
-def test_a_label_of_the_test_rows_alone_is_none(placeholder, tmp_path):
-    rows = [(text, placeholder, "test") for text, *_ in ROWS[:10]]
-    rows += [(text, label, "train") for text, label, _ in ROWS[10:]]
-    (tmp_path / "a.csv").write_text(delimited(rows, head=("body", "stars", "split")))
-    corpus, notes = load(tmp_path / "a.csv")
-    assert set(corpus.split("test")["label"]) == {""}
-    assert any(f"label {placeholder!r} of the test split" in note for note in notes)
-
-
-@pytest.mark.parametrize(
-    ("texts", "of"),
-    [
-        (["鍋は丈夫で使えそう", "靴は部品が足りない"], " of characters"),
-        (["A", "B"], " of characters"),
-        (["👍 👍", "👎"], " of characters"),
-        (["yes", "no thanks"], ""),
-    ],
-)
-def test_the_baseline_has_terms_in_any_language_and_in_short_texts(texts, of):
-    found = tfidf(frame([(text, "ab"[i % 2]) for i, text in enumerate(texts * 6)]))
-    assert found["method"] == f"TF-IDF{of} + logistic regression"
-    assert found["error"] == 0
-
-
-def test_few_texts_that_share_no_word_have_a_baseline():
-    found = tfidf(frame([(f"word{'abcdefghijkl'[i]}", "ab"[i % 2]) for i in range(12)]))
-    assert found["min_df"] == 1
-
-
-def frame(rows) -> Corpus:
-    """Rows in turn of train, valid and test."""
-    table = pd.DataFrame(rows, columns=["text", "label"])
-    return Corpus("c", table.assign(split=[["train", "valid", "test"][i // 2 % 3] for i in table.index]))
-
-
-def measured(values, tmp_path) -> Path:
-    lines = [f"text number {i} is here;{values[i % len(values)]};{i % 7 == 0}" for i in range(120)]
-    (tmp_path / "a.csv").write_text("\n".join(["text;target;is_valid", *lines]))
-    return tmp_path / "a.csv"
-
-
-MEASURES = [
-    ["0.137", "1", "2.5", "?"],
-    ["0,137", "1,5"],
-    ["12.25%", "3%"],
-    [str(i * i) for i in range(30)],
-    ["1e-3", "-2"],
-]
-
-
-@pytest.mark.parametrize("values", MEASURES)
-def test_a_measure_is_refused_as_a_label_with_the_options_that_make_it_one(values, tmp_path):
-    path = measured(values, tmp_path)
-    with pytest.raises(
-        DataError, match=rf"'target' has {len(set(values) - {'?'})} different numbers.*--bins 3.*--bins 0"
-    ):
-        load(path, label_col="target")
-    assert load(path, label_col="target", bins=0)[0].classes
-
-
-@pytest.mark.parametrize("values", [["1", "2", "3"], ["1.0", "4.5"], ["1,000", "2,000"], ["1.1", "beta"]])
-def test_numbers_that_may_be_classes_stay_as_they_are(values, tmp_path):
-    assert load(measured(values, tmp_path), label_col="target")[0].classes == sorted(values)
-
-
-@pytest.mark.parametrize(
-    ("labels", "classes", "says"),
-    [
-        (["1", "+1", "0,5", "0.50"], ["0.5", "1"], "written in two ways, such as 1 and 1.0, is one class"),
-        (["1", "true", "0", "false"], ["0", "1", "false", "true"], "'1', 'true' look alike"),
-        (["1", "1.0", "0", "0.0"], ["0", "1"], "written in two ways, such as 1 and 1.0, is one class"),
-        (["1.0", "nan", "0.0"], ["0.0", "1.0"], "'nan' is taken as no label: 40 rows"),
-        (["a", "b", r"\N"], ["a", "b"], "is taken as no label: 40 rows"),
-        (["a", "b", "NA"], ["NA", "a", "b"], "'NA' is a class like the others"),
-        (["Good", "good\u200b", "bad"], ["Good", "bad", "good\u200b"], "look alike; if they are one"),
-    ],
-)
-def test_what_is_one_class_or_none_is_decided_over_the_whole_column_and_reported(labels, classes, says, tmp_path):
-    corpus, notes = load(measured(labels, tmp_path), label_col="target")
-    assert corpus.classes == classes
-    assert any(says in note for note in notes)
-
-
-def test_the_column_named_text_is_the_text_and_what_is_odd_in_columns_is_reported(tmp_path):
-    rows = [
-        (f"http://example.com/{'x' * 80}{i}", text, label, f"id{i // 2}") for i, (text, label, _) in enumerate(ROWS)
-    ]
-    (tmp_path / "a.csv").write_text(delimited(rows, head=("url", "text", "label", "id")))
-    corpus, notes = load(tmp_path / "a.csv", id_col="id", unlabelled=str(tmp_path / "a.csv"))
-    assert corpus.df["text"][0] == ROWS[0][0]
-    for says in ("'id' names 20 rows by a name that another row has", "8 test texts are among the unlabelled texts"):
-        assert any(says in note for note in notes)
-    nested = [{"data": {"text": text}, "label": label} for text, label, _ in ROWS]
-    (tmp_path / "a.json").write_text(json.dumps(nested))
-    assert any("'data' holds JSON, which is read as it is written" in note for note in load(tmp_path / "a.json")[1])
-
-
-def test_a_measure_can_be_cut_into_classes_of_about_the_same_size(tmp_path):
-    path = measured([f"{i / 7:.3f}" for i in range(120)], tmp_path)
-    corpus, notes = load(path, label_col="target", bins=3)
-    assert corpus.classes == ["5.571 to 11.286", "above 11.286", "up to 5.571"]
-    assert corpus.df["label"].value_counts().between(38, 42).all()
-    assert any("3 classes of about as many training rows each" in note for note in notes)
-    for bins, says in ((1, "two or more"), (3, "'beta', which is no number")):
-        with pytest.raises(DataError, match=f"--bins {bins} is impossible.*{says}"):
-            load(measured(["1", "beta"], tmp_path), label_col="target", bins=bins)
-
-
-def test_quotes_that_join_lines_are_reported_and_no_quotes_where_each_line_is_a_row(tmp_path):
-    stray = {5: '"text {} of a table\t{}', 9: 'text {} of a table"\t{}'}
-    lines = [stray.get(i % 10, "text {} of a table\t{}").format(i, i % 2) for i in range(40)]
-    (tmp_path / "a.tsv").write_text("\n".join(["text\tlabel", *lines]))
-    assert len(load(tmp_path / "a.tsv")[0].df) == 40
-    long = '"label","text"\n' + "".join(f'"{i % 2}","text {i} of a table"\n' for i in range(40))
-    (tmp_path / "a.csv").write_text(long + '"1","first line\nsecond, line"\n')
-    assert load(tmp_path / "a.csv")[0].classes == ["0", "1"]
-    lines = ['"text {} of a table{},{}'.format(i, '"' * (i != 20), i % 2) for i in range(40)]
-    (tmp_path / "a.csv").write_text("\n".join(["text,label", *lines]))
-    notes = load(tmp_path / "a.csv")[1]
-    assert any("rows of several lines, joined by quotes: 1, the first ends in line 23" in note for note in notes)
-
-
-@pytest.mark.parametrize("head", ["opinion,mood,,", "text,label,,,,"])
-def test_a_header_with_nameless_empty_columns_is_one(head, tmp_path):
-    rows = [f"{text},{label}{',' * (head.count(',') - 1)}" for text, label, _ in ROWS]
-    (tmp_path / "a.csv").write_text("\n".join([head, *rows]))
-    assert len(load(tmp_path / "a.csv")[0].df) == len(ROWS)
-
-
-def test_of_two_delimiters_that_fit_equally_the_one_of_the_suffix_is_taken(tmp_path):
-    (tmp_path / "a.csv").write_text("\n".join(f"text {i} of a table,{['a;b;c', 'd;e;f'][i % 2]}" for i in range(40)))
-    assert load(tmp_path / "a.csv")[0].classes == ["a;b;c", "d;e;f"]
-
-
-def test_class_weights_give_a_rare_class_its_share_of_the_loss(tmp_path):
-    rows = [row for i, row in enumerate(ROWS) if row[1] == "good" or i < 10]
-    (tmp_path / "mine.csv").write_text(delimited(rows))
-    settings = OwnCsv(csv=tmp_path / "mine.csv", recipe=FORWARD, home=tmp_path / "home", **QUIET)
-    plain, weighted = prepare(settings), prepare(replace(settings, recipe=replace(FORWARD, class_weights=True)))
-    assert "class_weights" not in json.dumps(plain.plan)
-    assert weighted.path("lm forward") == plain.path("lm forward")
-    assert weighted.path("clas forward") != plain.path("clas forward")
-    sizes = weighted.corpus.split("train")["label"].value_counts()
-    weights = dict(zip(weighted.corpus.classes, weighted.corpus.class_weights))
-    assert weights["bad"] * sizes["bad"] == pytest.approx(weights["good"] * sizes["good"]) == sizes.sum() / 2
-    path = run(replace(settings, recipe=replace(FORWARD, class_weights=True)))
-    learn = load_run(path).learner(corpus=weighted.corpus)
-    assert learn.loss_func.func.weight.tolist() == pytest.approx(list(weights.values()))
-    record = json.loads(path.read_text())
-    assert record["changes"]["class_weights"] == "True"
-    assert 0 <= record["test"]["macro_f1"] <= 1
-
-
-@pytest.mark.slow
-def test_labels_in_any_script_survive_a_locale_without_its_letters(tmp_path):
-    labels = ("плохо", "хорошо")
-    rows = [f"Предложение номер {i} здесь,{labels[i % 2]}" for i in range(60)]
-    (tmp_path / "labels.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
-    model = ["--pretrained", "none", "--recipe.model.emb-sz", "12", "--recipe.model.n-hid", "16"]
-    home = ["--home", str(tmp_path / "home"), "--wandb", "disabled", "--recipe.direction", "forward"]
-    csv = ["--csv", str(tmp_path / "labels.csv"), "--recipe", "tiny"]
-    ascii_only = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    command = [sys.executable, "-m", "experiments.own_csv", *csv, *model, *home]
-    done = subprocess.run(command, env=ascii_only, cwd=ROOT, capture_output=True)
-    assert done.returncode == 0, done.stderr
-    (record,) = (tmp_path / "home" / "runs").glob("*/result.json")
-    assert json.loads(record.read_text(encoding="utf-8"))["corpus"]["classes"] == sorted(labels)
-
-
-def test_a_byte_order_mark_may_be_named_and_the_encoding_checked_twice():
-    assert Format(encoding="utf-8-sig").checked() == Format(encoding="UTF8").checked().checked()
-
-
-def test_a_dataframe_whose_index_repeats_is_cut_into_bins():
-    part = pd.DataFrame({"text": [t for t, *_ in ROWS], "price": [*range(39), None]})
-    corpus = Corpus.from_df(pd.concat([part, part.assign(text=part["text"] + "!")]), "text", "price", bins=2)
-    assert len(corpus.classes) == 2 and (corpus.df["split"] == "unlabelled").sum() == 2
-
-
-def test_the_only_training_text_of_a_class_is_not_held_out(tmp_path):
-    rows = [(t, s, "train") for t, s, _ in ROWS] + [
-        (f"Odd {i}.", "odd", "train" if i == 0 else "test") for i in range(4)
-    ]
-    (tmp_path / "a.csv").write_text(delimited(rows, head=("text", "label", "split")))
-    corpus, _ = load(tmp_path / "a.csv")
-    assert "odd" in set(corpus.split("train")["label"])
-
-
-def test_unlabelled_texts_are_read_from_the_columns_of_the_labelled_ones_whatever_their_case(tmp_path):
-    (tmp_path / "a.csv").write_text(delimited([(t, t[4:9], s) for t, s, _ in ROWS], head=("body", "title", "stars")))
-    (tmp_path / "more.csv").write_text(delimited([("A longer text.", "One", "x")], head=("Body", "Title", "by")))
-    corpus, _ = load(tmp_path / "a.csv", ("title", "body"), "stars", unlabelled=tmp_path / "more.csv")
-    assert corpus.split("unlabelled")["text"].tolist() == ["One\nA longer text."]
-    with pytest.raises(DataError, match=r"--unlabelled .*none.csv"):
-        load(tmp_path / "a.csv", unlabelled=tmp_path / "none.csv")
+        read_table(write(tmp_path / name, content))

@@ -54,9 +54,8 @@ def main(
     if render:
         results, failed = tables.recorded(name, tables.committed(tables.RECORDS), data, recipe), {}
     else:
-        chosen = data or (("sfu",) if miniature else tables.module(name).DATA)
         where = {"home": home, "data_dir": data_dir, "wandb": wandb, "precision": precision, "device": device}
-        found = tables.cells(name, chosen, 1 if miniature else grid.seeds, miniature, recipe)
+        found = tables.cells(name, data, 1 if miniature else grid.seeds, miniature, recipe)
         if kept := len(tables.with_records(found, tables.committed(tables.RECORDS))):
             print(f"{kept} of {len(found)} cells are committed: --render shows them")
         results, failed = compute([tables.labelled(name, cell, **where) for cell in found], grid, plan)

@@ -66,7 +66,8 @@ def longer(settings: Experiment, size: int | None) -> Experiment:
     phases = tuple(replace(p, epochs=times * p.epochs) for p in clas.phases)
     if clas.patience:
         phases = tuple(replace(p, epochs=SCRATCH * p.epochs, lr=p.lr * bs / clas.bs) for p in phases)
-    return with_clas(settings, bs=bs, phases=phases, patience=clas.patience and times * clas.patience)
+    patience = clas.patience and times * clas.patience
+    return with_clas(settings, bs=bs, phases=phases, patience=patience, min_steps=None)  # these are the steps
 
 
 def render(results):

@@ -124,22 +124,16 @@ def read_texts(folder: Path, format: Format) -> tuple[pd.Series, list[str]]:
     for file in files:
         with readable(file):
             contents.append(file.read_bytes())
-    encodings = [format.checked().encoding or _valid_unicode(data) for data in contents]
+    encodings = [format.checked().encoding or unicode_encoding(BytesIO(data))[0] for data in contents]
     others = b"\n".join(data for data, encoding in zip(contents, encodings) if not encoding)
-    guess = unicode_encoding(BytesIO(others))[0] or guessed_encoding(BytesIO(others))
+    guess = guessed_encoding(BytesIO(others))
     texts = [decoded(data, encoding or guess) for data, encoding in zip(contents, encodings)]
     found = pd.Series(texts, [sound(file.relative_to(folder).as_posix()) for file in files], dtype=object)
     binary = [is_binary(text, encoding or guess) for text, encoding in zip(texts, encodings)]
     notes = [f"left out: {sum(binary):,} files that are not text: {', '.join(found.index[binary][:3])}"] * any(binary)
-    if (guessed := sum(not encoding for encoding in encodings)) and guess != "utf-8-sig":
+    if guessed := encodings.count(""):
         notes.append(f"{guessed:,} files are not UTF-8; their encoding {guess} is a guess (see --encoding)")
     found = found[[not each for each in binary]]
     if invalid := found.str.count("\ufffd").sum():
         notes.append(f"places that are not valid in a file's encoding, read as U+FFFD: {invalid:,} (see --encoding)")
     return found, notes
-
-
-def _valid_unicode(data: bytes) -> str:
-    """UTF-8 or UTF-16, if all of the bytes are valid in it; else nothing."""
-    encoding, invalid = unicode_encoding(BytesIO(data))
-    return encoding * (not invalid)

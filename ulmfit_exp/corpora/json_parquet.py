@@ -19,9 +19,6 @@ from .encodings import sound
 DECODER = json.JSONDecoder(parse_constant=lambda name: None if name == "NaN" else name)
 SPACE = re.compile(r"[\s,]*")
 Row = dict[str, str]
-BOOLEANS = dict.fromkeys(("true", "1", "1.0", "yes", "y", "t"), True)
-BOOLEANS |= dict.fromkeys(("false", "0", "0.0", "no", "n", "f", ""), False)
-"""Cells that say yes or no."""
 
 
 def as_text(value) -> str:

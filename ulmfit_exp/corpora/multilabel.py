@@ -10,9 +10,9 @@ import pandas as pd
 
 from ..common import DataError
 from .encodings import sound
-from .json_parquet import BOOLEANS
 from .labels import NO_LABEL, one_spelling
 from .options import OwnTable
+from .splits import BOOLEANS
 
 SEP = ";"
 """Between the labels of a text, in corpora and predictions."""

@@ -34,9 +34,6 @@ class Format:
         delimiter = {"tab": "\t", "\\t": "\t"}.get(self.delimiter, self.delimiter)
         if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
             raise DataError(f"--delimiter {self.delimiter}: give one character, or tab")
-        for option in ("header", "quotes"):
-            if getattr(self, option) not in ("auto", "yes", "no"):
-                raise DataError(f"--{option} {getattr(self, option)}: give auto, yes or no")
         return Format(encoding=encoding, delimiter=delimiter, header=self.header, quotes=self.quotes)
 
 

@@ -7,7 +7,6 @@ from itertools import chain, islice
 import pandas as pd
 
 from ..common import DataError
-from .json_parquet import BOOLEANS
 
 SPLITS = ("train", "valid", "test", "unlabelled")
 LABELLED = SPLITS[:3]
@@ -16,6 +15,9 @@ SPLIT_NAMES = {"train": "train", "training": "train", "valid": "valid", "validat
     "unlabelled": "unlabelled", "unlabeled": "unlabelled", "unsupervised": "unlabelled",
 }  # fmt: skip
 """What publishers call the splits."""
+BOOLEANS = dict.fromkeys(("true", "1", "1.0", "yes", "y", "t"), True)
+BOOLEANS |= dict.fromkeys(("false", "0", "0.0", "no", "n", "f", ""), False)
+"""Cells that say yes or no."""
 
 
 def text_order(texts: pd.Series) -> pd.Series:
@@ -53,16 +55,19 @@ def hold_out_groups(groups: pd.Series, shares: dict[str, float]) -> pd.Series:
     return groups.map(split).fillna("train")
 
 
-def with_test_flag(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
-    """Columns is_valid and is_test of true and false as one column of splits, is_valid."""
-    plain = {column: set(table[column].str.strip().str.lower().map(BOOLEANS.get)) for column in table}
-    flags = {column.strip().lower(): column for column, values in plain.items() if values == {True, False}}
-    if not {"is_valid", "is_test"} <= set(flags):
+def with_test_flag(table: pd.DataFrame, named: list[str], notes: list[str]) -> pd.DataFrame:
+    """Columns is_valid and is_test of true and false as one column of splits, is_valid, unless they are `named`."""
+    flags = {column.strip().lower(): column for column in table.columns.drop(named)}
+    valid, test = flags.get("is_valid"), flags.get("is_test")
+    if not (valid and test and _is_flag(table[valid]) and _is_flag(table[test])):
         return table
-    valid, test = flags["is_valid"], flags["is_test"]
     notes.append(f"columns {valid!r} and {test!r} name the splits together")
     splits = row_splits(table[test])
     return table.drop(columns=test).assign(**{valid: splits.where(splits == "test", row_splits(table[valid]))})
+
+
+def _is_flag(column: pd.Series) -> bool:
+    return set(column.str.strip().str.lower().map(BOOLEANS.get)) == {True, False}
 
 
 def guessed_splits(table: pd.DataFrame, notes: list[str]) -> list[str]:
@@ -72,8 +77,7 @@ def guessed_splits(table: pd.DataFrame, notes: list[str]) -> list[str]:
     for column in table:
         values, name = set(table[column].str.strip().str.lower()), column.strip().lower()
         kinds = {SPLIT_NAMES.get(value) for value in values}
-        flag = name == "is_valid" and {BOOLEANS.get(value) for value in values} == {True, False}
-        if flag or ({"train"} < kinds and None not in kinds):
+        if (name == "is_valid" and _is_flag(table[column])) or ({"train"} < kinds and None not in kinds):
             found[column] = ("test" not in kinds, name not in ("split", "set", "subset", "is_valid"))
         elif name in ("split", "is_valid", "is_test", "is_train") and len(values) > 1:
             notes.append(

@@ -56,17 +56,17 @@ def from_frame(table: pd.DataFrame, name: str, options: OwnTable, notes: list[st
 
 
 def _fields(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str]) -> dict:
-    if list(table).count(ids := options.id_col) == 1:
-        table = table.assign(**{ids: table[ids].convert_dtypes()})  # pandas has 1.0 for 1 where a cell is missing
-    table = table.astype(object).where(table.notna(), None).map(as_text)
-    table.columns = column_names(list(map(str, table.columns)))
+    table = table.set_axis(column_names(list(map(str, table.columns))), axis=1)
     if len(table) < 2 * FEWEST:
         raise DataError(
             f"there are {len(table)} rows, of columns {_quoted(table)[:200] or 'without a name'}; two classes of three "
             "texts each are needed, a row a text"
         )
     options = _named(options, list(table))
-    table = table if options.split_col else with_test_flag(table, notes)
+    if ids := options.id_col:
+        table = table.assign(**{ids: table[ids].convert_dtypes()})  # pandas has 1.0 for 1 where a cell is missing
+    table = table.astype(object).where(table.notna(), None).map(as_text)
+    table = table if options.split_col else with_test_flag(table, options.columns, notes)
     options = _guessed(table, options, notes)
     labels = read_labels(table, options, notes)
     multi_label = labels is not None

@@ -54,7 +54,7 @@ def tfidf(corpus: Corpus) -> dict:
 def _error(model, x, truth: np.ndarray, thresholds: np.ndarray | None) -> float:
     if thresholds is None:
         return 1 - model.score(x, truth)
-    return multilabel.error(model.predict_proba(x) >= thresholds, truth)
+    return multilabel.error(model.predict_proba(x), truth, thresholds)
 
 
 def _terms(texts: pd.Series) -> dict:

@@ -166,9 +166,12 @@ def _texts(
         print(*table.notes, sep="\n", file=sys.stderr)
         columns = table.checked(text_col, "--text-col") or _text_columns(table, predictor.text_cols)
         ids = table.checked(filter(None, [id_col]), "--id-col")
+        notes: list[str] = []
         with tqdm(total=path.stat().st_size, unit="B", unit_scale=True, disable=None) as bar:
             for rows in table.chunks(list(dict.fromkeys([*columns, *ids])), bar):
-                yield joined(rows, columns).set_axis(row_names(rows, ids[0] if ids else None, []))
+                yield joined(rows, columns).set_axis(row_names(rows, ids[0] if ids else None, notes))
+        for note in notes:
+            print(note, file=sys.stderr)
 
 
 def _standard_input(format: Format) -> Iterator[pd.Series]:

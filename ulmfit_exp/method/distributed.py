@@ -63,11 +63,12 @@ def together(learn: Learner) -> Iterator[None]:
         return
     import fastai.distributed  # noqa: F401  adds distrib_ctx to Learner
 
-    streams = learn.dls.train.bs
+    loader = getattr(learn.dls.train, "dl", learn.dls.train)  # within Repeated
+    streams = loader.bs
     if streams % processes:
         raise DataError(f"{streams} streams of text cannot be shared by {processes} processes: change --recipe.lm.bs")
     share = streams // processes
-    learn.dls.train.streams = slice(rank_distrib() * share, (rank_distrib() + 1) * share)
+    loader.streams = slice(rank_distrib() * share, (rank_distrib() + 1) * share)
     with learn.distrib_ctx(cpu=learn.dls.device.type == "cpu", mixed_precision="no"):
         # Its DistributedDL needs CUDA, fails at an odd number of batches, and cuts across the streams.
         learn.distributed_trainer._wrap_dl = noop

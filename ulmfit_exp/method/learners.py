@@ -52,7 +52,7 @@ def clas_learner(
 ) -> TextLearner:
     """A classifier of `n_out` classes with random weights; 5 layer groups: embedding, the LSTMs, head.
 
-    `weight` is that of each class in the loss; several labels of a text are those above `thresh`.
+    `weight` is that of each class in the loss; several labels of a text are those that reach `thresh`.
     """
     weight = None if weight is None else tensor(weight).float().to(dls.device)
     model = classifier(len(_get_text_vocab(dls)), n_out, recipe).to(dls.device)
@@ -61,12 +61,11 @@ def clas_learner(
 
 
 def loss_and_error(multi_label: bool, weight: Tensor | None = None, thresh: float | Tensor = 0.5) -> dict:
-    """fastai's loss, with the weight of each class, and the error. A text's labels are those above the threshold."""
+    """fastai's loss, with the weight of each class, and the error. A text's labels are those that reach `thresh`."""
     if not multi_label:
         return {"loss_func": CrossEntropyLossFlat(weight=weight), "metrics": error_rate}
-    options = {"activation": "sigmoid", "to_np": True, "flatten": False, "name": "error_rate"}
-    options["thresholds"] = np.asarray(thresh)
-    loss = BCEWithLogitsLossFlat(pos_weight=weight, thresh=thresh)
+    loss, options = BCEWithLogitsLossFlat(pos_weight=weight, thresh=thresh), {"thresholds": np.asarray(thresh)}
+    options |= {"activation": "sigmoid", "to_np": True, "flatten": False, "name": "error_rate"}
     return {"loss_func": loss, "metrics": AccumMetric(multilabel.error, **options)}
 
 

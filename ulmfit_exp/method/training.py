@@ -51,9 +51,7 @@ def train(learn: Learner, training: Training, seed: int, work: Path, cbs=()) -> 
     None while it is frozen. The callbacks `cbs` find both in `learn.history`. Raises `DataError` where a loss is not
     finite.
     """
-    if (times := passes(training, len(learn.dls.train))) > 1:
-        learn.dls.loaders[0] = Repeated(learn.dls.train, times)
-    training = shortened(training, len(learn.dls.train))
+    training = sized(learn, training)
     checkpoint = Checkpoint(work / CHECKPOINT, learn)
     checkpoint.load()
     history = checkpoint.history
@@ -85,6 +83,13 @@ def train(learn: Learner, training: Training, seed: int, work: Path, cbs=()) -> 
         "history": history,
     }
     return info, checkpoint.steps
+
+
+def sized(learn: Learner, training: Training) -> Training:
+    """`training` on these texts: longer epochs for `min_steps`, a shorter last phase for `max_steps`."""
+    if (times := passes(training, len(learn.dls.train))) > 1:
+        learn.dls.loaders[0] = Repeated(learn.dls.train, times)
+    return shortened(training, len(learn.dls.train))
 
 
 def best_epoch(history: list[dict]) -> int:

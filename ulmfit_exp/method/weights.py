@@ -123,7 +123,7 @@ def _pickled_words(path: Path, data: bytes) -> list[str]:
     return _listed(path, vocab)
 
 
-READERS = {".pth": _pickled_weights, ".pkl": _pickled_words, ".json": _words}
+READERS = {".pkl": _pickled_words, ".json": _words}
 INERT = ("fastcore.foundation.L", "numpy.dtype", "numpy._core.multiarray.scalar", "numpy.core.multiarray.scalar")
 """What fastai's optimizers and vocabularies hold besides tensors, lists and numbers."""
 

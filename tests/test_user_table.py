@@ -1,0 +1,445 @@
+"""A user's own table: whatever its format, it is read, described and split."""
+
+import bz2
+import gzip
+import json
+import lzma
+import os
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import FORWARD, QUICK, QUIET
+
+from experiments.own_csv import OwnCsv
+from ulmfit_exp.api import load as load_run
+from ulmfit_exp.cli import run
+from ulmfit_exp.common import DataError
+from ulmfit_exp.corpora.corpus import Corpus
+from ulmfit_exp.corpora.options import Format
+from ulmfit_exp.corpora.sources import MINIATURE
+from ulmfit_exp.inference.baselines import tfidf
+from ulmfit_exp.inference.export import card
+from ulmfit_exp.results import page
+from ulmfit_exp.results.dashboard import read_record
+from ulmfit_exp.runs.run import prepare
+
+ROOT = Path(__file__).parents[1]
+ROWS = [
+    (f"The {thing} number {i} is naïve, {verb} it said.", label, str(i))
+    for i in range(20)
+    for thing, verb, label in (("phone", "love", "good"), ("kettle", "hate", "bad"))
+]
+HEAD = ("body", "stars", "id")
+
+
+def load(path, text_cols=(), label_col=None, **options) -> tuple[Corpus, list[str]]:
+    corpus = Corpus.from_csv(path, text_cols, label_col, **options)
+    return corpus, list(corpus.notes)
+
+
+def delimited(rows=ROWS, by=",", head=HEAD) -> str:
+    quoted = [[f'"{cell}"' for cell in row] for row in ([head] if head else []) + rows]
+    return "\n".join(by.join(row) for row in quoted)
+
+
+def zipped(path, data):
+    with zipfile.ZipFile(path, "w") as z:
+        z.writestr("inside.csv", data)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.csv", delimited().encode()),
+        ("a.csv", delimited(by=";").encode("utf-8-sig")),
+        ("a.tsv", delimited(by="\t").encode("cp1252")),
+        ("a.txt", delimited(by="|").encode("utf-16")),
+        ("a.csv.gz", gzip.compress(delimited().encode())),
+        ("a.csv.bz2", bz2.compress(delimited().encode())),
+        ("a.csv.xz", lzma.compress(delimited().encode())),
+        ("a.jsonl", "\n".join(json.dumps(dict(zip(HEAD, row))) for row in ROWS).encode()),
+    ],
+)
+def test_every_format_gives_the_same_corpus(name, data, tmp_path):
+    (tmp_path / name).write_bytes(data)
+    corpus, notes = load(tmp_path / name)
+    assert sorted(corpus.df["text"]) == sorted(text for text, *_ in ROWS)
+    assert corpus.classes == ["bad", "good"] and corpus.name == "a"
+    assert corpus.counts() == {"train": 29, "valid": 3, "test": 8, "unlabelled": 0}
+    assert any("'stars', by its name" in n for n in notes) and any("'body', which has the longest" in n for n in notes)
+
+
+def test_a_zip_and_folders_of_a_class_each(tmp_path):
+    zipped(tmp_path / "a.zip", delimited())
+    assert load(tmp_path / "a.zip")[0].counts()["train"] == 29
+    for text, label, i in ROWS:
+        path = tmp_path / "reviews" / ("test" if int(i) > 15 else "train") / label / f"{i}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    corpus, notes = load(tmp_path / "reviews")
+    assert any("split: column 'split', by its name and values" in n for n in notes)
+    assert corpus.counts() == {"train": 29, "valid": 3, "test": 8, "unlabelled": 0} and corpus.classes == [
+        "bad",
+        "good",
+    ]
+
+
+def test_without_a_header_columns_are_counted(tmp_path):
+    (tmp_path / "a.csv").write_text(delimited(head=None))
+    corpus, notes = load(tmp_path / "a.csv")
+    assert corpus.classes == ["bad", "good"] and "no header line" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "columns", "classes", "rows", "says"),
+    [
+        ("newsgroups", {}, ["rec.cycling", "sci.astro"], 16, "a folder a class"),
+        ("reuters.tsv", {}, ["earn", "grain", "ship"], 18, "separated by tabs"),
+        ("tweets.csv", {"label_col": "Author"}, ["CityTrams", "CornerBakery"], 24, "separated by commas"),
+        ("ag_news.csv", {"text_cols": ("1", "2"), "label_col": "0"}, ["1", "2", "3", "4"], 24, "no header line"),
+        ("sms_spam.tsv", {}, ["ham", "spam"], 24, "separated by tabs, quotes are part of the text; no header line"),
+        ("yelp_reviews.json", {}, ["1.0", "2.0", "3.0", "4.0", "5.0"], 25, "JSON lines"),
+    ],
+)
+def test_well_known_layouts_that_are_not_ours(name, columns, classes, rows, says):
+    corpus, notes = load(MINIATURE / "own" / name, **columns)
+    assert corpus.classes == classes and says in notes[0] and len(corpus.df) == rows
+    texts = set(corpus.df["text"])
+    if name == "sms_spam.tsv":
+        assert {'"its raining cats here, again', "Running ten min late, order me the soup"} <= texts
+    if name in ("newsgroups", "reuters.tsv"):  # the publisher's own split, found by itself
+        assert corpus.counts()["test"] == {"newsgroups": 4, "reuters.tsv": 3}[name]
+
+
+def test_copies_stay_on_one_side_and_are_reported(tmp_path):
+    copies = ROWS + ROWS[:10] + [(ROWS[0][0], "bad", "7")]
+    (tmp_path / "a.csv").write_text(delimited(copies))
+    corpus, notes = load(tmp_path / "a.csv")
+    sides = corpus.df.groupby("text")["split"].nunique()
+    assert (sides == 1).all()
+    assert any("21 rows are copies of another's text, 1 texts with different labels" in n for n in notes)
+    named = [(*row, "test" if i < 5 else "train") for i, row in enumerate(copies)]
+    (tmp_path / "b.csv").write_text(delimited(named, head=(*HEAD, "part")))
+    _, notes = load(tmp_path / "b.csv", split_col="part")
+    assert any("5 test texts are in train as well, 1 of them with another label" in n for n in notes)
+
+
+def test_rows_that_cannot_be_used_are_left_out_with_a_note(tmp_path):
+    rows = [*ROWS, ("", "good", "1"), (" ", "bad", "2"), ("alone of its kind", "odd", "3"), ("no label", "", "4")]
+    (tmp_path / "a.csv").write_text(delimited(rows))
+    corpus, notes = load(tmp_path / "a.csv")
+    assert corpus.counts()["unlabelled"] == 2 and corpus.classes == ["bad", "good"]
+    assert any("rows without a text: 2" in n for n in notes) and any("'odd' (1 rows)" in n for n in notes)
+
+
+def test_several_text_columns_and_a_table_without_labels(tmp_path):
+    (tmp_path / "a.csv").write_text(delimited())
+    (tmp_path / "more.csv").write_text(delimited([(f"unseen {i}", "", "") for i in range(9)]))
+    corpus, _ = load(tmp_path / "a.csv", ("body", "id"), "stars", unlabelled=tmp_path / "more.csv")
+    assert corpus.counts()["unlabelled"] == 9 and corpus.df["text"][0].endswith("said.\n0")
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "says"),
+    [
+        ("", {}, "empty"),
+        ('"text","label"\n"a, b","x"\n"c"\n', {}, "line 3: 1 columns, but the first line has 2"),
+        (delimited(), {"label_col": "nothing"}, "no column 'nothing'; it has 'body', 'stars', 'id'"),
+        (delimited(), {"split_col": "id"}, "unknown split '0'"),
+        (
+            delimited(),
+            {"text_cols": ("body", "stars"), "label_col": "stars"},
+            "'stars' cannot be a --text-col and also",
+        ),
+        (
+            delimited(
+                [("en" if i > 1 else "de", t, s) for i, (t, s, _) in enumerate(ROWS)], head=("lang", "body", "mood")
+            ),
+            {},
+            "label: column 'lang', which",
+        ),
+        (delimited(), {"bins": "3"}, "bins is '3', of type str; it must be of type int or None"),
+        (delimited(), {"text_cols": 3.5}, "text_col is 3.5, of type float"),
+        (delimited(), {"valid_frac": 0.2}, "there is no option 'valid_frac'; the options are encoding, .*valid_pct"),
+        (delimited(), {"header": "maybe"}, "header 'maybe' is unknown; choose one of auto, yes, no"),
+        (delimited(ROWS[:5]), {}, "there are 5 rows, of columns 'body', 'stars', 'id'"),
+        (delimited(), {"test_pct": 1.5}, "--test-pct 1.5 is impossible"),
+        (delimited([(t, "one", i) for t, _, i in ROWS]), {"label_col": "stars"}, "fewer than two classes"),
+        (delimited([(t, t, t) for t, _, _ in ROWS], head=("a", "b", "c")), {}, "--label-col"),
+        (
+            delimited(
+                [(t, s, "test" if i > 2 else "train") for i, (t, s, _) in enumerate(ROWS)], head=(*HEAD[:2], "split")
+            ),
+            {},
+            "3 different texts of 2 classes, too few to hold out 10%",
+        ),
+    ],
+)
+def test_bad_tables_get_one_clear_error(content, options, says, tmp_path):
+    (tmp_path / "a.csv").write_text(content)
+    with pytest.raises(DataError, match=says):
+        load(tmp_path / "a.csv", **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"), [("a.csv.gz", b"no gzip"), ("a.zip", b"no zip"), ("a.jsonl", b'{"a": 1}\nno')]
+)
+def test_damaged_files_get_one_clear_error(name, data, tmp_path):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(DataError, match=name):
+        load(tmp_path / name)
+    with pytest.raises(DataError, match="there is no file"):
+        load(tmp_path / "absent.csv")
+
+
+@pytest.mark.slow
+def test_from_csv_to_a_record(tmp_path, capsys):
+    (tmp_path / "mine.csv").write_text(delimited())
+    corpus = Corpus.from_csv(tmp_path / "mine.csv", text_col="body", label_col="stars")
+    assert corpus.counts()["train"] == 29 and "classes: 2" in capsys.readouterr().out
+    settings = OwnCsv(csv=tmp_path / "mine.csv", recipe=FORWARD, home=tmp_path / "home", **QUIET)
+    record = json.loads(run(settings).read_text())
+    assert record["settings"]["csv"] == "mine.csv" and str(tmp_path) not in json.dumps(record)
+    assert record["corpus"]["name"] == "mine" and record["test"]["n"] == 8
+    mini = replace(settings, csv=None, miniature=True)
+    assert len(json.loads(run(mini).read_text())["corpus"]["classes"]) == 14
+
+
+@pytest.mark.parametrize("id_col", [None, "id"])
+def test_predictions_and_mistakes_name_the_rows_of_the_table(id_col, tmp_path):
+    rows = [("", "good", "none"), *((text, label, f"={label} {i}") for text, label, i in ROWS)]
+    (tmp_path / "mine.csv").write_text(delimited(rows))
+    home = tmp_path / "home"
+    run(OwnCsv(csv=tmp_path / "mine.csv", id_col=id_col, recipe=FORWARD, home=home, **QUIET))
+    (stage,) = (home / "stages").glob("eval-*")
+    of_row = {id_: (text, label) for text, label, id_ in rows} if id_col else dict(enumerate(r[:2] for r in rows))
+    table = pd.read_csv(stage / "predictions.csv")
+    assert not id_col or table["row"].str.startswith("'=").all()  # which no spreadsheet executes
+    assert table["label"].tolist() == [of_row[row][1] for row in table["row"].replace("^'", "", regex=True)]
+    mistakes = json.loads((stage / "mistakes.json").read_text())
+    assert [m["text"] for m in mistakes] == [of_row[m["row"]][0] for m in mistakes]
+
+
+@pytest.mark.parametrize("labelled", [0, 5])
+def test_test_rows_without_a_label_are_predicted_and_not_in_the_figures(labelled, tmp_path, capsys):
+    rows = [(*row, "test" if i < 10 else "train") for i, row in enumerate(ROWS)]
+    rows = [(text, "" if labelled <= i < 10 else label, *rest) for i, (text, label, *rest) in enumerate(rows)]
+    (tmp_path / "kaggle.csv").write_text(delimited(rows, head=(*HEAD, "split")))
+    path = run(OwnCsv(csv=tmp_path / "kaggle.csv", recipe=QUICK, home=tmp_path / "home", **QUIET))
+    record, out = json.loads(path.read_text()), capsys.readouterr().out
+    assert f"without a label, predicted but not in the figures: {10 - labelled}" in out
+    assert record.get("test", {}).get("n", 0) == labelled
+    assert ("error" in record["baseline"]) == ("confusion" in record) == bool(labelled)
+    assert ("no test text has a label" in out) == (not labelled)
+    (stage,) = (tmp_path / "home" / "stages").glob("eval-*")
+    table = pd.read_csv(stage / "predictions.csv", keep_default_na=False)
+    assert (table[table["split"] == "test"]["label"] != "").sum() == labelled
+    assert table["row"][table["split"] == "test"].tolist() == list(range(10))
+    shown, left_out = page.read([tmp_path / "home"])
+    assert len(shown) == 1 and not left_out
+    assert read_record(path).name.startswith("default")
+    assert "pipeline_tag: text-classification" in card(record)
+    assert (load_run(path).error is None) == (not labelled)
+
+
+@pytest.mark.parametrize("placeholder", ["?", "-1"])
+def test_a_label_of_the_test_rows_alone_is_none(placeholder, tmp_path):
+    rows = [(text, placeholder, "test") for text, *_ in ROWS[:10]]
+    rows += [(text, label, "train") for text, label, _ in ROWS[10:]]
+    (tmp_path / "a.csv").write_text(delimited(rows, head=("body", "stars", "split")))
+    corpus, notes = load(tmp_path / "a.csv")
+    assert set(corpus.split("test")["label"]) == {""}
+    assert any(f"label {placeholder!r} of the test split" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("texts", "of"),
+    [
+        (["鍋は丈夫で使えそう", "靴は部品が足りない"], " of characters"),
+        (["A", "B"], " of characters"),
+        (["👍 👍", "👎"], " of characters"),
+        (["yes", "no thanks"], ""),
+    ],
+)
+def test_the_baseline_has_terms_in_any_language_and_in_short_texts(texts, of):
+    found = tfidf(frame([(text, "ab"[i % 2]) for i, text in enumerate(texts * 6)]))
+    assert found["method"] == f"TF-IDF{of} + logistic regression"
+    assert found["error"] == 0
+
+
+def test_few_texts_that_share_no_word_have_a_baseline():
+    found = tfidf(frame([(f"word{'abcdefghijkl'[i]}", "ab"[i % 2]) for i in range(12)]))
+    assert found["min_df"] == 1
+
+
+def frame(rows) -> Corpus:
+    """Rows in turn of train, valid and test."""
+    table = pd.DataFrame(rows, columns=["text", "label"])
+    return Corpus("c", table.assign(split=[["train", "valid", "test"][i // 2 % 3] for i in table.index]))
+
+
+def measured(values, tmp_path) -> Path:
+    lines = [f"text number {i} is here;{values[i % len(values)]};{i % 7 == 0}" for i in range(120)]
+    (tmp_path / "a.csv").write_text("\n".join(["text;target;is_valid", *lines]))
+    return tmp_path / "a.csv"
+
+
+MEASURES = [
+    ["0.137", "1", "2.5", "?"],
+    ["0,137", "1,5"],
+    ["12.25%", "3%"],
+    [str(i * i) for i in range(30)],
+    ["1e-3", "-2"],
+]
+
+
+@pytest.mark.parametrize("values", MEASURES)
+def test_a_measure_is_refused_as_a_label_with_the_options_that_make_it_one(values, tmp_path):
+    path = measured(values, tmp_path)
+    with pytest.raises(
+        DataError, match=rf"'target' has {len(set(values) - {'?'})} different numbers.*--bins 3.*--bins 0"
+    ):
+        load(path, label_col="target")
+    assert load(path, label_col="target", bins=0)[0].classes
+
+
+@pytest.mark.parametrize("values", [["1", "2", "3"], ["1.0", "4.5"], ["1,000", "2,000"], ["1.1", "beta"]])
+def test_numbers_that_may_be_classes_stay_as_they_are(values, tmp_path):
+    assert load(measured(values, tmp_path), label_col="target")[0].classes == sorted(values)
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "says"),
+    [
+        (["1", "+1", "0,5", "0.50"], ["0.5", "1"], "written in two ways, such as 1 and 1.0, is one class"),
+        (["1", "true", "0", "false"], ["0", "1", "false", "true"], "'1', 'true' look alike"),
+        (["1", "1.0", "0", "0.0"], ["0", "1"], "written in two ways, such as 1 and 1.0, is one class"),
+        (["1.0", "nan", "0.0"], ["0.0", "1.0"], "'nan' is taken as no label: 40 rows"),
+        (["a", "b", r"\N"], ["a", "b"], "is taken as no label: 40 rows"),
+        (["a", "b", "NA"], ["NA", "a", "b"], "'NA' is a class like the others"),
+        (["Good", "good\u200b", "bad"], ["Good", "bad", "good\u200b"], "look alike; if they are one"),
+    ],
+)
+def test_what_is_one_class_or_none_is_decided_over_the_whole_column_and_reported(labels, classes, says, tmp_path):
+    corpus, notes = load(measured(labels, tmp_path), label_col="target")
+    assert corpus.classes == classes
+    assert any(says in note for note in notes)
+
+
+def test_the_column_named_text_is_the_text_and_what_is_odd_in_columns_is_reported(tmp_path):
+    rows = [
+        (f"http://example.com/{'x' * 80}{i}", text, label, f"id{i // 2}") for i, (text, label, _) in enumerate(ROWS)
+    ]
+    (tmp_path / "a.csv").write_text(delimited(rows, head=("url", "text", "label", "id")))
+    corpus, notes = load(tmp_path / "a.csv", id_col="id", unlabelled=str(tmp_path / "a.csv"))
+    assert corpus.df["text"][0] == ROWS[0][0]
+    for says in ("'id' names 20 rows by a name that another row has", "8 test texts are among the unlabelled texts"):
+        assert any(says in note for note in notes)
+    nested = [{"data": {"text": text}, "label": label} for text, label, _ in ROWS]
+    (tmp_path / "a.json").write_text(json.dumps(nested))
+    assert any("'data' holds JSON, which is read as it is written" in note for note in load(tmp_path / "a.json")[1])
+
+
+def test_a_measure_can_be_cut_into_classes_of_about_the_same_size(tmp_path):
+    path = measured([f"{i / 7:.3f}" for i in range(120)], tmp_path)
+    corpus, notes = load(path, label_col="target", bins=3)
+    assert corpus.classes == ["5.571 to 11.286", "above 11.286", "up to 5.571"]
+    assert corpus.df["label"].value_counts().between(38, 42).all()
+    assert any("3 classes of about as many training rows each" in note for note in notes)
+    for bins, says in ((1, "two or more"), (3, "'beta', which is no number")):
+        with pytest.raises(DataError, match=f"--bins {bins} is impossible.*{says}"):
+            load(measured(["1", "beta"], tmp_path), label_col="target", bins=bins)
+
+
+def test_quotes_that_join_lines_are_reported_and_no_quotes_where_each_line_is_a_row(tmp_path):
+    stray = {5: '"text {} of a table\t{}', 9: 'text {} of a table"\t{}'}
+    lines = [stray.get(i % 10, "text {} of a table\t{}").format(i, i % 2) for i in range(40)]
+    (tmp_path / "a.tsv").write_text("\n".join(["text\tlabel", *lines]))
+    assert len(load(tmp_path / "a.tsv")[0].df) == 40
+    long = '"label","text"\n' + "".join(f'"{i % 2}","text {i} of a table"\n' for i in range(40))
+    (tmp_path / "a.csv").write_text(long + '"1","first line\nsecond, line"\n')
+    assert load(tmp_path / "a.csv")[0].classes == ["0", "1"]
+    lines = ['"text {} of a table{},{}'.format(i, '"' * (i != 20), i % 2) for i in range(40)]
+    (tmp_path / "a.csv").write_text("\n".join(["text,label", *lines]))
+    notes = load(tmp_path / "a.csv")[1]
+    assert any("rows of several lines, joined by quotes: 1, the first ends in line 23" in note for note in notes)
+
+
+@pytest.mark.parametrize("head", ["opinion,mood,,", "text,label,,,,"])
+def test_a_header_with_nameless_empty_columns_is_one(head, tmp_path):
+    rows = [f"{text},{label}{',' * (head.count(',') - 1)}" for text, label, _ in ROWS]
+    (tmp_path / "a.csv").write_text("\n".join([head, *rows]))
+    assert len(load(tmp_path / "a.csv")[0].df) == len(ROWS)
+
+
+def test_of_two_delimiters_that_fit_equally_the_one_of_the_suffix_is_taken(tmp_path):
+    (tmp_path / "a.csv").write_text("\n".join(f"text {i} of a table,{['a;b;c', 'd;e;f'][i % 2]}" for i in range(40)))
+    assert load(tmp_path / "a.csv")[0].classes == ["a;b;c", "d;e;f"]
+
+
+def test_class_weights_give_a_rare_class_its_share_of_the_loss(tmp_path):
+    rows = [row for i, row in enumerate(ROWS) if row[1] == "good" or i < 10]
+    (tmp_path / "mine.csv").write_text(delimited(rows))
+    settings = OwnCsv(csv=tmp_path / "mine.csv", recipe=FORWARD, home=tmp_path / "home", **QUIET)
+    plain, weighted = prepare(settings), prepare(replace(settings, recipe=replace(FORWARD, class_weights=True)))
+    assert "class_weights" not in json.dumps(plain.plan)
+    assert weighted.path("lm forward") == plain.path("lm forward")
+    assert weighted.path("clas forward") != plain.path("clas forward")
+    sizes = weighted.corpus.split("train")["label"].value_counts()
+    weights = dict(zip(weighted.corpus.classes, weighted.corpus.class_weights))
+    assert weights["bad"] * sizes["bad"] == pytest.approx(weights["good"] * sizes["good"]) == sizes.sum() / 2
+    path = run(replace(settings, recipe=replace(FORWARD, class_weights=True)))
+    learn = load_run(path).learner(corpus=weighted.corpus)
+    assert learn.loss_func.func.weight.tolist() == pytest.approx(list(weights.values()))
+    record = json.loads(path.read_text())
+    assert record["changes"]["class_weights"] == "True"
+    assert 0 <= record["test"]["macro_f1"] <= 1
+
+
+@pytest.mark.slow
+def test_labels_in_any_script_survive_a_locale_without_its_letters(tmp_path):
+    labels = ("плохо", "хорошо")
+    rows = [f"Предложение номер {i} здесь,{labels[i % 2]}" for i in range(60)]
+    (tmp_path / "labels.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    model = ["--pretrained", "none", "--recipe.model.emb-sz", "12", "--recipe.model.n-hid", "16"]
+    home = ["--home", str(tmp_path / "home"), "--wandb", "disabled", "--recipe.direction", "forward"]
+    csv = ["--csv", str(tmp_path / "labels.csv"), "--recipe", "tiny"]
+    ascii_only = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-m", "experiments.own_csv", *csv, *model, *home]
+    done = subprocess.run(command, env=ascii_only, cwd=ROOT, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    (record,) = (tmp_path / "home" / "runs").glob("*/result.json")
+    assert json.loads(record.read_text(encoding="utf-8"))["corpus"]["classes"] == sorted(labels)
+
+
+def test_a_byte_order_mark_may_be_named_and_the_encoding_checked_twice():
+    assert Format(encoding="utf-8-sig").checked() == Format(encoding="UTF8").checked().checked()
+
+
+def test_a_dataframe_whose_index_repeats_is_cut_into_bins():
+    part = pd.DataFrame({"text": [t for t, *_ in ROWS], "price": [*range(39), None]})
+    corpus = Corpus.from_df(pd.concat([part, part.assign(text=part["text"] + "!")]), "text", "price", bins=2)
+    assert len(corpus.classes) == 2 and (corpus.df["split"] == "unlabelled").sum() == 2
+
+
+def test_the_only_training_text_of_a_class_is_not_held_out(tmp_path):
+    rows = [(t, s, "train") for t, s, _ in ROWS] + [
+        (f"Odd {i}.", "odd", "train" if i == 0 else "test") for i in range(4)
+    ]
+    (tmp_path / "a.csv").write_text(delimited(rows, head=("text", "label", "split")))
+    corpus, _ = load(tmp_path / "a.csv")
+    assert "odd" in set(corpus.split("train")["label"])
+
+
+def test_unlabelled_texts_are_read_from_the_columns_of_the_labelled_ones_whatever_their_case(tmp_path):
+    (tmp_path / "a.csv").write_text(delimited([(t, t[4:9], s) for t, s, _ in ROWS], head=("body", "title", "stars")))
+    (tmp_path / "more.csv").write_text(delimited([("A longer text.", "One", "x")], head=("Body", "Title", "by")))
+    corpus, _ = load(tmp_path / "a.csv", ("title", "body"), "stars", unlabelled=tmp_path / "more.csv")
+    assert corpus.split("unlabelled")["text"].tolist() == ["One\nA longer text."]
+    with pytest.raises(DataError, match=r"--unlabelled .*none.csv"):
+        load(tmp_path / "a.csv", unlabelled=tmp_path / "none.csv")
