@@ -1,8 +1,8 @@
 """How a table is written: delimiter, quotes, header line. What its owner does not say is detected.
 
 clevercsv was tried for the delimiter and the quotes: on the tables in tests/test_user_table.py it took the space
-between words for the delimiter in 5 of 14, saw no quotes around texts of several lines, and called `text,label` no header. Its
-measure expects short cells of known types; ours are sentences.
+between words for the delimiter in 5 of 14, saw no quotes around texts of several lines, and called `text,label` no
+header. Its measure expects short cells of known types; ours are sentences.
 """
 
 import csv
