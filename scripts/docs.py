@@ -27,8 +27,8 @@ START, END = "<!-- made by scripts/results.py -->\n", "<!-- end of what scripts/
 HEADLINE = {
     "TREC-6: type of question": replicates("trec", MOST_SEEDS, "default"),
     "IMDb: sentiment": replicates("imdb-full", MOST_SEEDS),
-    "DBpedia ontology: 14 classes, 8,000 texts": replicates("dbpedia", MOST_SEEDS),
-    "… with 100 labels": [replace(run, train_size=100) for run in replicates("dbpedia", MOST_SEEDS, "few")],
+    "DBpedia ontology: 14 classes, 8,000 texts": replicates("dbpedia", MOST_SEEDS, "default"),
+    "… with 100 labels": [replace(run, train_size=100) for run in replicates("dbpedia", MOST_SEEDS, "default")],
     "SQuAD: which of 35 articles": replicates("squad", MOST_SEEDS, "default"),
     "SFU reviews: sentiment": replicates("sfu", MOST_SEEDS),
 }
