@@ -220,7 +220,9 @@ def test_squad_answerable_splits_by_article():
             where[p["context"]] = article["title"]
     split = {}
     for text, name in zip(corpus.df["text"], corpus.df["split"]):
-        split.setdefault(where[text.split("xxfld 2 ")[1]], set()).add(name)
+        paragraph, question = text.removeprefix("xxfld 1 ").split(" xxfld 2 ")
+        assert question.endswith("?")
+        split.setdefault(where[paragraph], set()).add(name)
     assert all(len(names) == 1 for names in split.values())
     assert {s for names in split.values() for s in names} == {"train", "valid", "test"}
 

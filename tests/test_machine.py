@@ -1,6 +1,7 @@
 """Devices: the one that is asked for, with fp32 that is fp32; a GPU for each process of a grid."""
 
 import os
+from contextlib import nullcontext
 from multiprocessing import Array
 from types import SimpleNamespace
 
@@ -42,6 +43,14 @@ def test_the_device_that_is_asked_for_is_fastais_until_another_is(monkeypatch):
     assert machine.use_device() == torch.device("cpu")
     assert not torch.backends.cudnn.allow_tf32
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
+@pytest.mark.parametrize("lacks", [True, False])
+def test_bf16_where_a_processor_lacks_it_is_an_error_that_names_the_option(lacks, monkeypatch):
+    machine.use_device("cpu")
+    monkeypatch.setattr(machine, "_lacks_bf16", lambda: lacks)
+    with pytest.raises(DataError, match="--precision bf16 needs") if lacks else nullcontext():
+        assert machine.precision("bf16") == "bf16"
 
 
 def test_an_error_within_a_batch_ends_bfloat16_for_what_follows():

@@ -42,13 +42,13 @@ def load(data_dir: Path | None, task: str = "topic", version: str = "v2.0", trai
 
 
 def _answerable(df: pd.DataFrame) -> pd.DataFrame:
-    """One row a question: the question and its paragraph as two fastai fields; yes or no."""
+    """One row a question: its paragraph and the question as two fastai fields, the question last; yes or no."""
     if (df["part"] == "train").any():
         train = df["part"] == "train"
         split = hold_out_groups(df.loc[train, "article"], {"valid": 0.1}).reindex(df.index, fill_value="test")
     else:
         split = hold_out_groups(df["article"], {"test": 0.2, "valid": 0.1})
-    text = FIELD + " 1 " + df["question"] + f" {FIELD} 2 " + df["paragraph"]
+    text = FIELD + " 1 " + df["paragraph"] + f" {FIELD} 2 " + df["question"]
     return pd.DataFrame({"text": text, "label": df["answerable"], "split": split})
 
 

@@ -125,14 +125,20 @@ def precision(wanted: str) -> str:
     """fp32 or bf16; auto is bf16 where it is faster.
 
     That is GPUs, processors with AMX, and AMD's with AVX-512 bf16 (2.2x in matrix products). Intel's with AVX-512 bf16
-    and no AMX reached 0.6 of fp32's speed.
+    and no AMX reached 0.6 of fp32's speed. Raises `DataError` for bf16 where oneDNN has no LSTM in it.
     """
+    if wanted == "bf16" and default_device().type == "cpu" and _lacks_bf16():
+        raise DataError("--precision bf16 needs a processor with AVX-512, or a GPU; leave the option out, or give fp32")
     if wanted != "auto":
         return wanted
     if default_device().type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     cpu = _cpuinfo()
     return "bf16" if "amx_bf16" in cpu or ("avx512_bf16" in cpu and "AuthenticAMD" in cpu) else "fp32"
+
+
+def _lacks_bf16() -> bool:
+    return torch.backends.mkldnn.is_available() and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def precision_cbs(precision: str) -> list[Callback]:
