@@ -3,12 +3,12 @@
 Two classification tasks made of SQuAD (Rajpurkar et al. 2016, 2018); not in the paper. topic is split by paragraph, and
 the training paragraphs serve as unlabelled texts; answerable is split by article.
 
-Lab record, topic, 2026-11-26, commits 2a6ce0770a7c and 6315b4f08fcf, a language model of 34 million tokens: one thread
-of an AMD EPYC (AVX2), 85 to 157 minutes per seed, shared. SQuAD 2.0's development set, 2,378 test questions:
+Lab record, topic, 2026-11-26, commit 53387c8c70f6, a language model of 224 million tokens: an NVIDIA H100 (bf16), with
+23 other runs at once, 8 minutes per seed. SQuAD 2.0's development set, 2,378 test questions:
 
-    OMP_NUM_THREADS=1 ulmfit-exp squad --seed 0
+    ulmfit-exp squad --seed 0
 
-    test error in %   26.23 ± 0.49 (3 seeds); forward 28.02 ± 0.68, backward 28.71 ± 0.37
+    test error in %   23.97 ± 0.26 (3 seeds); forward 25.57 ± 0.29, backward 25.53 ± 0.37
     others            TF-IDF + logistic regression 30.03; recipe small, the first language model: 27.40 ± 0.33
 
 answerable, without a pretrained model (commit d0ee5d218895): 50.07, which is chance; baseline 46.59.
