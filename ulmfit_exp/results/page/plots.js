@@ -18,7 +18,11 @@ function element(tag, text, parent, more = {}) {
   return made;
 }
 
-function plot(id, traces, x, y, more = {}) {
+let drawn;
+
+// Plots are drawn one after another, the first when the table is shown: Plotly is most of this page's code. Each has its place,
+// of fixed height, before.
+function plot(place, traces, x, y, more = {}) {
   const layout = {
     template: data.templates[dark.matches ? "dark" : "white"],
     paper_bgcolor: "rgba(0,0,0,0)",
@@ -31,7 +35,11 @@ function plot(id, traces, x, y, more = {}) {
     xaxis: { title: { text: x }, automargin: true, ...more.xaxis },
     yaxis: { title: { text: y }, ...more.yaxis },
   };
-  Plotly.react(id, traces, layout, { responsive: true, displaylogo: false });
+  drawn ??= new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)))
+    .then(() => element("script", $("plotly").textContent, document.head));
+  drawn = drawn.then(() => new Promise((resolve) => setTimeout(resolve)))
+    .then(() => place.isConnected && Plotly.react(place, traces, layout, { responsive: true, displaylogo: false }))
+    .catch(console.error); // the others are drawn
 }
 
 // Mean and band by epoch of a metric, for each stage of a task.
@@ -119,8 +127,7 @@ function perClass(chosen) {
     traces.push({ x: [0, 1], y: [0, 1], mode: "lines", line: { color: "#888", dash: "dot" }, showlegend: false, hoverinfo: "skip" });
     plots.push([traces, "confidence", "accuracy", { xaxis: { tickformat: ".0%" }, yaxis: { tickformat: ".0%" } }]);
   }
-  const places = plots.map(() => element("div", "", place)); // all, before one is as wide as there is room
-  plots.forEach((arguments_, i) => plot(places[i], ...arguments_));
+  for (const arguments_ of plots) plot(element("div", "", place), ...arguments_);
   $("ece").replaceChildren();
   for (const { name, runs } of chosen) {
     const found = runs.map((run) => run.ece).filter(Boolean);
@@ -138,14 +145,13 @@ function matrices(chosen) {
   const having = chosen.filter(({ runs }) => runs.some((run) => run.confusion));
   const shown = having.slice(0, MOST_MATRICES);
   $("matrices").replaceChildren();
-  const places = shown.map(() => element("div", "", $("matrices")));
-  for (const [i, { name, runs }] of shown.entries()) {
+  for (const { name, runs } of shown) {
     const found = runs.map((run) => run.confusion).filter(Boolean);
     const classes = [...new Set(found.flatMap(Object.keys))];
     const counts = classes.map((c) => classes.map((other) => found.reduce((sum, of) => sum + (of[c]?.[other] ?? 0), 0)));
     const share = counts.map((row) => row.map((n) => n / Math.max(1, row.reduce((a, b) => a + b))));
     const axis = { type: "category", automargin: true };
-    plot(places[i], [{
+    plot(element("div", "", $("matrices")), [{
       type: "heatmap", x: classes, y: classes, z: share, text: counts, colorscale: "Blues", reversescale: true, zmin: 0, zmax: 1,
       showscale: false, texttemplate: classes.length < 20 ? "%{text}" : "",
       hovertemplate: "%{y} predicted to be %{x}: %{text}<extra></extra>",
@@ -174,18 +180,11 @@ function mistakes(chosen) {
     element("p", "Only runs in a home (--home) have them, with their texts; committed records do not.", $("mistaken"));
 }
 
-let later;
-
-// The curves at once, and what is below them after the browser has shown them.
 function drawAll(chosen) {
-  plot("clas-error", curves(chosen, "clas", "valid_error_rate"), "epoch", "validation error", { yaxis: { tickformat: ".1~%" } });
-  plot("clas-loss", curves(chosen, "clas", "valid_loss", "train_loss"), "epoch", "classifier: loss");
-  plot("lm-loss", curves(chosen, "lm", "valid_loss", "train_loss"), "epoch", "language model: loss");
-  differences(chosen);
-  clearTimeout(later);
-  later = setTimeout(() => {
-    for (const [task, name] of [["clas", "classifier"], ["lm", "language model"]])
-      plot(`${task}-rates`, rates(chosen, task), "epoch", `${name}: learning rate`, { yaxis: { type: "log", tickformat: ".0e" } });
-    [perClass, matrices, mistakes].forEach((part) => part(chosen));
-  });
+  plot($("clas-error"), curves(chosen, "clas", "valid_error_rate"), "epoch", "validation error", { yaxis: { tickformat: ".1~%" } });
+  plot($("clas-loss"), curves(chosen, "clas", "valid_loss", "train_loss"), "epoch", "classifier: loss");
+  plot($("lm-loss"), curves(chosen, "lm", "valid_loss", "train_loss"), "epoch", "language model: loss");
+  for (const [task, name] of [["clas", "classifier"], ["lm", "language model"]])
+    plot($(`${task}-rates`), rates(chosen, task), "epoch", `${name}: learning rate`, { yaxis: { type: "log", tickformat: ".0e" } });
+  [differences, perClass, matrices, mistakes].forEach((part) => part(chosen));
 }
