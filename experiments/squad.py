@@ -11,7 +11,7 @@ Lab record, topic, 2026-11-26, commit 53387c8c70f6, a language model of 224 mill
     test error in %   23.97 ± 0.26 (3 seeds); forward 25.57 ± 0.29, backward 25.53 ± 0.37
     others            TF-IDF + logistic regression 30.03; recipe small, the first language model: 27.40 ± 0.33
 
-answerable, without a pretrained model (commit d0ee5d218895): 50.07, which is chance; baseline 46.59.
+answerable has no record yet: in trials ULMFiT and the baseline were near chance (see the notes).
 What was tried, and how the settings were chosen: experiments/notes/squad.md
 """
 

@@ -57,10 +57,14 @@ def best(results: list[tuple], reference: str) -> tuple[str, ...]:
 
 
 def titles() -> dict[str, str]:
-    """The data sets of the paper's tables, as records name them, in words."""
+    """The data sets, as records name them, in words."""
     from ulmfit_exp.results.figures import title
 
-    return {settings.dataset: title(data) for data, settings in DATA.items()}
+    return {settings.dataset: title(data) for data, settings in DATA.items()} | {
+        "sfu-category": "SFU category",
+        "squad-answerable": "SQuAD answerable",
+        **{f"dbpedia-l{i}": f"DBpedia long abstracts, {n} classes" for i, n in ((1, 9), (2, 70), (3, 219))},
+    }
 
 
 def _known(record: dict) -> bool:
