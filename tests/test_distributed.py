@@ -31,10 +31,10 @@ def folder(quick_tokens, tmp_path) -> Path:
     return tmp_path
 
 
-def train(folder: Path, work: str, seq_len: int, drop_mult: float = 1.0, cbs=()) -> dict:
+def train(folder: Path, work: str, seq_len: int, drop_mult: float = 1.0, min_steps: int | None = None, cbs=()) -> dict:
     """A training in this process, or its part of one."""
     set_seed(1)
-    recipe = replace(QUICK, lm=replace(QUICK.lm, drop_mult=drop_mult))
+    recipe = replace(QUICK, lm=replace(QUICK.lm, drop_mult=drop_mult, min_steps=min_steps))
     learn = quiet(learners.lm_learner(dls_lm(read_tokens(folder), 8, seq_len, False), recipe, "fp32", folder))
     (folder / work).mkdir(exist_ok=True)
     info, _ = training.train(learn, recipe.lm, 7, folder / work, cbs)
@@ -74,14 +74,15 @@ def weights(folder: Path, work: str, rank: str) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_does_on_an_odd_and_an_even_number_of_batches(folder):
+def test_two_processes_train_as_one_does_on_odd_even_and_repeated_batches(folder):
     pytest.importorskip("accelerate", reason="the extra distributed is not installed: pip install '.[distributed]'")
-    two_processes(folder, [("even", 30, 0.0), ("odd", 33, 0.0)])
-    for work, seq_len, odd in (("even", 30, 0), ("odd", 33, 1)):
+    trainings = [("even", 30, 0.0), ("odd", 33, 0.0), ("repeated", 33, 0.0, 100)]
+    two_processes(folder, trainings)
+    for work, *options in trainings:
         torch.testing.assert_close(weights(folder, work, "0"), weights(folder, work, "1"), rtol=0, atol=0)
         first, second = (json.loads((folder / work / f"{rank}.json").read_text()) for rank in (0, 1))
-        alone = train(folder, f"alone {work}", seq_len, 0.0)
-        assert alone["batches"] % 2 == odd
+        alone = train(folder, f"alone {work}", *options)
+        assert alone["batches"] == {"even": 32, "odd": 29, "repeated": 2 * 29}[work]
         for rows in zip(alone["history"], first["history"], second["history"], strict=True):
             for name in ("train_loss", "valid_loss", "tokens", "step"):
                 assert rows[1][name] == rows[2][name]
