@@ -39,6 +39,7 @@ COMPARED = (
     ("dbpedia-ontology/few-100-labels", "dbpedia-ontology/features-100-labels"),
     ("dbpedia-ontology/default-100-labels", "dbpedia-ontology/default-100-labels-head=features"),
     ("squad-topic/small", "squad-topic/scratch-forward"),
+    ("sfu-sentiment/default", "sfu-sentiment/default-pretrained=reviews-small-forward"),
     ("sfu-sentiment/few-from-IMDb-classifier", "sfu-sentiment/features-from-IMDb-classifier"),
 )
 """Folders of records that docs/findings.md compares, and no other table does."""

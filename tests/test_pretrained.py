@@ -259,17 +259,18 @@ def test_a_damaged_record_of_a_run_is_one_clear_error(tmp_path):
 
 
 def test_a_model_that_is_not_there_is_said_with_those_that_are():
-    with pytest.raises(DataError, match="no such folder or archive; shipped are wikipedia-small; also none, wt103"):
+    with pytest.raises(DataError, match="no such folder or archive; shipped are reviews-small, wikipedia-small;"):
         resolve("wikipedia-tiny", ("forward",), None)
 
 
 @pytest.mark.parametrize("direction", ["forward", "backward"])
-def test_the_shipped_model_fits_its_limits(direction):
-    start = resolve("wikipedia-small", (direction,), None)[direction]
+@pytest.mark.parametrize("model", ["wikipedia-small", "reviews-small"])
+def test_a_shipped_model_fits_its_limits(model, direction):
+    start = resolve(model, (direction,), None)[direction]
     assert sum(f.stat().st_size for f in start.files) <= 16_000_000
     weights, vocab = start.content
     assert len(vocab) == len(weights[EMBEDDING]) and vocab[:2] == ["xxunk", "xxpad"]
-    assert json.loads((SHIPPED / "wikipedia-small" / direction / "record.json").read_text())["perplexity"]
+    assert json.loads((SHIPPED / model / direction / "record.json").read_text())["perplexity"]
 
 
 @pytest.mark.slow

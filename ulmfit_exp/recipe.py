@@ -98,9 +98,9 @@ class LMRecipe:
     seq_len: int = 70
     """Steps of back-propagation through time, and the chunk of BPT3C."""
     pretrained: Annotated[str, tyro.conf.arg(prefix_name=False)] = "none"
-    """Language model to start from: wikipedia-small (ours), wt103 (fastai's; wt103-fwd or wt103-bwd for one direction),
-    hf:OWNER/NAME, a folder of ours, of a finished run (with #clas at its end, its classifiers' encoders) or of fastai's
-    .pth and vocabulary, a .tgz of these, or none: random weights."""
+    """Language model to start from: wikipedia-small or reviews-small (ours), wt103 (fastai's; wt103-fwd or wt103-bwd
+    for one direction), hf:OWNER/NAME, a folder of ours, of a finished run (with #clas at its end, its classifiers'
+    encoders) or of fastai's .pth and vocabulary, a .tgz of these, or none: random weights."""
     skip_tokens: int = 0
     """Tokens of the first texts that the language model leaves out."""
     max_tokens: int | None = None

@@ -2,9 +2,9 @@
 
 python scripts/dev/ship.py runs/runs/FORWARD runs/runs/BACKWARD --name wikipedia-small
 
-Writes the weights as int8 with a scale per row, the vocabulary as JSON, and the run's record. A cycle that started from
-the shipped model replaces it if its perplexity on the validation articles is lower; its record then lists the cycles
-before it under `chain`.
+Writes the weights as int8 with a scale per row, the vocabulary as JSON, and the run's record. If the run started from a
+shipped model, the record lists the cycles before it under `chain`. A cycle replaces the model of its name if it started
+from it and its perplexity on the validation texts is lower.
 """
 
 import sys
@@ -29,8 +29,13 @@ def main(runs: tyro.conf.Positional[tuple[Path, Path]], name: str) -> None:
     """
     for run, direction in zip(runs, ("forward", "backward")):
         folder, record = SHIPPED / name / direction, read(run)
+        start = record["pretrained"].get(direction, {}).get("digest")
+        before = next((f for f in SHIPPED.glob(f"*/{direction}") if digest(f) == start), None)
         if folder.exists():
-            record["chain"] = chain(folder, record, direction)
+            check_better(folder, before, record)
+        if before:
+            earlier = read(before / "record.json")
+            record["chain"] = [*earlier.get("chain", []), {k: v for k, v in earlier.items() if k != "chain"}]
         weights, vocab = resolve(str(run), (direction,), None)[direction].files
         folder.mkdir(parents=True, exist_ok=True)
         save_file(quantised(load_file(weights)), folder / "model.safetensors")
@@ -40,18 +45,18 @@ def main(runs: tyro.conf.Positional[tuple[Path, Path]], name: str) -> None:
         print(f"{folder}: {size / 1e6:.1f} MB, {len(record.get('chain', [])) + 1} cycles")
 
 
-def chain(folder: Path, record: dict, direction: str) -> list[dict]:
-    """The cycles before a new one, the first of all first."""
-    before = read(folder / "record.json")
-    shipped = Pretrained((folder / "model.safetensors", folder / "vocab.json"))
-    if record["pretrained"].get(direction, {}).get("digest") != shipped.digest:
+def digest(folder: Path) -> str:
+    """Of the shipped model in `folder`, as records have it."""
+    return Pretrained((folder / "model.safetensors", folder / "vocab.json")).digest
+
+
+def check_better(folder: Path, before: Path | None, record: dict) -> None:
+    """Exit unless the run of `record` started from the model in `folder` and is better than it."""
+    if before != folder:
         sys.exit(f"error: the run did not start from {folder}; remove that first if the new model is to replace it")
-    new, old = (r["perplexity"]["valid"]["perplexity"] for r in (record, before))
+    new, old = (r["perplexity"]["valid"]["perplexity"] for r in (record, read(folder / "record.json")))
     if new >= old:
-        sys.exit(
-            f"error: {direction}: perplexity {new:.2f} on the validation articles, and the shipped model has {old:.2f}"
-        )
-    return [*before.get("chain", []), {k: v for k, v in before.items() if k != "chain"}]
+        sys.exit(f"error: perplexity {new:.2f} on the validation texts, and the model in {folder} has {old:.2f}")
 
 
 if __name__ == "__main__":
