@@ -3,9 +3,12 @@
 import re
 import subprocess
 import tomllib
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
 import yaml
+from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,6 +40,12 @@ def test_every_dependency_is_pinned_and_in_environment_yml():
 def test_the_lock_names_no_address():
     for line in (ROOT / "requirements.lock").read_text().splitlines():
         assert line.startswith("#") or re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9._!]+", line)
+
+
+def test_the_pinned_packages_install_on_the_first_release_of_the_oldest_python():
+    for package in pins():
+        with suppress(PackageNotFoundError):  # of another platform
+            assert SpecifierSet(metadata(package).get("Requires-Python", "")).contains("3.11.0"), package
 
 
 def test_no_tracked_file_names_a_path_of_a_machine():
