@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import pytest
 
 from experiments.sfu import Sfu
+from scripts.dev.faults import closed
 from ulmfit_exp.common import DataError, write_json
 from ulmfit_exp.recipe import RECIPES, Phase
 from ulmfit_exp.runs import cluster, grid, workers
@@ -156,8 +157,6 @@ def test_of_200_cells_none_is_lost_where_five_workers_are_killed(two_nodes, tmp_
 @pytest.mark.slow
 def test_ctrl_c_ends_the_cells_of_ray_with_their_wandb_runs_closed(tmp_path):
     pytest.importorskip("ray", reason="the extra ray is not installed: pip install '.[ray]'")
-    from scripts.dev.faults import _closed
-
     command = [sys.executable, "-m", "experiments.sfu", "--miniature", "--seeds", "2", "--ray", "auto"]
     env = {**os.environ, "WANDB_MODE": "offline"}
     process = subprocess.Popen([*command, "--home", tmp_path], cwd=ROOT, env=env, start_new_session=True)
@@ -165,7 +164,7 @@ def test_ctrl_c_ends_the_cells_of_ray_with_their_wandb_runs_closed(tmp_path):
     wait_for(lambda: any(path.stat().st_size > 2000 for path in logged()))
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(15) == 130
-    assert all(_closed(path) for path in logged())
+    assert all(closed(path) for path in logged())
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from experiments.sfu import Sfu
 from experiments.squad import Squad
 from experiments.trec import Trec
 from experiments.yelp import Yelp
+from scripts.dev.faults import closed
 from ulmfit_exp.__main__ import main as ulmfit_exp
 from ulmfit_exp.cli import _parsed_grid, main, over_seeds, parse, run
 from ulmfit_exp.runs.settings import Grid
@@ -163,9 +164,7 @@ def test_killed_and_then_stopped_the_same_command_ends_with_the_same_figures(tmp
     assert p.returncode == 130
     assert "the same command resumes" in err
     assert "Traceback" not in err
-    last = max(home.glob("wandb/offline-run-*"), key=lambda path: path.stat().st_mtime_ns)
-    leet = [Path(sys.executable).with_name("wandb"), "leet", "inspect", "--json", last]
-    assert '"exit"' in subprocess.run(leet, capture_output=True, text=True).stdout
+    assert closed(max(home.glob("wandb/offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime_ns))
     shown, again = command(home, capsys)
     assert "resuming after epoch" in shown
     assert figures(again) == figures(command(tmp_path / "whole", capsys)[1])

@@ -244,6 +244,32 @@ def test_wandb_disabled_by_its_own_variable_leaves_no_run(sfu, monkeypatch):
     assert {s["wandb"] for s in r["stages"]} == {None} and not (sfu.home / "wandb").exists()
 
 
+def test_without_a_server_the_runs_are_recorded_offline_and_it_is_tried_once(tmp_path, monkeypatch):
+    import wandb
+
+    tried, real = [], wandb.init
+
+    def init(mode, **options):
+        tried.append(mode)
+        if mode == "online":
+            raise wandb.errors.CommError("no server")
+        return real(mode=mode, **options)
+
+    monkeypatch.setattr(wandb, "init", init)
+    monkeypatch.setattr(Tracker, "reachable", True)
+    with pytest.warns(match="cannot be reached"):
+        first = Tracker("online", tmp_path, "g", "lm", "a", [], {})
+    second = Tracker("online", tmp_path, "g", "clas", "b", [], {})
+    assert None not in (first.path, second.path)
+    assert tried == ["online", "offline", "offline"]
+
+
+def test_a_wandb_that_exits_the_process_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr("wandb.init", lambda **_: sys.exit(3))
+    with pytest.warns(match="left out of this run: SystemExit"):
+        assert Tracker("offline", tmp_path, "g", "lm", "a", [], {}).path is None
+
+
 def test_a_run_that_failed_is_not_continued(tmp_path):
     first, second = (Tracker("offline", tmp_path, "g", "lm", name, [], {}) for name in ("a", "b"))
     assert None not in (first.path, second.path)
