@@ -127,8 +127,8 @@ def benchmark(monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_benchmark_of_a_gpu_runs_on_a_processor_in_miniature(benchmark, capsys):
-    benchmark.gpu(steps=20, bs=4, size="tiny", device="cpu")
+def test_the_benchmark_of_training_runs_in_miniature(benchmark, capsys):
+    benchmark.train("lm", steps=20, bs=4, corpus=None, size="tiny")
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     for side in ("stock", "ours"):
         assert figures[side]["tokens_per_second"] > 0
@@ -138,7 +138,7 @@ def test_the_benchmark_of_a_gpu_runs_on_a_processor_in_miniature(benchmark, caps
 
 def test_a_benchmark_without_its_corpus_is_one_line(benchmark):
     with pytest.raises(DataError, match=r"^there is no file or folder"):
-        benchmark.lm(corpus="absent.csv")
+        benchmark.train("lm", corpus="absent.csv")
 
 
 def test_outside_a_git_checkout_the_commit_is_unknown_and_that_is_noted_once(monkeypatch, tmp_path, capsys):

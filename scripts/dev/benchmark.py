@@ -1,14 +1,13 @@
 """Measure the speed against stock fastai, and the share of the processor's matrix-product peak.
 
-python scripts/dev/benchmark.py lm            the language model: the same tokens, weights and rates for both
-python scripts/dev/benchmark.py gpu           the language model at the paper's shape, on random words; also memory
-python scripts/dev/benchmark.py classifier    the classifier, on texts of the lengths of reviews
-python scripts/dev/benchmark.py tokens        tokenising a corpus: tokens per second and core, memory of all processes
-python scripts/dev/benchmark.py predict RUN   predicting short texts on the command line: texts per minute, memory
-python scripts/dev/benchmark.py onnx RUN      predicting in a running process, by torch and by ONNX Runtime
+python scripts/dev/benchmark.py train lm            the language model: the same tokens, weights and rates for both
+python scripts/dev/benchmark.py train classifier    the classifier, on texts of the lengths of reviews
+python scripts/dev/benchmark.py tokens              tokenising a corpus: tokens per second and core, memory
+python scripts/dev/benchmark.py predict RUN         short texts on the command line: texts per minute, memory
+python scripts/dev/benchmark.py onnx RUN            predicting in a running process, by torch and by ONNX Runtime
 
-The first three train in separate processes, one after the other, stock fastai first. The last line printed is a JSON
-object; --out writes it to a file.
+Each side trains in a process of its own, one after the other. The last line printed is a JSON object; --out writes it
+to a file.
 """
 
 import json
@@ -30,47 +29,51 @@ from ulmfit_exp.cli import ending_well, part
 from ulmfit_exp.recipe import PRETRAINING
 
 
-def lm(steps: int = 60, bs: int = 64, corpus: str = "wikitext-2", out: Path | None = None) -> None:
-    """Language model of the shipped shape, `bs` x 70 tokens a step, on a corpus's first tokens.
-
-    Args:
-        steps: Training steps of each side; tokens per second are measured over the last three quarters.
-        bs: Streams of text.
-        corpus: As for experiments.pretrain.
-        out: Write the JSON object to this file.
-    """
-    compare("lm", steps, bs, corpus, out)
-
-
-def gpu(
+def train(
+    task: tyro.conf.Positional[Literal["lm", "classifier"]],
     steps: int = 60,
     bs: int = 64,
-    size: Literal["paper", "tiny"] = "paper",
-    device: str = "auto",
+    corpus: str | None = "wikitext-2",
+    size: Literal["small", "paper", "tiny"] = "small",
+    device: str = "cpu",
     out: Path | None = None,
 ) -> None:
-    """Language model of the paper's shape, `bs` x 70 tokens a step, on random words of a vocabulary of 60,000.
+    """Train the language model, `bs` x 70 tokens a step, or the classifier, by stock fastai and then by ours.
+
+    The texts of the classifier are cut from the corpus, of log-normal lengths with median 180, as reviews have.
 
     Args:
+        task: What is trained.
         steps: Training steps of each side; tokens per second are measured over the last three quarters.
-        bs: Streams of text.
-        size: tiny is for a processor: it only shows that this runs.
+        bs: Streams of text, or texts per batch, of similar length.
+        corpus: As for experiments.pretrain; None is random words.
+        size: Shape of the model: small is the shipped one.
         device: auto is a GPU where there is one; or cpu, cuda, cuda:N.
         out: Write the JSON object to this file.
     """
-    compare("lm", steps, bs, None, out, size, device)
+    if steps < 20:
+        sys.exit("error: --steps must be 20 or more: the first ones are warming up")
+    from ulmfit_exp.method.tokens import write_tokens
 
-
-def classifier(steps: int = 40, bs: int = 32, corpus: str = "wikitext-2", out: Path | None = None) -> None:
-    """Classifier of the shipped shape on texts cut from a corpus, log-normal lengths of median 180 as reviews have.
-
-    Args:
-        steps: Training steps of each side; tokens per second are measured over the last three quarters.
-        bs: Texts per batch, of similar length.
-        corpus: As for experiments.pretrain.
-        out: Write the JSON object to this file.
-    """
-    compare("classifier", steps, bs, corpus, out)
+    with tempfile.TemporaryDirectory() as folder:
+        words = PRETRAINING[size].max_vocab
+        if corpus is None:
+            write_random(Path(folder), steps * bs * 70, 1_000 if size == "tiny" else words)
+        else:
+            write_tokens(documents(corpus), Path(folder), words, 2)
+        sides = {}
+        for side in ("stock", "ours"):
+            command = [sys.executable, Path(__file__).with_name("benchmark_training.py"), "--task", task]
+            command += ["--side", side, "--folder", folder, "--steps", str(steps), "--bs", str(bs)]
+            command += ["--size", size, "--device", device]
+            env = os.environ | {"GOMP_SPINCOUNT": "1000" if side == "ours" else "300000"}  # ours, and OpenMP's own
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=env)
+            sides[side] = json.loads(done.stdout.splitlines()[-1])
+            print(describe(side, sides[side]), flush=True)
+    ratio = round(sides["ours"]["tokens_per_second"] / sides["stock"]["tokens_per_second"], 2)
+    print(f"ratio {ratio}")
+    model = asdict(PRETRAINING[size].model)
+    finish(task, {"ratio": ratio, "corpus": corpus, "steps": steps, "bs": bs, "model": model, **sides}, out)
 
 
 def tokens(corpus: str = "wikipedia", max_vocab: int = 16_000, out: Path | None = None) -> None:
@@ -129,12 +132,8 @@ def predict(
     from ulmfit_exp.record import read
 
     record, sentences = read(run), [s for t in sfu.load(MINIATURE).df["text"] for s in t.split(". ")]
-    figures = {
-        "model": record["model"],
-        "directions": list(record["directions"]),
-        "sizes": {},
-        "load": os.getloadavg()[0],
-    }
+    figures = {"model": record["model"], "directions": list(record["directions"]), "sizes": {}}
+    figures["load"] = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "texts.jsonl", Path(folder) / "predictions.csv"
         for n in sizes:
@@ -197,34 +196,6 @@ def onnx(
     finish("onnx", {**figures, "load": os.getloadavg()[0]}, out)
 
 
-def compare(
-    task: str, steps: int, bs: int, corpus: str | None, out: Path | None, size: str = "small", device: str = "cpu"
-) -> None:
-    if steps < 20:
-        sys.exit("error: --steps must be 20 or more: the first ones are warming up")
-    from ulmfit_exp.method.tokens import write_tokens
-
-    with tempfile.TemporaryDirectory() as folder:
-        if corpus is None:
-            write_random(Path(folder), steps * bs * 70, PRETRAINING[size].max_vocab if size == "paper" else 1_000)
-        else:
-            texts = documents(corpus)
-            write_tokens(texts, Path(folder), PRETRAINING[size].max_vocab, 2)
-        sides = {}
-        for side in ("stock", "ours"):
-            command = [sys.executable, Path(__file__).with_name("benchmark_training.py"), "--task", task]
-            command += ["--side", side, "--folder", folder, "--steps", str(steps), "--bs", str(bs)]
-            command += ["--size", size, "--device", device]
-            env = os.environ | {"GOMP_SPINCOUNT": "1000" if side == "ours" else "300000"}  # ours, and OpenMP's own
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=env)
-            sides[side] = json.loads(done.stdout.splitlines()[-1])
-            print(describe(side, sides[side]), flush=True)
-    ratio = round(sides["ours"]["tokens_per_second"] / sides["stock"]["tokens_per_second"], 2)
-    print(f"ratio {ratio}")
-    model = asdict(PRETRAINING[size].model)
-    finish(task, {"ratio": ratio, "corpus": corpus, "steps": steps, "bs": bs, "model": model, **sides}, out)
-
-
 def documents(corpus: str) -> Iterable[tuple[str, str]]:
     """The texts of a corpus and their splits, as experiments.pretrain reads them."""
     return part("experiments").experiment("pretrain")(corpus=corpus).texts().documents()
@@ -262,6 +233,6 @@ def finish(task: str, figures: dict, out: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    commands = {"lm": lm, "gpu": gpu, "classifier": classifier, "tokens": tokens, "predict": predict, "onnx": onnx}
+    commands = {f.__name__: f for f in (train, tokens, predict, onnx)}
     with ending_well():
         tyro.extras.subcommand_cli_from_dict(commands, description=__doc__)

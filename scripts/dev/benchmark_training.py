@@ -1,14 +1,41 @@
-"""What `benchmark.py` measures of a training by stock fastai or by ours, in a process of its own; prints JSON."""
+"""What `benchmark.py train` measures of a training by stock fastai or by ours, in a process of its own; prints JSON."""
 
 import json
+import resource
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+import torch
 import tyro
+from fastai.text.all import (
+    AWD_LSTM,
+    Adam,
+    Callback,
+    CancelFitException,
+    CrossEntropyLossFlat,
+    GradientClip,
+    LMDataLoader,
+    Pad_Chunk,
+    SortedDL,
+    TextDataLoaders,
+    language_model_learner,
+    pad_input,
+    set_seed,
+    text_classifier_learner,
+)
+from torch.profiler import ProfilerActivity, profile
 
-from ulmfit_exp.recipe import PRETRAINING, RECIPES
+from ulmfit_exp.method import learners, machine
+from ulmfit_exp.method.batches import Texts, dls_lm
+from ulmfit_exp.method.models import fastai_config
+from ulmfit_exp.method.progress import quiet
+from ulmfit_exp.method.tokens import Tokens, read_tokens
+from ulmfit_exp.method.training import train
+from ulmfit_exp.recipe import PRETRAINING, RECIPES, Phase, Training
 
 KINDS = {
     "LSTM": ("mkldnn_rnn", "cudnn_rnn", "lstm", "_thnn"),
@@ -30,14 +57,6 @@ def side(
     device: str,
 ) -> None:
     """One side of a comparison, in this process."""
-    import torch
-    from fastai.text.all import set_seed
-
-    from ulmfit_exp.method import machine
-    from ulmfit_exp.method.progress import quiet
-    from ulmfit_exp.method.training import train
-    from ulmfit_exp.recipe import Phase, Training
-
     used = machine.use_device(device)
     precision = machine.precision("auto") if side == "ours" else "fp32"
     if side == "ours":
@@ -46,7 +65,7 @@ def side(
         torch.backends.cudnn.allow_tf32 = True  # torch's default
     set_seed(0, reproducible=True)
     learn = quiet({"lm": lm_learner, "classifier": clas_learner}[task](side, folder, steps, bs, precision, size))
-    watch = timing(steps, used)
+    watch = Timing(steps, used)
     if side == "ours":
         train(learn, Training((Phase(lr=5e-3, decay=1.0, schedule="one_cycle"),)), 0, folder, [watch])
     else:
@@ -69,13 +88,6 @@ def side(
 
 
 def lm_learner(side: str, folder: Path, steps: int, bs: int, precision: str, size: str):
-    from fastai.text.all import AWD_LSTM, Adam, GradientClip, LMDataLoader, TextDataLoaders, language_model_learner
-
-    from ulmfit_exp.method import learners
-    from ulmfit_exp.method.batches import dls_lm
-    from ulmfit_exp.method.models import fastai_config
-    from ulmfit_exp.method.tokens import read_tokens
-
     dls = dls_lm(read_tokens(folder), bs, 70, False, max_tokens=steps * bs * 70)
     recipe = replace(PRETRAINING[size], lm=replace(PRETRAINING[size].lm, bs=bs))
     if side == "ours":
@@ -92,24 +104,6 @@ def lm_learner(side: str, folder: Path, steps: int, bs: int, precision: str, siz
 
 
 def clas_learner(side: str, folder: Path, steps: int, bs: int, precision: str, size: str):
-    import numpy as np
-    from fastai.text.all import (
-        AWD_LSTM,
-        Adam,
-        CrossEntropyLossFlat,
-        GradientClip,
-        Pad_Chunk,
-        SortedDL,
-        TextDataLoaders,
-        pad_input,
-        text_classifier_learner,
-    )
-
-    from ulmfit_exp.method import learners
-    from ulmfit_exp.method.batches import Texts
-    from ulmfit_exp.method.models import fastai_config
-    from ulmfit_exp.method.tokens import Tokens, read_tokens
-
     corpus, random = read_tokens(folder), np.random.default_rng(0)
     lengths = np.exp(random.normal(np.log(180), 0.7, steps * bs)).astype(int).clip(10, 1400)
     offsets = np.concatenate([[0], lengths.cumsum()])
@@ -129,61 +123,50 @@ def clas_learner(side: str, folder: Path, steps: int, bs: int, precision: str, s
     )  # fmt: skip
 
 
-def timing(steps: int, device):
-    """A callback that times the last three quarters of an epoch, and profiles five steps before them."""
-    import torch
-    from fastai.text.all import Callback, CancelFitException
-    from torch.profiler import ProfilerActivity, profile
+class Timing(Callback):
+    """Times the last three quarters of an epoch's `steps`, and profiles five steps before them."""
 
-    on_gpu = device.type == "cuda"
-    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
+    order = 80
 
-    def now() -> float:
-        if on_gpu:
+    def __init__(self, steps: int, device: torch.device):
+        self.steps, self.on_gpu, self.losses, self.tokens = steps, device.type == "cuda", [], 0
+        self.profiler = profile(activities=[ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * self.on_gpu])
+
+    def now(self) -> float:
+        if self.on_gpu:
             torch.cuda.synchronize()
         return time.perf_counter()
 
-    class Timing(Callback):
-        order = 80
-        losses, tokens, profiler = [], 0, None
+    def before_batch(self):
+        if self.iter == 5:
+            self.profiler.start()
+        if self.iter == 10:
+            self.profiler.stop()
+        if self.iter == self.steps // 4:
+            self.start = self.now()
 
-        def before_batch(self):
-            if self.iter == 5:
-                self.profiler = profile(activities=activities)
-                self.profiler.__enter__()
-            if self.iter == 10:
-                self.profiler.__exit__(None, None, None)
-            if self.iter == steps // 4:
-                self.start = now()
+    def after_batch(self):
+        self.losses.append(self.loss.detach())  # reading it would make the processor wait for a GPU
+        if self.iter >= self.steps // 4:
+            self.tokens += (self.x != 1).sum()
 
-        def after_batch(self):
-            self.losses.append(self.loss.detach())  # reading it would make the processor wait for a GPU
-            if self.iter >= steps // 4:
-                self.tokens += (self.x != 1).sum()
+    def after_train(self):
+        self.seconds = self.now() - self.start
+        self.losses, self.tokens = torch.stack(self.losses).tolist(), int(self.tokens)
+        raise CancelFitException  # no validation
 
-        def after_train(self):
-            self.seconds = now() - self.start
-            self.losses, self.tokens = torch.stack(self.losses).tolist(), int(self.tokens)
-            raise CancelFitException  # no validation
-
-        def kinds(self) -> dict[str, float]:
-            ops = [e for e in self.profiler.key_averages() if e.device_type.name == "CPU"]  # with their kernels
-            events = [(e.key, e.self_device_time_total if on_gpu else e.self_cpu_time_total) for e in ops]
-            total, shares = sum(t for _, t in events), {}
-            for key, t in events:
-                kind = next((k for k, names in KINDS.items() if any(n in key for n in names)), "other")
-                shares[kind] = shares.get(kind, 0) + t / total
-            return dict(sorted(((k, round(v, 3)) for k, v in shares.items()), key=lambda item: -item[1]))
-
-    return Timing()
+    def kinds(self) -> dict[str, float]:
+        """Share of the time of each kind of operation, the largest first."""
+        times = Counter()
+        for e in self.profiler.key_averages():
+            if e.device_type.name == "CPU":  # with its kernels
+                kind = next((kind for kind, names in KINDS.items() if any(n in e.key for n in names)), "other")
+                times[kind] += e.self_device_time_total if self.on_gpu else e.self_cpu_time_total
+        return {kind: round(t / times.total(), 3) for kind, t in times.most_common()}
 
 
 def memory_mb(device) -> int:
     """Most memory that was used: the GPU's, or this process's."""
-    import resource
-
-    import torch
-
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() // 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
@@ -191,8 +174,6 @@ def memory_mb(device) -> int:
 
 def matrix_peak(dtype, device) -> float:
     """FLOPS of the fastest of ten 2048 x 2048 matrix products."""
-    import torch
-
     a, b = torch.randn(2, 2048, 2048, device=device).to(dtype)
     times = []
     for _ in range(12):

@@ -3,8 +3,8 @@
 python scripts/dev/faults.py --times 30
 
 The same command is then run again, and must give the figures of an undisturbed run. After SIGTERM and Ctrl-C the run
-must also end within two seconds, with exit code 130, its W&B runs closed and no process left. Faults that need no random
-moment, as a full disk, a flipped bit and a broken W&B, are in tests/test_store.py and tests/test_tracking.py.
+must also end within two seconds, with exit code 130, its W&B runs closed and no process left. A full disk, a flipped
+bit, a broken W&B and other faults that need no random moment are in tests/test_store.py and tests/test_tracking.py.
 """
 
 import json
