@@ -23,7 +23,7 @@ from experiments.trec import Trec
 from experiments.yelp import Yelp
 from scripts.dev.faults import closed
 from ulmfit_exp.__main__ import main as ulmfit_exp
-from ulmfit_exp.cli import _parsed_grid, main, over_seeds, parse, run
+from ulmfit_exp.cli import main, over_seeds, parse, run
 from ulmfit_exp.runs.settings import Grid
 
 ROOT = Path(__file__).parents[1]
@@ -200,11 +200,11 @@ def test_help_teaches_the_options(name, capsys):
 
 
 def test_recipe_is_named_and_its_fields_are_overridden():
-    settings = parse(Sfu, ["--recipe", "paper", "--recipe.lm.phases.0.lr", "0.1", "--fold", "2"])
+    settings = parse(Sfu, ["--recipe", "paper", "--recipe.lm.phases.0.lr", "0.1", "--fold", "2"])[0]
     assert settings.recipe.lm.phases[0].lr == 0.1 and settings.recipe.model.emb_sz == 400 and settings.fold == 2
-    assert parse(Sfu, ["--miniature"]).recipe_name == "tiny"
-    assert parse(Sfu, ["--miniature", "--recipe=scratch"]).recipe.model.emb_sz == 128
-    assert parse(Dbpedia, ["--level", "dump", "--dump-classes", "Film", "Album"]).dump_classes == ("Film", "Album")
+    assert parse(Sfu, ["--miniature"])[0].recipe_name == "tiny"
+    assert parse(Sfu, ["--miniature", "--recipe=scratch"])[0].recipe.model.emb_sz == 128
+    assert parse(Dbpedia, ["--level", "dump", "--dump-classes", "Film", "Album"])[0].dump_classes == ("Film", "Album")
 
 
 @pytest.mark.slow
@@ -220,6 +220,6 @@ def test_several_seeds_end_with_the_mean_and_the_standard_deviation(sfu, in_proc
 
 def test_the_options_of_a_grid_are_no_settings_of_a_run():
     args = ["--seeds", "10", "--ray", "auto", "--gpus-per-run", "0.25", "--seed", "1"]
-    settings, grid = _parsed_grid(Sfu, args)
+    settings, grid = parse(Sfu, args)
     assert grid == Grid(seeds=10, ray="auto", gpus_per_run=0.25)
-    assert settings == parse(Sfu, ["--seed", "1"])
+    assert settings == parse(Sfu, ["--seed", "1"])[0]

@@ -69,7 +69,7 @@ def test_whatever_uses_a_run_tokenises_as_its_training_did(lang, tmp_path):
 
 def test_a_model_of_another_language_is_refused_and_none_is_warned_of(tmp_path, capsys):
     reviews = str(MINIATURE / "languages" / "de" / "reviews.csv")
-    german = parse(OwnCsv, ["--csv", reviews, "--lang", "de", "--home", str(tmp_path)])
+    german = parse(OwnCsv, ["--csv", reviews, "--lang", "de", "--home", str(tmp_path)])[0]
     with pytest.raises(DataError, match="--pretrained wikipedia-small reads en, but --lang is de: pretrain a model"):
         prepare(german)
     with pytest.raises(DataError, match="--lang deutsch: spaCy has no tokenizer of that language"):

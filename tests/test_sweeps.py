@@ -46,7 +46,7 @@ def test_what_the_agent_starts_is_parsed(sweep):
 
     module = import_module(f"experiments.{name}")
     command = next(c for c in vars(module).values() if getattr(c, "name", None) == name)
-    settings = flat(parse(command, args).settings())
+    settings = flat(parse(command, args)[0].settings())
     assert {k: settings[k] for k in drawn} == {k: v["value"] for k, v in drawn.items()}
 
 

@@ -47,7 +47,7 @@ def part(name: str) -> ModuleType:
 def main(command: type[Command], args: list[str] | None = None) -> None:
     """Run what the options say and print the table; the record's path is the last line, or that of several seeds."""
     with ending_well():
-        settings, grid = _parsed_grid(command, sys.argv[1:] if args is None else args)
+        settings, grid = parse(command, sys.argv[1:] if args is None else args)
         if grid == ONE:
             with interrupted():
                 print(run(settings))
@@ -123,25 +123,15 @@ def command(name: str, function: Callable, args: list[str] | None = None) -> Non
         _parsed(name, function, function.__module__, sys.argv[1:] if args is None else args)
 
 
-def parse(command: type[Command], args: list[str]) -> Command:
-    """The settings in `args`, with the recipe they name as the default of every recipe field."""
-    return _parsed_grid(command, args)[0]
-
-
-def _parsed_grid(command: type[Command], args: list[str]) -> tuple[Command, Grid]:
-    """The settings, and how many seeds are run by which processes; of pretraining, one in this process."""
+def parse(command: type[Command], args: list[str]) -> tuple[Command, Grid]:
+    """The settings in `args`, with the recipe they name as the default of every recipe field; and how many seeds are
+    run by which processes: of pretraining, one in this process."""
     name = _recipe_name(command, args)
     default = command(recipe_name=name, recipe=command.recipes[name])
-    Settings, Options = (Annotated[each, tyro.conf.arg(name="")] for each in (command, Grid))
-
-    def one(settings: Settings = default):
-        return settings, ONE
-
-    def several(settings: Settings = default, grid: Options = ONE):
-        return settings, grid
-
-    function = several if issubclass(command, Experiment) else one
-    return _parsed(command.name, function, command.__module__, args)
+    if not issubclass(command, Experiment):
+        return _parsed(command.name, command, command.__module__, args, default=default), ONE
+    both = tuple[tuple(Annotated[each, tyro.conf.arg(name="")] for each in (command, Grid))]
+    return _parsed(command.name, both, command.__module__, args, default=(default, ONE))
 
 
 def _recipe_name(command: type[Command], args: list[str]) -> str:
@@ -154,13 +144,13 @@ def _recipe_name(command: type[Command], args: list[str]) -> str:
     return name
 
 
-def _parsed(name: str, target: Callable, module: str, args: list[str]):
+def _parsed(name: str, target, module: str, args: list[str], **default):
     """What tyro makes of the command line; --help also prints the docstring of the module."""
     summary, _, details = (sys.modules[module].__doc__ or "").strip().partition("\n")
     config = (tyro.conf.FlagCreatePairsOff,)
     prog = f"{typed('ulmfit-exp')} {name}"
     try:
-        return tyro.cli(target, args=args, prog=prog, description=summary, config=config)
+        return tyro.cli(target, args=args, prog=prog, description=summary, config=config, **default)
     except SystemExit as e:
         if not e.code and {"-h", "--help"} & set(args):
             notes = Path("experiments") / "notes"
