@@ -27,26 +27,15 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 from random import Random
+from typing import Literal
 
+import inputs
 import tyro
-from inputs import (
-    PARTS,
-    Files,
-    documents_files,
-    dump_files,
-    flipped,
-    imdb_files,
-    miniature,
-    mutate,
-    own_rows,
-    packed,
-    pretrained_files,
-    table_files,
-    tiny_model,
-    trec_files,
-)  # fmt: skip
+from inputs import Files
+from tqdm import tqdm
 
 from ulmfit_exp.common import DataError
 from ulmfit_exp.corpora import dbpedia, imdb, sfu, squad, trec
@@ -87,31 +76,32 @@ def load_pretrained(folder: Path, rng: Random):
 
 LOADERS = {
     "sfu": Loader(
-        lambda rng: miniature("sfu"),
+        lambda rng: inputs.miniature("sfu"),
         lambda folder, rng: sfu.load(folder, rng.choice(["sentiment", "category"]), rng.randrange(5)),
         ("sfu/SFU_Review_Corpus_Raw.zip",),
     ),
     "dbpedia-csv": Loader(
-        lambda rng: {f"dbpedia_csv/{k}": v for k, v in miniature("dbpedia_csv").items()},
+        lambda rng: {f"dbpedia_csv/{k}": v for k, v in inputs.miniature("dbpedia_csv").items()},
         lambda folder, rng: dbpedia.load(folder),
         ("dbpedia_csv/dbpedia_csv.tar.gz",),
     ),
     "dbpedia-classes": Loader(
-        lambda rng: miniature("dbpedia_classes"),
+        lambda rng: inputs.miniature("dbpedia_classes"),
         lambda folder, rng: dbpedia.load(folder, rng.choice(["l1", "l2", "l3"])),
     ),
     "dbpedia-dump": Loader(
-        lambda rng: {k: bz2.compress(v) for k, v in dump_files(rng).items()},
+        lambda rng: {k: bz2.compress(v) for k, v in inputs.dump_files(rng).items()},
         lambda folder, rng: dbpedia.load(folder, "dump", ("Film", "Album"), 12),
     ),
     "squad": Loader(
-        lambda rng: miniature("squad"), lambda folder, rng: squad.load(folder, rng.choice(["topic", "answerable"]))
+        lambda rng: inputs.miniature("squad"),
+        lambda folder, rng: squad.load(folder, rng.choice(["topic", "answerable"])),
     ),
-    "trec": Loader(trec_files, lambda folder, rng: trec.load(folder)),
-    "imdb": Loader(imdb_files, lambda folder, rng: imdb.load(folder), ("imdb/aclImdb_v1.tar.gz",)),
-    "table": Loader(table_files, load_table, ("a.csv.zip", "a.zip")),
-    "pretrained": Loader(pretrained_files, load_pretrained),
-    "documents": Loader(documents_files, load_documents, ("d.zip", "d.tar.gz", "d.tar.xz")),
+    "trec": Loader(inputs.trec_files, lambda folder, rng: trec.load(folder)),
+    "imdb": Loader(inputs.imdb_files, lambda folder, rng: imdb.load(folder), ("imdb/aclImdb_v1.tar.gz",)),
+    "table": Loader(inputs.table_files, load_table, ("a.csv.zip", "a.zip")),
+    "pretrained": Loader(inputs.pretrained_files, load_pretrained),
+    "documents": Loader(inputs.documents_files, load_documents, ("d.zip", "d.tar.gz", "d.tar.xz")),
 }  # fmt: skip
 
 
@@ -125,14 +115,14 @@ def make(loader: Loader, rng: Random, n: int) -> Files:
             del files[name]
         elif kind < 0.12:
             parts, i = name.split("/"), rng.randrange(name.count("/") + 1)
-            parts[i] = rng.choice(PARTS) + rng.choice(["", Path(parts[i]).suffix])
+            parts[i] = rng.choice(inputs.PARTS) + rng.choice(["", Path(parts[i]).suffix])
             files["/".join(parts)] = files.pop(name) if rng.random() < 0.5 else files[name]
         else:
-            files[name] = mutate(files[name], rng)
+            files[name] = inputs.mutate(files[name], rng)
     if n and loader.archive and rng.random() < 0.5:
         name = rng.choice(loader.archive)
-        data = packed(files, name, rng)
-        files = {name: flipped(data, rng) if rng.random() < 0.3 else data}
+        data = inputs.packed(files, name, rng)
+        files = {name: inputs.flipped(data, rng) if rng.random() < 0.3 else data}
     return files
 
 
@@ -140,13 +130,13 @@ class Hang(BaseException):
     """Too much processor time."""
 
 
-def attempt(loader: Loader, name: str, seed: int, n: int, hang: float) -> BaseException | None:
-    """What input `n` raised."""
+def attempt(name: str, seed: int, n: int, hang: float) -> BaseException | None:
+    """What input `n` of a loader raised."""
 
     def stop(*_):
         raise Hang
 
-    rng = Random(f"{name} {seed} {n}")
+    loader, rng = LOADERS[name], Random(f"{name} {seed} {n}")
     with tempfile.TemporaryDirectory() as folder:
         for path, data in make(loader, rng, n).items():
             target = Path(folder) / path
@@ -158,9 +148,9 @@ def attempt(loader: Loader, name: str, seed: int, n: int, hang: float) -> BaseEx
             found = loader.load(Path(folder), rng)
             if isinstance(found, Corpus):
                 assert len(found.digest) == 64
+        except KeyboardInterrupt:
+            raise
         except BaseException as e:
-            if isinstance(e, KeyboardInterrupt):
-                raise
             return e
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
@@ -173,31 +163,25 @@ def clear(error: BaseException | None) -> bool:
 
 def fuzz(name: str, minutes: float, seed: int, hang: float) -> int:
     """Run one loader; returns the number of findings, each printed once."""
-    loader, counts, n = LOADERS[name], Counter(), 0
-    found, end, shown = set(), time.monotonic() + 60 * minutes, time.monotonic()
-    while time.monotonic() < end:
-        error = attempt(loader, name, seed, n, hang)
+    counts, found, end = Counter(), set(), time.monotonic() + 60 * minutes
+    for n in tqdm(takewhile(lambda _: time.monotonic() < end, count()), name, unit=" inputs", disable=None):
+        error = attempt(name, seed, n, hang)
         counts["read" if error is None else "refused" if clear(error) else "findings"] += 1
         if not clear(error):
             where = traceback.extract_tb(error.__traceback__)[-1]
             if (what := (type(error), where.name)) not in found:
                 found.add(what)
-                print(f"{name} --seed {seed} --only {n}: {type(error).__name__} in {where.name}: {str(error)[:200]!r}",
-                      flush=True)  # fmt: skip
-        n += 1
+                tqdm.write(f"{name} --seed {seed} --only {n}: {what[0].__name__} in {what[1]}: {str(error)[:200]!r}")
         del error
         if n % 100 == 0:
             gc.collect()  # a traceback's frames hold inputs of many megabytes, which gc does not count
-        if time.monotonic() > shown + 60:
-            shown = time.monotonic()
-            print(f"  {name}: {n:,} inputs", file=sys.stderr, flush=True)
-    print(f"{name}: seed {seed}, {n:,} inputs in {minutes:g} min: " + ", ".join(
-        f"{counts[k]:,} {k}" for k in ("read", "refused", "findings")), flush=True)  # fmt: skip
+    how = ", ".join(f"{counts[k]:,} {k}" for k in ("read", "refused", "findings"))
+    print(f"{name}: seed {seed}, {counts.total():,} inputs in {minutes:g} min: {how}", flush=True)
     return counts["findings"] or not counts["read"]
 
 
 def main(
-    loader: tyro.conf.Positional[str],
+    loader: tyro.conf.Positional[Literal[(*LOADERS, "all")]],
     minutes: float = 1,
     seed: int = 0,
     only: int | None = None,
@@ -207,24 +191,23 @@ def main(
     """Fuzz loaders.
 
     Args:
-        loader: sfu, dbpedia-csv, dbpedia-classes, dbpedia-dump, squad, trec, imdb, table, documents, pretrained; all.
+        loader: Which; all of them in their turn.
         minutes: Time for each.
         seed: Another seed, other inputs.
         only: Try this input alone and show its traceback.
         hang: Seconds of processor time that an input may take.
         memory: Megabytes that the process may grow by.
     """
-    if loader != "all" and loader not in LOADERS:
-        sys.exit(f"error: there is no loader {loader!r}; there are {', '.join(LOADERS)}, and all")
     faulthandler.enable()
     if loader in ("pretrained", "all"):
-        tiny_model()  # torch's own memory does not count
+        inputs.tiny_model()  # torch's own memory does not count
     if loader in ("table", "all"):
-        own_rows(Random()).to_parquet(io.BytesIO())  # Arrow reserves a gigabyte of addresses when it is first used
+        # Arrow reserves a gigabyte of addresses when it is first used.
+        inputs.own_rows(Random()).to_parquet(io.BytesIO())
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + memory * 2**20,) * 2)
     if only is not None:
-        error = attempt(LOADERS[loader], loader, seed, only, hang)
+        error = attempt(loader, seed, only, hang)
         traceback.print_exception(error) if error else print("read")
         sys.exit(not clear(error))
     sys.exit(any([fuzz(name, minutes, seed, hang) for name in (LOADERS if loader == "all" else [loader])]))
