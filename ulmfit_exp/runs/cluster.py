@@ -29,8 +29,6 @@ from .interrupt import interruptible
 from .settings import Experiment, Grid
 from .workers import Workers
 
-EXTRAS = {"ray": "ray", "submitit": "slurm"}
-"""Optional packages, and the extra that installs each."""
 OPTION = re.compile(r"([\w-]+)(?:=(.*?)(?=,[\w-]+=|$))?(?:,|$)")
 """An option of sbatch, or a flag, before the others; a value may have commas."""
 CLOSING = 10
@@ -61,7 +59,7 @@ def start(options: Grid, home: Path, device: str = "auto") -> AbstractContextMan
 @contextmanager
 def ray_cluster(options: Grid, home: Path, device: str) -> Iterator[Workers]:
     """The processes of a Ray cluster; each of its nodes is asked first whether it shares the home."""
-    ray, refs = _extra("ray"), []
+    ray, refs = _optional("ray", "ray"), []
     _connect(ray, options.ray)
     interruptible(CLOSING)  # Ray has put its own handlers in the place of ours
 
@@ -169,12 +167,12 @@ def sees(folder: Path, name: str) -> str | None:
     return None
 
 
-def _extra(name: str) -> ModuleType:
-    """An optional package. Raises `DataError`."""
+def _optional(package: str, extra: str) -> ModuleType:
+    """A package that an extra installs, of the name of the option that needs it. Raises `DataError`."""
     try:
-        return import_module(name)
+        return import_module(package)
     except ImportError as e:
-        raise DataError(f"--{EXTRAS[name]} needs an extra; {install(EXTRAS[name])}") from e
+        raise DataError(f"--{extra} needs an extra; {install(extra)}") from e
 
 
 @contextmanager
@@ -209,7 +207,7 @@ def slurm_jobs(options: Grid, home: Path) -> Iterator[Workers]:
 
 def _executor(options: str, home: Path):
     """submitit's executor. Of `options`, cluster is submitit's own, and the others are those of sbatch."""
-    submitit = _extra("submitit")
+    submitit = _optional("submitit", "slurm")
     given = {"time": "240"} | {k.strip("-").replace("_", "-"): value or True for k, value in OPTION.findall(options)}
     cluster = given.pop("cluster", "slurm")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))  # a job has the environment of its submission

@@ -71,6 +71,11 @@ class Planned:
         return [(file, file.stat().st_mtime if file.exists() else 0) for file in files]
 
 
+def left(planned: Iterable[Planned]) -> dict[Path, float]:
+    """The stages that are still to be computed, each once, with the seconds that it may take."""
+    return {path: s for p in planned for path, s in p.to_do().items()}
+
+
 def plan(cells: list[Cell], elsewhere: bool = False) -> tuple[list[Planned], dict[Cell, str]]:
     """The cells with what they need; and those that cannot be run, with the reason. Computes nothing.
 
@@ -97,7 +102,7 @@ def plan(cells: list[Cell], elsewhere: bool = False) -> tuple[list[Planned], dic
 def describe(planned: list[Planned], slots: int, elsewhere: bool = False) -> str:
     """The plan in words: cells, stages to compute and to reuse, time, which is that of this machine."""
     cells = [p for p in planned if not p.finished]
-    to_do = {path: s for p in cells for path, s in p.to_do().items()}
+    to_do = left(cells)
     wanted = {path for p in cells for path in p.stages}
     kinds = Counter(path.name.rsplit("-", 1)[0] for path in to_do)
     whole, separate = sum(to_do.values()), sum(sum(p.stages.values()) for p in cells)
@@ -135,7 +140,7 @@ def run_grid(planned: list[Planned], workers: Workers) -> dict[Cell, str]:
     A cell whose process or machine died runs again from its last checkpoint, at most `MOVES` times without a new one.
     """
     waiting, running, failed, moves = [p for p in planned if not p.finished], {}, {}, Counter()
-    saved = {}
+    saved, cells = {}, len(waiting)
     progress = Progress(TextColumn("{task.description}", markup=False), BarColumn(), console=Console(), transient=True)
     view = View(progress, waiting)
     with progress:
@@ -151,14 +156,16 @@ def run_grid(planned: list[Planned], workers: Workers) -> dict[Cell, str]:
                 moves[ended.cell] += died
                 if died and moves[ended.cell] <= MOVES:
                     waiting.insert(0, ended)
-                    view.moved(ended, f"{error} ({moves[ended.cell]} of at most {MOVES} times)")
+                    again = f"runs again from its last checkpoint: {ended.cell}: {error}"
+                    view.print(f"{again} ({moves[ended.cell]} of at most {MOVES} times)")
                     continue
                 if not error and not appears(ended.path):
                     error = f"this machine does not see {ended.path}; does the other one share --home?"
                 if error:
                     failed[ended.cell] = error
-                view.ended(ended, error)
-            view.now(list(running.values()), failed, slots)
+                how = f"failed: {error}" if error else _outcome(ended.path)
+                view.print(f"{cells - len(waiting) - len(running)}/{cells}  {ended.cell}  {how}")
+            view.update(waiting, list(running.values()), len(failed), slots)
             if not slots:  # no machine is left: wait for one
                 time.sleep(1)
     return failed
@@ -171,41 +178,25 @@ def _next(waiting: list[Planned], running: Iterable[Planned]) -> Planned | None:
 
 
 class View:
-    """What the grid is doing: a bar and the last line of each running cell on a terminal; a line per finished cell."""
+    """What the grid is doing: on a terminal a bar, and the last line of each running cell; a line per finished cell."""
 
-    def __init__(self, progress: Progress, waiting: list[Planned]):
-        self.progress, self.left, self.cells = progress, list(waiting), len(waiting)
-        self.start, self.tasks = time.monotonic(), {}
-        self.whole = self._to_do()
-        self.bar = progress.add_task("", total=len(waiting))
+    def __init__(self, progress: Progress, planned: list[Planned]):
+        self.progress, self.cells, self.tasks = progress, len(planned), {}
+        self.start, self.whole = time.monotonic(), sum(left(planned).values())
+        self.bar = progress.add_task("", total=len(planned))
 
-    def _to_do(self) -> float:
-        return sum({path: s for p in self.left for path, s in p.to_do().items()}.values())
-
-    def ended(self, planned: Planned, error: str | None) -> None:
-        self.left.remove(planned)
-        self._leave(planned)
-        how = f"failed: {error}" if error else _outcome(planned.path)
-        self._print(f"{self.cells - len(self.left)}/{self.cells}  {planned.cell}  {how}")
-
-    def moved(self, planned: Planned, why: str) -> None:
-        self._leave(planned)
-        self._print(f"runs again from its last checkpoint: {planned.cell}: {why}")
-
-    def _leave(self, planned: Planned) -> None:
-        if planned.path in self.tasks:
-            self.progress.remove_task(self.tasks.pop(planned.path))
-
-    def _print(self, line: str) -> None:
+    def print(self, line: str) -> None:
         self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def now(self, running: list[Planned], failed: dict, slots: int) -> None:
-        spent, to_do = time.monotonic() - self.start, self._to_do()
+    def update(self, waiting: list[Planned], running: list[Planned], failed: int, slots: int) -> None:
+        spent, to_do = time.monotonic() - self.start, sum(left([*waiting, *running]).values())
         done = self.whole - to_do
-        left = spent * to_do / done if done > 0.05 * self.whole else to_do / max(slots, 1)
-        ends = self.cells - len(self.left)
-        text = f"{ends} ended, {len(running)} running, {len(failed)} failed, {duration(left)} left"
-        self.progress.update(self.bar, description=text, completed=ends)
+        seconds = spent * to_do / done if done > 0.05 * self.whole else to_do / max(slots, 1)
+        ended = self.cells - len(waiting) - len(running)
+        text = f"{ended} ended, {len(running)} running, {failed} failed, {duration(seconds)} left"
+        self.progress.update(self.bar, description=text, completed=ended)
+        for path in self.tasks.keys() - {p.path for p in running}:
+            self.progress.remove_task(self.tasks.pop(path))
         for p in running:
             if p.path not in self.tasks:
                 self.tasks[p.path] = self.progress.add_task("", total=None)
