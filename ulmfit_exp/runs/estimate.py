@@ -4,9 +4,13 @@ import json
 import math
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from time import process_time
+from timeit import repeat
 
+import torch
 from fastai.text.all import default_device
 
 from ..common import read_json
@@ -17,14 +21,14 @@ from .plan import Run
 
 CHARACTERS = 4.3
 """Of a token, spaces and marks counted in."""
-SPEED = (6.0e10, 2.1e13)
-"""Weights times tokens a second, of a thread and of a GPU: the training of our records, and docs/performance.md."""
+GPU_SPEED = 2.1e13
+"""Weights times tokens per second in training on a GPU: docs/performance.md."""
 UPDATES = 7.5e7
-"""Weights a second in the optimizer's steps of a thread, which is most of the time where texts are short."""
+"""Weights per second in the optimizer's steps of a thread, which is most of the time where texts are short."""
 GPU_STEP = 0.01
 """Seconds of a GPU for `seq_len` tokens of each text of a batch, which it reads one after another."""
 READING = 100_000
-"""Tokens a second of tokenising and of the baseline."""
+"""Tokens per second of tokenising and of the baseline."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def seconds(run: Run, name: str, trained: list[Trained]) -> float:
         return 1 + tokens / READING
     directions = len(run.command.directions) if kind == "eval" else 1
     waits = GPU_STEP * tokens / (run.recipe.clas.bs * run.recipe.seq_len) if _gpu() else 0
-    training = tokens * _weights(run.recipe.model) / SPEED[_gpu()] + waits
+    training = tokens * _weights(run.recipe.model) / _speed(run.command.precision) + waits
     return 1 + directions * training / 3  # the pass forward alone
 
 
@@ -91,15 +95,33 @@ def _training(run: Run, name: str, trained: list[Trained]) -> float:
     planned = Trained(kind, run.command.precision, _model(lm), tokens / steps)
     if same := [t for t in trained if planned.like(t)]:
         return epochs * tokens * sum(t.seconds for t in same) / sum(t.tokens for t in same)
-    return epochs * by_size(kind, recipe, tokens, steps, _gpu())
+    return epochs * by_size(kind, recipe, tokens, steps, _speed(run.command.precision), _gpu())
 
 
 def _gpu() -> bool:
     return default_device().type == "cuda"
 
 
-def by_size(kind: str, recipe: LMRecipe, tokens: float, steps: float, gpu: bool) -> float:
-    """Seconds of an epoch, where no training of the same size is finished."""
+def _speed(precision: str) -> float:
+    return GPU_SPEED if _gpu() else thread_speed(precision)
+
+
+@cache
+def thread_speed(precision: str) -> float:
+    """Weights times tokens per second in training on a thread of this processor: the rate of a matrix product of the
+    shipped model's size, of which training does one forward and two backward."""
+    tokens, inputs, outputs = 32 * 70, 448, 4 * 448
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    a, b = torch.ones(tokens, inputs, dtype=dtype), torch.ones(inputs, outputs, dtype=dtype)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    fastest = min(repeat(lambda: a @ b, timer=process_time, number=1, repeat=5))  # other processes do not count
+    torch.set_num_threads(threads)
+    return tokens * inputs * outputs / fastest / 3
+
+
+def by_size(kind: str, recipe: LMRecipe, tokens: float, steps: float, speed: float, gpu: bool = False) -> float:
+    """Seconds of an epoch, where no training of the same size is finished; `speed` is in weights times tokens."""
     words = min(recipe.max_vocab, 14 * math.sqrt(tokens))  # Heaps' law
     lstm, embedding = _weights(recipe.model), recipe.model.emb_sz * words
     softmax = recipe.model.emb_sz * min(recipe.softmax_samples or words, words) if kind == "lm" else 0
@@ -107,7 +129,7 @@ def by_size(kind: str, recipe: LMRecipe, tokens: float, steps: float, gpu: bool)
         waits = GPU_STEP * max(steps, tokens / (getattr(recipe, kind).bs * recipe.seq_len))
     else:
         waits = steps * (lstm + embedding) / UPDATES
-    return tokens * (lstm + softmax) / SPEED[gpu] + waits
+    return tokens * (lstm + softmax) / speed + waits
 
 
 def _weights(model: Model) -> int:
