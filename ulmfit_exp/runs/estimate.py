@@ -91,7 +91,7 @@ def _training(run: Run, name: str, trained: list[Trained]) -> float:
     steps = max(1, tokens / (task.bs * recipe.seq_len) if kind == "lm" else math.ceil(len(texts) / task.bs))
     each = math.ceil(steps)
     epochs = passes(task, each) * sum(phase.epochs for phase in shortened(task, each).phases)
-    lm = run.plan[name.replace("clas", "lm")][1]
+    lm = run.plan[name.replace("clas", "lm")]
     planned = Trained(kind, run.command.precision, _model(lm), tokens / steps)
     if same := [t for t in trained if planned.like(t)]:
         return epochs * tokens * sum(t.seconds for t in same) / sum(t.tokens for t in same)

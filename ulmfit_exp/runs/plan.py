@@ -45,26 +45,23 @@ class Run:
     """Versions, commit and machine as the run starts; each stage keeps those that made it."""
 
     @cached_property
-    def plan(self) -> dict[str, tuple[str, dict]]:
-        """Every stage of the run in its order: name -> (kind, everything that goes into it).
-
-        A name is KIND or KIND DIRECTION, such as `lm forward`.
-        """
+    def plan(self) -> dict[str, dict]:
+        """Every stage of the run in its order: KIND or KIND DIRECTION, such as `lm forward`, and what goes into it."""
         plan, head = {}, getattr(self.recipe, "head", None)
         if head:
-            plan["baseline"] = ("baseline", {"corpus": self.corpus.digest, "choices": CHOICES})
-        plan["tokens"] = ("tokens", self._into_tokens())
-        tokens = store.name(*plan["tokens"])
+            plan["baseline"] = {"corpus": self.corpus.digest, "choices": CHOICES}
+        plan["tokens"] = self._into_tokens()
+        tokens = store.name("tokens", plan["tokens"])
         for d in self.command.directions:
-            plan[f"lm {d}"] = (f"lm-{d}", self._into_lm(tokens, d))
-            lm = store.name(*plan[f"lm {d}"])
+            plan[f"lm {d}"] = self._into_lm(tokens, d)
+            lm = store.name(f"lm {d}", plan[f"lm {d}"])
             if head:
-                plan[f"{head} {d}"] = (f"{head}-{d}", self._into_classifier(lm))
+                plan[f"{head} {d}"] = self._into_classifier(lm)
             else:
-                plan["perplexity"] = ("perplexity", {"lm": lm, "wikitext-2": self.wikitext and self.wikitext.digest})
+                plan["perplexity"] = {"lm": lm, "wikitext-2": self.wikitext and self.wikitext.digest}
         if head:
-            classifiers = {d: store.name(*plan[f"{head} {d}"]) for d in self.command.directions}
-            plan["eval"] = ("eval", {"classifiers": classifiers, "rows": digest(self.corpus.df["row"].tolist())})
+            classifiers = {d: store.name(f"{head} {d}", plan[f"{head} {d}"]) for d in self.command.directions}
+            plan["eval"] = {"classifiers": classifiers, "rows": digest(self.corpus.df["row"].tolist())}
         return plan
 
     def _fields(self, names: tuple[str, ...]) -> dict:
@@ -113,13 +110,13 @@ class Run:
         """Where the record is when the run is finished; named by its settings and all of its stages."""
         c, settings = self.command, self.command.settings()
         given = {k: settings[k] for k in not_default(c) if k in settings and k != "recipe"}
-        names = {k: store.name(*stage) for k, stage in self.plan.items()}
+        names = {stage: store.name(stage, inputs) for stage, inputs in self.plan.items()}
         what = digest({**given, "recipe": not_default(c.recipe), "stages": names})
         return c.home / "runs" / f"{self.corpus.name}-{c.recipe_name}-seed{c.seed}-{what}" / FILE
 
     def path(self, name: str) -> Path:
         """The folder of a stage of the plan, finished or not."""
-        return store.path(self.command.home, *self.plan[name])
+        return store.path(self.command.home, name, self.plan[name])
 
     @property
     def tokens(self) -> Tokens:
@@ -128,12 +125,13 @@ class Run:
 
     def stage(self, name: str, work: Callable[[Path], dict]) -> Stage:
         """The stage of that name in the plan, made by `work` unless it is finished."""
-        kind, inputs = self.plan[name]
-        return store.stage(self.command.home, kind, inputs, lambda folder: {**work(folder), "by": self.environment})
+        return store.stage(
+            self.command.home, name, self.plan[name], lambda folder: {**work(folder), "by": self.environment}
+        )
 
     def tracker(self, name: str) -> Tracker:
         """A W&B run for one stage, with all settings and everything that went into it as its config; or for `sweep`."""
-        c, stage = self.command, {"stage": self.plan[name][1]} if name in self.plan else {}
+        c, stage = self.command, {"stage": self.plan[name]} if name in self.plan else {}
         made = {"record": self.record.parent.name, "digest": self.corpus.digest, **self.environment}
         miniature = ["miniature"] if getattr(c, "miniature", False) else []
         tags = [self.corpus.name, f"seed {c.seed}", *c.tags, *miniature, self.environment["commit"]]

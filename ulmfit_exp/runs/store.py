@@ -41,14 +41,14 @@ def stage(home: Path, kind: str, inputs: dict, work: Callable[[Path], dict]) -> 
     """
     final = path(home, kind, inputs)
     under_way = home / "unfinished" / final.name
-    if final.exists() and not _changed(final):
+    if not _changed(final):
         return _finished(final)
     with writable(home):
         for folder in (final.parent, under_way.parent, home / "locks"):
             folder.mkdir(parents=True, exist_ok=True)
         waiting = f"another process is computing {final.name}; waiting for it"
         with locked(home / "locks" / f"{final.name}.lock", waiting):
-            if final.exists() and not (changed := _changed(final)):
+            if not (changed := _changed(final)):
                 return _finished(final)
             if final.exists():
                 print(f"{final.name}: {changed} was modified since the stage finished; recomputing", flush=True)
@@ -71,8 +71,8 @@ def stage(home: Path, kind: str, inputs: dict, work: Callable[[Path], dict]) -> 
 
 
 def name(kind: str, inputs: dict) -> str:
-    """KIND-DIGEST of a stage."""
-    return f"{kind}-{digest([VERSIONS[kind.split('-')[0]], inputs])}"
+    """KIND-DIGEST of a stage; a direction is part of its kind, such as `lm forward`."""
+    return f"{kind.replace(' ', '-')}-{digest([VERSIONS[kind.split()[0]], inputs])}"
 
 
 def path(home: Path, kind: str, inputs: dict) -> Path:
