@@ -18,6 +18,7 @@ import tyro
 
 from ulmfit_exp.cli import command, shown
 from ulmfit_exp.common import DataError, install
+from ulmfit_exp.record import run_folder
 
 TEXTS = ["A fine, fine book.", "It broke twice; I want my money back. " * 30, "No."]
 
@@ -38,7 +39,7 @@ def main(
         hub: Write a folder for the Hugging Face hub here.
         push: Upload that folder to this repository, OWNER/NAME, with the token of `hf auth login`.
     """
-    run = run.parent if run.name == "result.json" else run
+    run = run_folder(run)
     if not (learner or onnx or hub) or (push and not hub):
         sys.exit(
             "error: name what to write: --learner export.pkl, --onnx folder or --hub folder; --push goes with --hub"

@@ -21,7 +21,7 @@ from ..method import machine
 from ..method.models import classifier
 from ..method.tokenizer import words
 from ..recipe import DIRECTIONS, Model, Recipe, recipe_from
-from ..record import read
+from ..record import read, run_folder
 from . import insight
 from .features import as_texts, in_batches
 from .scores import named, tempered
@@ -105,10 +105,12 @@ class Predictor:
         return insight.word_weights(self.models, self.ids_of, text, int(place), self.recipe.lang, self.multi_label)
 
 
-def load(folder: Path) -> Predictor:
-    """The predictor of a finished run, on fastai's default device. Raises `DataError`."""
-    folder = Path(folder)
-    folder = folder.parent if folder.name == "result.json" else folder
+def load(run: Path) -> Predictor:
+    """The predictor of a finished run, by its folder or its `result.json`, on fastai's default device.
+
+    Raises `DataError`.
+    """
+    folder = run_folder(Path(run))
     record = read(folder)
     if "calibration" not in record:
         raise DataError(f"{folder} is no run of a classifier, or one of an older version: run it again")
