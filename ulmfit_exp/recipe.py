@@ -52,8 +52,6 @@ class Model:
     """Dropout of hidden-to-hidden weights."""
 
 
-PAD = 1
-"""Token id of padding; fastai's `pad_input` pads with it by default."""
 POOLING = ("last", "max", "mean")
 
 

@@ -41,8 +41,8 @@ from ..method import learners
 from ..method.batches import without_single
 from ..method.machine import use_device
 from ..method.pretrained import resolve
-from ..method.tokenizer import words
-from ..recipe import DIRECTIONS, PAD
+from ..method.tokenizer import PAD_ID, words
+from ..recipe import DIRECTIONS
 from ..record import certainty, read
 from .predict import Predictor
 from .scores import tempered
@@ -86,7 +86,7 @@ class Ensemble(torch.nn.Module):
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Token ids `bs x len`, padded at the end -> `bs x classes`."""
         ids, place = ids.as_subclass(torch.Tensor), torch.arange(ids.size(1), device=ids.device)
-        last = (ids != PAD).sum(dim=1, keepdim=True) - 1
+        last = (ids != PAD_ID).sum(dim=1, keepdim=True) - 1
         turned = {"forward": ids, "backward": ids.gather(1, torch.where(place <= last, last - place, place))}
         logits = [model(turned[d])[0].double() for d, model in zip(self.directions, self.models)]
         if self.several:

@@ -14,8 +14,7 @@ from onnx import TensorProto, checker, helper, numpy_helper, save
 from torch import nn
 
 from ..common import DataError, write_json
-from ..method.tokenizer import LONGEST_WORD, PIECE, TOKENIZER, UNSPACED, UNSPACED_CHARACTER
-from ..recipe import PAD
+from ..method.tokenizer import LONGEST_WORD, PAD_ID, PIECE, TOKENIZER, UNSPACED, UNSPACED_CHARACTER
 from .predict import Predictor
 
 OPSET = 17
@@ -45,7 +44,7 @@ class Graph:
 def model(predictor: Predictor):
     """The ONNX model: token ids `texts x tokens`, padded at the end by 1 -> probabilities `texts x classes`."""
     g = Graph()
-    real = g("Cast", g("Not", g("Equal", "ids", np.int64(PAD))), to=TensorProto.INT64)
+    real = g("Cast", g("Not", g("Equal", "ids", np.int64(PAD_ID))), to=TensorProto.INT64)
     lengths = g("ReduceSum", real, [1], keepdims=0)
     turned = g("ReverseSequence", "ids", lengths, batch_axis=0, time_axis=1)
     total, squashed = np.zeros(1), "Sigmoid" if predictor.multi_label else "Softmax"

@@ -30,12 +30,13 @@ from fastai.text.all import (
 )
 
 from ..common import DataError
-from ..recipe import PAD, Phase, Training
+from ..recipe import Phase, Training
 from .batches import Repeated
 from .checkpoint import CHECKPOINT, Checkpoint, batch_state, restore_batch_state, unwrapped
 from .distributed import gathered, together
 from .progress import Progress
 from .schedules import passes, share_of_highest_lr, shortened
+from .tokenizer import PAD_ID
 
 SAVE_EVERY = 300
 """Seconds between checkpoints within an epoch."""
@@ -212,7 +213,7 @@ class History(Callback):
         rates = [float(h["lr"]) if trains else None for h, trains in zip(self.opt.hypers, self.trains)]
         row = {"step": len(self.steps) + len(self.unread) + 1, "phase": self.phase, "train_loss": self.loss.detach()}
         self.unread.append(row | {f"lr_{i}": rate for i, rate in enumerate(rates)})
-        self.unread_tokens += (self.x != PAD).sum()
+        self.unread_tokens += (self.x != PAD_ID).sum()
         last = self.iter + 1 == self.n_iter
         if not last and len(self.unread) < READ_EVERY:
             return
