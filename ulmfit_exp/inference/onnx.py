@@ -71,10 +71,10 @@ def _logits(g: Graph, part: nn.Module, ids: str, lengths: str) -> str:
     states = g("Transpose", g("Gather", encoder.module.encoder.weight, ids), perm=[1, 0, 2])
     steps = g("Cast", lengths, to=TensorProto.INT32)
     for rnn in encoder.module.rnns:
-        of = rnn.module
-        bias = torch.cat([_gates(of.bias_ih_l0), _gates(of.bias_hh_l0)])[None]
-        weights = (_gates(of.weight_ih_l0)[None], _gates(rnn.weight_hh_l0_raw)[None], bias)
-        every, last, _ = g("LSTM", states, *weights, steps, outputs=3, hidden_size=of.hidden_size)
+        lstm = rnn.module
+        bias = torch.cat([_gates(lstm.bias_ih_l0), _gates(lstm.bias_hh_l0)])[None]
+        weights = (_gates(lstm.weight_ih_l0)[None], _gates(rnn.weight_hh_l0_raw)[None], bias)
+        every, last, _ = g("LSTM", states, *weights, steps, outputs=3, hidden_size=lstm.hidden_size)
         states = g("Squeeze", every, [1])
     x = _pooled(g, states, last, lengths, encoder.max_len, head.pooling)
     for layer in head.layers.modules():
