@@ -95,9 +95,9 @@ def _compare(file: Path, probs, expected, most: float) -> None:
 
 def write_hub(run: Path, out: Path, push: str | None) -> None:
     """Write the folder for the hub; upload it if that was asked for."""
-    from ulmfit_exp.inference import export
+    from ulmfit_exp.inference import hub
 
-    for what in export.hub_folder(run, out):
+    for what in hub.write(run, out):
         print(f"left out: {what}")
     size = sum(f.stat().st_size for f in out.rglob("*") if f.is_file())
     print(f"{out}: {size / 1e6:.1f} MB; its README.md is the model card")
