@@ -17,8 +17,8 @@ from ..common import DataError
 from ..corpora.archives import hidden
 
 SCALE = ".scale"
-WEIGHTS, WORDS = (r"\.pth",), (r"(itos|vocab)[^/]*\.(pkl|json)", r"\.pkl", r"\.json")
-"""Ends of the names of a fastai model's files, the likelier first."""
+FASTAI = {".pth": [r"\.pth"], ".pkl or .json of its words": [r"(itos|vocab)[^/]*\.(pkl|json)", r"\.pkl", r"\.json"]}
+"""The two files of a fastai model, and how the name of each ends, the likelier end first."""
 
 
 def read(*files: Path, members: tuple[str, ...] = ()) -> tuple[dict[str, torch.Tensor], list[str]]:
@@ -93,12 +93,11 @@ def members(path: Path, direction: str) -> tuple[str, ...]:
             names = {info.name for info in tar if info.isfile()}
     names, chosen = sorted(name for name in names if not hidden(name)), []
     mark, other = ("fwd", "bwd") if direction == "forward" else ("bwd", "fwd")
-    for ends in (WEIGHTS, WORDS):
+    for kind, ends in FASTAI.items():
         every = next(filter(None, ([n for n in names if re.search(f"(?i:{end})$", n)] for end in ends)), [])
         last = {name: name.rpartition("/")[2].lower() for name in every}
         found = [n for n in every if mark in last[n]] or [n for n in every if other not in last[n]]
         if len(found) != 1:
-            kind = ".pth" if ends == WEIGHTS else ".pkl or .json of its words"
             raise DataError(
                 f"{path} needs one {kind} for the {direction} language model; it has {', '.join(every) or 'none'}. For "
                 "both directions put fwd or bwd in the names, or name two models as FORWARD,BACKWARD"
