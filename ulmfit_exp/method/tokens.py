@@ -85,18 +85,18 @@ def write_tokens(
     max_vocab: int,
     min_freq: int,
     pretrained: list[str] | None = None,
-    keep: bool = False,
+    only_pretrained: bool = False,
     processes: int | None = None,
     lang: str = "en",
 ) -> dict:
     """Tokenise (text, split) pairs with fastai's rules and spaCy into `folder`.
 
     The vocabulary has the words of the train and unlabelled texts, then the other words of `pretrained`, a pretrained
-    model's vocabulary; with `keep` it is `pretrained`.
+    model's vocabulary; with `only_pretrained` it is just these.
     """
     raw_path = folder / "raw.bin"
     count, lengths, splits = _write_raw(documents, raw_path, processes or MOST_PROCESSES, lang)
-    known = pretrained if keep else list(make_vocab(+count, min_freq=min_freq, max_vocab=max_vocab))
+    known = pretrained if only_pretrained else list(make_vocab(+count, min_freq=min_freq, max_vocab=max_vocab))
     in_known = set(known)
     vocab = [*known, *(word for word in pretrained or () if word not in in_known)]
     ids_of = {word: i for i, word in enumerate(vocab)}

@@ -40,7 +40,7 @@ def tokenize(run: Run, folder: Path) -> dict:
     first = list(islice(documents, 100))
     if r.lang not in UNSPACED and unspaced(text for text, _ in first):
         tqdm.write(f"warning: {NO_SPACES.format(r.lang)}")
-    how = {"pretrained": run.pretrained_vocab, "keep": r.vocab == "pretrained", "lang": r.lang}
+    how = {"pretrained": run.pretrained_vocab, "only_pretrained": r.vocab == "pretrained", "lang": r.lang}
     return write_tokens(chain(first, documents), folder, r.max_vocab, r.min_freq, **how)
 
 
