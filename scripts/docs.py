@@ -90,7 +90,8 @@ def headline(records: list[dict]) -> str:
 
 def listed(errors: dict[str, dict[str, list[float]]]) -> pd.DataFrame:
     """data -> row -> errors, as `statistics.against` takes them."""
-    rows = [(d, row, i, e) for d, of in errors.items() for row, values in of.items() for i, e in enumerate(values)]
+    by_row = ((data, row, values) for data, rows in errors.items() for row, values in rows.items())
+    rows = [(data, row, i, error) for data, row, values in by_row for i, error in enumerate(values)]
     return pd.DataFrame(rows, columns=["data", "row", "replicate", "error"])
 
 
@@ -131,9 +132,9 @@ def comparisons(records: list[dict]) -> str:
         parts = [[r["directions"]["forward"] if forward else r for r in groups[variant]] for variant in pair]
         errors[pair] = {i: [100 * part["test"]["error"] for part in variant] for i, variant in enumerate(parts)}
     p, table = against(listed(errors), 0), []
-    for pair, (one, other) in ((pair, of.values()) for pair, of in errors.items()):
+    for pair, both in errors.items():
         variants = {f"variant {i}": f"[{variant}]({FROM_DOCS}/{variant})" for i, variant in enumerate(pair, 1)}
-        table.append({**variants, "error of 1": spread(one), "error of 2": spread(other) + mark(p[pair, 1])})
+        table.append({**variants, "error of 1": spread(both[0]), "error of 2": spread(both[1]) + mark(p[pair, 1])})
     return markdown(pd.DataFrame(table))
 
 

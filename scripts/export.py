@@ -18,6 +18,7 @@ import tyro
 
 from ulmfit_exp.cli import command, shown
 from ulmfit_exp.common import DataError, install
+from ulmfit_exp.record import run_folder
 
 TEXTS = ["A fine, fine book.", "It broke twice; I want my money back. " * 30, "No."]
 
@@ -38,7 +39,7 @@ def main(
         hub: Write a folder for the Hugging Face hub here.
         push: Upload that folder to this repository, OWNER/NAME, with the token of `hf auth login`.
     """
-    run = run.parent if run.name == "result.json" else run
+    run = run_folder(run)
     if not (learner or onnx or hub) or (push and not hub):
         sys.exit(
             "error: name what to write: --learner export.pkl, --onnx folder or --hub folder; --push goes with --hub"
@@ -94,9 +95,9 @@ def _compare(file: Path, probs, expected, most: float) -> None:
 
 def write_hub(run: Path, out: Path, push: str | None) -> None:
     """Write the folder for the hub; upload it if that was asked for."""
-    from ulmfit_exp.inference import export
+    from ulmfit_exp.inference import hub
 
-    for what in export.hub_folder(run, out):
+    for what in hub.write(run, out):
         print(f"left out: {what}")
     size = sum(f.stat().st_size for f in out.rglob("*") if f.is_file())
     print(f"{out}: {size / 1e6:.1f} MB; its README.md is the model card")

@@ -22,7 +22,7 @@ from experiments.sfu import Sfu
 from scripts import export as script
 from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
-from ulmfit_exp.inference import export, predict
+from ulmfit_exp.inference import hub, predict
 from ulmfit_exp.method.pretrained import resolve
 from ulmfit_exp.method.tokenizer import words
 
@@ -125,20 +125,20 @@ def test_a_pooling_without_nodes_for_onnx_names_the_function_to_change():
 
 
 def test_the_hubs_folder_predicts_and_is_a_pretrained_model(folder, tmp_path):
-    assert export.hub_folder(folder, tmp_path / "hub") == []
+    assert hub.write(folder, tmp_path / "hub") == []
     probs = predict.load(tmp_path / "hub").probabilities(TEXTS)
     assert np.array_equal(probs, predict.load(folder).probabilities(TEXTS))
     models = resolve(str(tmp_path / "hub"), ("forward", "backward"), None)
     assert all(len(m.content[1]) == len(models["forward"].content[1]) for m in models.values())
     shutil.copytree(folder, tmp_path / "moved")
-    assert len(export.hub_folder(tmp_path / "moved", tmp_path / "again")) == 2  # it has its classifiers alone
+    assert len(hub.write(tmp_path / "moved", tmp_path / "again")) == 2  # it has its classifiers alone
     record = json.loads((folder / "result.json").read_text())
     card = (tmp_path / "hub" / "README.md").read_text()
     assert f"{100 * record['test']['error']:.2f} % on 32 texts" in card and "| yes |" in card
     record["per_class"] = {"<script>|\n# x": {"precision": 1.0, "recall": 1.0, "n": 1}}
-    assert "<script>" not in export.card(record) and "\n# x" not in export.card(record)
+    assert "<script>" not in hub.card(record) and "\n# x" not in hub.card(record)
     with pytest.raises(DataError, match=r"no result\.json"):
-        export.hub_folder(tmp_path, tmp_path / "none")
+        hub.write(tmp_path, tmp_path / "none")
 
 
 def test_nothing_is_sent_unless_asked_for(folder, tmp_path, monkeypatch, capsys):

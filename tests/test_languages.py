@@ -11,7 +11,7 @@ from experiments.pretrain import Pretrain
 from ulmfit_exp.cli import parse, run
 from ulmfit_exp.common import DataError
 from ulmfit_exp.corpora.sources import MINIATURE
-from ulmfit_exp.inference import export, predict
+from ulmfit_exp.inference import export, hub, predict
 from ulmfit_exp.inference.features import Encoder
 from ulmfit_exp.method.tokenizer import words
 from ulmfit_exp.recipe import PRETRAINING
@@ -59,7 +59,7 @@ def test_whatever_uses_a_run_tokenises_as_its_training_did(lang, tmp_path):
     whole = [w for w in words(text, lang) if w not in ("xxbos", "xxmaj", "xxup")]
     assert [w.lower() for w, _ in predictor.words(text)][-len(whole) :] == whole
     assert Encoder.load(folder).lang_ == lang
-    export.hub_folder(folder, tmp_path / "hub")
+    hub.write(folder, tmp_path / "hub")
     assert Encoder.load(tmp_path / "hub").lang_ == lang
     assert f"language: {lang}\n" in (tmp_path / "hub" / "README.md").read_text(encoding="utf-8")
     learn = export.learner(predictor)

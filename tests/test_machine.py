@@ -58,7 +58,7 @@ def test_an_error_within_a_batch_ends_bfloat16_for_what_follows():
         raise MemoryError
 
     dls = DataLoaders.from_dsets([(torch.ones(2), torch.ones(1))] * 2, [(torch.ones(2), torch.ones(1))], bs=1)
-    learn = Learner(dls, torch.nn.Linear(2, 1), loss_func=loss_func, cbs=machine.precision_cbs("bf16"))
+    learn = Learner(dls, torch.nn.Linear(2, 1), loss_func=loss_func, cbs=machine.Autocast())
     with pytest.raises(MemoryError), learn.no_bar(), learn.no_logging():
         learn.fit(1)
     assert not torch.is_autocast_enabled("cpu")

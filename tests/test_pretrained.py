@@ -185,6 +185,8 @@ def test_a_model_of_the_hub_is_read_from_its_cache(folder, tmp_path, monkeypatch
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert resolve("hf:owner/name", ("backward",), None)["backward"].content[1] == VOCAB
+    two = resolve("hf:owner/name,hf:owner/name", ("forward", "backward"), None)
+    assert [model.files[0].parent.name for model in two.values()] == ["forward", "backward"]
     for absent in ("hf:owner/other", "hf:no such name"):
         with pytest.raises(DataError, match=f"--pretrained {absent} could not be fetched from the Hugging Face hub"):
             resolve(absent, ("forward",), None)

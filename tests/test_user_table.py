@@ -23,7 +23,7 @@ from ulmfit_exp.corpora.corpus import Corpus
 from ulmfit_exp.corpora.options import Format
 from ulmfit_exp.corpora.sources import MINIATURE
 from ulmfit_exp.inference.baselines import tfidf
-from ulmfit_exp.inference.export import card
+from ulmfit_exp.inference.hub import card
 from ulmfit_exp.results import page
 from ulmfit_exp.results.dashboard import read_record
 from ulmfit_exp.runs.run import prepare

@@ -24,7 +24,7 @@ from .inference import predict
 from .inference.features import Encoder
 from .inference.insight import Words
 from .recipe import DIRECTIONS, RECIPES, Recipe, differences, recipe_from
-from .record import name, read
+from .record import name, read, run_folder
 from .results.tables import of_run
 from .runs.settings import Experiment, Precision, Wandb
 
@@ -212,7 +212,7 @@ def load(path: str | Path) -> Result:
     record = read(path)
     if "valid" not in record:
         raise DataError(f"{path} is a run of a language model, without a classifier")
-    return Result(path.parent if path.is_file() else path, record)
+    return Result(run_folder(path), record)
 
 
 def _chosen(recipe: Recipe | str) -> tuple[str, Recipe]:

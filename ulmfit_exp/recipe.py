@@ -52,8 +52,6 @@ class Model:
     """Dropout of hidden-to-hidden weights."""
 
 
-PAD = 1
-"""Token id of padding; fastai's `pad_input` pads with it by default."""
 POOLING = ("last", "max", "mean")
 
 
@@ -133,15 +131,13 @@ class Recipe(LMRecipe):
 
 def recipe_from(record: dict) -> LMRecipe:
     """The recipe that a record's settings hold; a field that it lacks has its default, an unknown one is an error."""
-    trained = {
-        task: Training(**{**record[task], "phases": tuple(Phase(**phase) for phase in record[task]["phases"])})
-        for task in ("lm", "clas")
-        if task in record
-    }
-    fields = {**record, **trained, "model": Model(**record["model"])}
-    if "pooling" in fields:
-        fields["pooling"] = tuple(fields["pooling"])
-    return (Recipe if "clas" in record else LMRecipe)(**fields)
+    values = {**record, "model": Model(**record["model"])}
+    for task in record.keys() & {"lm", "clas"}:
+        phases = tuple(Phase(**phase) for phase in record[task]["phases"])
+        values[task] = Training(**{**record[task], "phases": phases})
+    if "pooling" in record:
+        values["pooling"] = tuple(record["pooling"])
+    return (Recipe if "clas" in record else LMRecipe)(**values)
 
 
 def differences(recipe, other) -> dict[str, str]:

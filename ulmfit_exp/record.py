@@ -15,6 +15,11 @@ TOO_FAR = 2
 """Points of error; a test set on which only greater differences are significant is called small."""
 
 
+def run_folder(path: Path) -> Path:
+    """The folder of a run, which its `result.json` names as well."""
+    return path.parent if path.name == FILE else path
+
+
 def read(path: Path) -> dict:
     """The record of a finished run: its folder, its `result.json`, or a committed record. Raises `DataError`."""
     if not path.exists():
@@ -73,8 +78,8 @@ def evaluation(path: Path) -> Path:
 
     `path` is the run's folder or its `result.json`. For a run whose stages are elsewhere, there is no such folder.
     """
-    path = (path / FILE if path.is_dir() else path).resolve()
-    return path.parents[2] / read(path)["stages"][-1]["path"]
+    folder = run_folder(path).resolve()
+    return folder.parents[1] / read(folder)["stages"][-1]["path"]
 
 
 def mistakes(path: Path) -> list[dict]:

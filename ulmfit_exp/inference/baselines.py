@@ -47,8 +47,8 @@ def tfidf(corpus: Corpus) -> dict:
                     if len(test):
                         best["error"] = _error(model, vectors.transform(test["text"]), of_test, thresholds)
                 bar.update()
-    of, several = "" if terms is WORDS else " of characters", "one-vs-rest " * corpus.multi_label
-    return {"method": f"TF-IDF{of} + {several}logistic regression", **best}
+    of_characters, one_vs_rest = " of characters" * (terms is CHARACTERS), "one-vs-rest " * corpus.multi_label
+    return {"method": f"TF-IDF{of_characters} + {one_vs_rest}logistic regression", **best}
 
 
 def _error(model, x, truth: np.ndarray, thresholds: np.ndarray | None) -> float:

@@ -1,7 +1,5 @@
-"""A finished run for others: fastai's own `export.pkl`, and a folder for the Hugging Face hub with its model card."""
+"""A finished run as fastai's Learner: of both directions for `export.pkl`, or of one with texts to train on."""
 
-import html
-import shutil
 from itertools import chain
 from pathlib import Path
 
@@ -40,10 +38,7 @@ from ..corpora.multilabel import joined_labels, split_labels
 from ..method import learners
 from ..method.batches import without_single
 from ..method.machine import use_device
-from ..method.pretrained import resolve
-from ..method.tokenizer import words
-from ..recipe import DIRECTIONS, PAD
-from ..record import certainty, read
+from ..method.tokenizer import PAD_ID, words
 from .predict import Predictor
 from .scores import tempered
 
@@ -86,7 +81,7 @@ class Ensemble(torch.nn.Module):
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Token ids `bs x len`, padded at the end -> `bs x classes`."""
         ids, place = ids.as_subclass(torch.Tensor), torch.arange(ids.size(1), device=ids.device)
-        last = (ids != PAD).sum(dim=1, keepdim=True) - 1
+        last = (ids != PAD_ID).sum(dim=1, keepdim=True) - 1
         turned = {"forward": ids, "backward": ids.gather(1, torch.where(place <= last, last - place, place))}
         logits = [model(turned[d])[0].double() for d, model in zip(self.directions, self.models)]
         if self.several:
@@ -110,7 +105,7 @@ def learner(predictor: Predictor) -> Learner:
     thresh = torch.tensor(predictor.thresholds) if predictor.multi_label else None
     return Learner(
         dataloaders(rows, predictor, 64, device=torch.device("cpu")),
-        Ensemble(predictor.fine_tuned().models, predictor.temperature, predictor.multi_label).cpu(),
+        Ensemble(predictor.fine_tuned(), predictor.temperature, predictor.multi_label).cpu(),
         splitter=layer_groups,
         **learners.loss_and_error(predictor.multi_label, thresh=thresh),
         **learners.learner_options(predictor.recipe.clas, "fp32", Path()),
@@ -126,7 +121,7 @@ def classifier_learner(predictor: Predictor, direction: str, corpus: Corpus) -> 
         raise DataError(f"{corpus.name}: only one of the corpus and the classifier is of several labels per text")
     if unknown := sorted(set(corpus.classes) - set(predictor.classes)):
         raise DataError(f"{corpus.name}: the classifier has no class {unknown[0]!r}; it has {predictor.classes}")
-    model = predictor.fine_tuned().models[direction]
+    model = predictor.fine_tuned()[direction]
     bs, backwards = predictor.recipe.clas.bs, direction == "backward"
     dls = dataloaders(corpus.df, predictor, bs, backwards)
     weight = corpus.class_weights if predictor.recipe.class_weights and corpus.classes == predictor.classes else None
@@ -185,97 +180,3 @@ def show_results(
 
 def _titled(label):
     return Category(joined_labels(label)) if isinstance(label, MultiCategory) else label
-
-
-def hub_folder(run: Path, out: Path) -> list[str]:
-    """Write to `out` what the hub is to hold of a finished run: its record, its model card and its models.
-
-    `forward` and `backward` are fine-tuned language models as --pretrained reads them, `classifier` is what
-    `ulmfit_exp.predict` reads. Returns what was left out. Raises `DataError`.
-    """
-    record = read(run)
-    out.mkdir(parents=True, exist_ok=True)
-    missing = []
-    for direction in record_directions(record):
-        try:
-            files = resolve(str(run), (direction,), None)[direction].files
-        except DataError:
-            missing.append(f"the {direction} language model, which is in the home where the run was made")
-            continue
-        (out / direction).mkdir(exist_ok=True)
-        for file in files:
-            shutil.copyfile(file, out / direction / file.name)
-    if (run / "classifier").is_dir():
-        shutil.copytree(run / "classifier", out / "classifier", dirs_exist_ok=True)
-    shutil.copyfile(run / "result.json", out / "result.json")
-    (out / "README.md").write_text(card(record), encoding="utf-8")
-    return missing
-
-
-def record_directions(record: dict) -> tuple[str, ...]:
-    """The directions in which the run's language models read."""
-    stages = {s["name"] for s in record["stages"]}
-    return tuple(d for d in DIRECTIONS["both"] if f"lm {d}" in stages)
-
-
-def card(record: dict) -> str:
-    """The model card, in the hub's Markdown, of a run's record."""
-    corpus, settings, versions = record["corpus"], record["settings"], record["versions"]
-    task = "text-classification" if "valid" in record else "text-generation"
-    lines = [
-        "---",
-        f"language: {settings['recipe'].get('lang', 'en')}",
-        "library_name: fastai",
-        f"pipeline_tag: {task}",
-        "tags: [ulmfit, awd-lstm, text]",
-        "---",
-        "",
-        f"# ULMFiT: {_escaped(corpus['name'])}",
-        "",
-        "AWD-LSTM language models fine-tuned on the texts"
-        + (", and classifiers on top of them" if "valid" in record else "")
-        + " (Howard & Ruder 2018). Made from the record `result.json` in this folder.",
-        "",
-        f"- texts: {_escaped(corpus['name'])}, SHA-256 {corpus['digest'][:16]}…, {corpus['tokens']:,} tokens, "
-        f"{corpus['vocab']:,} words in the vocabulary",
-        f"- recipe: {settings['recipe_name']}, pretrained: {_escaped(str(settings['recipe'].get('pretrained')))}, "
-        f"seed {record['seed']}, {' and '.join(record_directions(record))}",
-        f"- made with fastai {versions['fastai']} and torch {versions['torch']}, commit {record['commit']}",
-        "",
-    ]
-    if "valid" in record:
-        lines += _results(record)
-    else:
-        lines += [f"- perplexity on {name}: {f['perplexity']:.1f}" for name, f in record["perplexity"].items()]
-    lines += [
-        "",
-        "The weights are safetensors; nothing here is a pickle. `forward/` and `backward/` are language models to",
-        "start from (`--pretrained hf:OWNER/NAME`); with `classifier/` the folder predicts",
-        "(`python -m ulmfit_exp.predict FOLDER texts.csv`). The figures are of texts like those it was made from; of",
-        "others they say nothing. The texts may have terms of their own, which their owner can tell.",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _results(record: dict) -> list[str]:
-    if "test" not in record:
-        return [certainty(record)]
-    test, base = record["test"], record["baseline"]
-    head = [
-        f"Test error {100 * test['error']:.2f} % on {test['n']:,} texts, {base['method']} {100 * base['error']:.2f} %.",
-        *certainty(record).splitlines(),
-        "",
-        "| class | precision | recall | test texts |",
-        "| --- | --- | --- | --- |",
-    ]
-    return head + [
-        f"| {_escaped(c)} | {f['precision']:.2f} | {f['recall']:.2f} | {f['n']:,} |"
-        for c, f in record["per_class"].items()
-    ]
-
-
-def _escaped(text: str) -> str:
-    """A user's text as text: no HTML, no Markdown, one line."""
-    text = html.escape(" ".join(text.split()))
-    return "".join(f"\\{c}" if c in "|`*_[]#<>!" else c for c in text)

@@ -21,8 +21,8 @@ from ..method import machine
 from ..method.encoder import IN_USE, BatchFreeEncoder, concat_pool
 from ..method.models import language_model
 from ..method.pretrained import resolve
-from ..method.tokenizer import words
-from ..recipe import PAD, POOLING, Model
+from ..method.tokenizer import PAD_ID, UNK_ID, words
+from ..recipe import POOLING, Model
 
 TOKENS = 16_000
 """Tokens per batch, padding included."""
@@ -58,7 +58,7 @@ class Encoder(TransformerMixin, BaseEstimator):
         weights, vocab = model.content
         lm = language_model(len(vocab), model.shape(Model()))
         lm.load_state_dict(weights)
-        self.encoder_ = BatchFreeEncoder(self.seq_len, lm[0], PAD, self.max_len).eval().to(machine.use_device())
+        self.encoder_ = BatchFreeEncoder(self.seq_len, lm[0], PAD_ID, self.max_len).eval().to(machine.use_device())
         self.ids_ = {word: i for i, word in enumerate(vocab)}
         self.width_, self.lang_ = lm[0].emb_sz, self.lang or model.lang or "en"
         return self
@@ -140,10 +140,10 @@ def in_batches(
     while order:
         size = max(1, TOKENS // max(1, len(texts[order[-1]])))
         batch, order = order[-size:], order[:-size]
-        ids = torch.full((len(batch), len(texts[batch[-1]])), PAD)
+        ids = torch.full((len(batch), len(texts[batch[-1]])), PAD_ID)
         for row, i in enumerate(batch):
             text = texts[i][::-1] if backwards else texts[i]
-            ids[row, : len(text)] = torch.tensor([ids_of.get(word, 0) for word in text])
+            ids[row, : len(text)] = torch.tensor([ids_of.get(word, UNK_ID) for word in text])
         with IN_USE:
             found |= dict(zip(batch, rows_of(model(ids.to(device))).cpu().numpy()))
     return [found[i] for i in range(len(texts))]

@@ -13,10 +13,8 @@ from html import escape
 import torch
 
 from ..method.encoder import IN_USE
-from ..method.tokenizer import words
+from ..method.tokenizer import BOS_ID, UNK_ID, words
 
-UNKNOWN, BEGIN = 0, 2
-"""Ids that fastai gives xxunk and xxbos."""
 STEPS = 8
 """Steps of the integral; with 16 the weights of a text in the tests change by at most 4 % of the largest."""
 LONGEST = 240
@@ -42,7 +40,7 @@ def word_weights(models: dict, ids_of: dict, text: str, place: int, lang: str, m
     total = torch.zeros(len(tokens))
     for direction, model in models.items():
         way = -1 if direction == "backward" else 1
-        ids = torch.tensor([ids_of.get(token, 0) for token in tokens[::way]])
+        ids = torch.tensor([ids_of.get(token, UNK_ID) for token in tokens[::way]])
         with IN_USE:
             found = integrated_gradients(model, ids, place, multi_label)
         total += found.flip(0) if way < 0 else found
@@ -56,7 +54,7 @@ def integrated_gradients(model: torch.nn.Module, ids: torch.Tensor, place: int, 
     encoder.bptt = len(ids)  # the hidden state carries no gradient from chunk to chunk
     vectors = encoder.module.encoder.weight.detach()
     ids = ids.to(vectors.device)
-    unknown = torch.where(ids[:, None] == BEGIN, vectors[BEGIN], vectors[UNKNOWN])  # every text begins alike
+    unknown = torch.where(ids[:, None] == BOS_ID, vectors[BOS_ID], vectors[UNK_ID])  # every text begins alike
     share = (torch.arange(STEPS, device=ids.device) + 0.5)[:, None, None] / STEPS
     between = (unknown + share * (vectors[ids] - unknown)).requires_grad_()
     encoder.embed = lambda _: between

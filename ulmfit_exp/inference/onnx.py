@@ -14,8 +14,7 @@ from onnx import TensorProto, checker, helper, numpy_helper, save
 from torch import nn
 
 from ..common import DataError, write_json
-from ..method.tokenizer import LONGEST_WORD, PIECE, TOKENIZER, UNSPACED, UNSPACED_CHARACTER
-from ..recipe import PAD
+from ..method.tokenizer import LONGEST_WORD, PAD_ID, PIECE, TOKENIZER, UNSPACED, UNSPACED_CHARACTER
 from .predict import Predictor
 
 OPSET = 17
@@ -45,11 +44,11 @@ class Graph:
 def model(predictor: Predictor):
     """The ONNX model: token ids `texts x tokens`, padded at the end by 1 -> probabilities `texts x classes`."""
     g = Graph()
-    real = g("Cast", g("Not", g("Equal", "ids", np.int64(PAD))), to=TensorProto.INT64)
+    real = g("Cast", g("Not", g("Equal", "ids", np.int64(PAD_ID))), to=TensorProto.INT64)
     lengths = g("ReduceSum", real, [1], keepdims=0)
     turned = g("ReverseSequence", "ids", lengths, batch_axis=0, time_axis=1)
     total, squashed = np.zeros(1), "Sigmoid" if predictor.multi_label else "Softmax"
-    for direction, part in predictor.fine_tuned().models.items():
+    for direction, part in predictor.fine_tuned().items():
         logits = _logits(g, part, turned if direction == "backward" else "ids", lengths)
         total = g("Add", total, g(squashed, g("Cast", logits, to=TensorProto.DOUBLE)))
     mean = g("Max", g("Div", total, np.float64(len(predictor.models))), np.float64(1e-30))
@@ -72,10 +71,10 @@ def _logits(g: Graph, part: nn.Module, ids: str, lengths: str) -> str:
     states = g("Transpose", g("Gather", encoder.module.encoder.weight, ids), perm=[1, 0, 2])
     steps = g("Cast", lengths, to=TensorProto.INT32)
     for rnn in encoder.module.rnns:
-        of = rnn.module
-        bias = torch.cat([_gates(of.bias_ih_l0), _gates(of.bias_hh_l0)])[None]
-        weights = (_gates(of.weight_ih_l0)[None], _gates(rnn.weight_hh_l0_raw)[None], bias)
-        every, last, _ = g("LSTM", states, *weights, steps, outputs=3, hidden_size=of.hidden_size)
+        lstm = rnn.module
+        bias = torch.cat([_gates(lstm.bias_ih_l0), _gates(lstm.bias_hh_l0)])[None]
+        weights = (_gates(lstm.weight_ih_l0)[None], _gates(rnn.weight_hh_l0_raw)[None], bias)
+        every, last, _ = g("LSTM", states, *weights, steps, outputs=3, hidden_size=lstm.hidden_size)
         states = g("Squeeze", every, [1])
     x = _pooled(g, states, last, lengths, encoder.max_len, head.pooling)
     for layer in head.layers.modules():

@@ -21,7 +21,7 @@ from ..method import machine
 from ..method.models import classifier
 from ..method.tokenizer import words
 from ..recipe import DIRECTIONS, Model, Recipe, recipe_from
-from ..record import read
+from ..record import read, run_folder
 from . import insight
 from .features import as_texts, in_batches
 from .scores import named, tempered
@@ -73,11 +73,11 @@ class Predictor:
         logits = output[0].cpu().double()
         return logits.sigmoid() if self.multi_label else logits.softmax(dim=1)
 
-    def fine_tuned(self) -> "Predictor":
-        """This predictor. Raises `DataError` where its head is no part of a fastai classifier."""
+    def fine_tuned(self) -> dict[str, torch.nn.Module]:
+        """The models by direction. Raises `DataError` where they are no classifiers of fastai's."""
         if self.recipe.head == "features":
             raise DataError("this is a run of features: its classifier is a logistic regression, not one of fastai's")
-        return self
+        return self.models
 
     def predict(self, texts: str | Iterable[str]) -> pd.DataFrame:
         """A row per text: `class`, `confidence`, and `p CLASS` for each class. A single string is one text; a column of
@@ -105,10 +105,12 @@ class Predictor:
         return insight.word_weights(self.models, self.ids_of, text, int(place), self.recipe.lang, self.multi_label)
 
 
-def load(folder: Path) -> Predictor:
-    """The predictor of a finished run, on fastai's default device. Raises `DataError`."""
-    folder = Path(folder)
-    folder = folder.parent if folder.name == "result.json" else folder
+def load(run: Path) -> Predictor:
+    """The predictor of a finished run, by its folder or its `result.json`, on fastai's default device.
+
+    Raises `DataError`.
+    """
+    folder = run_folder(Path(run))
     record = read(folder)
     if "calibration" not in record:
         raise DataError(f"{folder} is no run of a classifier, or one of an older version: run it again")

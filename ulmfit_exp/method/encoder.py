@@ -10,8 +10,6 @@ from torch import nn
 
 from ..recipe import POOLING
 
-FITTED = ("coef_", "intercept_")
-"""Of scikit-learn's logistic regression."""
 IN_USE = Lock()
 """An encoder keeps its hidden state from chunk to chunk, so threads that predict take turns, a batch each."""
 
@@ -86,7 +84,8 @@ class FeaturesHead(Module):
         regression = pipeline[-1]
         scaler = pipeline[0][0] if scaling == "parts" else pipeline[0]
         parts = getattr(regression, "estimators_", [regression])  # of several labels, one each
-        weight, bias = (torch.from_numpy(np.concatenate([getattr(p, k) for p in parts])).float() for k in FITTED)
+        weight = torch.from_numpy(np.concatenate([part.coef_ for part in parts])).float()
+        bias = torch.from_numpy(np.concatenate([part.intercept_ for part in parts])).float()
         if len(weight) == 1:  # of two classes scikit-learn has the log-odds of the second
             weight, bias = (torch.cat([torch.zeros_like(x), x]) for x in (weight, bias))
         self.linear.weight.copy_(weight)

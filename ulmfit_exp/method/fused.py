@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from fastai.text.all import LinearDecoder, Module, Optimizer
 from torch.optim.adamw import adamw
 
-UNKNOWN = 0
-"""Id that fastai gives xxunk."""
+from .tokenizer import UNK_ID
+
 CHUNK, CUDA_CHUNK = 2**23, 2**27
 """Logits computed at once: so many stay near a processor's cache; a GPU needs few and large products."""
 
@@ -47,7 +47,7 @@ class LMLoss:
         rows, targets = features.flatten(0, -2).to(dtype), targets.flatten()
         weight, bias = self.linear.weight[: self.targets], self.linear.bias[: self.targets]
         with_grad = torch.is_grad_enabled()
-        targets = targets.masked_fill(targets >= self.targets, UNKNOWN)
+        targets = targets.masked_fill(targets >= self.targets, UNK_ID)
         if self.samples is not None and with_grad:
             weight, bias, targets = self._sampled(weight, bias, targets)
         with torch.autocast(features.device.type, enabled=False):  # CUDA's would make the softmax float32

@@ -23,7 +23,7 @@ from torch import Tensor
 from ..corpora import multilabel
 from ..recipe import LMRecipe, Recipe, Training
 from .fused import FeatureDecoder, FusedAdam, LMLoss
-from .machine import precision_cbs
+from .machine import Autocast
 from .models import classifier, language_model
 from .pretrained import Pretrained
 
@@ -64,14 +64,14 @@ def loss_and_error(multi_label: bool, weight: Tensor | None = None, thresh: floa
     """fastai's loss, with the weight of each class, and the error. A text's labels are those that reach `thresh`."""
     if not multi_label:
         return {"loss_func": CrossEntropyLossFlat(weight=weight), "metrics": error_rate}
-    loss, options = BCEWithLogitsLossFlat(pos_weight=weight, thresh=thresh), {"thresholds": np.asarray(thresh)}
-    options |= {"activation": "sigmoid", "to_np": True, "flatten": False, "name": "error_rate"}
-    return {"loss_func": loss, "metrics": AccumMetric(multilabel.error, **options)}
+    as_arrays = {"activation": "sigmoid", "to_np": True, "flatten": False}
+    metric = AccumMetric(multilabel.error, **as_arrays, name="error_rate", thresholds=np.asarray(thresh))
+    return {"loss_func": BCEWithLogitsLossFlat(pos_weight=weight, thresh=thresh), "metrics": metric}
 
 
 def learner_options(training: Training, precision: str, path: Path) -> dict:
-    """Options that every learner of ours has: the paper's Adam, weight decay, clipped gradients."""
-    cbs = [GradientClip(training.clip), *precision_cbs(precision)]
+    """Options that every learner of ours has: the paper's Adam, weight decay, clipped gradients, fp32 or bf16."""
+    cbs = [GradientClip(training.clip), *([Autocast()] if precision == "bf16" else [])]
     return {"opt_func": OPTIMIZER, "wd": training.wd, "path": path, "cbs": cbs}
 
 

@@ -141,11 +141,6 @@ def _lacks_bf16() -> bool:
     return torch.backends.mkldnn.is_available() and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
-def precision_cbs(precision: str) -> list[Callback]:
-    """Callbacks for fp32 (the paper's arithmetic) or bf16."""
-    return {"fp32": [], "bf16": [Autocast()]}[precision]
-
-
 def description() -> dict:
     """`versions`, `commit` and `machine`, for records."""
     return {"versions": _versions(), "commit": _commit(), "machine": _machine()}

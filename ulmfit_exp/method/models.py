@@ -7,8 +7,9 @@ from dataclasses import asdict
 
 from fastai.text.all import AWD_LSTM, PoolingLinearClassifier, SequentialRNN, awd_lstm_lm_config, get_language_model
 
-from ..recipe import PAD, Model, Recipe
+from ..recipe import Model, Recipe
 from .encoder import BatchFreeEncoder, ConcatPoolClassifier, FeaturesHead
+from .tokenizer import PAD_ID
 
 NO_DROPOUT = 1e-9  # at 0 fastai's WeightDropout breaks: F.dropout then returns the parameter itself, not a copy
 
@@ -29,7 +30,7 @@ def classifier(vocab_sz: int, n_out: int, recipe: Recipe) -> SequentialRNN:
     drop_mult, width = recipe.clas.drop_mult or NO_DROPOUT, len(recipe.pooling) * recipe.model.emb_sz
     config = {k: v * drop_mult if k.endswith("_p") else v for k, v in fastai_config(recipe.model).items()}
     dropout = [config.pop("output_p"), 0.1]
-    encoder = BatchFreeEncoder(recipe.seq_len, AWD_LSTM(vocab_sz, **config), PAD, recipe.max_len)
+    encoder = BatchFreeEncoder(recipe.seq_len, AWD_LSTM(vocab_sz, **config), PAD_ID, recipe.max_len)
     if recipe.head == "features":
         head = FeaturesHead(len(recipe.pooling), recipe.model.emb_sz, n_out)
     else:

@@ -20,17 +20,14 @@ from .. import record
 from ..common import DataError, read_json, sha256
 from ..corpora.archives import TARS
 from ..corpora.sources import Source, find
-from ..recipe import Model
+from ..recipe import DIRECTIONS, Model
 from .models import language_model
 from .weights import members, read, read_weights
 
 SHIPPED = Path(__file__).parents[1] / "shipped"
 MODELZOO = "https://s3.amazonaws.com/fast-ai-modelzoo"
-WT103 = {
-    "forward": Source("wt103/wt103-fwd.tgz", f"{MODELZOO}/wt103-fwd.tgz"),
-    "backward": Source("wt103/wt103-bwd.tgz", f"{MODELZOO}/wt103-bwd.tgz"),
-}
 ONE_WAY = {"wt103-fwd": "forward", "wt103-bwd": "backward"}
+WT103 = {way: Source(f"wt103/{name}.tgz", f"{MODELZOO}/{name}.tgz") for name, way in ONE_WAY.items()}
 CLASSIFIER = "#clas"
 EMBEDDING = "0.encoder.weight"
 TIED = ("0.encoder_dp.emb.weight", "1.decoder.weight")
@@ -116,13 +113,12 @@ def resolve(what: str, directions: tuple[str, ...], data_dir: Path | None) -> di
     if what in ("wt103", *ONE_WAY):
         return {d: replace(_in_place(what, find(WT103[d], data_dir), d), lang="en") for d in directions}
     names = [what] if Path(what.removesuffix(CLASSIFIER)).exists() else what.split(",")
-    places = [_downloaded(what[3:])] if what.startswith("hf:") else [_local(name) for name in names]
-    if len(places) > 1:
-        if (len(places), len(directions)) != (2, 2):
-            raise DataError(f"--pretrained {what}: two folders are for a run of both directions, forward first")
-        named = zip(("forward", "backward"), names, places)
-        return {d: _in_place(name, place, d) for d, name, place in named}
-    found = {d: _in_place(what, places[0], d) for d in directions}
+    if len(names) > 1:
+        if (len(names), len(directions)) != (2, 2):
+            raise DataError(f"--pretrained {what}: two models are for a run of both directions, forward first")
+        return {d: _in_place(name, _place(name), d) for d, name in zip(DIRECTIONS["both"], names)}
+    place = _place(what)
+    found = {d: _in_place(what, place, d) for d in directions}
     if len({(model.files, model.members) for model in found.values()}) < len(found):
         raise DataError(
             f"--pretrained {what} is a model of one direction: name two, as FORWARD,BACKWARD, or add "
@@ -131,11 +127,13 @@ def resolve(what: str, directions: tuple[str, ...], data_dir: Path | None) -> di
     return found
 
 
-def _local(name: str) -> Path:
+def _place(name: str) -> Path:
+    """The folder or archive of a model; that of the hub is downloaded."""
+    if name.startswith("hf:"):
+        return _downloaded(name.removeprefix("hf:"))
     shipped = sorted(p.name for p in SHIPPED.glob("*"))
     folder = SHIPPED / name if name in shipped else Path(name.removesuffix(CLASSIFIER))
-    if folder.name == "result.json":
-        folder = folder.parent
+    folder = record.run_folder(folder)
     if folder.is_file() and folder.suffix.lower() == ".pth":
         raise DataError(f"--pretrained {name}: give the folder of the .pth, which has its vocabulary, too")
     if not folder.is_dir() and not (folder.is_file() and folder.name.lower().endswith(TARS)):

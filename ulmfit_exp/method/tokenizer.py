@@ -10,6 +10,8 @@ from fastai.text.all import PAD, UNK, SpacyTokenizer, compose, defaults, rm_usel
 
 from ..common import DataError
 
+UNK_ID, PAD_ID, BOS_ID = 0, 1, 2
+"""Ids that fastai gives the words xxunk, xxpad and xxbos: an unknown word, padding, the beginning of a text."""
 LONGEST_WORD = 100
 """Characters; a longer word is split. spaCy's time is quadratic in a word's length."""
 PIECE = 100_000

@@ -17,7 +17,7 @@ from fastai.text.all import make_vocab
 from ..common import chunked, read_json
 from ..corpora.splits import SPLITS
 from .machine import cores, end_with_parent, without_main
-from .tokenizer import words
+from .tokenizer import UNK_ID, words
 
 MOST_PROCESSES = min(4, cores(), torch.get_num_threads())  # each takes some 0.4 GB; a grid's cell has fewer threads
 CHUNK = 500_000
@@ -85,22 +85,22 @@ def write_tokens(
     max_vocab: int,
     min_freq: int,
     pretrained: list[str] | None = None,
-    keep: bool = False,
+    only_pretrained: bool = False,
     processes: int | None = None,
     lang: str = "en",
 ) -> dict:
     """Tokenise (text, split) pairs with fastai's rules and spaCy into `folder`.
 
     The vocabulary has the words of the train and unlabelled texts, then the other words of `pretrained`, a pretrained
-    model's vocabulary; with `keep` it is `pretrained`.
+    model's vocabulary; with `only_pretrained` it is just these.
     """
     raw_path = folder / "raw.bin"
     count, lengths, splits = _write_raw(documents, raw_path, processes or MOST_PROCESSES, lang)
-    known = pretrained if keep else list(make_vocab(+count, min_freq=min_freq, max_vocab=max_vocab))
+    known = pretrained if only_pretrained else list(make_vocab(+count, min_freq=min_freq, max_vocab=max_vocab))
     in_known = set(known)
     vocab = [*known, *(word for word in pretrained or () if word not in in_known)]
     ids_of = {word: i for i, word in enumerate(vocab)}
-    final = np.array([ids_of.get(word, 0) for word in count], dtype=np.min_scalar_type(len(vocab)))
+    final = np.array([ids_of.get(word, UNK_ID) for word in count], dtype=np.min_scalar_type(len(vocab)))
     raw = np.memmap(raw_path, np.uint32, "r")
     ids = np.lib.format.open_memmap(folder / "ids.npy", "w+", final.dtype, raw.shape)
     for start in range(0, len(ids), COPIED):
@@ -113,7 +113,7 @@ def write_tokens(
     (folder / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False), encoding="utf-8")
     (folder / "targets.json").write_text(json.dumps(len(known)), encoding="utf-8")
     in_test = np.repeat(splits == SPLITS.index("test"), lengths)
-    unknown = {"unknown": ids == 0, "unknown_test": ids[in_test] == 0}
+    unknown = {"unknown": ids == UNK_ID, "unknown_test": ids[in_test] == UNK_ID}
     shares = {k: round(float(is_unknown.mean()), 5) if len(is_unknown) else 0.0 for k, is_unknown in unknown.items()}
     return {"tokens": len(ids), "vocab": len(vocab), **shares}
 
@@ -148,7 +148,7 @@ def read_tokens(folder: Path) -> Tokens:
 def encode(texts: Iterable[str], vocab: list[str], lang: str = "en") -> Tokens:
     """Test texts as ids of an existing vocabulary, in memory."""
     ids_of = {w: i for i, w in enumerate(vocab)}
-    each = [[ids_of.get(w, 0) for w in words(text, lang)] for text in texts]
+    each = [[ids_of.get(w, UNK_ID) for w in words(text, lang)] for text in texts]
     offsets = np.cumsum([0, *map(len, each)])
     splits = np.full(len(each), SPLITS.index("test"))
     return Tokens(np.fromiter(chain(*each), np.min_scalar_type(len(vocab))), offsets, splits, vocab, len(vocab))

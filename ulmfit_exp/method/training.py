@@ -23,6 +23,7 @@ from fastai.text.all import (
     Learner,
     LMLearner,
     ParamScheduler,
+    even_mults,
     maybe_gather,
     noop,
     rank_distrib,
@@ -30,12 +31,13 @@ from fastai.text.all import (
 )
 
 from ..common import DataError
-from ..recipe import PAD, Phase, Training
+from ..recipe import Phase, Training
 from .batches import Repeated
 from .checkpoint import CHECKPOINT, Checkpoint, batch_state, restore_batch_state, unwrapped
 from .distributed import gathered, together
 from .progress import Progress
 from .schedules import passes, share_of_highest_lr, shortened
+from .tokenizer import PAD_ID
 
 SAVE_EVERY = 300
 """Seconds between checkpoints within an epoch."""
@@ -118,18 +120,15 @@ def freeze(learn: Learner, phase: Phase) -> None:
 
 def fit(learn: Learner, phase: Phase, start_epoch: int, cbs: list[Callback]) -> None:
     """One phase: discriminative learning rates under the phase's schedule."""
-    groups = len(learn.opt.param_lists)
+    groups, steps = len(learn.opt.param_lists), phase.epochs * len(learn.dls.train)
     rates = slice(phase.lr / phase.decay ** (groups - 1), phase.lr)
-    if phase.schedule == "one_cycle":
-        with together(learn):
-            learn.fit_one_cycle(phase.epochs, rates, cbs=cbs, start_epoch=start_epoch)
-        return
-    learn.opt.set_hyper("lr", rates)
-    highest = np.array([h["lr"] for h in learn.opt.hypers])
-    steps = phase.epochs * len(learn.dls.train)
+    highest = np.array(even_mults(rates.start, rates.stop, groups))
     schedule = ParamScheduler({"lr": lambda pct: highest * share_of_highest_lr(phase.schedule, pct, steps)})
     with together(learn):
-        learn.fit(phase.epochs, rates, cbs=[schedule, *cbs], start_epoch=start_epoch)
+        if phase.schedule == "one_cycle":
+            learn.fit_one_cycle(phase.epochs, rates, cbs=cbs, start_epoch=start_epoch)
+        else:
+            learn.fit(phase.epochs, rates, cbs=[schedule, *cbs], start_epoch=start_epoch)
 
 
 class EpochSeed(Callback):
@@ -212,7 +211,7 @@ class History(Callback):
         rates = [float(h["lr"]) if trains else None for h, trains in zip(self.opt.hypers, self.trains)]
         row = {"step": len(self.steps) + len(self.unread) + 1, "phase": self.phase, "train_loss": self.loss.detach()}
         self.unread.append(row | {f"lr_{i}": rate for i, rate in enumerate(rates)})
-        self.unread_tokens += (self.x != PAD).sum()
+        self.unread_tokens += (self.x != PAD_ID).sum()
         last = self.iter + 1 == self.n_iter
         if not last and len(self.unread) < READ_EVERY:
             return

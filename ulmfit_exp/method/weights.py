@@ -17,16 +17,19 @@ from ..common import DataError
 from ..corpora.archives import hidden
 
 SCALE = ".scale"
-WEIGHTS, WORDS = (r"\.pth",), (r"(itos|vocab)[^/]*\.(pkl|json)", r"\.pkl", r"\.json")
-"""Ends of the names of a fastai model's files, the likelier first."""
+FASTAI = {".pth": [r"\.pth"], ".pkl or .json of its words": [r"(itos|vocab)[^/]*\.(pkl|json)", r"\.pkl", r"\.json"]}
+"""The two files of a fastai model, and how the name of each ends, the likelier end first."""
 
 
 def read(*files: Path, members: tuple[str, ...] = ()) -> tuple[dict[str, torch.Tensor], list[str]]:
     """The weights and words of two files, or of these `members` of an archive. Raises `DataError`."""
-    if len(files) == 1:
-        return _archive(*files, *members)
-    weights, words = files
-    return read_weights(weights), READERS[words.suffix.lower()](words, words.read_bytes())
+    if not members:
+        weights, words = files
+        return read_weights(weights), _words(words, words.name, words.read_bytes())
+    (archive,) = files
+    with _safely(archive), tarfile.open(archive) as tar:
+        weights, words = (tar.extractfile(name).read() for name in members)
+    return _pickled_weights(archive, weights), _words(archive, members[1], words)
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -41,15 +44,17 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         raise DataError(f"{path} is not a safetensors file ({e})") from e
 
 
-def _words(path: Path, data: bytes) -> list[str]:
-    try:
-        vocab = json.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError) as e:
-        raise DataError(f"{path} is not JSON ({e}); it should be a list of words") from e
-    return _listed(path, vocab)
-
-
-def _listed(path: Path, vocab: object) -> list[str]:
+def _words(path: Path, name: str, data: bytes) -> list[str]:
+    """The words in a pickle or in JSON, by the end of `name`; errors name the `path`."""
+    if name.lower().endswith(".pkl"):
+        with _safely(path):
+            vocab = WordsUnpickler(io.BytesIO(data)).load()
+            vocab = vocab.state["items"] if isinstance(vocab, Inert) else vocab
+    else:
+        try:
+            vocab = json.loads(data.decode("utf-8"))
+        except (ValueError, RecursionError) as e:
+            raise DataError(f"{path} is not JSON ({e}); it should be a list of words") from e
     if not isinstance(vocab, list | tuple) or not all(isinstance(w, str) for w in vocab):
         raise DataError(f"{path} is not a list of words, as list(learn.dls.vocab) of a language model is")
     return list(vocab)
@@ -88,25 +93,17 @@ def members(path: Path, direction: str) -> tuple[str, ...]:
             names = {info.name for info in tar if info.isfile()}
     names, chosen = sorted(name for name in names if not hidden(name)), []
     mark, other = ("fwd", "bwd") if direction == "forward" else ("bwd", "fwd")
-    for ends in (WEIGHTS, WORDS):
+    for kind, ends in FASTAI.items():
         every = next(filter(None, ([n for n in names if re.search(f"(?i:{end})$", n)] for end in ends)), [])
         last = {name: name.rpartition("/")[2].lower() for name in every}
         found = [n for n in every if mark in last[n]] or [n for n in every if other not in last[n]]
         if len(found) != 1:
-            kind = ".pth" if ends == WEIGHTS else ".pkl or .json of its words"
             raise DataError(
                 f"{path} needs one {kind} for the {direction} language model; it has {', '.join(every) or 'none'}. For "
                 "both directions put fwd or bwd in the names, or name two models as FORWARD,BACKWARD"
             )
         chosen += found
     return tuple(chosen)
-
-
-def _archive(path: Path, weights: str, words: str) -> tuple[dict, list[str]]:
-    """The .pth and the vocabulary in an archive of fastai's."""
-    with _safely(path), tarfile.open(path) as tar:
-        data, vocab = (tar.extractfile(name).read() for name in (weights, words))
-    return _pickled_weights(path, data), READERS[Path(words).suffix.lower()](path, vocab)
 
 
 def _pickled_weights(path: Path, data: bytes) -> dict[str, torch.Tensor]:
@@ -116,14 +113,6 @@ def _pickled_weights(path: Path, data: bytes) -> dict[str, torch.Tensor]:
         return {k: w for k, w in weights.get("model", weights).items() if isinstance(w, torch.Tensor)}
 
 
-def _pickled_words(path: Path, data: bytes) -> list[str]:
-    with _safely(path):
-        vocab = WordsUnpickler(io.BytesIO(data)).load()
-        vocab = vocab.state["items"] if isinstance(vocab, Inert) else vocab
-    return _listed(path, vocab)
-
-
-READERS = {".pkl": _pickled_words, ".json": _words}
 INERT = ("fastcore.foundation.L", "numpy.dtype", "numpy._core.multiarray.scalar", "numpy.core.multiarray.scalar")
 """What fastai's optimizers and vocabularies hold besides tensors, lists and numbers."""
 
@@ -138,17 +127,13 @@ class Inert:
         self.state = state
 
 
-class UnsafeError(pickle.UnpicklingError):
-    """A pickle names something that would have to be run."""
-
-
 class WordsUnpickler(pickle.Unpickler):
     """Reads lists and strings, and nothing that a pickle could run."""
 
     def find_class(self, module, name):
         if f"{module}.{name}" in INERT:
             return Inert
-        raise UnsafeError(f"it names {module}.{name}")
+        raise pickle.UnpicklingError(f"Unsupported global: GLOBAL {module}.{name}")  # as torch words it
 
 
 @contextmanager
@@ -157,7 +142,7 @@ def _safely(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as e:
-        if isinstance(e, UnsafeError) or "Unsupported global" in str(e):
+        if "Unsupported global" in str(e):
             reason = re.search(r"GLOBAL \S+|$", str(e))[0] or str(e)
             raise DataError(
                 f"{path} cannot be read without running code in it ({reason}). If you trust it, load it with fastai, "

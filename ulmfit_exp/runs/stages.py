@@ -18,7 +18,7 @@ from ..method import distributed, learners
 from ..method.batches import dls_clas, dls_lm, lm_dl
 from ..method.models import classifier
 from ..method.progress import Progress, quiet
-from ..method.tokenizer import UNSPACED, unspaced
+from ..method.tokenizer import UNK_ID, UNSPACED, unspaced
 from ..method.tokens import Tokens, encode, write_tokens
 from ..method.training import TotalLoss, train
 from ..recipe import Training
@@ -40,7 +40,7 @@ def tokenize(run: Run, folder: Path) -> dict:
     first = list(islice(documents, 100))
     if r.lang not in UNSPACED and unspaced(text for text, _ in first):
         tqdm.write(f"warning: {NO_SPACES.format(r.lang)}")
-    how = {"pretrained": run.pretrained_vocab, "keep": r.vocab == "pretrained", "lang": r.lang}
+    how = {"pretrained": run.pretrained_vocab, "only_pretrained": r.vocab == "pretrained", "lang": r.lang}
     return write_tokens(chain(first, documents), folder, r.max_vocab, r.min_freq, **how)
 
 
@@ -92,7 +92,7 @@ def _perplexity(run: Run, learn, tokens: Tokens, split: str, direction: str) -> 
         "loss": total.summed / total.tokens,
         "texts": len(rows),
         "tokens": total.tokens,
-        "unknown": round(float(((ids == 0) | (ids >= tokens.targets)).mean()), 5),
+        "unknown": round(float(((ids == UNK_ID) | (ids >= tokens.targets)).mean()), 5),
     }
 
 

@@ -1,0 +1,99 @@
+"""A finished run as a folder for the Hugging Face hub, with its model card."""
+
+import html
+import shutil
+from pathlib import Path
+
+from ..common import DataError
+from ..method.pretrained import resolve
+from ..recipe import DIRECTIONS
+from ..record import certainty, read
+
+
+def write(run: Path, out: Path) -> list[str]:
+    """Write to `out` what the hub is to hold of a finished run: its record, its model card and its models.
+
+    `forward` and `backward` are fine-tuned language models as --pretrained reads them, `classifier` is what
+    `ulmfit_exp.predict` reads. Returns what was left out. Raises `DataError`.
+    """
+    record = read(run)
+    out.mkdir(parents=True, exist_ok=True)
+    missing = []
+    for direction in _directions(record):
+        try:
+            files = resolve(str(run), (direction,), None)[direction].files
+        except DataError:
+            missing.append(f"the {direction} language model, which is in the home where the run was made")
+            continue
+        (out / direction).mkdir(exist_ok=True)
+        for file in files:
+            shutil.copyfile(file, out / direction / file.name)
+    if (run / "classifier").is_dir():
+        shutil.copytree(run / "classifier", out / "classifier", dirs_exist_ok=True)
+    shutil.copyfile(run / "result.json", out / "result.json")
+    (out / "README.md").write_text(card(record), encoding="utf-8")
+    return missing
+
+
+def _directions(record: dict) -> tuple[str, ...]:
+    """The directions in which the run's language models read."""
+    stages = {s["name"] for s in record["stages"]}
+    return tuple(d for d in DIRECTIONS["both"] if f"lm {d}" in stages)
+
+
+def card(record: dict) -> str:
+    """The model card of a run, in the hub's Markdown, from its record."""
+    corpus, versions, recipe = record["corpus"], record["versions"], record["settings"]["recipe"]
+    classifies, name = "valid" in record, _escaped(corpus["name"])
+    return f"""\
+---
+language: {recipe.get("lang", "en")}
+library_name: fastai
+pipeline_tag: {"text-classification" if classifies else "text-generation"}
+tags: [ulmfit, awd-lstm, text]
+---
+
+# ULMFiT: {name}
+
+AWD-LSTM language models fine-tuned on the texts{", and classifiers on top of them" * classifies} \
+(Howard & Ruder 2018). Made from the record `result.json` in this folder.
+
+- texts: {name}, SHA-256 {corpus["digest"][:16]}…, {corpus["tokens"]:,} tokens, \
+{corpus["vocab"]:,} words in the vocabulary
+- recipe: {record["settings"]["recipe_name"]}, pretrained: {_escaped(str(recipe.get("pretrained")))}, \
+seed {record["seed"]}, {" and ".join(_directions(record))}
+- made with fastai {versions["fastai"]} and torch {versions["torch"]}, commit {record["commit"]}
+
+{_figures(record)}
+
+The weights are safetensors; nothing here is a pickle. `forward/` and `backward/` are language models to
+start from (`--pretrained hf:OWNER/NAME`); with `classifier/` the folder predicts
+(`python -m ulmfit_exp.predict FOLDER texts.csv`). The figures are of texts like those it was made from; of
+others they say nothing. The texts may have terms of their own, which their owner can tell.
+"""
+
+
+def _figures(record: dict) -> str:
+    """Perplexities; or of a classifier the test error, how certain it is, and a table of the classes."""
+    if "valid" not in record:
+        return "\n".join(f"- perplexity on {k}: {f['perplexity']:.1f}" for k, f in record["perplexity"].items())
+    if "test" not in record:
+        return certainty(record)
+    test, base = record["test"], record["baseline"]
+    rows = (
+        f"| {_escaped(c)} | {f['precision']:.2f} | {f['recall']:.2f} | {f['n']:,} |\n"
+        for c, f in record["per_class"].items()
+    )
+    return f"""\
+Test error {100 * test["error"]:.2f} % on {test["n"]:,} texts, {base["method"]} {100 * base["error"]:.2f} %.
+{certainty(record)}
+
+| class | precision | recall | test texts |
+| --- | --- | --- | --- |
+{"".join(rows)}""".rstrip()
+
+
+def _escaped(text: str) -> str:
+    """A user's text as text: no HTML, no Markdown, one line."""
+    text = html.escape(" ".join(text.split()))
+    return "".join(f"\\{c}" if c in "|`*_[]#<>!" else c for c in text)
