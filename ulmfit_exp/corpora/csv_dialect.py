@@ -63,7 +63,7 @@ class Dialect:
         for row in rows:
             size = 0
             empty_text = row == [""] and self.delimiter == ONE_COLUMN  # written as "", not a blank line
-            if len(row) > 1 or empty_text or (row and row[0].strip()):
+            if len(row) > 1 or empty_text or (row and row[0].strip().strip("\0\x1a")):  # which DOS has at a file's end
                 yield rows.line_num, row
 
     def scan(self, lines: Iterable[str], strict: bool = True) -> "Scan":

@@ -67,8 +67,8 @@ class Table:
             newline = "" if self.kind == "delimited" else None
             text = io.TextIOWrapper(content, self.encoding, errors="replace", newline=newline)
             mark = codecs.BOM_UTF8.decode(self.encoding, "replace")  # which may be before any encoding
-            lines = enumerate(iter(lambda: text.readline(csv_dialect.LONGEST), ""))
-            lines = (line if n else line.removeprefix(mark) for n, line in lines)
+            lines = iter(lambda: text.readline(csv_dialect.LONGEST), "")
+            lines = (line.removeprefix(mark) for line in lines)  # also where files with one were joined
             yield from islice(with_progress(lines, raw, bar), self.skip, None)
 
     def _rows(self, columns: Collection[str], bar: tqdm | None) -> Iterator[Row]:
@@ -170,7 +170,7 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), s
     head = csv_dialect.head_lines(table.lines())
     if not format.delimiter and encodings.is_binary("".join(head), encoding):
         raise DataError(f"{path} is not text: save a spreadsheet as CSV; unpack what is not gzip, bzip2, xz or zip")
-    if head and (excel := re.fullmatch(r'"?sep=(.)"?\s*', head[0])):
+    if head and (excel := re.fullmatch(r'(?i)"?sep=(.)"?\s*', head[0])):
         table, head = replace(table, skip=1), head[1:]
         format = replace(format, delimiter=format.delimiter or excel[1])
     if suffix in JSON or (not format.delimiter and re.match(r'\s*(\[\s*)?\{\s*"', "".join(head))):
