@@ -224,7 +224,7 @@ def column_names(cells: list[str]) -> list[str]:
     """A header's cells as names: the place of a nameless column; `text.1` for a second `text`."""
     names: dict[str, None] = {}
     for i, cell in enumerate(cells):
-        plain = name = sound(cell).replace("\ufeff", "").strip() or str(i)
+        plain = name = re.sub("[\u200b\ufeff]", "", sound(cell)).strip() or str(i)
         n = 0
         while name in names:
             n += 1

@@ -66,7 +66,7 @@ class Table:
         with opened(self.path) as (content, _, raw):
             newline = "" if self.kind == "delimited" else None
             text = io.TextIOWrapper(content, self.encoding, errors="replace", newline=newline)
-            mark = codecs.BOM_UTF8.decode(self.encoding, "replace")  # which may be before any encoding
+            mark = codecs.BOM_UTF8.decode(self.encoding, "replace") or "\ufeff"  # which may be before any encoding
             lines = iter(lambda: text.readline(csv_dialect.LONGEST), "")
             lines = (line.removeprefix(mark) for line in lines)  # also where files with one were joined
             yield from islice(with_progress(lines, raw, bar), self.skip, None)
@@ -170,6 +170,8 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), s
     head = csv_dialect.head_lines(table.lines())
     if not format.delimiter and encodings.is_binary("".join(head), encoding):
         raise DataError(f"{path} is not text: save a spreadsheet as CSV; unpack what is not gzip, bzip2, xz or zip")
+    if re.match("__label__[^\\s,;|]+ +[^\\s,;|]", "".join(head)):
+        raise DataError(f"{path} is in fastText's format; write its labels and texts as the two columns of a table")
     if head and (excel := re.fullmatch(r'(?i)"?sep=(.)"?\s*', head[0])):
         table, head = replace(table, skip=1), head[1:]
         format = replace(format, delimiter=format.delimiter or excel[1])
