@@ -384,7 +384,7 @@ parquet.write_table(pa.Table.from_arrays([pa.array(TEXTS)] * 2, names=["text", "
         ("a.xls", b"\xd0\xcf\x11\xe0" + bytes(4000), "is not text: save a spreadsheet as CSV"),
         ("a.csv.lzma", lzma.compress(as_csv(HEAD).encode(), lzma.FORMAT_ALONE), "is not text"),
         ("a.parquet", TWICE.getvalue().to_pybytes(), "two columns are named 'text'; rename one"),
-        ("a.json", '{\n"data": []\n}', "one object a line, or an array of objects"),
+        ("a.json", '{\n"data": [{"text": "a"}]\n}', "has all rows in one object"),
         ("a.jsonl", '{"a": 1}\n{\n"a": x}\n', "line 2: not JSON"),
         ("a.txt", "__label__good The soup, said he.\n", "is in fastText's format"),
         ("a.csv", "text,label\na,b\nc,d,e\n", "line 3: 3 columns, but the first line has 2"),

@@ -13,12 +13,10 @@ from tqdm.auto import tqdm
 from ..common import DataError
 from .archives import no_bomb
 from .csv_dialect import LONGEST, MOST_COLUMNS, head_lines
-from .encodings import sound
+from .encodings import BLOCK, sound
 
 DECODER = json.JSONDecoder(parse_constant=lambda name: None if name == "NaN" else name)
 SPACE = re.compile(r"[\s,]*")
-BLOCK = 2**16
-"""Characters to read at a time, at least."""
 Row = dict[str, str]
 
 
@@ -44,15 +42,18 @@ def json_rows(lines: Iterator[str], path: Path, columns: Collection[str]) -> Ite
     for where, value in _json_values(lines, path):
         if not isinstance(value, dict):
             raise _not_json(path, where, f"{str(value)[:60]!r} is no object")
-        if value and all(isinstance(cell, dict) and cell and all(map(str.isdecimal, cell)) for cell in value.values()):
-            raise DataError(
-                f"{path} is in the default layout of DataFrame.to_json, by columns; use to_json(orient='records')"
-            )
+        if value and all(map(_is_column, value.values())):
+            raise DataError(f"{path} has all rows in one object; write one for each, as to_json(orient='records') does")
         row = {sound(key): as_text(value[key]) for key in columns or value if value.get(key) is not None}
         names.update(row)
         if len(names) > MOST_COLUMNS:
             raise DataError(f"{path}, {where}: more than {MOST_COLUMNS:,} different fields; is it a table of texts?")
         yield row
+
+
+def _is_column(cell) -> bool:
+    """Whether a cell is the cells of many rows: a list, or what DataFrame.to_json writes, by the rows' numbers."""
+    return isinstance(cell, list) or (isinstance(cell, dict) and bool(cell) and all(map(str.isdecimal, cell)))
 
 
 def _json_values(lines: Iterator[str], path: Path) -> Iterator[tuple[str, object]]:

@@ -175,17 +175,12 @@ def _called_text(column: str) -> bool:
 
 
 def longest(table: pd.DataFrame) -> str:
-    """The column named text, or the one with the longest values, of which those that may be an id or a URL, ASCII
-    without a space, do not count. Raises `DataError` where there is none."""
+    """The column named text, or the one with the longest values; an id or a URL, ASCII without a space, counts as
+    empty. Raises `DataError` where there is none."""
     if not len(table.columns):
         raise DataError("there is no column left that could be the text; name it with --text-col")
-
-    def lengths(column: str) -> tuple[bool, float, float]:
-        cells = table[column]
-        texts = cells.mask(cells.str.fullmatch("[!-~]*"), "")
-        return _called_text(column), texts.str.len().mean(), cells.str.len().mean()
-
-    return max(table, key=lengths)
+    texts = table.map(lambda cell: "" if re.fullmatch("[!-~]*", cell) else cell)
+    return max(table, key=lambda c: (_called_text(c), texts[c].str.len().mean(), table[c].str.len().mean()))
 
 
 def _labelled(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
