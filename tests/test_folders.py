@@ -163,6 +163,15 @@ def test_a_table_of_a_split_with_other_column_names_is_refused(tmp_path):
     table(9, start=40).rename(columns={"text": "review"}).to_csv(tmp_path / "test.csv", index=False)
     with pytest.raises(DataError, match="the test split has no text; its columns may have other names"):
         Corpus.from_csv(tmp_path)
+    table(9, start=40).to_csv(tmp_path / "test.csv", index=False, header=False)
+    with pytest.raises(DataError, match=r"test\.csv has no column of the train table, 'text', 'label'"):
+        Corpus.from_csv(tmp_path)
+
+
+def test_unlabelled_texts_beside_the_tables_of_the_splits_are_lines(tmp_path):
+    table(40).to_csv(tmp_path / "train.csv", index=False)
+    (tmp_path / "unlabelled.txt").write_text("One, two\nThree\n")
+    assert Corpus.from_csv(tmp_path).split("unlabelled")["text"].tolist() == ["One, two", "Three"]
 
 
 def test_folders_above_those_of_the_classes_are_reported(tmp_path):
@@ -200,10 +209,11 @@ def test_what_keeps_a_label_from_being_found_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("true, false", [("True", "False"), ("1", "0"), ("1.0", "0.0"), ("true", ""), ("Yes", "no")])
-def test_fastais_is_valid_is_a_split(true, false, tmp_path):
-    rows = table(40).assign(is_valid=[true if i >= 30 else false for i in range(40)])
+@pytest.mark.parametrize("name", ["is_valid", "isValid"])
+def test_fastais_is_valid_is_a_split(name, true, false, tmp_path):
+    rows = table(40).assign(**{name: [true if i >= 30 else false for i in range(40)]})
     rows.to_csv(tmp_path / "a.csv", index=False)
-    for options in ({}, {"split_col": "is_valid"}):
+    for options in ({}, {"split_col": name}):
         corpus = Corpus.from_csv(tmp_path / "a.csv", **options)
         assert corpus.counts()["valid"] == 10
         assert set(corpus.df.loc[corpus.df["split"] == "valid", "row"]) == set(range(30, 40))

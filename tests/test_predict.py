@@ -123,7 +123,7 @@ def test_predictions_are_of_the_columns_of_the_training(tmp_path, capsys):
     rows.to_csv(path, index=False)
     assert predicted(path, "title", "body") == WORDS
     assert set(predicted(path).values()) == {"and"}  # a guess, with a note
-    assert "text: column 'body', which has the longest values" in capsys.readouterr().err
+    assert "text: column 'body', which has the longest texts" in capsys.readouterr().err
     assert predicted(path, "body", text_col=("title",)) == WORDS
     assert predicted(path, "title", id_col="n") == dict(zip(rows["n"].map(str), WORDS.values()))
     with pytest.raises(DataError, match=r"no column 'text'; it has 'n', 'title', 'body'. Name another with --text-col"):

@@ -61,7 +61,11 @@ ALIKE = {
     "a.jsonl": "".join(json.dumps({"text": t, "label": c}) + "\n" for t, c in ROWS),
     "json lines.csv": "".join(json.dumps({"text": t, "label": c}) + "\n" for t, c in ROWS),
     "from excel.csv": "sep=;\n" + as_csv(HEAD, delimiter=";"),
+    "SEP.csv": "SEP=;\n" + as_csv(HEAD, delimiter=";"),
+    "from DOS.csv": as_csv(HEAD) + "\x1a",
+    "two files, joined.csv": f"\ufeff{as_csv(HEAD[:9])}\ufeff{as_csv(HEAD[9:])}",
     "a.JSONL.GZ": gzip.compress("".join(json.dumps({"text": t, "label": c}) + "\n" for t, c in ROWS).encode()),
+    "long objects.json": "".join(json.dumps({"text": t, "label": c}, indent=1) + ",\n" for t, c in ROWS),
     "array.json": json.dumps([{"text": t, "label": c} for t, c in ROWS]),
     "array.JSON": json.dumps([{"text": t, "label": c} for t, c in ROWS], indent=2),
     "a.parquet": pd.DataFrame(ROWS, columns=["text", "label"], index=range(5, 29)).to_parquet(),
@@ -149,7 +153,7 @@ def test_numbers_count_columns_with_and_without_a_header(tmp_path):
     assert numbers.df["row"].tolist() == TEXTS
 
 
-@pytest.mark.parametrize("head", [("Text ", " LABEL"), ("text\xa0", "\ufefflabel")])
+@pytest.mark.parametrize("head", [("Text ", " LABEL"), ("text\xa0", "\u200b\ufefflabel")])
 def test_a_name_is_found_whatever_its_case_and_the_spaces_around_it(head, tmp_path):
     frame = pd.DataFrame(ROWS, columns=head)
     frame.to_csv(tmp_path / "a.csv", index=False)
@@ -258,8 +262,9 @@ def test_an_empty_text_of_one_column_keeps_its_row(tmp_path):
     assert texts(path, ["text"]) == ["first text", "", "third text"]
 
 
-def test_one_cut_emoji_alone_is_utf8(tmp_path):
-    data = as_csv(HEAD).encode() + "cut 🙂".encode()[:-1] + b",good\n"
+@pytest.mark.parametrize("lost", [1, 2])
+def test_one_cut_emoji_alone_is_utf8(lost, tmp_path):
+    data = as_csv(HEAD).encode() + "cut 🙂".encode()[:-lost] + b",good\n"
     assert texts(write(tmp_path / "a.csv", data), ["text"]) == [*TEXTS, "cut \ufffd"]
 
 
@@ -379,7 +384,9 @@ parquet.write_table(pa.Table.from_arrays([pa.array(TEXTS)] * 2, names=["text", "
         ("a.xls", b"\xd0\xcf\x11\xe0" + bytes(4000), "is not text: save a spreadsheet as CSV"),
         ("a.csv.lzma", lzma.compress(as_csv(HEAD).encode(), lzma.FORMAT_ALONE), "is not text"),
         ("a.parquet", TWICE.getvalue().to_pybytes(), "two columns are named 'text'; rename one"),
-        ("a.json", '{\n"data": []\n}', "one object a line, or an array of objects"),
+        ("a.json", '{\n"data": [{"text": "a"}]\n}', "has all rows in one object"),
+        ("a.jsonl", '{"a": 1}\n{\n"a": x}\n', "line 2: not JSON"),
+        ("a.txt", "__label__good The soup, said he.\n", "is in fastText's format"),
         ("a.csv", "text,label\na,b\nc,d,e\n", "line 3: 3 columns, but the first line has 2"),
         ("a.csv.gz", gzip.compress(b"x" * 257 + b"ustar", mtime=0), "is a tar archive; unpack it first"),
     ],

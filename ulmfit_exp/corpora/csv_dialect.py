@@ -63,7 +63,7 @@ class Dialect:
         for row in rows:
             size = 0
             empty_text = row == [""] and self.delimiter == ONE_COLUMN  # written as "", not a blank line
-            if len(row) > 1 or empty_text or (row and row[0].strip()):
+            if len(row) > 1 or empty_text or (row and row[0].strip().strip("\0\x1a")):  # which DOS has at a file's end
                 yield rows.line_num, row
 
     def scan(self, lines: Iterable[str], strict: bool = True) -> "Scan":
@@ -80,7 +80,8 @@ class Dialect:
                 before = line
         except csv.Error:
             even = False
-        return Scan(even, n, len(long), long[0] if long else 0)
+        few = long if 2 * len(long) < n else []
+        return Scan(even, len(few), few[0] if few else 0)
 
 
 class Scan(NamedTuple):
@@ -88,15 +89,10 @@ class Scan(NamedTuple):
 
     even: bool
     """All rows have as many cells, and each quote that begins a cell ends one."""
-    rows: int
-    long: int
-    """Rows of several lines, which quotes join."""
-    first: int
+    long: int = 0
+    """Rows of several lines, which quotes join, where they are less than half; else 0."""
+    first: int = 0
     """The last line of the first of these."""
-
-    @property
-    def few_are_long(self) -> bool:
-        return 0 < self.long < self.rows / 2
 
 
 def likely_dialect(head: list[str], format: Format, names: Collection[str], usual: str = "") -> Dialect:
@@ -125,12 +121,12 @@ def settled_dialect(likely: Dialect, lines: Callable[[], Iterable[str]], format:
     auto = format.quotes == "auto"
     for dialect in (quoted, replace(quoted, escapes=True)) if format.quotes != "no" else ():
         if (found := dialect.scan(lines())).even:
-            joins = auto and found.few_are_long and likely.delimiter != ONE_COLUMN and not _quoted_cell(likely, lines())
+            joins = auto and found.long and likely.delimiter != ONE_COLUMN and not _quoted_cell(likely, lines())
             if joins and (lines_alone := plain.scan(lines())).even:
                 return plain, lines_alone
             return dialect, found
     if format.quotes == "no":
-        return likely, Scan(True, 0, 0, 0)
+        return likely, Scan(True)
     if auto and not _mostly_quoted(head_lines(lines()), False) and (found := plain.scan(lines())).even:
         return plain, found
     return quoted, quoted.scan(lines(), strict=False)
@@ -224,7 +220,7 @@ def column_names(cells: list[str]) -> list[str]:
     """A header's cells as names: the place of a nameless column; `text.1` for a second `text`."""
     names: dict[str, None] = {}
     for i, cell in enumerate(cells):
-        plain = name = sound(cell).replace("\ufeff", "").strip() or str(i)
+        plain = name = re.sub("[\u200b\ufeff]", "", sound(cell)).strip() or str(i)
         n = 0
         while name in names:
             n += 1

@@ -24,8 +24,8 @@ def sound(text: str) -> str:
 
 
 _INVALID = re.compile("[\udce0-\udcef][\udc80-\udcbf]|[\udcf0-\udcf4][\udc80-\udcbf]{1,2}|[\udc80-\udcff]")
-_CUT = re.compile("\udcf0[\udc90-\udcbf][\udc80-\udcbf]|\udce2[\udc80-\udc9f]")
-"""An emoji or a dash that lost its last byte; no other encoding has these bytes in a row in a text."""
+_CUT = re.compile("\udcf0(?:\udc9f|[\udc90-\udcbf][\udc80-\udcbf])|\udce2[\udc80-\udc9f]")
+"""An emoji or a dash that lost its last bytes; no other encoding has these bytes in a row in a text."""
 
 
 def unicode_encoding(stream: BinaryIO) -> tuple[str, int]:

@@ -69,16 +69,18 @@ def _by_split(
     folder: Path, files: dict[Path, str], format: Format, names: Collection[str]
 ) -> tuple[pd.DataFrame, list[str]]:
     """The rows of all tables, train first, whose columns are those of the others."""
-    parts, notes = [], []
+    parts, notes, first = [], [], {}
     for file, split in sorted(files.items(), key=lambda item: (SPLITS.index(item[1]), item[0])):
-        rows, table = read_table(file, format, names)
+        rows, table = read_table(file, format, names, sure=split != "unlabelled")
         if rows.empty:
             raise DataError(
                 f"{file} has no rows" + ", only a header line (see --header)" * table.header + "; or remove it"
             )
         names = names or table.columns
-        first = {column.strip().lower(): column for column in (parts[0] if parts else rows)}
+        first = first or {column.strip().lower(): column for column in rows}
         alike = {column: first.get(column.strip().lower(), column) for column in rows}
+        if set(alike.values()).isdisjoint(first.values()):
+            raise DataError(f"{file} has no column of the train table, {', '.join(map(repr, first))} (see --header)")
         rows = rows.rename(columns=alike) if len(set(alike.values())) == len(alike) else rows
         notes += [f"{table.notes[0]}; the {split} split", *table.notes[1:]]
         name = file.relative_to(folder).as_posix()

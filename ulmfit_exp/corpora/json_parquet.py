@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from tqdm.auto import tqdm
 from ..common import DataError
 from .archives import no_bomb
 from .csv_dialect import LONGEST, MOST_COLUMNS, head_lines
-from .encodings import sound
+from .encodings import BLOCK, sound
 
 DECODER = json.JSONDecoder(parse_constant=lambda name: None if name == "NaN" else name)
 SPACE = re.compile(r"[\s,]*")
@@ -43,10 +42,8 @@ def json_rows(lines: Iterator[str], path: Path, columns: Collection[str]) -> Ite
     for where, value in _json_values(lines, path):
         if not isinstance(value, dict):
             raise _not_json(path, where, f"{str(value)[:60]!r} is no object")
-        if value and all(isinstance(cell, dict) and cell and all(map(str.isdecimal, cell)) for cell in value.values()):
-            raise DataError(
-                f"{path} is in the default layout of DataFrame.to_json, by columns; use to_json(orient='records')"
-            )
+        if value and all(map(_is_column, value.values())):
+            raise DataError(f"{path} has all rows in one object; write one for each, as to_json(orient='records') does")
         row = {sound(key): as_text(value[key]) for key in columns or value if value.get(key) is not None}
         names.update(row)
         if len(names) > MOST_COLUMNS:
@@ -54,38 +51,39 @@ def json_rows(lines: Iterator[str], path: Path, columns: Collection[str]) -> Ite
         yield row
 
 
+def _is_column(cell) -> bool:
+    """Whether a cell is the cells of many rows: a list, or what DataFrame.to_json writes, by the rows' numbers."""
+    return isinstance(cell, list) or (isinstance(cell, dict) and bool(cell) and all(map(str.isdecimal, cell)))
+
+
 def _json_values(lines: Iterator[str], path: Path) -> Iterator[tuple[str, object]]:
-    """(place in the file, value) of each line, or of each member of an array."""
-    for n, line in enumerate(lines, 1):
-        if (line := line.strip()).startswith("["):
-            yield from _array_values(chain([line[1:]], lines), path)
-        elif line:
-            try:
-                yield f"line {n}", DECODER.decode(line)
-            except (ValueError, RecursionError) as e:
-                raise _not_json(path, f"line {n}", e) from e
-
-
-def _array_values(lines: Iterator[str], path: Path) -> Iterator[tuple[str, object]]:
-    """The same for an array whose bracket has been read."""
-    text, place, n = "", 0, 1
+    """(place in the file, value) of each value, whether on one line or several; or of each member of an array. Commas
+    between values are skipped."""
+    text, place, line, n = "".join(head_lines(lines, BLOCK)), 0, 1, 0
+    if array := text.lstrip().startswith("["):
+        place = text.index("[") + 1
     while True:
-        place = SPACE.match(text, place).end()
-        if text.startswith("]", place):
+        start, place = place, SPACE.match(text, place).end()
+        line += text.count("\n", start, place)
+        where = f"object {n + 1}" if array else f"line {line}"
+        if array and text.startswith("]", place):
             if text[place + 1 :].strip() or any(map(str.strip, lines)):
-                raise _not_json(path, f"after object {n - 1}", "the array has ended")
+                raise _not_json(path, f"after object {n}", "the array has ended")
             return
         try:
-            value, place = DECODER.raw_decode(text, place)
+            value, end = DECODER.raw_decode(text, place)
         except (ValueError, RecursionError) as e:  # it may go on in the next lines
             text, place = text[place:], 0
-            more = "".join(head_lines(lines, max(len(text), 2**16)))
+            more = "".join(head_lines(lines, max(len(text), BLOCK)))
+            if not (text or more or array):
+                return
             if not more or len(text) > LONGEST:
-                raise _not_json(path, f"object {n}", e) from e
+                raise _not_json(path, where, getattr(e, "msg", e)) from e
             text += more
         else:
-            yield f"object {n}", value
-            n += 1
+            line += text.count("\n", place, end)
+            place, n = end, n + 1
+            yield where, value
 
 
 def _not_json(path: Path, where: str, why: object) -> DataError:

@@ -46,7 +46,7 @@ class OwnTable(Format):
 
     text_col: tuple[str, ...] = ()
     """Column of the text, by name or by number from 0; several are joined, as lines. Default: the one called text, or
-    the one with the longest values."""
+    the one with the longest texts."""
     label_col: str | tuple[str, ...] | None = None
     """Column of the class; several names are 0/1 columns, one per label. Default: one with a name such as label, or the
     one with the fewest different values."""

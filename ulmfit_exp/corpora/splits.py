@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import re
 from itertools import chain, islice
 
 import pandas as pd
@@ -57,13 +58,18 @@ def hold_out_groups(groups: pd.Series, shares: dict[str, float]) -> pd.Series:
 
 def with_test_flag(table: pd.DataFrame, named: list[str], notes: list[str]) -> pd.DataFrame:
     """Columns is_valid and is_test of true and false as one column of splits, is_valid, unless they are `named`."""
-    flags = {column.strip().lower(): column for column in table.columns.drop(named)}
-    valid, test = flags.get("is_valid"), flags.get("is_test")
+    flags = {_letters(column): column for column in table.columns.drop(named)}
+    valid, test = flags.get("isvalid"), flags.get("istest")
     if not (valid and test and _is_flag(table[valid]) and _is_flag(table[test])):
         return table
     notes.append(f"columns {valid!r} and {test!r} name the splits together")
     splits = row_splits(table[test])
     return table.drop(columns=test).assign(**{valid: splits.where(splits == "test", row_splits(table[valid]))})
+
+
+def _letters(column: str) -> str:
+    """A column's name as fastai's is_valid may be written: Is Valid, isValid."""
+    return re.sub("[ _-]", "", column.lower())
 
 
 def _is_flag(column: pd.Series) -> bool:
@@ -75,11 +81,11 @@ def guessed_splits(table: pd.DataFrame, notes: list[str]) -> list[str]:
     those that name test rows."""
     found = {}
     for column in table:
-        values, name = set(table[column].str.strip().str.lower()), column.strip().lower()
+        values, name = set(table[column].str.strip().str.lower()), _letters(column)
         kinds = {SPLIT_NAMES.get(value) for value in values}
-        if (name == "is_valid" and _is_flag(table[column])) or ({"train"} < kinds and None not in kinds):
-            found[column] = ("test" not in kinds, name not in ("split", "set", "subset", "is_valid"))
-        elif name in ("split", "is_valid", "is_test", "is_train") and len(values) > 1:
+        if (name == "isvalid" and _is_flag(table[column])) or ({"train"} < kinds and None not in kinds):
+            found[column] = ("test" not in kinds, name not in ("split", "set", "subset", "isvalid"))
+        elif name in ("split", "isvalid", "istest", "istrain") and len(values) > 1:
             notes.append(
                 f"column {column!r} is not taken as the split, with values such as {min(values)!r} (--split-col)"
             )

@@ -66,9 +66,9 @@ class Table:
         with opened(self.path) as (content, _, raw):
             newline = "" if self.kind == "delimited" else None
             text = io.TextIOWrapper(content, self.encoding, errors="replace", newline=newline)
-            mark = codecs.BOM_UTF8.decode(self.encoding, "replace")  # which may be before any encoding
-            lines = enumerate(iter(lambda: text.readline(csv_dialect.LONGEST), ""))
-            lines = (line if n else line.removeprefix(mark) for n, line in lines)
+            mark = codecs.BOM_UTF8.decode(self.encoding, "replace") or "\ufeff"  # which may be before any encoding
+            lines = iter(lambda: text.readline(csv_dialect.LONGEST), "")
+            lines = (line.removeprefix(mark) for line in lines)  # also where files with one were joined
             yield from islice(with_progress(lines, raw, bar), self.skip, None)
 
     def _rows(self, columns: Collection[str], bar: tqdm | None) -> Iterator[Row]:
@@ -157,9 +157,7 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), s
     Raises `DataError`.
     """
     if not path.is_file():
-        raise DataError(
-            f"{path} is a folder, a pipe or a device, not a file" if path.exists() else f"there is no file {path}"
-        )
+        raise DataError(f"{path} is a folder, a pipe or a device" if path.exists() else f"there is no file {path}")
     format, names = format.checked(), [name.strip().lower() for name in names]
     name, suffix = _packed_name(path)
     if suffix in PARQUET:
@@ -170,17 +168,13 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), s
     head = csv_dialect.head_lines(table.lines())
     if not format.delimiter and encodings.is_binary("".join(head), encoding):
         raise DataError(f"{path} is not text: save a spreadsheet as CSV; unpack what is not gzip, bzip2, xz or zip")
-    if head and (excel := re.fullmatch(r'"?sep=(.)"?\s*', head[0])):
+    if re.match("__label__[^\\s,;|]+ +[^\\s,;|]", "".join(head)):
+        raise DataError(f"{path} is in fastText's format; write its labels and texts as the two columns of a table")
+    if head and (excel := re.fullmatch(r'(?i)"?sep=(.)"?\s*', head[0])):
         table, head = replace(table, skip=1), head[1:]
         format = replace(format, delimiter=format.delimiter or excel[1])
     if suffix in JSON or (not format.delimiter and re.match(r'\s*(\[\s*)?\{\s*"', "".join(head))):
-        table = replace(table, kind="json")
-        columns: dict[str, None] = {}
-        for rows in table.chunks():  # until the columns asked for are found
-            columns |= dict.fromkeys(rows)
-            if set(words) <= {column.strip().lower() for column in columns}:
-                break
-        table = replace(table, columns=tuple(columns))
+        table = _json(replace(table, kind="json"), words)
     else:
         usual = {".csv": ",", ".tsv": "\t", ".tab": "\t"}.get(suffix, "")
         likely = csv_dialect.likely_dialect(head, format, words, usual)
@@ -252,6 +246,15 @@ def _encoding(path: Path, format: Format) -> tuple[str, list[str]]:
     return encoding, [f"the encoding {encoding} is a guess (see --encoding)"]
 
 
+def _json(table: Table, words: Collection[str]) -> Table:
+    columns: dict[str, None] = {}
+    for rows in table.chunks():  # until the columns asked for are found
+        columns |= dict.fromkeys(rows)
+        if set(words) <= {column.strip().lower() for column in columns}:
+            break
+    return replace(table, columns=tuple(columns))
+
+
 def _delimited(table: Table, likely: Dialect, format: Format, names: Collection[str]) -> Table:
     dialect, scanned = csv_dialect.settled_dialect(likely, table.lines, format)
     head = csv_dialect.first_rows(dialect, table.lines())
@@ -259,14 +262,12 @@ def _delimited(table: Table, likely: Dialect, format: Format, names: Collection[
         raise DataError(f"{table.path} is empty, or its first row never ends; see --quotes")
     if len(head[0]) > csv_dialect.MOST_COLUMNS:
         raise DataError(f"{table.path} seems to have {len(head[0]):,} columns; is it a table of texts?")
-    if scanned.few_are_long:
-        first = f"the first ends in line {scanned.first + table.skip}"
-        table = replace(
-            table, notes=(f"rows of several lines, joined by quotes: {scanned.long:,}, {first} (see --quotes)",)
-        )
+    first = f"the first ends in line {scanned.first + table.skip}"
+    note = f"rows of several lines, joined by quotes: {scanned.long:,}, {first} (see --quotes)"
     header = format.header == "yes" or (format.header == "auto" and csv_dialect.has_header(head, names))
     columns = csv_dialect.column_names(head[0] if header else [""] * len(head[0]))
-    return replace(table, dialect=dialect, header=header, columns=tuple(columns))
+    notes = (note,) if scanned.long else ()
+    return replace(table, dialect=dialect, header=header, columns=tuple(columns), notes=notes)
 
 
 def _is_table(dialect: Dialect, head: list[str], words: Collection[str], names: Collection[str]) -> bool:

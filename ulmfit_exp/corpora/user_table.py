@@ -51,8 +51,8 @@ def from_frame(table: pd.DataFrame, name: str, options: OwnTable, notes: list[st
     try:
         return _fields(table, name, options, notes)
     except DataError as e:
-        guesses = [note for note in notes if note.startswith(("split: ", "label: column", "text: column"))]
-        raise DataError("; ".join([str(e), *guesses])) from e
+        reasons = ("split: ", "label: column", "text: column", "left out", "unlabelled now")
+        raise DataError("; ".join([str(e), *(note for note in notes if note.startswith(reasons))])) from e
 
 
 def _fields(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str]) -> dict:
@@ -146,7 +146,7 @@ def _guessed(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> OwnTab
         label, free = (name,), free.drop(columns=name)
     if not text:
         text = (longest(free),)
-        why = "by its name" if _called_text(text[0]) else "which has the longest values"
+        why = "by its name" if _called_text(text[0]) else "which has the longest texts"
         notes.append(f"text: column {text[0]!r}, {why} (--text-col names others)")
     for column in text:
         if table[column].str.match(r'\s*[{\[]\s*"').mean() > 0.5:
@@ -175,10 +175,12 @@ def _called_text(column: str) -> bool:
 
 
 def longest(table: pd.DataFrame) -> str:
-    """The column named text, or the one with the longest values. Raises `DataError` where there is none."""
+    """The column named text, or the one with the longest values; an id or a URL, ASCII without a space, counts as
+    empty. Raises `DataError` where there is none."""
     if not len(table.columns):
         raise DataError("there is no column left that could be the text; name it with --text-col")
-    return max(table, key=lambda c: (_called_text(c), table[c].str.len().mean()))
+    texts = table.map(lambda cell: "" if re.fullmatch("[!-~]*", cell) else cell)
+    return max(table, key=lambda c: (_called_text(c), texts[c].str.len().mean(), table[c].str.len().mean()))
 
 
 def _labelled(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:

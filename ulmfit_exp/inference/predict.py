@@ -204,5 +204,5 @@ def _text_columns(table: Table, trained_on: tuple[str, ...]) -> list[str]:
     if trained_on or "text" in table.columns:
         return table.checked(trained_on or ["text"], "--text-col")
     column = longest(next(table.chunks(), pd.DataFrame()))
-    print(f"text: column {column!r}, which has the longest values (--text-col names others)", file=sys.stderr)
+    print(f"text: column {column!r}, which has the longest texts (--text-col names others)", file=sys.stderr)
     return [column]
