@@ -22,7 +22,7 @@ from ulmfit_exp.common import DataError
 from ulmfit_exp.record import folder_of
 
 OPENING = "table7"
-"""The table whose reference and runner-up the page shows at first."""
+"""The table whose reference and runner-up the page shows at first where all records are committed ones."""
 
 if TYPE_CHECKING:
     from ulmfit_exp.results.page import Section

@@ -229,6 +229,7 @@ def test_in_a_browser_the_newest_variants_of_the_newest_data_set_are_shown_and_c
     page.set_viewport_size({"width": 1400, "height": 1000})
     expect(page.get_by_text(re.compile(r"Runs \(\d+\)"))).to_be_visible()
     expect(page.locator(".checkbox-item input:checked")).to_have_count(dashboard.VARIANTS)
+    expect(page.get_by_role("listbox", name="Project")).to_have_value("sfu-sentiment")  # the menu of data sets
 
     page.get_by_placeholder("Type to filter...").fill("tiny")
     expect(page.get_by_text("Runs (2)")).to_be_visible()

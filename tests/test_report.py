@@ -106,6 +106,12 @@ def test_a_record_without_confusion_or_mistakes_says_so(tmp_path):
     assert mistakes(tmp_path / "old.json") == []
 
 
+def test_a_home_without_a_finished_run_has_no_records(tmp_path):
+    (tmp_path / "stages" / "tokens-1").mkdir(parents=True)
+    (tmp_path / "stages" / "tokens-1" / "vocab.json").write_text("[]")
+    assert read_all([tmp_path]) == ([], [])
+
+
 def test_committed_records_are_whole_findable_and_name_no_machine_path():
     folder = ROOT / "experiments" / "results"
     found, left_out = read_all([folder])

@@ -43,7 +43,7 @@ def tokens(record: dict) -> int:
 
 def find(folder: Path) -> list[Path]:
     """The records below a folder: of a home of runs, or committed as DATASET/VARIANT/seed0.json."""
-    if (folder / "runs").is_dir():
+    if any((folder / part).is_dir() for part in ("runs", "stages")):  # before the first run is finished it has no runs/
         return sorted((folder / "runs").glob(f"*/{FILE}"))
     return sorted(p for p in folder.rglob("*.json") if p.name != "stage.json")
 

@@ -25,7 +25,8 @@ from tqdm.auto import tqdm
 from ..common import DataError, locked, read_json, sha256
 from ..record import FILE, find, mistakes, read, settings_in_words
 
-ORDER = "final/test_error,final/baseline_test_error,final/valid_error,final/*,clas/*,lm/*"
+FIRST = ("test_error", "baseline_test_error", "forward_test_error", "backward_test_error", "valid_error", "*")
+ORDER = ",".join([*(f"final/{metric}" for metric in FIRST), "clas/*", "lm/*"])
 VARIANTS, MOST = 2, 10
 """At first the newest so many variants are drawn, of each at most so many runs; others are selected in the browser."""
 POINTS = 1_000
@@ -112,7 +113,8 @@ def show(store, port: int | None, browser: bool) -> None:
         _, url, *_ = trackio.show(
             open_browser=False, host="127.0.0.1", share=False, server_port=port, block_thread=False
         )
-    found = [f"{url}?project={p}&smoothing=0&run_ids={','.join(_opening(runs[p]))}" for p in projects] or [url]
+    found = [f"{url}?smoothing=0&run_ids={','.join(_opening(runs[p]))}&project={p}" for p in projects] or [url]
+    found[0] = found[0].partition("&project=")[0]  # the first project is shown anyway; one named has no menu of others
     print(f"{found[0]}   (Ctrl-C ends it)", *found[1:], sep="\n", flush=True)
     if browser:
         webbrowser.open(found[0])

@@ -8,7 +8,7 @@ import os
 import shlex
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from html import escape
 from importlib.resources import files
@@ -79,8 +79,8 @@ def page(records: Found, sections: list[Section], titles: dict[str, str], reprod
     """
     rates_of: dict[str, dict] = {}
     newest = {path for path, _ in records[:WITH_MISTAKES]}
-    variants = []
-    for name, runs in _by_variant(records).items():
+    variants, runs_of = [], _by_variant(records)
+    for name, runs in runs_of.items():
         rows = [f"{s.title.partition(':')[0]}: {s.rows[name]}" for s in sections if name in s.rows]
         shown = [_run(path, r, reproduce, folder, path in newest) for path, r in runs]
         variants.append(_variant(name, [r for _, r in runs], shown, rows, titles, rates_of))
@@ -89,7 +89,7 @@ def page(records: Found, sections: list[Section], titles: dict[str, str], reprod
         "variants": variants,
         "rates": rates_of,
         "p": _tests(variants),
-        "opening": next((s.opening for s in sections if s.opening), [variants[0]["id"]]),
+        "opening": _opening(runs_of, records[0][0], sections),
         "templates": {k: plotly.io.templates[f"plotly_{k}"].to_plotly_json() for k in ("white", "dark")},
     }
     return Template((here / "page.html").read_text("utf-8")).substitute(
@@ -129,6 +129,12 @@ def _by_variant(records: Found) -> dict[str, Found]:
         same_name[name] += 1
         named[name if same_name[name] == 1 else f"{name}~{same_name[name]}"] = runs
     return named
+
+
+def _opening(runs_of: dict[str, Found], newest: Path, sections: list[Section]) -> Iterable[str]:
+    """The variants that the page shows at first: of committed records those of a table, else that of the newest run."""
+    tables = [s.opening for s in sections if s.opening and newest.name != FILE]
+    return tables[0] if tables else [name for name, runs in runs_of.items() if newest in dict(runs)]
 
 
 def _tests(variants: list[dict]) -> dict[str, dict[str, float]]:

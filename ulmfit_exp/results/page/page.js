@@ -58,7 +58,7 @@ function runsOf(variant) {
   const head = element("tr", "", made);
   const directions = [...new Set(variant.runs.flatMap((run) => Object.keys(run.alone)))];
   const alone = directions.map((direction) => `${direction} alone, test error %`);
-  ["", "run", "valid error %", "test error %", ...alone, "record", "to reproduce"].forEach((name) => element("th", name, head));
+  ["", "run", "validation error %", "test error %", ...alone, "record", "to reproduce"].forEach((name) => element("th", name, head));
   for (const run of variant.runs) {
     const row = element("tr", "", made);
     box(`${variant.id}/${run.name}`, element("td", "", row));
@@ -86,17 +86,23 @@ function mark() {
     input.style.accentColor = COLOURS[place % COLOURS.length];
     input.closest("tr").classList.toggle("chosen", place >= 0);
   }
-  for (const button of $("datasets").children) button.ariaPressed = button.value === state.data;
 }
 
 function filter() {
+  const focused = document.activeElement; // drawing takes the table's rows out for a moment
   table.cells(null, "p:name").invalidate();
-  const column = table.search(state.search).column("data:name").visible(!state.data);
+  const column = table.search(state.search).column("data:name");
   const matches = column.search("").draw().rows({ search: "applied" }).data().toArray(); // in all data sets
-  for (const { value, lastChild } of $("datasets").children)
-    lastChild.data = value ? `${value} (${matches.filter((v) => v.data === value).length})` : "all";
-  if (state.data) column.search((value) => value === state.data).draw();
+  const found = (data) => matches.filter((v) => v.data === data).length;
+  const within = found(state.data) ? state.data : ""; // where it has no match, those of the others are shown
+  for (const button of $("datasets").children) {
+    button.lastChild.data = button.value ? `${button.value} (${found(button.value)})` : "all";
+    button.ariaPressed = button.value === within;
+  }
+  column.visible(!within);
+  if (within) column.search((value) => value === within).draw();
   mark();
+  focused.focus({ preventScroll: true });
 }
 
 function draw() {
@@ -138,8 +144,8 @@ const table = new DataTable("#variants", {
     column("", () => "", { orderable: false, createdCell: (cell, _, variant) => box(variant.id, cell) }),
     column("data set", (variant, type) => (type === "display" ? escaped(variant.data) : variant.data), { name: "data", searchable: true }),
     column("variant", named, { searchable: true, createdCell: (cell, _, variant) => { cell.title = variant.changes; } }),
-    column("n", (variant) => variant.runs.length, { createdCell: runsButton }),
-    column("valid error %", measure("valid")),
+    column("runs", (variant) => variant.runs.length, { createdCell: runsButton }),
+    column("validation error %", measure("valid")),
     column("test error %", measure("test"), { name: "test" }),
     column("TF-IDF error %", measure("baseline")),
     column("p", (variant, type) => (type === "display" && p(variant) !== "" ? `${p(variant)}${p(variant) < SIGNIFICANT ? " *" : ""}` : p(variant)), { name: "p" }),
@@ -147,8 +153,7 @@ const table = new DataTable("#variants", {
     column("minutes", rounded),
   ],
   layout: { topStart: "info", topEnd: "search", bottomStart: null, bottomEnd: null },
-  language: { info: "variants: _TOTAL_", infoEmpty: "no variant", infoFiltered: "of _MAX_",
-    zeroRecords: "No variant here. The data sets above have the number of variants that match the search." },
+  language: { info: "variants: _TOTAL_", infoEmpty: "no variant", infoFiltered: "of _MAX_", zeroRecords: "No variant matches." },
   order: { name: "test", dir: "asc" },
   paging: false,
   autoWidth: false,

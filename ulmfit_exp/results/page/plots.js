@@ -2,6 +2,7 @@
 // All data is in #data, and every text of it is set as text, never as HTML, except the mistakes, which are already escaped.
 const data = JSON.parse(document.getElementById("data").textContent);
 const dark = matchMedia("(prefers-color-scheme: dark)");
+const OPTIONS = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "resetScale2d"]] };
 const MOST_MATRICES = 4;
 const MOST_CLASSES = 50;
 const ELSEWHERE = "None of the records shown has this.";
@@ -31,6 +32,7 @@ function plot(place, traces, x, y, more = {}) {
     legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, font: { size: 11 } },
     showlegend: true,
     hoverlabel: { namelength: -1 },
+    modebar: { bgcolor: "rgba(0,0,0,0)" },
     ...more,
     xaxis: { title: { text: x }, automargin: true, ...more.xaxis },
     yaxis: { title: { text: y }, ...more.yaxis },
@@ -38,7 +40,7 @@ function plot(place, traces, x, y, more = {}) {
   drawn ??= new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)))
     .then(() => element("script", $("plotly").textContent, document.head));
   drawn = drawn.then(() => new Promise((resolve) => setTimeout(resolve)))
-    .then(() => place.isConnected && Plotly.react(place, traces, layout, { responsive: true, displaylogo: false }))
+    .then(() => place.isConnected && Plotly.react(place, traces, layout, OPTIONS))
     .catch(console.error); // the others are drawn
 }
 
@@ -78,7 +80,7 @@ function differences(chosen) {
   const all = chosen.map(({ variant, single, runs }) => ({ ...variant.settings, ...(single && { run: runs[0].name }) }));
   $("differences").replaceChildren();
   for (const key of new Set(all.flatMap(Object.keys))) {
-    const values = all.map((settings) => settings[key] ?? "not set");
+    const values = all.map((settings) => ["", null, undefined].includes(settings[key]) ? "not set" : settings[key]);
     if (new Set(values.map(JSON.stringify)).size < 2) continue;
     const line = element("p", "", $("differences"));
     element("b", `${key.replace(/^recipe\./, "")}: `, line);
@@ -124,8 +126,9 @@ function perClass(chosen) {
       return { x: pooled.map((b) => b.confidence), y: pooled.map((b) => b.accuracy), text: pooled.map((b) => `${b.n} texts`),
         name, mode: "lines+markers", line: { color: colour } };
     });
+    const share = { tickformat: ".0%", range: [0, 1.02] };
     traces.push({ x: [0, 1], y: [0, 1], mode: "lines", line: { color: "#888", dash: "dot" }, showlegend: false, hoverinfo: "skip" });
-    plots.push([traces, "confidence", "accuracy", { xaxis: { tickformat: ".0%" }, yaxis: { tickformat: ".0%" } }]);
+    plots.push([traces, "confidence", "accuracy", { xaxis: share, yaxis: share }]);
   }
   for (const arguments_ of plots) plot(element("div", "", place), ...arguments_);
   $("ece").replaceChildren();
@@ -144,15 +147,16 @@ function perClass(chosen) {
 function matrices(chosen) {
   const having = chosen.filter(({ runs }) => runs.some((run) => run.confusion));
   const shown = having.slice(0, MOST_MATRICES);
+  const paper = getComputedStyle(document.body).backgroundColor;
   $("matrices").replaceChildren();
-  for (const { name, runs } of shown) {
+  for (const { name, colour, runs } of shown) {
     const found = runs.map((run) => run.confusion).filter(Boolean);
     const classes = [...new Set(found.flatMap(Object.keys))];
     const counts = classes.map((c) => classes.map((other) => found.reduce((sum, of) => sum + (of[c]?.[other] ?? 0), 0)));
     const share = counts.map((row) => row.map((n) => n / Math.max(1, row.reduce((a, b) => a + b))));
     const axis = { type: "category", automargin: true };
     plot(element("div", "", $("matrices")), [{
-      type: "heatmap", x: classes, y: classes, z: share, text: counts, colorscale: "Blues", reversescale: true, zmin: 0, zmax: 1,
+      type: "heatmap", x: classes, y: classes, z: share, text: counts, colorscale: [[0, paper], [1, colour]], zmin: 0, zmax: 1,
       showscale: false, texttemplate: classes.length < 20 ? "%{text}" : "",
       hovertemplate: "%{y} predicted to be %{x}: %{text}<extra></extra>",
     }], "", "", {
