@@ -379,7 +379,7 @@ parquet.write_table(pa.Table.from_arrays([pa.array(TEXTS)] * 2, names=["text", "
         ("a.xls", b"\xd0\xcf\x11\xe0" + bytes(4000), "is not text: save a spreadsheet as CSV"),
         ("a.csv.lzma", lzma.compress(as_csv(HEAD).encode(), lzma.FORMAT_ALONE), "is not text"),
         ("a.parquet", TWICE.getvalue().to_pybytes(), "two columns are named 'text'; rename one"),
-        ("a.json", '{\n"data": []\n}', "one object a line, or an array of objects"),
+        ("a.json", '{\n"data": []\n}', "one object per line, or an array of objects"),
         ("a.csv", "text,label\na,b\nc,d,e\n", "line 3: 3 columns, but the first line has 2"),
         ("a.csv.gz", gzip.compress(b"x" * 257 + b"ustar", mtime=0), "is a tar archive; unpack it first"),
     ],

@@ -55,7 +55,7 @@ def gpu(
         steps: Training steps of each side; tokens per second are measured over the last three quarters.
         bs: Streams of text.
         size: tiny is for a processor: it only shows that this runs.
-        device: auto is a GPU where there is one; or cpu, cuda, cuda:N.
+        device: auto uses a GPU if there is one; cpu, cuda and cuda:N choose.
         out: Write the JSON object to this file.
     """
     compare("lm", steps, bs, None, out, size, device)
