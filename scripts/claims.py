@@ -20,10 +20,10 @@ ABOUT = (
     "Test error in %, mean ± standard deviation over n seeds or folds. p is that of a two-sided paired t-test after "
     "Holm's correction for all comparisons in the table (in figure 3: of the data set), so the same pair may have "
     f"another p on another page. A difference is significant at p < {ALPHA}. Nothing is tested with fewer than "
-    f"{FEWEST} pairs of runs, or if all differences are equal. Over folds the test is anti-conservative, because their training "
-    "texts overlap. The column runs has the reference's recipe and the language model that it starts from, with the "
-    "number of tokens that this version had read; [pretrained-models.md](../pretrained-models.md) describes the one "
-    "that ships."
+    f"{FEWEST} pairs of runs, or if all differences are equal. Over folds the test is anti-conservative, because their "
+    "training texts overlap. The column runs has the reference's recipe and the language model that it starts from, "
+    "with the number of tokens that this version had read; [pretrained-models.md](../pretrained-models.md) describes "
+    "the one that ships."
 )
 
 
