@@ -1,9 +1,8 @@
 """DBpedia: which ontology class is the subject of an abstract?
 
-The paper's 14 classes, or the 9, 70 or 219 of the long abstracts. Lab record, 2026-11-26, from a language model of 224
-million tokens, on an NVIDIA H100 (bf16) with 23 other runs at once, commit 53387c8c70f6; seed 0 on one thread of an AMD
-EPYC (AVX2, fp32), commit 11cfa836a6f7. A sample of the published set: 7,200 training texts, 800 for validation, 1,998
-for test:
+The paper's 14 classes, or the 9, 70 or 219 of the long abstracts. Lab record, 2026-11-26: a sample of 7,200 training,
+800 validation and 1,998 test texts, a language model of 224 million tokens, an NVIDIA H100 (bf16) with 23 other runs at
+once, commit 53387c8c70f6; seed 0 on one thread of an AMD EPYC (AVX2, fp32), commit 11cfa836a6f7:
 
     ulmfit-exp dbpedia --seed 0
 
