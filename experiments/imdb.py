@@ -1,13 +1,13 @@
 """IMDb: is a film review positive or negative?
 
 25,000 training, 25,000 test and 50,000 unlabelled reviews (Maas et al. 2011). Lab record, 2026-11-24, commit
-0e9f333407f0, a language model of 20 million tokens: one thread of an AMD EPYC (AVX-512 bf16), 131 minutes:
+0e9f333407f0: 131 minutes on one thread of an AMD EPYC (AVX-512 bf16), from a language model of 20 million tokens:
 
     OMP_NUM_THREADS=1 ulmfit-exp imdb --recipe small
 
     test error in %   8.41 (one seed); forward 8.76, backward 9.78
     baseline          9.70 (TF-IDF + logistic regression); the paper, at full size, 4.60
-    a fifth of it     10.29 ± 0.38 (ulmfit-exp paper figure4 --data imdb; 3 seeds, forward); baseline 12.28
+    a fifth of IMDb   10.29 ± 0.38 (ulmfit-exp paper figure4 --data imdb; 3 seeds, forward); baseline 12.28
 
 Differs from the paper: the small pretrained language model, 12,000 words, 1 or 3 passes over the reviews instead of 15,
 4 epochs of the classifier instead of 50; 10% of the training reviews are held out for validation.

@@ -2,11 +2,11 @@
 
     ulmfit-exp own_csv --csv reviews.csv --text-col body --label-col stars
 
-CSV, TSV, JSON lines or Parquet, also compressed. Columns that are not named are guessed. What was found is printed:
-encoding, delimiter, classes, lengths, duplicates, texts on both sides of a split.
+Reads CSV, TSV, JSON lines or Parquet, also compressed. Columns that are not named are guessed. What was found is
+printed: encoding, delimiter, classes, lengths, duplicates, and texts that are in more than one split.
 
-Lab record, 2026-11-24, commit 9cebae9366cc, one seed: one thread of an AMD EPYC (AVX-512 bf16), 8 to 15 minutes.
-Test error in % on public sets, and that of TF-IDF + logistic regression:
+Lab record, 2026-11-24, commit 9cebae9366cc: one seed took 8 to 15 minutes on one thread of an AMD EPYC (AVX-512 bf16).
+Test error in % of ULMFiT and of TF-IDF + logistic regression on public sets:
 
     tweets by author     4.58,  7.46 (--recipe small)
     Reuters-21578 R8     5.89,  2.83 (--recipe features)
@@ -30,9 +30,9 @@ class OwnCsv(OwnTable, Experiment):
     paths: ClassVar[tuple[str, ...]] = ("csv", "unlabelled")
 
     csv: Path | None = None
-    """The table; or a folder of CLASS/NAME.txt, of SPLIT/CLASS/NAME.txt, or of train, valid and test tables."""
+    """A table; or a folder of CLASS/NAME.txt, of SPLIT/CLASS/NAME.txt, or of tables named train, valid and test."""
     log_texts: bool = False
-    """Show W&B the test texts beside their predictions. Default: they stay on this machine."""
+    """Upload the test texts to W&B with their predictions. By default they stay on this machine."""
 
     @property
     def dataset(self) -> str:

@@ -1,15 +1,16 @@
 """Pretrain a language model (paper, section 3.1), or continue with a domain's texts.
 
-Lab record of wikipedia-small, which ships: seven cycles, 2026-11-23 to 2026-11-26. Six of 46 million tokens together,
-one thread per direction, and a seventh of 178 million on an NVIDIA H100 (bf16, commit 507eb1c4fde3), 5 minutes:
+Lab record of wikipedia-small, which ships: seven cycles from 2026-11-23 to 2026-11-26. The first six read 46 million
+tokens together, with one thread per direction; the seventh read 178 million in 5 minutes on an NVIDIA H100 (bf16,
+commit 507eb1c4fde3):
 
     OMP_NUM_THREADS=1 ulmfit-exp pretrain --corpus wikipedia        # the first cycle; and with --backwards
     ulmfit-exp pretrain --size cycle                                # the seventh, at that commit
 
     perplexity         28.4 and 29.1 on the validation articles, 27.9 and 28.7 on the test articles
 
-Differs from the paper: 89 million tokens, two to three times, not 103 million; 16,000 words, 6.3 million weights.
---size paper has the paper's shape. By several processes: torchrun --nproc-per-node 2 -m experiments.pretrain ...
+Differs from the paper: 89 million tokens, read two to three times, not 103 million; 16,000 words; 6.3 million weights.
+--size paper has the paper's shape. With several processes: torchrun --nproc-per-node 2 -m experiments.pretrain ...
 
 How a token is counted, what was tried, and how the model is put into the package: experiments/notes/pretrain.md
 """

@@ -1,15 +1,15 @@
 """SFU reviews: is the product recommended, or which of 8 categories is it from?
 
-400 product reviews (SFU Review Corpus, Taboada 2008); not in the paper. Lab record, 2026-11-26, commit 53387c8c70f6, a
-language model of 224 million tokens: an NVIDIA H100 (bf16), with 23 other runs at once, 8 minutes per fold. Five folds
-of 80 test reviews; a table needs all five, --fold 0 to --fold 4:
+400 product reviews (SFU Review Corpus, Taboada 2008), which the paper does not use. Lab record, 2026-11-26, commit
+53387c8c70f6: a fold took 8 minutes on an NVIDIA H100 (bf16) with 23 other runs at once, from a language model of 224
+million tokens. There are five folds of 80 test reviews; a table needs all five, --fold 0 to --fold 4:
 
     ulmfit-exp sfu --target sentiment --fold 0
 
     test error in %   24.00 ± 5.69; forward 25.25 ± 7.04, backward 28.00 ± 5.05
     baseline          19.75 ± 3.24 (TF-IDF + logistic regression), lower, but not significantly
     --pretrained reviews-small --recipe.direction forward: 16.75 ± 3.38
-    with the labels of IMDb (commit 86b1fe630015): 14.50 ± 3.26, see the notes for the command and the control
+    with IMDb's labels too (commit 86b1fe630015): 14.50 ± 3.26; the notes have the command and the control
     --target category 0.25 ± 0.56, baseline 0.25 ± 0.56
 
 What was tried, and how the settings were chosen: experiments/notes/sfu.md
@@ -23,7 +23,7 @@ from ulmfit_exp.cli import main
 from ulmfit_exp.recipe import RECIPES, Phase, Recipe, Training, gradual
 from ulmfit_exp.runs.settings import Experiment
 
-# For an encoder that knows of sentiment already: most of it is for the head to learn, and the rest moves slowly.
+# For an encoder that has already learnt sentiment: the head has most to learn, and the other layers change slowly.
 FEW = Training((Phase(freeze_to=-1, epochs=10, lr=3e-3), *gradual(5, lr=1e-3)[1:], Phase(epochs=2, lr=1e-3)), bs=16)
 
 

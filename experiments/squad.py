@@ -1,15 +1,15 @@
 """SQuAD: which article is a question about, or can its paragraph answer it?
 
-Two classification tasks made of SQuAD (Rajpurkar et al. 2016, 2018); not in the paper. topic is split by paragraph, and
-the training paragraphs serve as unlabelled texts; answerable is split by article.
+Two classification tasks made of SQuAD (Rajpurkar et al. 2016, 2018), which are not in the paper. topic is split by
+paragraph, and the training paragraphs serve as unlabelled texts; answerable is split by article.
 
-Lab record, topic, 2026-11-26, commit 53387c8c70f6, a language model of 224 million tokens: an NVIDIA H100 (bf16), with
-23 other runs at once, 8 minutes per seed. SQuAD 2.0's development set, 2,378 test questions:
+Lab record of topic, 2026-11-26, commit 53387c8c70f6: a seed took 8 minutes on an NVIDIA H100 (bf16) with 23 other runs
+at once, from a language model of 224 million tokens. SQuAD 2.0's development set, 2,378 test questions:
 
     ulmfit-exp squad --seed 0
 
     test error in %   23.97 ± 0.26 (3 seeds); forward 25.57 ± 0.29, backward 25.53 ± 0.37
-    others            TF-IDF + logistic regression 30.03; recipe small, the first language model: 27.40 ± 0.33
+    others            TF-IDF + logistic regression 30.03; recipe small, from the first language model, 27.40 ± 0.33
 
 answerable has no record yet: in trials ULMFiT and the baseline were near chance (see the notes).
 What was tried, and how the settings were chosen: experiments/notes/squad.md
@@ -37,9 +37,9 @@ class Squad(Experiment):
     task: Literal["topic", "answerable"] = "topic"
     """topic: which article is a question about. answerable: can the paragraph answer the question."""
     version: Literal["v1.1", "v2.0"] = "v2.0"
-    """Which SQuAD; v1.1 has no unanswerable questions."""
+    """Version of SQuAD; v1.1 has no unanswerable questions."""
     train_set: bool = False
-    """Read the published train set besides the dev set."""
+    """Also read the published training set, not only the development set."""
 
     @property
     def dataset(self) -> str:

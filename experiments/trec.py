@@ -1,12 +1,12 @@
 """TREC-6: which of six types of question is it?
 
 5,452 training and 500 test questions (Li & Roth 2002). Lab record, 2026-11-26, commit 507eb1c4fde3 with the language
-model of d9adc9d: an NVIDIA H100, three seeds at once, 2 minutes:
+model of d9adc9d: three seeds at once took 2 minutes on an NVIDIA H100:
 
     ulmfit-exp trec --seed 0 --precision fp32
 
     test error in %   2.87 ± 0.12 (3 seeds); forward 4.13 ± 0.12, backward 3.47 ± 0.31
-    features          7.87 ± 0.12 (--recipe.head features, on a CPU); recipe small 4.67 ± 0.31, an earlier model
+    features          7.87 ± 0.12 (--recipe.head features, on a CPU); recipe small 4.67 ± 0.31, from an earlier model
     baseline          10.40 (TF-IDF + logistic regression); the paper, at full size, 3.60
 
 Differs from the paper: the small pretrained language model; 10% of the training questions are held out for validation.

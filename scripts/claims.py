@@ -17,12 +17,13 @@ RECORDS = "../../experiments/results"
 BASELINE = "TF-IDF + logistic regression"
 UNTESTED = "not tested"
 ABOUT = (
-    "Test error in %, mean ± standard deviation over n seeds or folds. p: two-sided paired t-test, after Holm's "
-    "correction for all comparisons in the table (in figure 3: of the data set), so the same pair may have another p "
-    f"on another page. A difference is significant at p < {ALPHA}. With fewer than {FEWEST} pairs of runs, or equal "
-    "differences, nothing is tested. Over folds the test is anti-conservative, because their training texts overlap. "
-    "Runs: the reference's recipe, and the version of the language model that it starts from, by the tokens that this "
-    "had read; [pretrained-models.md](../pretrained-models.md) has those of the version that ships."
+    "Test error in %, mean ± standard deviation over n seeds or folds. p is that of a two-sided paired t-test after "
+    "Holm's correction for all comparisons in the table (in figure 3: of the data set), so the same pair may have "
+    f"another p on another page. A difference is significant at p < {ALPHA}. Nothing is tested with fewer than "
+    f"{FEWEST} pairs of runs, or if all differences are equal. Over folds the test is anti-conservative, because their "
+    "training texts overlap. The column runs has the reference's recipe and the language model that it starts from, "
+    "with the number of tokens that this version had read; [pretrained-models.md](../pretrained-models.md) describes "
+    "the one that ships."
 )
 
 
@@ -58,9 +59,9 @@ CLAIMS = (
         "the same error (section 5.1, figure 3).",
         ("figure3",),
         ("from scratch",),
-        "Left out are the runs with the labels of all training texts. The tests are of the first half, at the same "
-        "number of labels. How many times as many training from scratch needs is not tested; [the last column of the "
-        "table](../results.md#figure-3-labelled-texts) has estimates.",
+        "Runs with the labels of all training texts are left out. Only the first half of the claim is tested, at equal "
+        "numbers of labels. How many times as many labels training from scratch needs is not tested; [the last column "
+        "of the table](../results.md#figure-3-labelled-texts) has estimates.",
         few=True,
     ),
     Claim(
@@ -71,7 +72,7 @@ CLAIMS = (
     ),
     Claim(
         "Dropout of the language model",
-        "A regularised language model, AWD-LSTM, is better for this than a vanilla one (section 5.1, table 5).",
+        "A regularised language model, AWD-LSTM, is a better start than a vanilla one (section 5.1, table 5).",
         ("table5",),
         ("vanilla LM",),
     ),
@@ -83,13 +84,13 @@ CLAIMS = (
     ),
     Claim(
         "Learning rates of the language model",
-        "Discriminative and slanted triangular learning rates improve that fine-tuning (section 5.1, table 6).",
+        "Discriminative and slanted triangular learning rates improve its fine-tuning (section 5.1, table 6).",
         ("table6",),
         ("full", "full + discr"),
     ),
     Claim(
         "Pretrained layers of the classifier",
-        "A classifier needs the pretrained layers, and needs to train them (section 5.1, table 7).",
+        "A classifier needs the pretrained layers, and has to fine-tune them (section 5.1, table 7).",
         ("table7",),
         ("from scratch", "last"),
     ),
@@ -105,18 +106,18 @@ CLAIMS = (
         "Full fine-tuning forgets: its error rises again after its best epoch; ULMFiT's does not (figure 4).",
         ("figure4",),
         ("full",),
-        '"last epoch" is the validation error then. What is lost since the best epoch is not tested, because that '
-        "epoch is chosen on the same validation texts.",
+        '"last epoch" is the validation error after the last epoch. What is lost since the best epoch is not tested, '
+        "because that epoch is chosen on the same validation texts.",
     ),
     Claim(
         "Both directions",
-        "The mean of a forward and a backward classifier is better than one of them (section 5.2).",
+        "The mean of a forward and a backward classifier is better than either alone (section 5.2).",
         ("directions",),
         ("forward alone", "backward alone"),
     ),
     Claim(
         "Simpler methods",
-        "ULMFiT is better than earlier methods (section 4.2, tables 2 and 3); here, than TF-IDF and than features.",
+        "ULMFiT is better than earlier methods (section 4.2, tables 2 and 3); here: than TF-IDF and features.",
         ("table2", "table3", "figure3"),
         (BASELINE, "features + LR"),
         "The paper compares with other neural networks, which were not run here. In figure 3 ULMFiT is forward only.",
@@ -150,7 +151,7 @@ def page(claim: Claim, found: pd.DataFrame, results: dict[str, list]) -> str:
         parts += [
             f"## {module(name).TITLE}\n\n{module(name).__doc__.strip()}",
             f"![{name}]({RECORDS}/paper/{name}.svg)",
-            f"All rows, and what they took: [{name}.md]({RECORDS}/paper/{name}.md). To run the grid, or to draw it "
+            f"All rows, with their run times: [{name}.md]({RECORDS}/paper/{name}.md). To run the grid, or draw it "
             f"from the records:\n\n```\npython -m experiments.paper {name} --data {data}\n"
             f"python -m experiments.paper {name} --render\n```",
         ]

@@ -1,4 +1,4 @@
-"""Runs and committed records in a dashboard in the browser, on this machine: no account, no network.
+"""Show runs and committed records in a local dashboard in the browser, without account or network.
 
     ulmfit-exp dashboard                               the runs in runs/, and the committed records
     ulmfit-exp dashboard --home elsewhere --no-browser --port 8000

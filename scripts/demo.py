@@ -1,9 +1,9 @@
-"""What a pretrained language model is worth: 112 texts of 14 classes, with it and without.
+"""ULMFiT with and without a pretrained language model, on 112 bundled texts of 14 classes.
 
 Fine-tunes the same recipe from the shipped language model and from random weights, forward, on the bundled texts in
 DBpedia's layout, and prints both beside TF-IDF + logistic regression. The task was chosen among the bundled ones by
-cross-validation on its training texts. All of it is in fp32 and with one seed; 42 test texts are a demonstration, not a
-measurement, and on another processor a text or two may be classified differently.
+cross-validation on its training texts. Everything is in fp32 with one seed. 42 test texts are a demonstration, not a
+measurement: on another processor one or two of them may be classified differently.
 """
 
 from dataclasses import replace
@@ -26,7 +26,7 @@ def main(home: Path = Path("runs"), wandb: Wandb = "auto") -> None:
     """Run the demonstration.
 
     Args:
-        home: Where stages, records and W&B runs go; what is finished there is reused.
+        home: Folder for stages, records and W&B runs; finished stages there are reused.
         wandb: Weights & Biases: auto is online when logged in, else offline.
     """
     from ulmfit_exp.runs.run import run

@@ -44,9 +44,9 @@ COMPARED = (
 )
 """Folders of records that docs/findings.md compares, and no other table does."""
 OTHER = (
-    "Pairs of variants that [findings.md](findings.md) compares and no table of the paper has: test error in %, of the "
-    "forward classifiers where one of the two has no others. \\* marks a significant difference, tested as in the "
-    "tables below."
+    "Pairs of variants that [findings.md](findings.md) compares and that are in no table of the paper. The figures are "
+    "test errors in %, of the forward classifiers if one of the two has no others. \\* marks a significant difference, "
+    "tested as in the tables below."
 )
 FIGURE = re.compile(r"(?<!Python )(?<![\d.])\d+\.\d\d(?!\d)(?: ± \d+\.\d\d)?")
 NOTE = re.compile(r"\[([^][]*)\]\(([^)\s]*notes/[^)\s]*)\)")

@@ -65,7 +65,7 @@ def write_learner(run: Path, out: Path) -> None:
     with loaded.no_bar():
         probs = loaded.get_preds(dl=loaded.dls.test_dl(TEXTS))[0].numpy()
     _compare(out, probs, predictor.probabilities(TEXTS), 1e-5)
-    print("it is a pickle: loading it runs the code in it. Load only files that you trust")
+    print("it is a pickle, which runs code when it is loaded: load only files that you trust")
 
 
 def write_onnx(run: Path, out: Path) -> None:

@@ -5,8 +5,8 @@ python scripts/notebooks.py notebooks/2*.ipynb --check
 
 The notebooks of the data sets are made from notebooks/template/, so change them there. All others are their own source.
 In each, the cells for Colab are put after the first one. What depends on the time or the machine is not saved: timings,
-versions, progress bars, and the output of cells tagged `progress`. Pictures are saved in 128 colours, which are a third
-of the bytes.
+versions, progress bars, and the output of cells tagged `progress`. Pictures are saved in 128 colours, which takes a
+third of the bytes.
 """
 
 import os

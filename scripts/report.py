@@ -3,10 +3,10 @@
     ulmfit-exp report                                   the runs in runs/, and the committed records
     ulmfit-exp report /data/runs --out report.html --open
 
-The page has a table of all variants to search, filter and sort; each opens to its runs. For those selected there it
-shows mean learning curves, the settings that differ, learning rates, figures per class, calibration, confusion matrices
-and the most confident mistakes. Below are the paper's tables and figures, as far as there are records for them; every
-figure links to its runs. The selection is in the page's address.
+The page has a table of all variants to search, filter and sort; each opens to its runs. For the selected ones it shows
+mean learning curves, the settings that differ, learning rates, figures per class, calibration, confusion matrices and
+the most confident mistakes. Below are the paper's tables and figures for which there are records; every figure links to
+its runs. The selection is in the page's address.
 """
 
 import os

@@ -5,7 +5,7 @@
 Reports for each figure whether it is equal, within the spread of the same settings' other seeds among the committed
 records, or different; and which versions and what of the machine differ. Exit code 1 if a figure is different.
 
-Where the project has shipped another language model since, that of the record is taken from the git history.
+If the language model that ships has changed since, the version that the record used is taken from the git history.
 """
 
 import io

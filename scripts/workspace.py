@@ -3,7 +3,7 @@
     ulmfit-exp workspace --entity YOU
     ulmfit-exp workspace --dry-run            only write what would be created
 
-Needs a login (wandb login). Without one it reports that, and writes what it would have created to runs/workspace.json.
+This needs a login (wandb login). Without one it writes what it would have created to runs/workspace.json.
 """
 
 import json

@@ -194,7 +194,7 @@ def test_of_several_columns_of_splits_the_one_that_names_test_rows_is_taken_and_
     split = pd.Series(test).map({True: "test", False: "train"})
     corpus = Corpus.from_df(pd.DataFrame({"is_valid": valid, **rows, "part": split}))
     assert corpus.counts()["test"] == 10
-    assert "columns that name splits too and are not used: 'is_valid'" in corpus.notes
+    assert "columns that also name splits, not used: 'is_valid'" in corpus.notes
     corpus = Corpus.from_df(pd.DataFrame({"Is_Valid": valid, **rows, "is_test": test}))
     assert sizes(corpus) == {"train": 24, "valid": 6, "test": 10}
     assert "columns 'Is_Valid' and 'is_test' name the splits together" in corpus.notes

@@ -98,7 +98,7 @@ def test_without_a_header_columns_are_counted(tmp_path):
 @pytest.mark.parametrize(
     ("name", "columns", "classes", "rows", "says"),
     [
-        ("newsgroups", {}, ["rec.cycling", "sci.astro"], 16, "a folder a class"),
+        ("newsgroups", {}, ["rec.cycling", "sci.astro"], 16, "one folder per class"),
         ("reuters.tsv", {}, ["earn", "grain", "ship"], 18, "separated by tabs"),
         ("tweets.csv", {"label_col": "Author"}, ["CityTrams", "CornerBakery"], 24, "separated by commas"),
         ("ag_news.csv", {"text_cols": ("1", "2"), "label_col": "0"}, ["1", "2", "3", "4"], 24, "no header line"),
@@ -122,11 +122,11 @@ def test_copies_stay_on_one_side_and_are_reported(tmp_path):
     corpus, notes = load(tmp_path / "a.csv")
     sides = corpus.df.groupby("text")["split"].nunique()
     assert (sides == 1).all()
-    assert any("21 rows are copies of another's text, 1 texts with different labels" in n for n in notes)
+    assert any("21 rows have the text of another row, 1 texts have different labels" in n for n in notes)
     named = [(*row, "test" if i < 5 else "train") for i, row in enumerate(copies)]
     (tmp_path / "b.csv").write_text(delimited(named, head=(*HEAD, "part")))
     _, notes = load(tmp_path / "b.csv", split_col="part")
-    assert any("5 test texts are in train as well, 1 of them with another label" in n for n in notes)
+    assert any("5 test texts are also in train, 1 of them with another label" in n for n in notes)
 
 
 def test_rows_that_cannot_be_used_are_left_out_with_a_note(tmp_path):
@@ -339,7 +339,7 @@ def test_the_column_named_text_is_the_text_and_what_is_odd_in_columns_is_reporte
         (tmp_path / "a.csv").write_text(delimited(rows, head=("url", name, "label", "id")))
         corpus, notes = load(tmp_path / "a.csv", id_col="id", unlabelled=str(tmp_path / "a.csv"))
         assert corpus.df["text"][0] == ROWS[0][0]
-    for says in ("'id' names 20 rows by a name that another row has", "8 test texts are among the unlabelled texts"):
+    for says in ("'id' gives 20 rows a name that another row has", "8 test texts are among the unlabelled texts"):
         assert any(says in note for note in notes)
     nested = [{"data": {"text": text}, "label": label} for text, label, _ in ROWS]
     (tmp_path / "a.json").write_text(json.dumps(nested))

@@ -165,7 +165,7 @@ def ulmfit(
         seed: Seed of every stage.
         home: Folder of stages, records and W&B runs.
         precision: fp32 is the paper's arithmetic; auto is bf16 where that is faster.
-        device: auto is a GPU where there is one; or cpu, cuda, cuda:N.
+        device: auto uses a GPU if there is one; cpu, cuda and cuda:N choose.
         wandb: Weights & Biases; auto is online when logged in, else offline.
         train_size: Keep the labels of this many training texts, stratified; the others stay in as unlabelled.
         label: Name of this variant in records and W&B. Default: the recipe's fields that differ from the named recipe.

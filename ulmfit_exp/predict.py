@@ -1,12 +1,12 @@
-"""A finished run's classifier on new texts.
+"""Classify new texts with a finished run.
 
     ulmfit-exp predict runs/runs/NAME texts.csv --out predictions.csv --id-col id
     echo "A fine book." | ulmfit-exp predict runs/runs/NAME -
 
-The file is read as in training, from the same columns: CSV, JSON, Parquet, or one text per line; also packed by gzip,
-bzip2, xz or zip. The .txt files of a folder are a text each. The output has a row for each text, in order: its row
-number or id, the class, the confidence, the probability of each class; an id or class that a spreadsheet would execute
-starts with '. The run's folder may have been moved or copied from another machine.
+The file is read as in training, from the same columns: CSV, JSON, Parquet, or one text per line, also compressed by
+gzip, bzip2, xz or zip. In a folder, each .txt file is a text. The output has one row per text, in order: its row number
+or id, the class, the confidence, and the probability of each class. An id or class that a spreadsheet would execute
+starts with '. The run's folder may have been moved, or copied from another machine.
 """
 
 import csv
@@ -38,10 +38,10 @@ def main(
     Args:
         run: Folder of a finished run, or its result.json.
         texts: A file, a folder of .txt files, or - for standard input, one text per line.
-        out: Where to write; default: standard output.
-        text_col: Columns of the text, by name or by number from 0, joined. Default: those of the training.
+        out: The file to write. Default: standard output.
+        text_col: Columns of the text, by name or by number from 0, which are joined. Default: as in training.
         id_col: Column to write before each prediction. Default: the row's number in the file, from 0.
-        device: auto is a GPU where there is one; or cpu, cuda, cuda:N.
+        device: auto uses a GPU if there is one; cpu, cuda and cuda:N choose.
         format: How the file is written.
     """
     if out and (out.is_dir() or (_is_plain(out) and not os.access(out.parent, os.W_OK))):

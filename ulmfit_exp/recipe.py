@@ -16,15 +16,15 @@ class Phase:
     """One call of fit: some epochs with the same layers training under one schedule."""
 
     freeze_to: int = 0
-    """First layer group that trains: 0 is all of them, -1 only the last (the paper's gradual unfreezing)."""
+    """First layer group that is trained: 0 is all groups, -1 only the last (the paper's gradual unfreezing)."""
     alone: bool = False
-    """Train that group alone, the ones above it frozen as well (chain-thaw; paper, table 7)."""
+    """Train only that group, and freeze the groups above it as well (chain-thaw; paper, table 7)."""
     epochs: int = 1
     """Passes over the training texts."""
     lr: float = 0.01
     """Highest learning rate of the last layer group."""
     decay: float = 2.6
-    """Discriminative learning rates: a layer group's divided by that of the group below it; 1 is the same for all."""
+    """Discriminative learning rates: ratio of a layer group's rate to that of the group below; 1: the same for all."""
     schedule: Literal["stlr", "one_cycle", "cos", "const"] = "stlr"
     """stlr: the paper's slanted triangular rates. one_cycle: fastai's cosine cycle, which also cycles the momentum.
     cos: down to 0 along half a cosine. const: constant."""
@@ -68,14 +68,14 @@ class Training:
     wd: float = 0.01
     """Weight decay."""
     clip: float = 0.25
-    """Largest norm of the gradient."""
+    """Gradients are clipped to this norm."""
     patience: int | None = None
-    """Early stopping: keep the epoch of the lowest validation error (language model: loss), and end the last phase
+    """Early stopping: keep the epoch with the lowest validation error (language model: loss), and end the last phase
     after this many epochs without a lower one. None runs all epochs and keeps the last."""
     min_steps: int | None = None
-    """If the epochs make fewer training steps, as with few labels, each goes over the texts up to ten times."""
+    """If the epochs make fewer steps than this, as with few labels, each goes over the texts up to ten times."""
     max_steps: int | None = None
-    """If the epochs make more training steps, the last phase is shortened, to one epoch at least."""
+    """If the epochs make more steps than this, the last phase is shortened, to one epoch at least."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,30 +85,30 @@ class LMRecipe:
     lm: Training
     """Training, or fine-tuning on the task's texts (paper, section 3.2), of the language model."""
     model: Model = Model()
-    """Shape and dropout. A pretrained model's shape replaces this one."""
+    """Shape and dropout of the model. A pretrained model's shape replaces this one."""
     lang: Annotated[str, tyro.conf.arg(prefix_name=False)] = "en"
-    """Language of the texts by spaCy's code, such as de; xx for one that spaCy lacks. In those without spaces between
-    words (ja, zh, th, lo, km, my) each character is a token."""
+    """Language of the texts as a spaCy code, such as de; xx for a language that spaCy lacks. In languages without
+    spaces between words (ja, zh, th, lo, km, my) each character is a token."""
     max_vocab: int = 60_000
-    """Most words in the vocabulary."""
+    """Largest number of words in the vocabulary."""
     min_freq: int = 2
-    """A word seen less often is unknown."""
+    """Words that occur less often are unknown."""
     seq_len: int = 70
-    """Steps of back-propagation through time, and the chunk of BPT3C."""
+    """Steps of back-propagation through time, and length of BPT3C's chunks."""
     pretrained: Annotated[str, tyro.conf.arg(prefix_name=False)] = "none"
     """Language model to start from: wikipedia-small or reviews-small (ours), wt103 (fastai's; wt103-fwd or wt103-bwd
-    for one direction), hf:OWNER/NAME, a folder of ours, of a finished run (with #clas at its end, its classifiers'
-    encoders) or of fastai's .pth and vocabulary, a .tgz of these, or none: random weights."""
+    for one direction), hf:OWNER/NAME, a folder in our format, the folder of a finished run (with #clas at the end: its
+    classifiers' encoders), a folder or .tgz of fastai's .pth and vocabulary, or none (random weights)."""
     skip_tokens: int = 0
-    """Tokens of the first texts that the language model leaves out."""
+    """The language model leaves out the first texts, of this many tokens together."""
     max_tokens: int | None = None
-    """Most tokens that the language model trains on, after those left out; None is all."""
+    """Largest number of tokens that the language model trains on, after the texts left out; None is all."""
     vocab: Literal["task", "union", "pretrained"] = "task"
     """task: the words of the texts, by `max_vocab` and `min_freq`. union: these, then the other words of the pretrained
     model, which are read but never predicted. pretrained: the words of the pretrained model alone."""
     softmax_samples: int | None = None
-    """Sampled softmax (Jean et al. 2015): a training step of the language model has the logits of its own words and of
-    this many others drawn at random; None is all. Validation always has all."""
+    """Sampled softmax (Jean et al. 2015): a training step of the language model computes the logits of its own words
+    and of this many others drawn at random; None computes all. Validation always computes all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,11 +122,11 @@ class Recipe(LMRecipe):
     max_len: int = 1400
     """The classifier pools over at most this many tokens, the last ones of a text."""
     pooling: tuple[Literal["last", "max", "mean"], ...] = POOLING
-    """What the classifier's head reads of a text's states: the last one, their maximum, their mean."""
+    """What the classifier's head reads: the last state of a text, and the maximum and the mean of all its states."""
     head: Literal["clas", "features"] = "clas"
     """clas: the classifier is fine-tuned. features: logistic regression on the language model's pooled states."""
     class_weights: Annotated[bool, tyro.conf.arg(prefix_name=False)] = False
-    """Weigh the classes in the classifier's loss inversely to their number of training texts, for imbalanced data."""
+    """Weight the classes in the classifier's loss inversely to their number of training texts, for imbalanced data."""
 
 
 def recipe_from(record: dict) -> LMRecipe:

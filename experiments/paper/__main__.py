@@ -1,4 +1,4 @@
-"""A table or figure of the paper: its runs, the table and the plot.
+"""Run a table or figure of the paper, and make its table and plot.
 
     ulmfit-exp paper table7 --data trec sfu --seeds 3 --jobs 2
 
@@ -38,13 +38,13 @@ def main(
     """Run a table or figure of the paper.
 
     Args:
-        name: Which.
-        data: Data sets (default: those of the table). imdb is a fifth of the reviews, imdb-full all.
-        recipe: paper has the paper's sizes and epochs, for a GPU. Default: that of the committed records.
-        plan: Run nothing: only the plan, and the table of the runs that are finished.
-        render: Only draw from the committed records in experiments/results/, of all seeds that are there.
-        miniature: On the bundled hand-written texts, in a minute or two; of SFU, DBpedia, SQuAD, AG News and Yelp.
-        home: Where stages and records go.
+        name: The table or figure.
+        data: Data sets (default: those of the table). imdb is a fifth of the reviews, imdb-full all of them.
+        recipe: Recipe of the runs; paper has the paper's sizes, for a GPU. Default: that of the committed records.
+        plan: Run nothing; only print the plan, and the table of the finished runs.
+        render: Run nothing; only draw from the committed records in experiments/results/, with all their seeds.
+        miniature: Use the bundled texts of SFU, DBpedia, SQuAD, AG News and Yelp; this takes a minute or two.
+        home: Folder for stages and records.
         data_dir: As in the experiments.
         precision: As in the experiments; auto is decided once for all runs, by the machine of this command.
         device: As in the experiments.

@@ -1,8 +1,8 @@
 """Few labels per class, 8 to 64, ten random draws of each, one direction: fine-tuning, features, two simple baselines.
 
-This is the protocol of later work on few labels (Tunstall et al. 2022), not a figure of the paper; --seeds 10 makes ten
-draws. A run has the labels of so many training texts per class, and the language model is fine-tuned on all training
-texts, without labels. The validation set is the usual one: it chooses C of every logistic regression and nothing in
+This is the protocol of later work on few labels (Tunstall et al. 2022), not a table of the paper; --seeds 10 makes ten
+draws. A run keeps the labels of K training texts per class, and its language model is fine-tuned on all training texts,
+without labels. The validation set is the usual one: it chooses C of every logistic regression, and nothing in
 fine-tuning. The draws share their language models. No run is committed yet.
 
 features + LR: logistic regression on the pooled states of the fine-tuned language models. wordllama + LR: logistic

@@ -1,14 +1,14 @@
 """Error against the number of labelled texts (paper, figure 3): from scratch, supervised, semi-supervised.
 
-Supervised: the language model is fine-tuned on the labelled texts alone. Semi-supervised: on all of the task's texts.
-From scratch: no pretraining and no language model, only the labelled texts; it may train five times as long, and stops
-early, as in the paper.
+Supervised: the language model is fine-tuned on the labelled texts alone. Semi-supervised: it is fine-tuned on all of
+the task's texts. From scratch: no pretraining and no language model, only the labelled texts; this classifier may train
+five times as long, and stops early, as in the paper.
 
 With few labels every method trains for more epochs, up to ten times as many, in batches of at most 16, since an epoch
-of 20 texts is only a step or two. From scratch then needs a lower learning rate; the others do not: with 100, 500 and
-1,000 labels of IMDb, semi-supervised had a validation error of 29.2, 18.8 and 16.8 %, and with a quarter of the
-learning rate 30.8, 19.6 and 18.8 %. All seeds have the same labelled texts, so the spread is that of training alone.
-Differs from the paper: test error, not validation error.
+of 20 texts is only a step or two. From scratch then needs a lower learning rate; the others do not. With 100, 500 and
+1,000 labels of IMDb, semi-supervised had a validation error of 29.2, 18.8 and 16.8 %; with a quarter of the learning
+rate, 30.8, 19.6 and 18.8 %. All seeds have the same labelled texts, so the spread is that of training alone. Differs
+from the paper: test error, not validation error.
 """
 
 from dataclasses import replace

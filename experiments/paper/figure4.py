@@ -1,7 +1,8 @@
 """Validation error by epoch of the classifier (paper, figure 4): full fine-tuning against ULMFiT.
 
 Full: all layers at once, at the learning rate of ULMFiT's last phase, without discriminative or slanted triangular
-rates, as in table 7 but without early stopping. A recipe of fewer epochs (IMDb's 4) has 12 here, like the others.
+rates, as in table 7 but without early stopping. If a recipe has fewer epochs, like IMDb's with 4, it is run with 12
+here.
 """
 
 from dataclasses import replace

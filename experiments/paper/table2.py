@@ -2,7 +2,7 @@
 
 features + LR: logistic regression on the pooled states of the fine-tuned language models, instead of a classifier.
 
-Differs from the paper: SFU and SQuAD are ours; 10% of the training texts are held out; a small pretrained model.
+Differs from the paper: SFU and SQuAD are added; 10% of the training texts are held out; a small pretrained model.
 """
 
 from dataclasses import replace

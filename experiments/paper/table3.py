@@ -1,7 +1,7 @@
-"""Test error on topic classification (paper, table 3), both directions, with the baseline and published figures.
+"""Test error on topic classification (paper, table 3), both directions, with the baseline and the published figures.
 
-Differs from the paper: only DBpedia has been run, on a sample of 8,000 training and 1,998 test texts
-instead of 560,000 and 70,000; 10% of the training texts are held out; a small pretrained model.
+Differs from the paper: only DBpedia is in the table, with a sample of 8,000 training and 1,998 test texts instead of
+560,000 and 70,000; 10% of the training texts are held out; a small pretrained model.
 """
 
 from ulmfit_exp.results.figures import ablation, test_errors

@@ -1,8 +1,8 @@
 """With and without pretraining (paper, table 4): validation error, one direction.
 
-Without pretraining is the same recipe from random weights. Its epochs and learning rates were chosen for a pretrained
-model; the third row is the recipe `scratch`, a smaller language model trained longer on the task's texts alone, with
-learning rates chosen for that.
+The row without pretraining is the same recipe from random weights. Its epochs and learning rates were chosen for a
+pretrained model. The third row is recipe `scratch`: a smaller language model that is trained longer, on the task's
+texts alone, with learning rates chosen for that.
 
 Differs from the paper: a small pretrained model; no early stopping.
 """

@@ -1,6 +1,6 @@
 """A vanilla language model against AWD-LSTM (paper, table 5): validation error, one direction.
 
-Vanilla has no dropout, as in the paper. Differs from the paper: the language model is pretrained once, with a dropout
+Vanilla has no dropout, as in the paper. Differs from the paper: there is one pretrained language model, with a dropout
 of 0.05, and the row without dropout fine-tunes that model.
 """
 

@@ -1,7 +1,7 @@
 """Language-model fine-tuning (paper, table 6): none, full, discriminative rates, slanted triangular rates.
 
 Validation error, one direction; the classifier is trained by ULMFiT's recipe. The rows without slanted triangular rates
-fine-tune at the same highest learning rate, kept constant, and keep the epoch of the lowest validation loss.
+fine-tune at the same maximum learning rate, kept constant, and keep the epoch with the lowest validation loss.
 """
 
 from ulmfit_exp.recipe import changed

@@ -43,7 +43,7 @@ def read_folder(folder: Path, format: Format, names: Collection[str]) -> tuple[p
         raise DataError("; ".join([reason, *linked]))
     if len(classes := set(rows["label"]) - {""}) == 1:
         raise DataError(f"{folder}: a text's class is the name of its folder, which is {classes.pop()!r} for all texts")
-    notes = [f"{folder.name}: a folder of {len(rows):,} .txt files, a folder a class", *read]
+    notes = [f"{folder.name}: a folder of {len(rows):,} .txt files, one folder per class", *read]
     above = {name for path in rows.index for name in path.split("/")[:-2] if name.lower() not in SPLIT_NAMES}
     if len(above := sorted(above - set(rows["label"]))) > 1:
         notes.append(f"not used: folders above the class folders: {', '.join(above[:5])}")

@@ -28,7 +28,7 @@ def load(data_dir: Path | None, sample: float = 1.0) -> Corpus:
     `sample` is the share of each split's reviews that is read, stratified. Raises `DataError`.
     """
     if not 0 < sample <= 1:
-        raise DataError(f"--sample {sample} is no share of the reviews: more than 0, at most 1")
+        raise DataError(f"--sample {sample} is not a share of the reviews: it must be above 0, and at most 1")
     path = find(SOURCE, data_dir)
     pattern = r"(?P<split>train|test)/(?P<label>pos|neg|unsup)/(?P<id>\d+)_\d+\.txt"
     rows = [

@@ -87,7 +87,7 @@ def _json_values(lines: Iterator[str], path: Path) -> Iterator[tuple[str, object
 
 
 def _not_json(path: Path, where: str, why: object) -> DataError:
-    return DataError(f"{path}, {where}: not JSON ({why}); one object a line, or an array of objects, is needed")
+    return DataError(f"{path}, {where}: not JSON ({why}); one object per line, or an array of objects, is needed")
 
 
 def parquet_names(path: Path) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ def class_labels(labels: pd.Series, train: pd.Series, options: OwnTable, notes: 
     of few rows each.
     """
     if options.bins and (doubtful := labels.str.lower().isin(DOUBTFUL)).any():
-        notes.append(f"label {labels[doubtful].iloc[0]!r} is no number, and taken as no label: {doubtful.sum():,} rows")
+        notes.append(f"label {labels[doubtful].iloc[0]!r} is not a number, so it is no label: {doubtful.sum():,} rows")
         labels = labels.mask(doubtful, "")
     labels = one_spelling(labels, notes)
     known, column, bins = labels != "", options.label_cols[0], options.bins

@@ -24,7 +24,7 @@ def joined_labels(labels: Iterable) -> str:
     """A text's labels as corpora and predictions have them: sorted, each once. Raises `DataError`."""
     names = sorted({sound(str(label)).strip() for label in labels if label is not None} - {""})
     if odd := [name for name in names if SEP in name]:
-        raise DataError(f"label {odd[0]!r} has a {SEP!r} in it, which separates labels; write another sign")
+        raise DataError(f"label {odd[0]!r} has a {SEP!r} in it, which separates labels; use another character")
     return SEP.join(names) or NONE
 
 
@@ -88,7 +88,7 @@ def read_labels(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> pd.
         notes.append("label: a text whose cell is empty has none of the labels")
     sep = {None: SEP, "tab": "\t", "\\t": "\t"}.get(options.label_sep, options.label_sep)
     if not sep:
-        raise DataError("--label-sep is empty; give the sign between two labels of a cell")
+        raise DataError("--label-sep is empty; give the character between two labels of a cell")
     if lists.isna().all() and not cells.str.contains(sep, regex=False).any():
         notes += [f"label: no cell has the separator {sep!r} (--label-sep)", *_hints(cells[known], lists.notna())]
     parts = cells.str.split(sep, regex=False)

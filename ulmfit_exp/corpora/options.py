@@ -13,7 +13,7 @@ class Format:
     """How a table is written, where its owner says so."""
 
     encoding: str | None = None
-    """Encoding of the file, such as cp1250. Default: UTF-8, or a guess where it is not UTF-8."""
+    """Encoding of the file, such as cp1250. Default: UTF-8, or a guess if the file is not UTF-8."""
     delimiter: str | None = None
     """Character between the columns of a CSV, or tab. Default: detected."""
     header: Literal["auto", "yes", "no"] = "auto"
@@ -45,22 +45,22 @@ class OwnTable(Format):
     """A table of labelled texts; the format is that of `unlabelled` too."""
 
     text_col: tuple[str, ...] = ()
-    """Column of the text, by name or by number from 0; several are joined, as lines. Default: the one called text, or
-    the one with the longest texts."""
+    """Column of the text, by name or by number from 0; several are joined by line breaks. Default: the column called
+    text, or the one with the longest texts."""
     label_col: str | tuple[str, ...] | None = None
-    """Column of the class; several names are 0/1 columns, one per label. Default: one with a name such as label, or the
-    one with the fewest different values."""
+    """Column of the class; several names are 0/1 columns, one per label. Default: a column with a name such as label,
+    or the one with the fewest different values."""
     multi_label: bool = False
     """A text may have several labels, in a cell such as billing;urgent. Not needed for lists in JSON or for several
     --label-col."""
     label_sep: str | None = None
     """Separator of the labels in a cell (default: ;). Implies --multi-label."""
     bins: int | None = None
-    """Cut a numeric label into this many classes, each of about as many training rows; 0 takes each number as a class.
+    """Cut a numeric label into this many classes with about equally many training rows; 0 makes each number a class.
     Default: numbers that look like a measure, not like classes, are refused."""
     split_col: str | None = None
-    """Column that says train, valid, test or unlabelled, or true for valid. Default: one whose values are all splits,
-    or is_valid; else rows are held out as below."""
+    """Column with the values train, valid, test or unlabelled, or true for valid. Default: a column whose values are
+    all splits, or is_valid; without one, rows are held out as below."""
     id_col: str | None = None
     """Column that names a row in the predictions. Default: the row's number in the table, from 0."""
     valid_pct: float = 0.1
@@ -68,7 +68,7 @@ class OwnTable(Format):
     test_pct: float = 0.2
     """Share of the rows to hold out for the test."""
     unlabelled: Path | None = None
-    """Another table, or a folder of .txt files, of texts for the language model alone."""
+    """Another table, or a folder of .txt files, with texts for the language model alone."""
 
     @property
     def columns(self) -> list[str]:

@@ -131,7 +131,7 @@ def row_names(rows: pd.DataFrame, column: str | None, notes: list[str]) -> Itera
         return rows.index
     empty = rows[column].str.strip() == ""
     if again := rows[column][~empty].duplicated().sum():
-        notes.append(f"column {column!r} names {again:,} rows by a name that another row has too")
+        notes.append(f"column {column!r} gives {again:,} rows a name that another row has too")
     if empty.any():
         notes.append(f"column {column!r} is empty in {empty.sum():,} rows, which are named by their number")
     return rows[column].where(~empty, [f"row {n}" for n in rows.index])

@@ -60,7 +60,7 @@ def _fields(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str])
     if len(table) < 2 * FEWEST:
         raise DataError(
             f"there are {len(table)} rows, of columns {_quoted(table)[:200] or 'without a name'}; two classes of three "
-            "texts each are needed, a row a text"
+            "texts each are needed, in one row per text"
         )
     options = _named(options, list(table))
     if ids := options.id_col:
@@ -135,7 +135,7 @@ def _guessed(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> OwnTab
     if not split and (found := guessed_splits(free, notes)):
         split = found[0]
         notes.append(f"split: column {split!r}, by its name and values (--split-col names another)")
-        notes += [f"columns that name splits too and are not used: {_quoted(found[1:])}"] * (len(found) > 1)
+        notes += [f"columns that also name splits, not used: {_quoted(found[1:])}"] * (len(found) > 1)
         free = free.drop(columns=found)
     if not label:
         name, why = _guessed_label(free, options.columns)
@@ -220,7 +220,7 @@ def _usable(df: pd.DataFrame, multi_label: bool, notes: list[str]) -> pd.DataFra
     sizes = df[labelled].drop_duplicates("text")["label"].value_counts()
     if small := sorted(sizes.index[sizes < FEWEST]):
         rare = labelled & df["label"].isin(small)
-        notes.append(f"unlabelled now: classes with fewer than 3 texts: {_quoted(small[:10])} ({rare.sum():,} rows)")
+        notes.append(f"made unlabelled: classes with fewer than 3 texts: {_quoted(small[:10])} ({rare.sum():,} rows)")
         df.loc[rare, ["label", "split"]] = ["", "unlabelled"]
     if df.loc[df["label"] != "", "label"].nunique() < 2:
         raise DataError(
@@ -268,11 +268,11 @@ def _report(df: pd.DataFrame, multi_label: bool) -> list[str]:
     copies = labelled["text"].duplicated(keep=False)
     if copies.any():
         other = (labelled[copies].groupby("text")["label"].nunique() > 1).sum()
-        notes.append(f"{copies.sum():,} rows are copies of another's text, {other:,} texts with different labels")
+        notes.append(f"{copies.sum():,} rows have the text of another row, {other:,} texts have different labels")
     train, test = (labelled[labelled["split"] == s].groupby("text")["label"].agg(set) for s in ("train", "test"))
     if both := set(train.index) & set(test.index):
         other = sum(train[t] != test[t] for t in both)
-        notes.append(f"{len(both):,} test texts are in train as well, {other:,} of them with another label")
+        notes.append(f"{len(both):,} test texts are also in train, {other:,} of them with another label")
     if both := set(df.loc[df["split"] == "unlabelled", "text"]) & set(df.loc[df["split"] == "test", "text"]):
         notes.append(f"{len(both):,} test texts are among the unlabelled texts, which the language model reads")
     return notes

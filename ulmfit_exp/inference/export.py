@@ -118,7 +118,7 @@ def classifier_learner(predictor: Predictor, direction: str, corpus: Corpus) -> 
     Raises `DataError` where the corpus has a class that the classifier does not have.
     """
     if corpus.multi_label != predictor.multi_label:
-        raise DataError(f"{corpus.name}: only one of the corpus and the classifier is of several labels per text")
+        raise DataError(f"{corpus.name}: only one of the corpus and the classifier has several labels per text")
     if unknown := sorted(set(corpus.classes) - set(predictor.classes)):
         raise DataError(f"{corpus.name}: the classifier has no class {unknown[0]!r}; it has {predictor.classes}")
     model = predictor.fine_tuned()[direction]

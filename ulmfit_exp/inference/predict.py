@@ -113,7 +113,7 @@ def load(run: Path) -> Predictor:
     folder = run_folder(Path(run))
     record = read(folder)
     if "calibration" not in record:
-        raise DataError(f"{folder} is no run of a classifier, or one of an older version: run it again")
+        raise DataError(f"{folder} is not the run of a classifier, or was made by an older version: run it again")
     recipe = replace(recipe_from(record["settings"]["recipe"]), model=Model(**record["model"]))
     classes = record["corpus"]["classes"]
     loaded = {d: _load(folder / "classifier" / d, len(classes), recipe) for d in DIRECTIONS[recipe.direction]}
@@ -159,8 +159,8 @@ def _texts(
     elif path.is_dir():
         found, notes = read_texts(path, format)
         if found.empty:
-            raise DataError(f"the folder {path} has no .txt files; of a table give its own path")
-        print(f"{path.name}: {len(found):,} .txt files, a text each", *notes, sep="\n", file=sys.stderr)
+            raise DataError(f"the folder {path} has no .txt files; to read a table, give its own path")
+        print(f"{path.name}: {len(found):,} .txt files, one text each", *notes, sep="\n", file=sys.stderr)
         yield from (found[start : start + ROWS] for start in trange(0, len(found), ROWS, disable=None))
     else:
         trained_on = predictor.text_cols or ("text",)

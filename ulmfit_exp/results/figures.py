@@ -185,8 +185,8 @@ def by_labels(found: pd.DataFrame, ours: str, theirs: str) -> tuple[str, Figure]
     figure = Figure(figsize=(1 + 3.4 * len(columns), 3.4), layout="constrained")
     text = (
         "Test error in % by number of labelled texts, mean ± standard deviation over seeds, folds or draws. "
-        f"The reference is {ours}. The last column: how many times as many labels {theirs} needs for the error of "
-        f"{ours}, read off its line.\n"
+        f"The reference is {ours}. The last column says how many times as many labels {theirs} needs for the error of "
+        f"{ours}, interpolated on its line.\n"
     )
     for panel, data in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns):
         part = found[found["data"] == data]
@@ -258,8 +258,8 @@ def by_epoch(results: Results, reference: str) -> tuple[str, Figure]:
         panel.grid(alpha=0.3)
     _legend(figure)
     head = (
-        "Validation error in % of the classifier by epoch and test error after the last, mean ± standard deviation "
-        "over seeds or folds. Tested are the last epoch and the test error.\n\n"
+        "Validation error of the classifier by epoch, and test error after the last epoch, in %, mean ± standard "
+        "deviation over seeds or folds. The errors of the last epoch and the test errors are tested.\n\n"
     )
     return f"{head}{_table_by_epoch(results, reference)}\n\n{SIGNIFICANCE}\n", figure
 

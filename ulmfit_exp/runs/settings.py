@@ -41,23 +41,24 @@ class Command(ABC):
     seed: int = 0
     """Seed of every stage."""
     precision: Precision = "auto"
-    """fp32 is the paper's arithmetic. auto is bf16 on GPUs that support it, with AMX, and with AMD's AVX-512 bf16."""
+    """fp32 is the paper's arithmetic. auto is bf16 on GPUs that support it, on CPUs with AMX, and on AMD CPUs with
+    AVX-512 bf16."""
     device: str = "auto"
-    """auto is a GPU where there is one; or cpu, cuda, cuda:N."""
+    """auto uses a GPU if there is one; cpu, cuda and cuda:N choose."""
     data_dir: Path | None = None
-    """Where the data sets are (default: $ULMFIT_EXP_DATA); what is missing is downloaded to the user's cache."""
+    """Folder of the data sets (default: $ULMFIT_EXP_DATA); missing files are downloaded to the user's cache."""
     home: Path = Path("runs")
-    """Where stages, records and W&B runs go."""
+    """Folder for stages, records and W&B runs."""
     wandb: Wandb = "auto"
     """Weights & Biases: auto is online when logged in, else offline."""
     log_artifacts: bool = False
     """Keep each stage's folder (weights, vocabulary, predictions) as a W&B artifact."""
     log_texts: bool = True
-    """Show W&B the test texts beside their predictions."""
+    """Upload the test texts to W&B with their predictions."""
     tags: tuple[str, ...] = ()
     """Tags for W&B, besides data set, seed, commit and miniature."""
     label: str = ""
-    """Name of this variant in records and W&B (default: the recipe's fields that differ from the named recipe)."""
+    """Name of this variant in records and W&B (default: the fields that differ from the named recipe)."""
 
     @property
     @abstractmethod
@@ -140,17 +141,17 @@ class Grid:
     """How many runs, and which processes run them."""
 
     seeds: int = 1
-    """Runs of each variant, with seeds from --seed upwards; the last line has the mean and standard deviation.
-    A table of the paper has seeds from 0; of SFU, 3 or more are its five folds."""
+    """Number of runs of each variant, with seeds from --seed upwards; the last line has their mean and standard
+    deviation. A table of the paper has seeds from 0, and with 3 or more it has all five folds of SFU."""
     jobs: int = 1
-    """Runs at once; the processor's threads are shared out between them, unless OMP_NUM_THREADS says how many. With
-    --slurm, the largest number of jobs."""
+    """Number of runs at once; they share the processor's threads, unless OMP_NUM_THREADS sets the number for each run.
+    With --slurm, the largest number of jobs."""
     ray: str | None = None
-    """Address of a Ray cluster; auto is the one running on this machine, or a new one with all its cores."""
+    """Address of a Ray cluster; auto uses the one running on this machine, or starts one with all its cores."""
     gpus_per_run: float | None = None
-    """With --ray, GPUs of a run, such as 0.25 (default: 1 where the cluster has any)."""
+    """With --ray, number of GPUs per run, such as 0.25 (default: 1 if the cluster has any)."""
     slurm: str | None = None
-    """Run in jobs of SLURM with these options of sbatch: partition=NAME,gpus=1,time=240 (minutes)."""
+    """Run as SLURM jobs with these options of sbatch: partition=NAME,gpus=1,time=240 (minutes)."""
 
 
 ONE = Grid()
@@ -174,19 +175,19 @@ class Experiment(Command):
     recipe_name: Annotated[
         Literal["default", "paper", "small", "few", "features", "scratch", "tiny"], tyro.conf.arg(name="recipe")
     ] = "default"
-    """Recipe to start from (with --miniature: tiny). small and few are those of most committed records; features trains
-    no classifier. Its fields are the --recipe.… options below."""
+    """Recipe to start from (with --miniature: tiny). Most committed records have small or few; features trains no
+    classifier. The --recipe.… options below change its fields."""
     recipe: Recipe = RECIPES["default"]
     miniature: bool = False
     """Run on the bundled texts, without data or network, in about a minute. TREC-6 and IMDb have none."""
     train_size: int | None = None
-    """Keep the labels of this many training texts, stratified; the others stay in as unlabelled."""
+    """Keep the labels of this many training texts, stratified by class; the others stay, without labels."""
     shots: int | None = None
-    """Keep the labels of this many training texts per class, drawn at random; the others stay in as unlabelled."""
+    """Keep the labels of this many training texts per class, drawn at random; the others stay, without labels."""
     draw: int = 0
-    """Which of the random draws of --shots."""
+    """Number of the random draw of --shots."""
     labelled_only: bool = False
-    """Leave out unlabelled texts: the language model reads the labelled ones alone (paper, figure 3)."""
+    """Leave out the unlabelled texts: the language model reads only the labelled ones (paper, figure 3)."""
 
     @abstractmethod
     def load(self, data_dir: Path | None) -> "Corpus":
