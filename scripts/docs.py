@@ -10,7 +10,7 @@ import pandas as pd
 
 from experiments import RECORDS, settings_of
 from experiments.paper import tables
-from experiments.paper.base import replicates
+from experiments.paper.base import forward, replicates, with_recipe
 from experiments.paper.tables import MOST_SEEDS, module
 from ulmfit_exp.common import write_json
 from ulmfit_exp.record import folder_of, read
@@ -31,6 +31,9 @@ HEADLINE = {
     "… with 100 labels": [replace(run, train_size=100) for run in replicates("dbpedia", MOST_SEEDS, "default")],
     "SQuAD: which of 35 articles": replicates("squad", MOST_SEEDS, "default"),
     "SFU reviews: sentiment": replicates("sfu", MOST_SEEDS, "default"),
+    "… from `reviews-small`, forward alone": [
+        forward(with_recipe(run, pretrained="reviews-small")) for run in replicates("sfu", MOST_SEEDS, "default")
+    ],
 }
 """The rows of README's table: the runs whose records each is the mean of."""
 COMPARED = (
