@@ -174,7 +174,7 @@ def unsupported(text: str, known: str, folder: Path) -> list[str]:
 
     Figures in a link to a note have to be in that note instead; `folder` is the one that links start from.
     """
-    figures = set(FIGURE.findall(known))
+    text, figures = " ".join(text.split()), set(FIGURE.findall(known))
     figures |= {figure.partition(" ")[0] for figure in figures}
     missing = [figure for figure in FIGURE.findall(NOTE.sub("", text)) if figure not in figures]
     for linked, target in NOTE.findall(text):

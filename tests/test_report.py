@@ -39,7 +39,8 @@ def test_folds_and_seeds_are_one_row_with_mean_and_deviation_and_other_settings_
     lines = summary([record(0, error=0.1), record(1, error=0.2), record(0, precision="bf16")]).splitlines()
     assert len(lines) == 4
     assert lines[2].split(" | ")[:7] == ["| sfu-category", "small", "none", "both", "2", "160", "15.00 ± 7.07"]
-    assert lines[3].split(" | ")[4:7] == ["1", "80", "10.00"]
+    assert lines[3].split(" | ")[4:7] == ["1", "80", "10.00"]  # fold 0 in both precisions
+    assert summary([record(0, error=0.1), record(1, error=0.2, precision="bf16")]).splitlines()[2:] == lines[2:3]
 
 
 def test_a_text_counts_once_for_all_seeds():

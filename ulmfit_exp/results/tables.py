@@ -1,6 +1,7 @@
 """Records -> tables."""
 
 import json
+from collections import Counter
 from functools import cache
 from itertools import accumulate
 
@@ -57,10 +58,9 @@ def summary(records: list[dict], folder: str = "") -> str:
     `folder` is the folder of committed records, as a page is to link to it.
     """
     groups: dict[str, list[dict]] = {}
-    for r in records:
-        if "test" not in r:  # a pretraining run
-            continue
-        groups.setdefault(variant_of(r), []).append(r)
+    classified = [r for r in records if "test" in r]  # the others are pretraining runs
+    for r, variant in zip(classified, variants_of(classified)):
+        groups.setdefault(variant, []).append(r)
     rows = []
     for group in groups.values():
         first = group[0]
@@ -136,6 +136,14 @@ def variant_of(record: dict, but: tuple[str, ...] = REPEATED) -> str:
     """What the records of the same texts and settings share that differ in `but` alone."""
     same = {k: v for k, v in record["settings"].items() if k not in but}
     return json.dumps([record["experiment"], same, texts_of(record)], sort_keys=True)
+
+
+def variants_of(records: list[dict]) -> list[str]:
+    """The variant of each record. Its runs may differ in precision, unless a seed, fold or draw was run in two."""
+    pooled = [variant_of(r, (*REPEATED, "precision")) for r in records]
+    run = {(v, r["replicate"], r["settings"].get("precision")) for v, r in zip(pooled, records)}
+    in_both = {v for (v, _), n in Counter((v, replicate) for v, replicate, _ in run).items() if n > 1}
+    return [variant_of(r) if v in in_both else v for v, r in zip(pooled, records)]
 
 
 def texts_of(record: dict) -> str | int:

@@ -27,7 +27,7 @@ from ...recipe import recipe_from
 from ...record import FILE, folder_of, mistakes, read_all, settings_in_words
 from ..draw import GROUPS
 from ..statistics import against
-from ..tables import REPEATED, spread, texts_of, variant_of
+from ..tables import REPEATED, spread, texts_of, variants_of
 
 WITH_MISTAKES = 50
 """So many runs come with their mistakes, which are most of the page's size; a home's newest are the first."""
@@ -119,8 +119,8 @@ def _by_variant(records: Found) -> dict[str, Found]:
     Those with the most runs come first. Of two records of the same seed or fold, the first is taken.
     """
     groups: dict[str, dict[str, tuple[Path, dict]]] = {}
-    for path, record in records:
-        groups.setdefault(variant_of(record), {}).setdefault(record["replicate"], (path, record))
+    for (path, record), variant in zip(records, variants_of([record for _, record in records])):
+        groups.setdefault(variant, {}).setdefault(record["replicate"], (path, record))
     named: dict[str, Found] = {}
     same_name = Counter()
     for group in sorted(groups.values(), key=len, reverse=True):
