@@ -3,7 +3,7 @@
 This is the protocol of later work on few labels (Tunstall et al. 2022), not a table of the paper; --seeds 10 makes ten
 draws. A run keeps the labels of K training texts per class, and its language model is fine-tuned on all training texts,
 without labels. The validation set is the usual one: it chooses C of every logistic regression, and nothing in
-fine-tuning. The draws share their language models. No run is committed yet.
+fine-tuning. The draws share their language models.
 
 features + LR: logistic regression on the pooled states of the fine-tuned language models. wordllama + LR: logistic
 regression on the mean of static word embeddings that were distilled from a large model (scripts/dev/static.py).
@@ -46,4 +46,5 @@ def render(results):
 def static(found: pd.DataFrame) -> pd.DataFrame:
     """The test errors of static embeddings on the draws that were run."""
     drawn = found[found["row"] == REFERENCE].drop(columns=["row", "error"])
-    return drawn.merge(pd.read_csv(STATIC)).assign(row="wordllama + LR")[found.columns]
+    source = f"../{STATIC.parent.name}/{STATIC.name}"  # from experiments/results/, where a table's other links lead
+    return drawn.merge(pd.read_csv(STATIC)).assign(row="wordllama + LR", records=source)[found.columns]

@@ -172,7 +172,7 @@ def _dots(found: pd.DataFrame, paper: dict, order, columns, what: str, test: pd.
 def _legend(figure: Figure) -> None:
     """Below the panels, which it would hide parts of; each name once."""
     handles = {name: handle for p in figure.axes for handle, name in zip(*p.get_legend_handles_labels())}
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=4, fontsize="small")
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=min(4, 2 * len(figure.axes)), fontsize="small")
 
 
 def by_labels(found: pd.DataFrame, ours: str, theirs: str) -> tuple[str, Figure]:
@@ -194,6 +194,8 @@ def by_labels(found: pd.DataFrame, ours: str, theirs: str) -> tuple[str, Figure]
             stats = part[part["row"] == row].groupby("labels")["error"].agg(["mean", "std"]).fillna(0)
             panel.errorbar(stats.index, stats["mean"], yerr=stats["std"], fmt=".-", color=f"C{i}", label=row)
         panel.set(title=title(data), xscale="log", xlabel="labelled texts", ylabel="test error, %")
+        panel.set_xticks(labels := sorted(part["labels"].unique()), [f"{n:,}" for n in labels])
+        panel.minorticks_off()
         panel.grid(alpha=0.3)
         text += f"\n{title(data)} (n = {part['replicate'].nunique()})\n\n{_table_by_labels(part, ours, theirs)}\n"
     _legend(figure)
