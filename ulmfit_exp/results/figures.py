@@ -172,7 +172,8 @@ def _dots(found: pd.DataFrame, paper: dict, order, columns, what: str, test: pd.
 def _legend(figure: Figure) -> None:
     """Below the panels, which it would hide parts of; each name once."""
     handles = {name: handle for p in figure.axes for handle, name in zip(*p.get_legend_handles_labels())}
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=min(4, 2 * len(figure.axes)), fontsize="small")
+    columns = min(4, 2 * len(figure.axes))
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=columns, fontsize="small")
 
 
 def by_labels(found: pd.DataFrame, ours: str, theirs: str) -> tuple[str, Figure]:
