@@ -207,12 +207,10 @@ def _table_by_labels(part: pd.DataFrame, ours: str, theirs: str) -> str:
     """A data set's table of `by_labels`."""
     p = against(part.assign(data=part["labels"]), ours)
     n = part["replicate"].nunique()
-    lines = {
-        f"**{row}**" if row == ours else row: {
-            labels: _cell(runs, n, p.get((labels, row))) for labels, runs in line.groupby("labels")
-        }
-        for row, line in part.groupby("row", sort=False)
-    }
+    lines = {}
+    for row, line in part.groupby("row", sort=False):
+        cells = {labels: _cell(runs, n, p.get((labels, row))) for labels, runs in line.groupby("labels")}
+        lines[f"**{row}**" if row == ours else row] = cells
     means = part.pivot_table("error", "labels", "row")
     if {ours, theirs} <= set(means):
         lines[f"{theirs} needs"] = as_many(means[ours], means[theirs])
