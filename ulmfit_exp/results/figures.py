@@ -33,8 +33,8 @@ TITLES = {
 """Data sets in words; one that is not here has its own name."""
 COLUMNS = ["row", "data", "replicate", "error", "records"]
 SIGNIFICANCE = (
-    f"\\* significantly different from the reference in bold: two-sided paired t-test over at least {FEWEST} seeds or "
-    f"folds, p < {ALPHA} after Holm's correction for all comparisons in the table. Over folds the test is "
+    f"\\* significantly different from the reference in bold: two-sided paired t-test over at least {FEWEST} seeds, "
+    f"folds or draws, p < {ALPHA} after Holm's correction for all comparisons in the table. Over folds the test is "
     "anti-conservative, because their training texts overlap."
 )
 UNTESTED = (
