@@ -1,6 +1,6 @@
 """SQuAD: which article is a question about, or can its paragraph answer it?
 
-Two classification tasks made of SQuAD (Rajpurkar et al. 2016, 2018), which are not in the paper. topic is split by
+Two classification tasks made from SQuAD (Rajpurkar et al. 2016, 2018), which are not in the paper. topic is split by
 paragraph, and the training paragraphs serve as unlabelled texts; answerable is split by article.
 
 Lab record of topic, 2026-11-26, commit 53387c8c70f6: a seed took 8 minutes on an NVIDIA H100 (bf16) with 23 other runs

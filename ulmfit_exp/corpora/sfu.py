@@ -1,4 +1,4 @@
-"""SFU Review Corpus (Taboada 2008): 400 reviews, 8 categories x 25 recommended x 25 not.
+"""SFU Review Corpus (Taboada 2008): 400 reviews, in each of 8 categories, 25 recommend the product and 25 do not.
 
 Layout: SFU_Review_Corpus_Raw.zip with CATEGORY/{yes,no}N.txt, Windows-1252 with CRLF.
 """
