@@ -188,6 +188,10 @@ def test_in_a_browser_ulmfit_is_compared_with_full_fine_tuning(view):
         "Records without the reliability diagram: small forward; small figure4 full."
     )
     expect(search(shown, "small table7 full").first.locator("td[title^='clas.phases ']")).to_be_visible()
+    reference = chosen(shown).get_by_role("button", name="make reference")
+    reference.press("Enter")
+    expect(reference).to_be_focused()
+    expect(shown.locator("#clas-error .legendtext").first).to_have_text("small figure4 full")
 
 
 @pytest.mark.slow

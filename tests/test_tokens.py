@@ -71,6 +71,11 @@ def test_long_texts_are_cut_between_words_and_endless_words_within(monkeypatch):
         assert words(part * 10_000)[0] == "xxbos"
 
 
+@pytest.mark.parametrize("end", ["\r\n", "\r"])
+def test_a_line_break_is_one_token_whatever_its_form(end):
+    assert words(f"one{end}two") == words("one\ntwo") == ["xxbos", "one", "\n", "two"]
+
+
 def test_a_texts_own_word_for_padding_does_not_end_it():
     assert words("one xxpad two XXPAD") == ["xxbos", "one", "xxunk", "two", "xxup", "xxunk"]
 

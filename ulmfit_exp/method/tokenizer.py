@@ -69,6 +69,7 @@ def words(text: str, lang: str = "en") -> list[str]:
     """fastai's tokens of a text of any size."""
     tokenize = tokenizer(lang)
     text = text.encode("utf-8", "replace").decode()  # spaCy refuses a lone surrogate
+    text = text.replace("\r\n", "\n").replace("\r", "\n")  # pretrained models know only \n
     if len(text) > LONGEST_WORD:
         char = rf"(?!{UNSPACED_CHARACTER.pattern})\S" if lang in UNSPACED else r"\S"
         text = re.sub(rf"(?:{char}){{{LONGEST_WORD}}}(?={char})", r"\g<0> ", text)

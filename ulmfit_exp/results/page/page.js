@@ -36,6 +36,8 @@ function change(next, kind = "pushState") {
 const toggle = (id) => change({ show: state.show.includes(id) ? state.show.filter((s) => s !== id) : [...state.show, id] });
 
 function compared(chosen) {
+  const buttons = () => [...$("chosen").querySelectorAll("button")];
+  const focused = buttons().indexOf(document.activeElement);
   $("chosen").replaceChildren();
   chosen.forEach(({ id, full, colour, runs }, i) => {
     const item = element("li", "", $("chosen"));
@@ -46,6 +48,7 @@ function compared(chosen) {
     element("button", "×", item, { onclick: () => toggle(id), ariaLabel: `leave out ${full}` });
   });
   if (!chosen.length) element("li", "Choose variants in the table.", $("chosen"));
+  if (focused >= 0) buttons().at(Math.min(focused, buttons().length - 1))?.focus();
 }
 
 function box(id, parent) {
