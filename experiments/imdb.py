@@ -38,11 +38,15 @@ def _large(name: str, passes: int = 1, decay: float = 2.6) -> Recipe:
 FIFTH = RECIPES | {name: _large(name, passes=3, decay=1.0) for name in ("small", "features")}
 
 
+LARGE = {name: _large(name) for name in ("default", "small", "features")}
+LARGE["lp-ft"] = replace(LARGE["default"], head="lp-ft", clas=RECIPES["lp-ft"].clas)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Imdb(Experiment):
     name: ClassVar[str] = "imdb"
     paper: ClassVar[float] = 4.6
-    recipes: ClassVar[dict[str, Recipe]] = RECIPES | {k: _large(k) for k in ("default", "small", "features")}
+    recipes: ClassVar[dict[str, Recipe]] = RECIPES | LARGE
 
     sample: float = 1.0
     """Share of each split's reviews to use."""

@@ -134,7 +134,7 @@ def test_the_plan_reads_a_corpus_once_for_all_numbers_of_labels(monkeypatch):
     read, load = [], Dbpedia.load
     monkeypatch.setattr(Dbpedia, "load", lambda *args: read.append(args) or load(*args))
     planned, failed = grid.plan(tables.cells("few_shot", ("dbpedia",), 2, miniature=True, recipe="small"))
-    assert len(planned) == 8 and not failed and len(read) == 1
+    assert len(planned) == 12 and not failed and len(read) == 1
 
 
 def test_the_draw_of_no_labels_is_an_error():

@@ -26,7 +26,7 @@ from .inference.insight import Words
 from .recipe import DIRECTIONS, RECIPES, Recipe, differences, recipe_from
 from .record import name, read, run_folder
 from .results.tables import of_run
-from .runs.settings import Experiment, Precision, Wandb
+from .runs.settings import Experiment, Precision, Wandb, named
 
 if TYPE_CHECKING:
     from fastai.text.all import TextLearner
@@ -142,7 +142,8 @@ class OfCorpus(Experiment):
 
 def ulmfit(
     corpus: Corpus,
-    recipe: Recipe | Literal["default", "paper", "small", "few", "features", "scratch", "tiny"] = "default",
+    recipe: Recipe
+    | Literal["auto", "default", "lp-ft", "paper", "small", "few", "features", "scratch", "tiny"] = "auto",
     *,
     direction: Literal["forward", "backward", "both"] | None = None,
     seed: int = 0,
@@ -160,7 +161,8 @@ def ulmfit(
     Args:
         corpus: The texts, with labels and splits.
         recipe: Name of a recipe, or a `Recipe`, for example `replace(RECIPES["default"], max_len=200)`. The record says
-            in which fields that differs from the named recipe that is nearest to it.
+            in which fields that differs from the named recipe that is nearest to it. auto is default, or lp-ft with
+            few labelled training texts.
         direction: Which way texts are read; both is the mean of two classifiers. Default: the recipe's.
         seed: Seed of every stage.
         home: Folder of stages, records and W&B runs.
@@ -218,5 +220,5 @@ def load(path: str | Path) -> Result:
 def _chosen(recipe: Recipe | str) -> tuple[str, Recipe]:
     """A recipe, and the name of the one that it is or has the fewest differences to."""
     if not isinstance(recipe, Recipe):
-        return recipe, RECIPES[recipe]
+        return recipe, named(RECIPES, recipe)
     return min(RECIPES, key=lambda k: (len(differences(recipe, RECIPES[k])), k != "default")), recipe

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import tyro
 
 from .common import DataError
-from .runs.settings import ONE, Command, Experiment, Grid
+from .runs.settings import ONE, Command, Experiment, Grid, named
 
 if TYPE_CHECKING:
     from .corpora.corpus import Corpus
@@ -127,7 +127,7 @@ def parse(command: type[Command], args: list[str]) -> tuple[Command, Grid]:
     """The settings in `args`, with the recipe they name as the default of every recipe field; and how many seeds are
     run by which processes: of pretraining, one in this process."""
     name = _recipe_name(command, args)
-    default = command(recipe_name=name, recipe=command.recipes[name])
+    default = command(recipe_name=name, recipe=named(command.recipes, name))
     if not issubclass(command, Experiment):
         return _parsed(command.name, command, command.__module__, args, default=default), ONE
     both = tuple[tuple(Annotated[each, tyro.conf.arg(name="")] for each in (command, Grid))]

@@ -123,8 +123,9 @@ class Recipe(LMRecipe):
     """The classifier pools over at most this many tokens, the last ones of a text."""
     pooling: tuple[Literal["last", "max", "mean"], ...] = POOLING
     """What the classifier's head reads: the last state of a text, and the maximum and the mean of all its states."""
-    head: Literal["clas", "features"] = "clas"
-    """clas: the classifier is fine-tuned. features: logistic regression on the language model's pooled states."""
+    head: Literal["clas", "features", "lp-ft"] = "clas"
+    """clas: the classifier is fine-tuned, with a new head. features: logistic regression on the language model's pooled
+    states. lp-ft: the classifier is fine-tuned with that regression as its head (Kumar et al. 2022)."""
     class_weights: Annotated[bool, tyro.conf.arg(prefix_name=False)] = False
     """Weight the classes in the classifier's loss inversely to their number of training texts, for imbalanced data."""
 
@@ -231,7 +232,14 @@ RECIPES["default"] = replace(
     ),
 )
 
-# A hundred labels: an epoch is a few steps, so there are more epochs.
+# Few labels: linear probing, then fine-tuning. A new head would overfit to them.
+RECIPES["lp-ft"] = replace(
+    RECIPES["default"],
+    head="lp-ft",
+    clas=replace(RECIPES["default"].clas, phases=(Phase(epochs=3, lr=2e-3, decay=1.3),), min_steps=200),
+)
+
+# A hundred labels, before lp-ft: an epoch is a few steps, so there are more epochs.
 RECIPES["few"] = replace(
     RECIPES["small"], clas=Training((*gradual(groups=5, epochs=5), Phase(epochs=20, lr=4e-3)), bs=16)
 )

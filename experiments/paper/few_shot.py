@@ -1,11 +1,12 @@
-"""Few labels per class, 8 to 64, ten random draws of each, one direction: fine-tuning, features, two simple baselines.
+"""Few labels per class, 8 to 64, ten random draws of each, one direction: fine-tuning in two ways, features, baselines.
 
 This is the protocol of later work on few labels (Tunstall et al. 2022), not a table of the paper; --seeds 10 makes ten
 draws. A run keeps the labels of K training texts per class, and its language model is fine-tuned on all training texts,
 without labels. The validation set is the usual one: it chooses C of every logistic regression, and nothing in
 fine-tuning. The draws share their language models.
 
-features + LR: logistic regression on the pooled states of the fine-tuned language models. wordllama + LR: logistic
+ULMFiT: a new head, and gradual unfreezing. features + LR: logistic regression on the pooled states of the fine-tuned
+language models. LP-FT: the classifier is fine-tuned from there (recipe lp-ft; Kumar et al. 2022). wordllama + LR: logistic
 regression on the mean of static word embeddings that were distilled from a large model (scripts/dev/static.py).
 """
 
@@ -22,7 +23,7 @@ from .base import forward, with_recipe
 TITLE = "Few labels per class"
 DATA = ("trec", "dbpedia", "ag_news", "imdb")
 RECIPES = dict.fromkeys(DATA, "default")
-REFERENCE = "ULMFiT"
+REFERENCE = "LP-FT"
 SHOTS = (8, 16, 32, 64)
 STATIC = Path(__file__).parents[1] / "benchmarks" / "static.csv"
 
@@ -30,7 +31,9 @@ STATIC = Path(__file__).parents[1] / "benchmarks" / "static.csv"
 def variants(base: Experiment) -> dict[str, Experiment]:
     """Fine-tuning and features; repetitions differ in the draw, not in the seed."""
     base = forward(replace(base, seed=0, draw=base.seed))
-    return {REFERENCE: base, "features + LR": with_recipe(base, head="features")}
+    few = with_recipe(base, head="lp-ft", clas=base.recipe.clas if base.miniature else base.recipes["lp-ft"].clas)
+    few = few if base.miniature else replace(few, recipe_name="lp-ft")
+    return {REFERENCE: few, "ULMFiT": base, "features + LR": with_recipe(base, head="features")}
 
 
 def sized(settings: Experiment, data: str) -> list[Experiment]:

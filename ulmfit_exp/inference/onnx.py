@@ -14,6 +14,7 @@ from onnx import TensorProto, checker, helper, numpy_helper, save
 from torch import nn
 
 from ..common import DataError, write_json
+from ..method.encoder import FeaturesHead
 from ..method.tokenizer import LONGEST_WORD, PAD_ID, PIECE, TOKENIZER, UNSPACED, UNSPACED_CHARACTER
 from .predict import Predictor
 
@@ -78,7 +79,14 @@ def _logits(g: Graph, part: nn.Module, ids: str, lengths: str) -> str:
         states = g("Squeeze", every, [1])
     x = _pooled(g, states, last, lengths, encoder.max_len, head.pooling)
     for layer in head.layers.modules():
-        if isinstance(layer, nn.BatchNorm1d):
+        if isinstance(layer, FeaturesHead):
+            x = g("Div", g("Sub", x, layer.mean), layer.scale)
+            if layer.by_part:
+                parts = g("Reshape", x, np.array([0, layer.parts, -1]))
+                squares = g("ReduceMean", g("Mul", parts, parts), axes=[2])
+                size = g("Sqrt", g("Max", squares, np.float32(1e-24)))
+                x = g("Reshape", g("Div", parts, size), np.array([0, -1]))
+        elif isinstance(layer, nn.BatchNorm1d):
             scale = layer.weight / (layer.running_var + layer.eps).sqrt()
             x = g("Add", g("Mul", x, scale), layer.bias - layer.running_mean * scale)
         elif isinstance(layer, nn.Linear):

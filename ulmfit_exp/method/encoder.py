@@ -75,8 +75,9 @@ class FeaturesHead(Module):
 
     def __init__(self, parts: int, width: int, n_out: int):
         self.parts, self.linear = parts, nn.Linear(parts * width, n_out)
-        self.mean, self.scale = nn.Parameter(torch.zeros(parts * width)), nn.Parameter(torch.ones(parts * width))
-        self.by_part = nn.Parameter(torch.zeros(1))  # 1: each part of a text's features then has root mean square 1
+        self.register_buffer("mean", torch.zeros(parts * width))
+        self.register_buffer("scale", torch.ones(parts * width))
+        self.register_buffer("by_part", torch.zeros(1))  # 1: each part of a text then has root mean square 1
 
     @torch.no_grad()
     def fit(self, scaling: str, pipeline) -> None:

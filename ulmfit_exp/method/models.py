@@ -31,7 +31,7 @@ def classifier(vocab_sz: int, n_out: int, recipe: Recipe) -> SequentialRNN:
     config = {k: v * drop_mult if k.endswith("_p") else v for k, v in fastai_config(recipe.model).items()}
     dropout = [config.pop("output_p"), 0.1]
     encoder = BatchFreeEncoder(recipe.seq_len, AWD_LSTM(vocab_sz, **config), PAD_ID, recipe.max_len)
-    if recipe.head == "features":
+    if recipe.head != "clas":
         head = FeaturesHead(len(recipe.pooling), recipe.model.emb_sz, n_out)
     else:
         head = PoolingLinearClassifier([width, 50, n_out], dropout, recipe.seq_len).layers

@@ -55,12 +55,15 @@ class Run:
         for d in self.command.directions:
             plan[f"lm {d}"] = self._into_lm(tokens, d)
             lm = store.name(f"lm {d}", plan[f"lm {d}"])
-            if head:
-                plan[f"{head} {d}"] = self._into_classifier(lm)
-            else:
+            if head in ("features", "lp-ft"):
+                plan[f"features {d}"] = self._into_features(lm)
+            if head in ("clas", "lp-ft"):
+                plan[f"clas {d}"] = self._into_classifier(lm, plan.get(f"features {d}"))
+            if not head:
                 plan["perplexity"] = {"lm": lm, "wikitext-2": self.wikitext and self.wikitext.digest}
         if head:
-            classifiers = {d: store.name(f"{head} {d}", plan[f"{head} {d}"]) for d in self.command.directions}
+            names = {d: self.classifier(d) for d in self.command.directions}
+            classifiers = {d: store.name(name, plan[name]) for d, name in names.items()}
             plan["eval"] = {"classifiers": classifiers, "rows": digest(self.corpus.df["row"].tolist())}
         return plan
 
@@ -78,11 +81,18 @@ class Run:
         made = {"tokens": tokens, "direction": direction, "pretrained": start and start.digest}
         return {**made, "seed": self.command.seed, "precision": self.command.precision, **self._fields(INTO_LM)}
 
-    def _into_classifier(self, lm: str) -> dict:
+    def _into_features(self, lm: str) -> dict:
         made = {"corpus": self.corpus.digest, "lm": lm}
-        if self.recipe.head == "features":
-            return {**made, "scaling": [*SCALINGS], "C": STRENGTHS, **self._fields(INTO_FEATURES)}
+        return {**made, "scaling": [*SCALINGS], "C": STRENGTHS, **self._fields(INTO_FEATURES)}
+
+    def _into_classifier(self, lm: str, features: dict | None) -> dict:
+        made = {"corpus": self.corpus.digest, "lm": lm}
+        made |= {"features": store.name("features", features)} if features else {}
         return {**made, "seed": self.command.seed, "precision": self.command.precision, **self._fields(INTO_CLAS)}
+
+    def classifier(self, direction: str) -> str:
+        """The stage whose classifier is evaluated and predicts."""
+        return f"{'features' if self.recipe.head == 'features' else 'clas'} {direction}"
 
     @cached_property
     def pretrained_vocab(self) -> list[str] | None:

@@ -30,13 +30,6 @@ NO_PRETRAINING = (
     "With a few thousand texts or fewer its error can be far above that of a pretrained model and of the baseline; "
     "`ulmfit-exp pretrain --corpus FOLDER` pretrains one on more texts of the language"
 )
-FEW = 200
-"""Labelled training texts below which features are suggested: with 100 labels they had the lower error on two of three
-data sets (experiments/notes/recipe.md)."""
-FEATURES = (
-    "with so few labels, logistic regression on the language model's states, `--recipe.head features`, can have a "
-    "lower error than a fine-tuned classifier; compare the validation errors of both"
-)
 
 
 def run(settings: Command, texts: Corpus | Documents | None = None) -> tuple[dict, Path]:
@@ -47,9 +40,8 @@ def run(settings: Command, texts: Corpus | Documents | None = None) -> tuple[dic
     prepared = prepare(settings, texts)
     if not prepared.pretrained and isinstance(prepared.corpus, Corpus):
         print(f"warning: {NO_PRETRAINING}", flush=True)
-    fine_tuned = getattr(settings.recipe, "head", None) == "clas" and not getattr(settings, "miniature", False)
-    if fine_tuned and (labels := len(prepared.corpus.split("train"))) < FEW:
-        print(f"note: {labels} labelled training texts; {FEATURES}", flush=True)
+    if (named := prepared.command.recipe_name) != settings.recipe_name:
+        print(f"recipe {named}: {len(prepared.corpus.split('train')):,} labelled training texts", flush=True)
     if rank_distrib():
         _assist(prepared)
     done = _run_all(prepared)
@@ -118,16 +110,19 @@ def prepare(settings: Command, texts: Corpus | Documents | None = None) -> Run:
     machine.keep_memory()
     settings = replace(settings, precision=machine.precision(settings.precision))
     models = pretrained.resolve(settings.recipe.pretrained, settings.directions, settings.data_directory)
-    return Run(texts or settings.texts(), settings, fitted(settings.recipe, models), models)
+    texts = texts or settings.texts()
+    if isinstance(texts, Corpus):
+        settings = settings.for_labels(len(texts.split("train")))
+    return Run(texts, settings, fitted(settings.recipe, models), models)
 
 
 def _keep_classifiers(run: Run, folder: Path) -> None:
     """Put a finished run's classifiers beside its record, so that the folder alone can predict."""
-    for stage in (name for name in run.plan if name.startswith(("clas ", "features "))):
-        target = folder / "classifier" / stage.split()[1]
+    for direction in run.command.directions if isinstance(run.corpus, Corpus) else ():
+        target = folder / "classifier" / direction
         target.mkdir(parents=True, exist_ok=True)
         for name in FILES:
-            source = run.path(stage) / name
+            source = run.path(run.classifier(direction)) / name
             with replacing(target / name) as part:  # another process may do the same now
                 try:
                     os.link(source, part)  # costs no room

@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
@@ -19,8 +19,16 @@ if TYPE_CHECKING:
 WHERE = ("device", "data_dir", "home", "wandb", "log_artifacts", "log_texts", "tags", "label")
 Precision = Literal["auto", "fp32", "bf16"]
 Wandb = Literal["auto", "online", "offline", "disabled"]
+AUTO = "auto"
+FEW_LABELS = 200
+"""Labelled training texts below which `auto` is lp-ft (experiments/notes/recipe.md)."""
 LONGEST_NAME = 60
 """Characters of the differences to a recipe in a variant's name. A longer list of them is replaced by its digest."""
+
+
+def named(recipes: dict[str, LMRecipe], name: str) -> LMRecipe:
+    """The recipe of that name; that of `auto` as long as the number of labels is unknown."""
+    return recipes["default" if name == AUTO else name]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +81,7 @@ class Command(ABC):
     @property
     def changes(self) -> dict[str, str]:
         """The recipe's fields that differ from those of the recipe that it names, with their values in words."""
-        return differences(self.recipe, self.recipes[self.recipe_name])
+        return differences(self.recipe, named(self.recipes, self.recipe_name))
 
     @property
     def variant(self) -> str:
@@ -173,10 +181,12 @@ class Experiment(Command):
     """The paper's test error in % on this data, where it has one."""
 
     recipe_name: Annotated[
-        Literal["default", "paper", "small", "few", "features", "scratch", "tiny"], tyro.conf.arg(name="recipe")
-    ] = "default"
-    """Recipe to start from (with --miniature: tiny). Most committed records have small or few; features trains no
-    classifier. The --recipe.… options below change its fields."""
+        Literal["auto", "default", "lp-ft", "paper", "small", "few", "features", "scratch", "tiny"],
+        tyro.conf.arg(name="recipe"),
+    ] = AUTO
+    """Recipe to start from (with --miniature: tiny). auto is default, or lp-ft with few labelled training texts. Most
+    committed records have small or few; features trains no classifier. The --recipe.… options below change its
+    fields."""
     recipe: Recipe = RECIPES["default"]
     miniature: bool = False
     """Run on the bundled texts, without data or network, in about a minute. TREC-6 and IMDb have none."""
@@ -200,6 +210,16 @@ class Experiment(Command):
     @property
     def directions(self) -> tuple[str, ...]:
         return DIRECTIONS[self.recipe.direction]
+
+    def for_labels(self, labels: int) -> Self:
+        """The settings with what recipe `auto` stands for, of so many labelled training texts."""
+        if self.recipe_name != AUTO:
+            return self
+        default, few = self.recipes["default"], self.recipes["lp-ft"]
+        ours, usual = ((recipe.head, recipe.clas) for recipe in (self.recipe, default))
+        if labels >= FEW_LABELS or ours != usual:  # how the classifier is trained was set
+            return replace(self, recipe_name="default")
+        return replace(self, recipe_name="lp-ft", recipe=replace(self.recipe, head=few.head, clas=few.clas))
 
     def texts(self) -> "Corpus":
         from ..corpora.sources import MINIATURE

@@ -97,10 +97,13 @@ def _perplexity(run: Run, learn, tokens: Tokens, split: str, direction: str) -> 
 
 
 def train_classifier(run: Run, direction: str, folder: Path) -> dict:
-    """The classifier on top of the language model's encoder (paper, section 3.3)."""
+    """The classifier on top of the language model's encoder (paper, section 3.3), or from its regression on features."""
     set_seed(run.command.seed, reproducible=True)
     learn = clas_learner(run, direction, folder)
-    learners.load_lm_encoder(learn, run.path(f"lm {direction}") / "model.safetensors")
+    if run.recipe.head == "lp-ft":
+        load_model(learn.model, run.path(f"features {direction}") / "model.safetensors")
+    else:
+        learners.load_lm_encoder(learn, run.path(f"lm {direction}") / "model.safetensors")
     return _train(run, learn, run.recipe.clas, f"clas {direction}", folder)
 
 
