@@ -203,8 +203,25 @@ def test_recipe_is_named_and_its_fields_are_overridden():
     settings = parse(Sfu, ["--recipe", "paper", "--recipe.lm.phases.0.lr", "0.1", "--fold", "2"])[0]
     assert settings.recipe.lm.phases[0].lr == 0.1 and settings.recipe.model.emb_sz == 400 and settings.fold == 2
     assert parse(Sfu, ["--miniature"])[0].recipe_name == "tiny"
+    assert parse(Sfu, ["--miniature"])[0].for_labels(10).recipe_name == "tiny"
     assert parse(Sfu, ["--miniature", "--recipe=scratch"])[0].recipe.model.emb_sz == 128
     assert parse(Dbpedia, ["--level", "dump", "--dump-classes", "Film", "Album"])[0].dump_classes == ("Film", "Album")
+
+
+@pytest.mark.parametrize(
+    "args, few, many",
+    [
+        ([], "lp-ft", "default"),
+        (["--recipe.direction", "forward"], "lp-ft forward", "default forward"),
+        (["--recipe.clas.bs", "8"], "default clas.bs=8", "default clas.bs=8"),
+        (["--recipe.head", "features"], "default head=features", "default head=features"),
+        (["--recipe", "default"], "default", "default"),
+        (["--recipe", "lp-ft"], "lp-ft", "lp-ft"),
+    ],
+)
+def test_recipe_auto_is_lp_ft_with_few_labels_unless_the_classifier_was_set(args, few, many):
+    settings = parse(Dbpedia, args)[0]
+    assert settings.for_labels(199).variant == few and settings.for_labels(200).variant == many
 
 
 @pytest.mark.slow

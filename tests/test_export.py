@@ -23,6 +23,7 @@ from scripts import export as script
 from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
 from ulmfit_exp.inference import hub, predict
+from ulmfit_exp.method.encoder import FeaturesHead
 from ulmfit_exp.method.pretrained import resolve
 from ulmfit_exp.method.tokenizer import words
 
@@ -81,18 +82,30 @@ def test_an_export_made_before_the_packages_can_still_be_loaded(tmp_path):
     assert np.allclose(probs, [[0.507826, 0.492174], [0.507686, 0.492314]], atol=1e-5)
 
 
-def onnx_folder(folder, out, temperature=1.0, **recipe):
-    """A predictor, and its folder for ONNX Runtime."""
+def onnx_folder(folder, out, temperature=1.0, head=None, **recipe):
+    """A predictor, and its folder for ONNX Runtime; `head` takes the place of the one that was trained."""
     pytest.importorskip("onnxruntime")
     onnx = pytest.importorskip("ulmfit_exp.inference.onnx")
     predictor = predict.load(folder)
     predictor = replace(predictor, temperature=temperature, recipe=replace(predictor.recipe, **recipe))
+    for model in predictor.models.values():
+        model[1].layers = head or model[1].layers
     onnx.write(predictor, out)
     return predictor
 
 
-def test_onnx_runtime_predicts_what_the_run_does_without_torch_or_this_package(folder, tmp_path):
-    predictor = onnx_folder(folder, tmp_path, temperature=0.05)  # differences between texts are large
+def regression(by_part: bool) -> FeaturesHead:
+    """A head as recipe lp-ft has, with random weights."""
+    head = FeaturesHead(3, QUICK.model.emb_sz, 2)
+    head.mean.normal_()
+    head.scale.uniform_(0.5, 2)
+    head.by_part.fill_(by_part)
+    return head
+
+
+@pytest.mark.parametrize("head", [None, regression(by_part=False), regression(by_part=True)])
+def test_onnx_runtime_predicts_what_the_run_does_without_torch_or_this_package(folder, head, tmp_path):
+    predictor = onnx_folder(folder, tmp_path, 0.05, head)  # a temperature at which texts differ by much
     texts = [*TEXTS, "", "x" * 300, "The lamp is fine. " * 400]  # windows of 70 tokens; the last 1,400 are pooled
     code = "import json, runpy, sys; sys.modules.update(torch=None, fastai=None, ulmfit_exp=None); "
     code += "print(json.dumps(runpy.run_path('predict.py')['probabilities'](json.load(sys.stdin)).tolist()))"
@@ -108,10 +121,10 @@ def test_the_example_for_onnx_runtime_has_the_tokens_of_the_run(folder, lang, tm
     onnx_folder(folder, tmp_path, lang=lang)
     tokens = runpy.run_path(str(tmp_path / "predict.py"))["tokens"]
     texts = ["GREAT, great great great!!!! a/b #1", "<br />A&amp;B xxpad", "本がGOOD。すすすす", " ", "ab " * 50_000]
-    texts.append("本も" * 48 + "GOOD15" * 3)
+    texts += ["本も" * 48 + "GOOD15" * 3, "a\r\nb\rc"]
 
     @settings(max_examples=200, deadline=None, derandomize=True)
-    @given(st.one_of(st.sampled_from(texts), st.text(), st.text(alphabet="aA .\n本は#xp<&;'é")))
+    @given(st.one_of(st.sampled_from(texts), st.text(), st.text(alphabet="aA .\n\r本は#xp<&;'é")))
     def same(text):
         assert tokens(text) == words(text, lang)
 

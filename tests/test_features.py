@@ -77,13 +77,15 @@ def test_a_run_of_features_predicts_what_it_evaluated(finished):
 @pytest.mark.slow
 @pytest.mark.parametrize("target", ["sentiment", "category"])
 def test_lp_ft_starts_as_the_regression_on_features_and_is_fine_tuned(finished, target):
-    base, rows = replace(finished, target=target), replace(finished, target=target).texts().split("test")["text"]
+    base = replace(finished, target=target)
+    rows = base.texts().split("test")["text"]
 
     def predicted(head, **clas):
         recipe = replace(QUICK, head=head, clas=replace(QUICK.clas, **clas))
         return predict.load(path := run(replace(base, recipe=recipe)).parent).probabilities(rows.tolist()), path
 
-    (regression, _), (start, _), (ended, path) = predicted("features"), predicted("lp-ft", phases=()), predicted("lp-ft")
+    regression, start = predicted("features")[0], predicted("lp-ft", phases=())[0]
+    ended, path = predicted("lp-ft")
     assert np.allclose(start, regression, atol=1e-5) and not np.allclose(ended, regression, atol=1e-3)
     stages = [s["name"] for s in json.loads((path / "result.json").read_text())["stages"]]
     assert stages[2:6] == ["lm forward", "features forward", "clas forward", "lm backward"]

@@ -6,8 +6,9 @@ without labels. The validation set is the usual one: it chooses C of every logis
 fine-tuning. The draws share their language models.
 
 ULMFiT: a new head, and gradual unfreezing. features + LR: logistic regression on the pooled states of the fine-tuned
-language models. LP-FT: the classifier is fine-tuned from there (recipe lp-ft; Kumar et al. 2022). wordllama + LR: logistic
-regression on the mean of static word embeddings that were distilled from a large model (scripts/dev/static.py).
+language models. LP-FT: the classifier is fine-tuned from there (recipe lp-ft; Kumar et al. 2022). wordllama + LR:
+logistic regression on the mean of static word embeddings that were distilled from a large model
+(scripts/dev/static.py).
 """
 
 from dataclasses import replace

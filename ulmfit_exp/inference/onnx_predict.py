@@ -38,7 +38,7 @@ def probabilities(texts: list[str]) -> np.ndarray:
 
 def tokens(text: str) -> list[str]:
     """A text's tokens: fastai's rules, then spaCy's."""
-    text = text.encode("utf-8", "replace").decode()
+    text = text.encode("utf-8", "replace").decode().replace("\r\n", "\n").replace("\r", "\n")
     char = rf"(?!{S['characters']})\S" if S["characters"] else r"\S"
     text = re.sub(rf"(?:{char}){{{S['longest_word']}}}(?={char})", r"\g<0> ", text)
     pieces = re.findall(rf"(?s).{{1,{S['piece']}}}(?!\S)|.{{1,{S['piece']}}}", text) or [""]

@@ -97,7 +97,7 @@ def _perplexity(run: Run, learn, tokens: Tokens, split: str, direction: str) -> 
 
 
 def train_classifier(run: Run, direction: str, folder: Path) -> dict:
-    """The classifier on top of the language model's encoder (paper, section 3.3), or from its regression on features."""
+    """The classifier on top of the language model's encoder (paper, section 3.3), or on its regression on features."""
     set_seed(run.command.seed, reproducible=True)
     learn = clas_learner(run, direction, folder)
     if run.recipe.head == "lp-ft":
