@@ -78,7 +78,8 @@ def _fields(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str])
     df["label"] = df["label"] if multi_label else class_labels(df["label"], df["split"] == "train", options, notes)
     if options.unlabelled:
         df = pd.concat([df, _unlabelled(options, notes)])
-    df = _usable(_labelled(df.reset_index(drop=True), notes), multi_label, notes)
+    df = _labelled(_with_text(df, notes), notes)
+    df = _of_large_classes(df, multi_label, notes)
     for split, share in (("test", options.test_pct), ("valid", options.valid_pct)):
         if split not in set(df["split"]):
             before = (df["split"] == "train").sum()
@@ -183,6 +184,16 @@ def longest(table: pd.DataFrame) -> str:
     return max(table, key=lambda c: (_called_text(c), texts[c].str.len().mean(), table[c].str.len().mean()))
 
 
+def _with_text(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """Without empty texts. Raises `DataError` where a split has no other."""
+    empty = df["text"].str.strip() == ""
+    if empty.any():
+        notes.append(f"left out: rows without a text: {empty.sum():,}")
+        if lost := set(df["split"]) - set(df["split"][~empty]) - {"unlabelled"}:
+            raise DataError(f"the {lost.pop()} split has no text; its columns may have other names, or no header line")
+    return df[~empty].reset_index(drop=True)
+
+
 def _labelled(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     """Rows without a label: those of train become unlabelled, those of valid are left out, those of test stay.
 
@@ -205,14 +216,8 @@ def _labelled(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     return df[~valid].reset_index(drop=True)
 
 
-def _usable(df: pd.DataFrame, multi_label: bool, notes: list[str]) -> pd.DataFrame:
-    """Without empty texts, and without labels of classes too small for train, valid and test."""
-    empty = df["text"].str.strip() == ""
-    if empty.any():
-        notes.append(f"left out: rows without a text: {empty.sum():,}")
-        if lost := set(df["split"]) - set(df["split"][~empty]) - {"unlabelled"}:
-            raise DataError(f"the {lost.pop()} split has no text; its columns may have other names, or no header line")
-    df = df[~empty].reset_index(drop=True)
+def _of_large_classes(df: pd.DataFrame, multi_label: bool, notes: list[str]) -> pd.DataFrame:
+    """Without labels of classes too small for train, valid and test. Raises `DataError` where fewer than two are left."""
     labelled = df["label"] != ""
     if multi_label:
         df["label"] = without(df["label"], rare_labels(df, FEWEST), f"of fewer than {FEWEST} texts", notes)
