@@ -217,7 +217,7 @@ def _labelled(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
 
 
 def _of_large_classes(df: pd.DataFrame, multi_label: bool, notes: list[str]) -> pd.DataFrame:
-    """Without labels of classes too small for train, valid and test. Raises `DataError` where fewer than two are left."""
+    """Without labels of classes too small for three splits. Raises `DataError` where fewer than two are left."""
     labelled = df["label"] != ""
     if multi_label:
         df["label"] = without(df["label"], rare_labels(df, FEWEST), f"of fewer than {FEWEST} texts", notes)
