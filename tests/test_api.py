@@ -111,12 +111,13 @@ def test_a_text_that_is_missing_is_named(run, corpus):
             run.encoder().transform(given)
 
 
-def test_a_run_of_features_predicts_and_has_no_learner(corpus, tmp_path):
+def test_a_run_of_features_predicts_and_has_a_learner(corpus, tmp_path):
     run = ulmfit(corpus, replace(FORWARD, head="features"), home=tmp_path, **QUIET)
     assert run.encoder().transform("A river.").shape == (1, 3 * 12)
     assert run.predict("A river.").shape == (1, 2 + len(corpus.classes))
-    with pytest.raises(DataError, match="logistic regression"):
-        run.learner()
+    with (learner := run.learner()).no_bar(), learner.no_logging():
+        assert learner.validate()[0] == pytest.approx(run.record["valid"]["loss"], abs=1e-4)
+        learner.fit(1, 0.001)
 
 
 def test_a_learner_has_the_runs_weights_and_texts_in_either_direction(run):

@@ -105,7 +105,7 @@ def learner(predictor: Predictor) -> Learner:
     thresh = torch.tensor(predictor.thresholds) if predictor.multi_label else None
     return Learner(
         dataloaders(rows, predictor, 64, device=torch.device("cpu")),
-        Ensemble(predictor.fine_tuned(), predictor.temperature, predictor.multi_label).cpu(),
+        Ensemble(predictor.models, predictor.temperature, predictor.multi_label).cpu(),
         splitter=layer_groups,
         **learners.loss_and_error(predictor.multi_label, thresh=thresh),
         **learners.learner_options(predictor.recipe.clas, "fp32", Path()),
@@ -121,7 +121,7 @@ def classifier_learner(predictor: Predictor, direction: str, corpus: Corpus) -> 
         raise DataError(f"{corpus.name}: only one of the corpus and the classifier has several labels per text")
     if unknown := sorted(set(corpus.classes) - set(predictor.classes)):
         raise DataError(f"{corpus.name}: the classifier has no class {unknown[0]!r}; it has {predictor.classes}")
-    model = predictor.fine_tuned()[direction]
+    model = predictor.models[direction]
     bs, backwards = predictor.recipe.clas.bs, direction == "backward"
     dls = dataloaders(corpus.df, predictor, bs, backwards)
     weight = corpus.class_weights if predictor.recipe.class_weights and corpus.classes == predictor.classes else None

@@ -49,7 +49,7 @@ def model(predictor: Predictor):
     lengths = g("ReduceSum", real, [1], keepdims=0)
     turned = g("ReverseSequence", "ids", lengths, batch_axis=0, time_axis=1)
     total, squashed = np.zeros(1), "Sigmoid" if predictor.multi_label else "Softmax"
-    for direction, part in predictor.fine_tuned().items():
+    for direction, part in predictor.models.items():
         logits = _logits(g, part, turned if direction == "backward" else "ids", lengths)
         total = g("Add", total, g(squashed, g("Cast", logits, to=TensorProto.DOUBLE)))
     mean = g("Max", g("Div", total, np.float64(len(predictor.models))), np.float64(1e-30))

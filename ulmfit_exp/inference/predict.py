@@ -73,12 +73,6 @@ class Predictor:
         logits = output[0].cpu().double()
         return logits.sigmoid() if self.multi_label else logits.softmax(dim=1)
 
-    def fine_tuned(self) -> dict[str, torch.nn.Module]:
-        """The models by direction. Raises `DataError` where they are no classifiers of fastai's."""
-        if self.recipe.head == "features":
-            raise DataError("this is a run of features: its classifier is a logistic regression, not one of fastai's")
-        return self.models
-
     def predict(self, texts: str | Iterable[str]) -> pd.DataFrame:
         """A row per text: `class`, `confidence`, and `p CLASS` for each class. A single string is one text; a column of
         a table keeps its index.
