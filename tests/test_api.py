@@ -60,7 +60,7 @@ def test_the_record_names_the_corpus_and_the_fields_that_differ_from_the_nearest
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        ({"recipe": "smal"}, "recipe 'smal' is unknown; choose one of default, paper, small"),
+        ({"recipe": "smal"}, "recipe 'smal' is unknown; choose one of auto, default, lp-ft"),
         ({"recipe": replace(QUICK, max_len="x")}, "recipe.max_len is 'x', of type str; it must be of type int"),
         ({"direction": "up"}, "direction 'up' is unknown; choose one of forward, backward, both"),
         ({"precision": "fp16"}, "precision 'fp16' is unknown; choose one of auto, fp32, bf16"),

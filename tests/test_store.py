@@ -24,7 +24,8 @@ def test_two_processes_in_lockstep_put_the_same_classifier_beside_the_record(tmp
     stage.mkdir()
     for name in FILES:
         (stage / name).write_text(name)
-    this = SimpleNamespace(plan=["clas forward"], path=lambda name: stage)
+    command = SimpleNamespace(directions=["forward"])
+    this = SimpleNamespace(command=command, plan=["eval"], classifier=str, path=lambda name: stage)
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda _: _keep_classifiers(this, folder), range(300)))  # raises what one of them raises
     assert sorted(p.name for p in (folder / "classifier" / "forward").iterdir()) == sorted(FILES)

@@ -118,7 +118,7 @@ def prepare(settings: Command, texts: Corpus | Documents | None = None) -> Run:
 
 def _keep_classifiers(run: Run, folder: Path) -> None:
     """Put a finished run's classifiers beside its record, so that the folder alone can predict."""
-    for direction in run.command.directions if isinstance(run.corpus, Corpus) else ():
+    for direction in run.command.directions if "eval" in run.plan else ():
         target = folder / "classifier" / direction
         target.mkdir(parents=True, exist_ok=True)
         for name in FILES:
