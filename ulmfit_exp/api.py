@@ -26,7 +26,7 @@ from .inference.insight import Words
 from .recipe import DIRECTIONS, RECIPES, Recipe, differences, recipe_from
 from .record import name, read, run_folder
 from .results.tables import of_run
-from .runs.settings import Experiment, Precision, Wandb, named
+from .runs.settings import Experiment, Precision, RecipeName, Wandb, named
 
 if TYPE_CHECKING:
     from fastai.text.all import TextLearner
@@ -142,8 +142,7 @@ class OfCorpus(Experiment):
 
 def ulmfit(
     corpus: Corpus,
-    recipe: Recipe
-    | Literal["auto", "default", "lp-ft", "paper", "small", "few", "features", "scratch", "tiny"] = "auto",
+    recipe: Recipe | RecipeName = "auto",
     *,
     direction: Literal["forward", "backward", "both"] | None = None,
     seed: int = 0,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # Settings that say where and how to show, not what: they change no figure and name no record.
 WHERE = ("device", "data_dir", "home", "wandb", "log_artifacts", "log_texts", "tags", "label")
 Precision = Literal["auto", "fp32", "bf16"]
+RecipeName = Literal["auto", "default", "lp-ft", "paper", "small", "few", "features", "scratch", "tiny"]
 Wandb = Literal["auto", "online", "offline", "disabled"]
 AUTO = "auto"
 FEW_LABELS = 200
@@ -180,10 +181,7 @@ class Experiment(Command):
     paper: ClassVar[float | None] = None
     """The paper's test error in % on this data, where it has one."""
 
-    recipe_name: Annotated[
-        Literal["auto", "default", "lp-ft", "paper", "small", "few", "features", "scratch", "tiny"],
-        tyro.conf.arg(name="recipe"),
-    ] = AUTO
+    recipe_name: Annotated[RecipeName, tyro.conf.arg(name="recipe")] = AUTO
     """Recipe to start from (with --miniature: tiny). auto is default, or lp-ft with few labelled training texts. Most
     committed records have small or few; features trains no classifier. The --recipe.… options below change its
     fields."""
