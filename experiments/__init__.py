@@ -11,9 +11,9 @@ RECORDS = Path(__file__).parent / "results"
 
 
 def experiment(name: str):
-    """The experiment of that name, a subclass of `Command`: what a record of it is run again by."""
+    """The class of the experiment with that name, a subclass of `Command`; it can run a record again."""
     if name not in NAMES:
-        raise DataError(f"there is no experiment {name!r}; there are {', '.join(NAMES)}")
+        raise DataError(f"there is no experiment {name!r}; choose one of {', '.join(NAMES)}")
     return next(c for c in vars(import_module(f".{name}", __name__)).values() if getattr(c, "name", None) == name)
 
 

@@ -106,7 +106,7 @@ CLAIMS = (
         "Full fine-tuning forgets: its error rises again after its best epoch; ULMFiT's does not (figure 4).",
         ("figure4",),
         ("full",),
-        '"last epoch" is the validation error after the last epoch. What is lost since the best epoch is not tested, '
+        '"last epoch" is the validation error after the last epoch. Its rise since the best epoch is not tested, '
         "because that epoch is chosen on the same validation texts.",
     ),
     Claim(

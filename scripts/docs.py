@@ -46,6 +46,11 @@ COMPARED = (
     ("sfu-sentiment/few-from-IMDb-classifier", "sfu-sentiment/features-from-IMDb-classifier"),
 )
 """Folders of records that docs/findings.md compares, and no other table does."""
+NOT_IN_TABLES = (
+    "One row per variant; runs in one direction or with few labels that belong to a table or figure below are left "
+    'out. The test error is in %. Where the variant has "features", it is that of logistic regression on the states '
+    "of the language model."
+)
 OTHER = (
     "Pairs of variants that [findings.md](findings.md) compares and that are in no table of the paper. The figures are "
     "test errors in %, of the forward classifiers if one of the two has no others. \\* marks a significant difference, "
@@ -118,7 +123,7 @@ def row(data: str, records: list[dict], errors: dict[str, list[float]], p: float
 def overview(records: list[dict], grids: dict[str, list[tuple]]) -> str:
     """docs/results.md: a row for each recipe on each data set, and the paper's tables and figures in short."""
     parts = [
-        f"## All recipes\n\n{summary(tables.not_varied(records), FROM_DOCS)}",
+        f"## Runs of each data set\n\n{NOT_IN_TABLES}\n\n{summary(tables.not_varied(records), FROM_DOCS)}",
         f"## Other comparisons\n\n{OTHER}\n\n{comparisons(records)}",
         f"## The paper's tables and figures\n\n{SIGNIFICANCE}",
     ]

@@ -63,7 +63,7 @@ def titles() -> dict[str, str]:
     return {settings.dataset: title(data) for data, settings in DATA.items()} | {
         "sfu-category": "SFU category",
         "squad-answerable": "SQuAD answerable",
-        **{f"dbpedia-l{i}": f"DBpedia long abstracts, {n} classes" for i, n in ((1, 9), (2, 70), (3, 219))},
+        **{f"dbpedia-l{i}": f"DBpedia long abstracts, level l{i}" for i in (1, 2, 3)},
     }
 
 

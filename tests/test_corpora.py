@@ -202,10 +202,10 @@ def test_dbpedia_dump_joins_the_two_streams(tmp_path):
 
 def test_dbpedia_dump_truncated_or_of_unknown_class(tmp_path):
     dump(tmp_path)
-    with pytest.raises(DataError, match="types no resource as Nonsense"):
+    with pytest.raises(DataError, match="has no resource of class Nonsense"):
         dbpedia.load(tmp_path, "dump", ("Film", "Nonsense"), 5)
     dump(tmp_path, cut=100)
-    with pytest.raises(DataError, match=r"ttl\.bz2 is damaged .* fetch it again"):
+    with pytest.raises(DataError, match=r"ttl\.bz2 is damaged .* download it again"):
         dbpedia.load(tmp_path, "dump", ("Film",), 5)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import FORWARD, QUIET
-from safetensors.torch import load_model
+from safetensors.torch import load_model, save_file
 
 from experiments.ag_news import AgNews
 from experiments.dbpedia import Dbpedia
@@ -93,6 +93,14 @@ def test_both_directions_are_averaged_and_the_second_time_all_stages_are_reused(
     forward = record(replace(finished, recipe=FORWARD))  # shares the baseline, the tokens and the forward stages
     assert [s["name"] for s in forward["stages"] if not s["reused"]] == ["eval"]
     assert forward["test"] == first["directions"]["forward"]["test"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such permissions")
+def test_who_may_read_the_files_of_a_run_may_read_its_weights(finished, tmp_path):
+    assert len({file.stat().st_mode for file in finished.home.glob("stages/*/*")}) == 1
+    save_file({}, tmp_path / "plain.safetensors")
+    fixed = (tmp_path / "plain.safetensors").stat().st_mode & 0o77
+    assert not fixed, "safetensors issue 782 is fixed: stages.py may write weights as safetensors does"
 
 
 def test_predictions_stand_beside_the_texts_they_are_of(finished):

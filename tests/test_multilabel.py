@@ -220,7 +220,7 @@ def test_features_and_baseline_learn_the_bundled_texts(features):
 def test_whatever_shows_a_run_shows_one_with_several_labels(run):
     path = run.path / "result.json"
     assert "error (1 - micro F1) in %" in of_run(run.record)
-    assert "all labels right" in of_run(run.record)
+    assert "all labels correct" in of_run(run.record)
     (shown, left_out) = page.read([run.path.parents[1]])
     assert not left_out
     assert "tickets" in page.page(shown, [], {}, "ulmfit-exp reproduce", run.path)

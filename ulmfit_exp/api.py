@@ -160,8 +160,8 @@ def ulmfit(
     Args:
         corpus: The texts, with labels and splits.
         recipe: Name of a recipe, or a `Recipe`, for example `replace(RECIPES["default"], max_len=200)`. The record says
-            in which fields that differs from the named recipe that is nearest to it. auto is default, or lp-ft with
-            few labelled training texts.
+            in which fields that differs from the named recipe that is nearest to it. auto is lp-ft with
+            fewer than 200 labelled training texts, else default.
         direction: Which way texts are read; both is the mean of two classifiers. Default: the recipe's.
         seed: Seed of every stage.
         home: Folder of stages, records and W&B runs.

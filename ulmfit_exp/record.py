@@ -107,13 +107,13 @@ def certainty(record: dict) -> str:
         apart = 100 * (high - low) / 2**0.5
     text = f"test error: 95 % interval {100 * low:.1f} to {100 * high:.1f}"
     if apart > TOO_FAR:
-        text += f"; with {n:,} test texts, differences below {apart:.0f} points are not significant"
+        text += f"; with {n:,} test texts, differences between two models below {apart:.0f} points are not significant"
     if "macro_f1" in record["test"]:
         text += f"\nmacro F1 on test {100 * record['test']['macro_f1']:.1f} %"
     if multi_label:
-        text += f"; all labels right of {100 * record['test']['subset_accuracy']:.1f} % of the texts"
+        text += f"; all labels correct for {100 * record['test']['subset_accuracy']:.1f} % of the texts"
     before, after = (100 * c["test ece"][k] for k in ("before", "after"))
-    bound = ", a bound of the search: calibrate on more texts" if c.get("at_bound") else ""
+    bound = ", the lowest or highest that is tried: use more validation texts" if c.get("at_bound") else ""
     t = f"T = {c['temperature']:.2f}{bound}"
     return f"{text}\nECE on test {before:.1f} %; after temperature scaling ({t}) {after:.1f} %"
 

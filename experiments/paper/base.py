@@ -70,7 +70,7 @@ def forward(base: Experiment) -> Experiment:
 
 
 def full(base: Experiment, **changes) -> tuple[Phase, ...]:
-    """The classifier's epochs in one phase of all layers, at its last phase's rate, kept constant."""
+    """One phase of all layers, with the epochs of all of the recipe's phases and the constant rate of the last one."""
     phases = base.recipe.clas.phases
     plain = replace(phases[-1], epochs=sum(p.epochs for p in phases), freeze_to=0, decay=1.0, schedule="const")
     return (replace(plain, **changes),)

@@ -1,6 +1,7 @@
 """Forward, backward, and the mean of both (paper, section 5.2, "impact of bidirectionality"): test error.
 
-The runs are those of tables 2 and 3.
+The runs are those of tables 2 and 3. IMDb has recipe `small` and the language model of 20 million tokens, the others
+recipe `default` and that of 224 million.
 """
 
 from ulmfit_exp.results.figures import ablation, test_errors

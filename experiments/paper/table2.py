@@ -1,6 +1,8 @@
 """Test error on small tasks (paper, table 2), both directions, with the baseline and the published figures.
 
 features + LR: logistic regression on the pooled states of the fine-tuned language models, instead of a classifier.
+IMDb has recipe `small` and the language model of 20 million tokens, the others recipe `default` and that of 224
+million.
 
 Differs from the paper: SFU and SQuAD are added; 10% of the training texts are held out; a small pretrained model.
 """

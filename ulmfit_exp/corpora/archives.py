@@ -29,8 +29,8 @@ def no_bomb(path: Path, unpacked: int, packed: int) -> None:
     """Raises `DataError` where so many bytes cannot be text packed into so few."""
     if unpacked > max(SMALL, MOST_UNPACKED * packed):
         raise DataError(
-            f"{path} unpacks to more than {MOST_UNPACKED} times its size, as no text does; "
-            "if it is what it should be, unpack it first"
+            f"{path} unpacks to more than {MOST_UNPACKED} times its size, which text does not; "
+            "if you trust the file, unpack it and name the result"
         )
 
 
@@ -105,7 +105,7 @@ def readable(path: Path):
         raise DataError(f"{path} is not readable; change its permissions") from e
     except DAMAGE as e:
         what = str(e) or type(e).__name__
-        raise DataError(f"{path} is damaged or not what it should be ({what}); fetch it again") from e
+        raise DataError(f"{path} is damaged or of another format ({what}); download it again") from e
 
 
 TARS = (".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2")

@@ -94,7 +94,7 @@ def _dump(types: Path, abstracts: Path, classes: tuple[str, ...], rows: int) -> 
             keep(heap, item)
     label = {resource: c for c, heap in kept.items() for _, resource in heap}
     if empty := [c for c, heap in kept.items() if not heap]:
-        raise DataError(f"{types} types no resource as {', '.join(empty)}; see --dump-classes")
+        raise DataError(f"{types} has no resource of class {', '.join(empty)}; see --dump-classes")
     found = []
     for line in bz2_lines(abstracts):
         if (m := _ABSTRACT.match(line)) and m[1] in label and (text := _unescape(m[2]).strip()):

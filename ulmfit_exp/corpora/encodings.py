@@ -1,4 +1,4 @@
-"""Bytes as text: which encoding a file has, and what no text has."""
+"""Bytes as text: the encoding of a file, and how to recognise one that is no text."""
 
 import codecs
 import re
@@ -64,14 +64,15 @@ def decoded(data: bytes, encoding: str) -> str:
 
 
 def is_binary(text: str, encoding: str) -> bool:
-    """Whether the beginning of a file has more characters than any text that no text has."""
+    """Whether more than 2 % of the first characters are control characters, as in a file that is no text."""
     return len(re.findall(r"\0" if encoding == "utf-8-sig" else CONTROLS, text[:SAMPLE])) > len(text[:SAMPLE]) / 50
 
 
 def guessed_encoding(stream: BinaryIO) -> str:
-    """Of a file that is not Unicode, by its first lines that are not ASCII: the encoding in which the fewest characters
-    are odd, then the one with the least mess as charset-normalizer measures it, whose letters are as frequent as those
-    of a language, then the likeliest."""
+    """The encoding of a file that is not Unicode, guessed from its first lines that are not ASCII.
+
+    It is the one with the fewest odd characters; of equal ones the one that charset-normalizer finds less messy, then
+    closer to a language; of equal ones the first in `ENCODINGS`."""
     sample = b""
     while len(sample) < SAMPLE and (line := stream.readline(BLOCK)):
         sample += b"" if line.isascii() else line

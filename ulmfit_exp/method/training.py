@@ -264,7 +264,7 @@ class History(Callback):
 
 
 class StopEarly(Callback):
-    """Ends the last phase when so many epochs were no better as the recipe's `patience`."""
+    """Ends the last phase after the recipe's `patience` epochs without an improvement."""
 
     order = 90  # after all that look at an epoch
 

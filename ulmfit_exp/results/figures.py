@@ -234,7 +234,7 @@ def as_many(ours: pd.Series, theirs: pd.Series) -> pd.Series:
 BY_EPOCH = {
     "best epoch": lambda r: curve(r).min(),
     "last epoch": lambda r: curve(r).iloc[-1],
-    "lost since the best": lambda r: curve(r).iloc[-1] - curve(r).min(),
+    "rise since the best": lambda r: curve(r).iloc[-1] - curve(r).min(),
     "test": lambda r: 100 * r["test"]["error"],
 }
 

@@ -73,7 +73,7 @@ def summary(records: list[dict], folder: str = "") -> str:
                 "direction": first["settings"]["recipe"]["direction"],
                 "runs": len(group),
                 "test texts": sum({r["corpus"]["name"]: r["test"]["n"] for r in group}.values()),
-                "ULMFiT": _percent([r["test"]["error"] for r in group]),
+                "test error": _percent([r["test"]["error"] for r in group]),
                 "forward": _percent([r["directions"]["forward"]["test"]["error"] for r in group if _both(r)]),
                 "backward": _percent([r["directions"]["backward"]["test"]["error"] for r in group if _both(r)]),
                 "TF-IDF + LR": _percent([r["baseline"]["error"] for r in group]),

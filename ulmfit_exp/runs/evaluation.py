@@ -25,9 +25,9 @@ MISTAKES, MISTAKE = 20, 1000
 def evaluate(run: Run, folder: Path) -> dict:
     """Metrics on the validation and test sets, of each direction's classifier and of the mean of their probabilities.
 
-    Leaves `predictions.csv`, a row per text of the two sets, and `mistakes.json`, the most confident ones on the test
-    set; both name a text by its row in the user's table. Their probabilities are those after temperature scaling, as
-    in `predict`. Nothing is chosen by the test metrics, as in the baseline.
+    Leaves `predictions.csv`, a row per text of both sets, and `mistakes.json`, the most confident mistakes on the
+    test set; both name a text by its row in the user's table. Their probabilities are those after temperature scaling,
+    as in `predict`. Nothing is chosen by the test metrics, as in the baseline.
     """
     print(f"\n{run.corpus.name}: evaluation", flush=True)
     rows = run.corpus.split("valid", "test")

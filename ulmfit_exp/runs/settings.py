@@ -63,7 +63,7 @@ class Command(ABC):
     log_artifacts: bool = False
     """Keep each stage's folder (weights, vocabulary, predictions) as a W&B artifact."""
     log_texts: bool = True
-    """Upload the test texts to W&B with their predictions."""
+    """Whether the test texts are uploaded to W&B, with their predictions."""
     tags: tuple[str, ...] = ()
     """Tags for W&B, besides data set, seed, commit and miniature."""
     label: str = ""
@@ -182,9 +182,8 @@ class Experiment(Command):
     """The paper's test error in % on this data, where it has one."""
 
     recipe_name: Annotated[RecipeName, tyro.conf.arg(name="recipe")] = AUTO
-    """Recipe to start from (with --miniature: tiny). auto is default, or lp-ft with few labelled training texts. Most
-    committed records have small or few; features trains no classifier. The --recipe.… options below change its
-    fields."""
+    """Recipe to start from (with --miniature: tiny). auto is lp-ft with fewer than 200 labelled training texts, else
+    default. features trains no classifier. The --recipe.… options below change its fields."""
     recipe: Recipe = RECIPES["default"]
     miniature: bool = False
     """Run on the bundled texts, without data or network, in about a minute. TREC-6 and IMDb have none."""

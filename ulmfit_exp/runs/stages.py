@@ -26,7 +26,7 @@ from .plan import Run
 
 COUNTED = (
     "a token is a word or a mark (xxbos, xxmaj, ...) of fastai's rules and spaCy; a word out of the vocabulary is the "
-    "token xxunk, predicted like the others. Not comparable with figures by another count"
+    "token xxunk, predicted like the others. Not comparable with perplexities that count tokens differently"
 )
 NO_SPACES = (
     "these texts are in a script without spaces between words, and with --lang {} a whole sentence is one token: use "
@@ -121,18 +121,25 @@ def classify_features(run: Run, direction: str, folder: Path) -> dict:
     best = min(models, key=lambda k: mean_loss(models[k].predict_proba(x_valid), truth))
     rows = run.corpus.split("valid", "test")
     np.save(folder / "probs.npy", models[best].predict_proba(encoder.transform(rows["text"])))
-    _save_features_classifier(run, encoder, best[0], models[best], folder)
     shutil.copy2(run.path(f"lm {direction}") / "vocab.json", folder)
+    _save_weights(_features_classifier(run, encoder, best[0], models[best]), folder)
     return dict(zip(("scaling", "C"), best))
 
 
-def _save_features_classifier(run: Run, encoder: Encoder, scaling: str, pipeline, folder: Path) -> None:
+def _features_classifier(run: Run, encoder: Encoder, scaling: str, pipeline):
     """The encoder with the logistic regression as its head, in the form of a fine-tuned classifier."""
     awd_lstm = encoder.encoder_.module
     model = classifier(awd_lstm.encoder.num_embeddings, len(run.corpus.classes), run.recipe)
     model[0].module.load_state_dict(awd_lstm.state_dict())
     model[1].layers.fit(scaling, pipeline)
+    return model
+
+
+def _save_weights(model, folder: Path) -> None:
+    """Write the weights beside the vocabulary, readable for the same users: safetensors lets only the owner read them
+    (its issue 782)."""
     save_model(model, str(folder / "model.safetensors"))
+    shutil.copymode(folder / "vocab.json", folder / "model.safetensors")
 
 
 def clas_learner(run: Run, direction: str, folder: Path):
@@ -149,8 +156,8 @@ def _train(run: Run, learn, training: Training, name: str, folder: Path) -> dict
     with run.tracker(name) as tracker:
         info, steps = train(quiet(learn), training, run.command.seed, folder, [tracker])
         tracker.log_new(steps, info["history"])  # all of them, where a kill came after the last epoch
-        save_model(learn.model, str(folder / "model.safetensors"))
         (folder / "vocab.json").write_text(json.dumps(learn.dls.vocab, ensure_ascii=False), encoding="utf-8")
+        _save_weights(learn.model, folder)
         if steps:
             pd.DataFrame(steps).to_csv(folder / "steps.csv", index=False, float_format="%.6g")
         kept = info["history"][info["kept_epoch"]] if info["history"] else {}

@@ -48,7 +48,7 @@ class Workers:
         except DataError:
             raise
         except ProcessExpired as e:
-            return f"its process ended with exit code {e.exitcode}; was it killed, or is memory short?", True
+            return f"its process ended with exit code {e.exitcode}; it was killed, or ran out of memory", True
         except self.deaths as e:
             return str(e).partition("\n")[0] or repr(e), True
         except Exception as e:  # also where a machine lacks a module

@@ -98,7 +98,7 @@ def page(records: Found, sections: list[Section], titles: dict[str, str], reprod
         plotly=_in_script(get_plotlyjs()),
         data=json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
         js=(here / "plots.js").read_text("utf-8") + (here / "page.js").read_text("utf-8"),
-        sections="\n".join(map(_html, sections)) or "<p>None of these runs is a row of one.</p>",
+        sections="\n".join(map(_html, sections)) or "<p>These runs belong to no table or figure of the paper.</p>",
     )
 
 

@@ -5,7 +5,7 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 const OPTIONS = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "resetScale2d"]] };
 const MOST_MATRICES = 4;
 const MOST_CLASSES = 50;
-const ELSEWHERE = "None of the records shown has this.";
+const ELSEWHERE = "None of the selected records has this.";
 const $ = (id) => document.getElementById(id);
 const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
 const deviation = (values) => {
@@ -181,7 +181,7 @@ function mistakes(chosen) {
     }
   }
   if (!$("mistaken").children.length)
-    element("p", "Only runs in a home (--home) have them, with their texts; committed records do not.", $("mistaken"));
+    element("p", "Only runs below --home have their mistakes with the texts; committed records do not.", $("mistaken"));
 }
 
 function drawAll(chosen) {
