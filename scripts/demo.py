@@ -9,7 +9,7 @@ measurement: on another processor one or two of them may be classified different
 from dataclasses import replace
 from pathlib import Path
 
-from ulmfit_exp.cli import command, part
+from ulmfit_exp.cli import command, interrupted, part
 from ulmfit_exp.recipe import RECIPES, changed
 from ulmfit_exp.runs.settings import Wandb
 
@@ -33,8 +33,9 @@ def main(home: Path = Path("runs"), wandb: Wandb = "auto") -> None:
 
     experiment = part("experiments").experiment("dbpedia")
     base = experiment(recipe_name="tiny", recipe=RECIPE, miniature=True, precision="fp32", home=home, wandb=wandb)
-    pretrained, path = run(base)
-    scratch, _ = run(replace(base, recipe=replace(RECIPE, pretrained="none")))
+    with interrupted():
+        pretrained, path = run(base)
+        scratch, _ = run(replace(base, recipe=replace(RECIPE, pretrained="none")))
     rows = {
         "ULMFiT, pretrained": pretrained["test"]["error"],
         "the same from random weights": scratch["test"]["error"],

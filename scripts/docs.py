@@ -86,8 +86,8 @@ def headline(records: list[dict]) -> str:
     found = {data: [by_settings[run] for run in runs if run in by_settings] for data, runs in HEADLINE.items()}
     errors = {
         data: {
-            "ULMFiT": [100 * r["test"]["error"] for r in runs],
-            "TF-IDF + LR": [100 * r["baseline"]["error"] for r in runs],
+            "ULMFiT": {r["replicate"]: 100 * r["test"]["error"] for r in runs},
+            "TF-IDF + LR": {r["replicate"]: 100 * r["baseline"]["error"] for r in runs},
         }
         for data, runs in found.items()
         if runs
@@ -96,17 +96,17 @@ def headline(records: list[dict]) -> str:
     return markdown(pd.DataFrame([row(d, found[d], errors[d], p[d, "TF-IDF + LR"]) for d in errors]))
 
 
-def listed(errors: dict[str, dict[str, list[float]]]) -> pd.DataFrame:
-    """data -> row -> errors, as `statistics.against` takes them."""
-    by_row = ((data, row, values) for data, rows in errors.items() for row, values in rows.items())
-    rows = [(data, row, i, error) for data, row, values in by_row for i, error in enumerate(values)]
+def listed(errors: dict[str, dict[str, dict[str, float]]]) -> pd.DataFrame:
+    """data -> row -> replicate -> error, as `statistics.against` takes them."""
+    by_row = ((data, row, errors) for data, rows in errors.items() for row, errors in rows.items())
+    rows = [(data, row, replicate, error) for data, row, errors in by_row for replicate, error in errors.items()]
     return pd.DataFrame(rows, columns=["data", "row", "replicate", "error"])
 
 
-def row(data: str, records: list[dict], errors: dict[str, list[float]], p: float) -> dict:
+def row(data: str, records: list[dict], errors: dict[str, dict[str, float]], p: float) -> dict:
     """A row of README's table: test error of ULMFiT, of the baseline and in the paper; the lower of ours in bold."""
     folds = len({r["corpus"]["name"] for r in records}) > 1
-    best = min(errors, key=lambda method: mean(errors[method]))
+    best = min(errors, key=lambda method: mean(errors[method].values()))
     of_paper = None if records[0]["settings"]["train_size"] else records[0]["paper"]
     minutes = [sum(s["seconds"] for s in r["stages"]) / 60 for r in records]
     one_machine = max(minutes) < 2 * min(minutes)
@@ -114,7 +114,7 @@ def row(data: str, records: list[dict], errors: dict[str, list[float]], p: float
         "data set": f"[{data}](experiments/results/{folder_of(records[0])})",
         "language model": pretrained(records[0]).partition(", ")[2],
         "runs": f"{len(records)} {'fold' if folds else 'seed'}{'s' * (len(records) > 1)}",
-        **{m: f"**{spread(e)}**{mark(p)}" if m == best else spread(e) for m, e in errors.items()},
+        **{m: f"**{spread(e.values())}**{mark(p)}" if m == best else spread(e.values()) for m, e in errors.items()},
         "the paper": "" if of_paper is None else f"{of_paper:.2f}",
         "minutes per run": f"{mean(minutes):.0f}" if one_machine else f"{min(minutes):.0f} to {max(minutes):.0f}",
     }
@@ -137,13 +137,18 @@ def comparisons(records: list[dict]) -> str:
         groups.setdefault(folder_of(record), []).append(record)
     for pair in COMPARED:
         forward = any(len(r["directions"]) == 1 for variant in pair for r in groups[variant])
-        parts = [[r["directions"]["forward"] if forward else r for r in groups[variant]] for variant in pair]
-        errors[pair] = {i: [100 * part["test"]["error"] for part in variant] for i, variant in enumerate(parts)}
+        errors[pair] = {i: {r["replicate"]: _error(r, forward) for r in groups[v]} for i, v in enumerate(pair)}
     p, table = against(listed(errors), 0), []
     for pair, both in errors.items():
         variants = {f"variant {i}": f"[{variant}]({FROM_DOCS}/{variant})" for i, variant in enumerate(pair, 1)}
-        table.append({**variants, "error of 1": spread(both[0]), "error of 2": spread(both[1]) + mark(p[pair, 1])})
+        first, second = (spread(of_variant.values()) for of_variant in both.values())
+        table.append({**variants, "error of 1": first, "error of 2": second + mark(p[pair, 1])})
     return markdown(pd.DataFrame(table))
+
+
+def _error(record: dict, forward: bool) -> float:
+    """Test error in %, of the forward classifier alone if asked for."""
+    return 100 * (record["directions"]["forward"] if forward else record)["test"]["error"]
 
 
 def brief(name: str, results: list[tuple]) -> str:
@@ -190,7 +195,10 @@ def unsupported(text: str, known: str, folder: Path) -> list[str]:
 
 def rewrite() -> None:
     """Rewrite the generated parts."""
-    for path, text in rebuilt().items():
+    made = rebuilt()
+    for page in set(CLAIMS.glob("*.md")) - made.keys():
+        page.unlink()
+    for path, text in made.items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
 

@@ -18,12 +18,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from statistics import stdev
-from typing import Literal
 
 import tyro
 
-from ulmfit_exp.cli import ROOT, command, part, run
+from ulmfit_exp.cli import ROOT, command, interrupted, part, run
 from ulmfit_exp.record import compared, figures, read, read_all
+from ulmfit_exp.runs.settings import Wandb
 
 RECORDS = part("experiments").RECORDS
 
@@ -86,7 +86,7 @@ def main(
     record: tyro.conf.Positional[Path],
     home: Path | None = None,
     data_dir: Path | None = None,
-    wandb: Literal["auto", "online", "offline", "disabled"] = "disabled",
+    wandb: Wandb = "disabled",
 ) -> None:
     """Run a record again and compare.
 
@@ -104,7 +104,8 @@ def main(
     home = home or Path(tempfile.mkdtemp(prefix="reproduce-"))
     settings = part("experiments").settings_of(old, home=home, data_dir=data_dir, wandb=wandb)
     pretrained = shipped_then(old, settings.recipe.pretrained, home / "pretrained")
-    new = read(run(replace(settings, recipe=replace(settings.recipe, pretrained=pretrained))))
+    with interrupted():
+        new = read(run(replace(settings, recipe=replace(settings.recipe, pretrained=pretrained))))
     others = [other for _, other in read_all([RECORDS])[0]]
     spread, found = spreads(old, others), figures(new)
     verdicts = {k: verdict(value, found.get(k), spread.get(k)) for k, value in figures(old).items()}

@@ -163,6 +163,10 @@ def test_a_table_of_a_split_with_other_column_names_is_refused(tmp_path):
     table(9, start=40).rename(columns={"text": "review"}).to_csv(tmp_path / "test.csv", index=False)
     with pytest.raises(DataError, match="the test split has no text; its columns may have other names"):
         Corpus.from_csv(tmp_path)
+    table(9, start=40).rename(columns={"label": "target"}).to_csv(tmp_path / "test.csv", index=False)
+    assert any(
+        "test.csv lacks 'label' of the train table, and has 'target'" in n for n in Corpus.from_csv(tmp_path).notes
+    )
     table(9, start=40).to_csv(tmp_path / "test.csv", index=False, header=False)
     with pytest.raises(DataError, match=r"test\.csv has no column of the train table, 'text', 'label'"):
         Corpus.from_csv(tmp_path)
@@ -182,9 +186,12 @@ def test_folders_above_those_of_the_classes_are_reported(tmp_path):
 def test_a_class_that_is_a_link_to_a_folder_is_reported(tmp_path):
     folder(tmp_path / "elsewhere", "good")
     folder(tmp_path / "texts", "kind", "rude")
+    folder(tmp_path / "texts", "ugly", suffix=".html")
+    (tmp_path / "texts" / "ugly" / "broken.txt").symlink_to("nowhere")
     (tmp_path / "texts" / "good").symlink_to(tmp_path / "elsewhere" / "good")
     corpus = Corpus.from_csv(tmp_path / "texts")
     assert corpus.classes == ["kind", "rude"]
+    assert any("left out: 9 files whose names do not end in .txt: ugly/0.html" in note for note in corpus.notes)
     assert "left out: links to folders, which are not followed: good" in corpus.notes
 
 
@@ -228,7 +235,11 @@ def test_a_column_of_splits_is_recognised_by_its_values_and_one_that_is_not_foll
     part = ["train"] * 30 + ["eval"] * 4 + ["TEST "] * 6
     assert sizes(Corpus.from_df(table(40).assign(part=part))) == {"train": 30, "valid": 4, "test": 6}
     corpus = Corpus.from_df(table(40).assign(split=["a fold"] * 20 + ["train"] * 20))
-    assert any("'split' is not taken as the split" in note for note in corpus.notes)
+    assert any("'split' is not taken as the split, because of 'a fold'" in note for note in corpus.notes)
+    corpus = Corpus.from_df(table(40).assign(Usage=["Training"] * 20 + ["PublicTest"] * 20))
+    assert any("'Usage' is not taken as the split, because of 'publictest'" in note for note in corpus.notes)
+    with pytest.raises(DataError, match="'split' names the split of each row, but is empty in some"):
+        Corpus.from_df(table(40).assign(split=["train"] * 30 + ["test"] * 9 + [""]))
     train = table(40).assign(is_train=[i < 30 for i in range(40)])
     assert Corpus.from_df(train, split_col="is_train").counts()["valid"] == 10
 

@@ -58,13 +58,16 @@ def test_cells_lists_and_columns_of_0_and_1_are_the_same_corpus(tmp_path):
     lists = several.assign(tags=[[name for name in cell.split(";") if name] for cell in several["tags"]])
     (tmp_path / "table.jsonl").write_text(lists.to_json(orient="records", lines=True))
     lists.to_parquet(tmp_path / "table.parquet")
-    flags = several.join(several.pop("tags").str.get_dummies(";"))
+    cells_of = several.pop("tags")
+    flags = several.join(cells_of.str.get_dummies(";"))
     assert cells.multi_label
     assert cells.classes == ["a b", "c"]
     assert set(cells.df["label"]) == {"a b;c", "c", ";", "a b"}
     assert cells.digest == Corpus.from_csv(tmp_path / "table.jsonl", label_col="tags").digest
     assert cells.digest == Corpus.from_csv(tmp_path / "table.parquet", label_col="tags").digest
     assert cells.digest == Corpus.from_df(flags, label_col=["a b", "c"]).digest
+    brackets = cells_of.map(lambda cell: "{" + cell.replace(";", ",") + "}")  # as PostgreSQL writes arrays
+    assert cells.digest == Corpus.from_df(several.assign(tags=brackets), label_col="tags", multi_label=True).digest
 
 
 def test_untidy_cells_are_the_labels_that_they_mean():
@@ -145,6 +148,8 @@ def test_labels_of_no_training_text_are_left_out_with_a_note():
         ),
         (table(t=lambda i: ["x;y", "z"]), {"label_col": "t"}, "label 'x;y' has a ';' in it"),
         (table(t=two), {"label_col": "t", "multi_label": True, "bins": 3}, "--bins 3"),
+        (table(t=lambda i: [i % 2, 1, i % 3 % 2]), {"label_col": "t"}, "has a 0 or 1 for each label"),
+        (table(t=lambda i: [{"name": "a"}]), {"label_col": "t"}, "lists of objects"),
         (table(t=lambda i: ["a"] * (i % 2)), {"label_col": "t"}, "there are 1 labels"),
         (table(t=lambda i: ["a", "b"][: 1 + i % 2]), {"label_col": "t"}, "every training text has the label 'a'"),
     ],

@@ -153,7 +153,21 @@ def test_numbers_count_columns_with_and_without_a_header(tmp_path):
     assert numbers.df["row"].tolist() == TEXTS
 
 
-@pytest.mark.parametrize("head", [("Text ", " LABEL"), ("text\xa0", "\u200b\ufefflabel")])
+@pytest.mark.parametrize("above", [",\n", "Report of reviews,\n2024,\n,\n", "# exported\n\n"])
+def test_lines_above_the_header_are_not_read(above, tmp_path):
+    path = write(tmp_path / "a.csv", above + as_csv([("text", "label"), *ROWS]))
+    assert texts(path, ["text"]) == TEXTS
+    assert f"lines above the header, not read: {above.count(chr(10))}" in open_table(path).notes
+    for one_column in (["text", *TEXTS], [f"{text}, she said" for text in TEXTS]):
+        assert not open_table(write(tmp_path / "b.csv", "\n".join(one_column))).skip
+
+
+def test_names_of_rows_without_a_name_for_their_column_as_r_writes_them(tmp_path):
+    rows = [(i, text, label) for i, (text, label) in enumerate(ROWS, start=1)]
+    assert texts(write(tmp_path / "a.csv", as_csv([("text", "label"), *rows])), ["text"]) == TEXTS
+
+
+@pytest.mark.parametrize("head", [("Text ", " LABEL"), ("text\xa0", "\u200b\ufefflabel"), ("ｔｅｘｔ", "ｌａｂｅｌ")])
 def test_a_name_is_found_whatever_its_case_and_the_spaces_around_it(head, tmp_path):
     frame = pd.DataFrame(ROWS, columns=head)
     frame.to_csv(tmp_path / "a.csv", index=False)
@@ -273,6 +287,7 @@ def test_one_cut_emoji_alone_is_utf8(lost, tmp_path):
     [
         ("cp1252", "Le café était très bon, la crème brûlée était délicieuse"),
         ("cp1252", "Le film était très long, déjà vu cent fois, un scénario à oublier"),
+        ("cp1252", "The room was 5 €, “the best” – and it’s for €7"),
         ("mac_roman", "Le café était très bon, la crème brûlée était délicieuse"),
         ("cp1250", "Książka była świetna, chociaż łóżko źle działa"),
         ("iso8859_2", "Książka była świetna, chociaż łóżko źle działa"),
@@ -294,6 +309,12 @@ def test_the_encoding_is_guessed_from_what_is_not_ascii_wherever_it_is(encoding,
     assert texts(path, ["text"])[-1] == f"{text} 4"
     assert any(f"the encoding {encoding} is a guess" in note for note in open_table(path).notes)
     assert texts(path, ["text"], Format(encoding=encoding))[-1] == f"{text} 4"
+
+
+def test_japanese_mail_is_not_taken_for_utf8(tmp_path):
+    assert texts(write(tmp_path / "a.csv", "text,label\n本は良い,good\n".encode("iso2022_jp")), ["text"]) == [
+        "本は良い"
+    ]
 
 
 @pytest.mark.parametrize("text", ["Книга была очень хорошая", "本はとても良かったです", "Le café était très bon"])

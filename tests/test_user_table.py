@@ -167,6 +167,11 @@ def test_several_text_columns_and_a_table_without_labels(tmp_path):
         (delimited(), {"text_cols": 3.5}, "text_col is 3.5, of type float"),
         (delimited(), {"valid_frac": 0.2}, "there is no option 'valid_frac'; the options are encoding, .*valid_pct"),
         (delimited(), {"header": "maybe"}, "header 'maybe' is unknown; choose one of auto, yes, no"),
+        (
+            delimited([(t, "one") for t, _, _ in ROWS], head=("text", "label")),
+            {},
+            "'label' has only the value 'one'",
+        ),
         (delimited(ROWS[:5]), {}, "there are 5 rows, of columns 'body', 'stars', 'id'"),
         (delimited(), {"test_pct": 1.5}, "--test-pct 1.5 is impossible"),
         (delimited([(t, "one", i) for t, _, i in ROWS]), {"label_col": "stars"}, "fewer than two classes"),
@@ -295,6 +300,9 @@ MEASURES = [
     ["12.25%", "3%"],
     [str(i * i) for i in range(30)],
     ["1e-3", "-2"],
+    [f"${i}.99" for i in range(5)],
+    [f"{i}.5 kg" for i in range(30)],
+    [f"1'{100 + i}.25" for i in range(30)],
 ]
 
 
@@ -308,7 +316,16 @@ def test_a_measure_is_refused_as_a_label_with_the_options_that_make_it_one(value
     assert load(path, label_col="target", bins=0)[0].classes
 
 
-@pytest.mark.parametrize("values", [["1", "2", "3"], ["1.0", "4.5"], ["1,000", "2,000"], ["1.1", "beta"]])
+def test_one_label_of_a_measure_that_is_no_number_is_named(tmp_path):
+    values = [f"{i}.99" for i in range(40)]
+    with pytest.raises(DataError, match="39 different numbers, and 'unknown', which is none"):
+        load(measured([*values[:39], "unknown"], tmp_path), label_col="target")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [["1", "2", "3"], ["1.0", "4.5"], ["1,000", "2,000"], ["1.1", "beta"], ["1 star", "2 stars"], ["1/5", "2/5"]],
+)
 def test_numbers_that_may_be_classes_stay_as_they_are(values, tmp_path):
     assert load(measured(values, tmp_path), label_col="target")[0].classes == sorted(values)
 
@@ -341,6 +358,12 @@ def test_the_column_named_text_is_the_text_and_what_is_odd_in_columns_is_reporte
         assert corpus.df["text"][0] == ROWS[0][0]
     for says in ("'id' gives 20 rows a name that another row has", "8 test texts are among the unlabelled texts"):
         assert any(says in note for note in notes)
+    cut = [(label, text, "and the rest" * (i == 7)) for i, (text, label, _) in enumerate(ROWS)]
+    (tmp_path / "a.csv").write_text(delimited(cut, head=("v1", "v2", "")))
+    assert any(
+        "columns without a name are not read; 1 rows have something there, the first 7" in n
+        for n in load(tmp_path / "a.csv")[1]
+    )
     nested = [{"data": {"text": text}, "label": label} for text, label, _ in ROWS]
     (tmp_path / "a.json").write_text(json.dumps(nested))
     assert any("'data' holds JSON, which is read as it is written" in note for note in load(tmp_path / "a.json")[1])

@@ -22,7 +22,7 @@ from .corpora.corpus import Corpus
 from .corpora.user_table import plain_name
 from .inference import predict
 from .inference.features import Encoder
-from .inference.insight import Words
+from .inference.insight import WordWeights
 from .recipe import DIRECTIONS, RECIPES, Recipe, differences, recipe_from
 from .record import name, read, run_folder
 from .results.tables import of_run
@@ -73,7 +73,7 @@ class Result:
         """
         return self.predictor.predict(texts)
 
-    def words(self, text: str, cls: str | None = None) -> Words:
+    def words(self, text: str, cls: str | None = None) -> WordWeights:
         """(word, weight) of each word: how far it moved the prediction towards `cls`; default: the predicted class."""
         return self.predictor.words(text, cls)
 

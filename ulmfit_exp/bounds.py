@@ -46,7 +46,8 @@ def check_type(value, hint, name: str) -> None:
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     choices = [choice for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]
     classes = tuple(get_origin(kind) or kind for kind in kinds if get_origin(kind) is not Literal)
-    classes += (int,) * (float in classes)
+    if float in classes:
+        classes += (int,)
     if not isinstance(value, classes) and not (isinstance(value, str) and value in choices):
         if choices:
             raise DataError(f"{name} {short(value)} is unknown; choose one of {', '.join(choices)}")

@@ -4,7 +4,6 @@ A command's `--help` prints the first line of its module's docstring, usage and 
 """
 
 import os
-import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import tyro
 
-from .common import DataError
+from .common import DataError, quoted
 from .runs.settings import ONE, Command, Experiment, Grid, named
 
 if TYPE_CHECKING:
@@ -77,12 +76,14 @@ def compute(cells: list["Cell"], options: Grid, only_plan: bool = False) -> tupl
 
     if not cells:
         raise DataError("there is no run: --seeds must be 1 or more")
-    print(f"reading the data of {len(cells)} runs", flush=True)
     elsewhere = bool(options.ray or options.slurm)
-    planned, failed = grid.plan(cells, elsewhere)
-    with interrupted(), cluster.start(options, cells[0].settings.home, cells[0].settings.device) as workers:
-        print(grid.describe(planned, workers.slots(), elsewhere), flush=True)
-        failed |= {} if only_plan else grid.run_grid(planned, workers)
+    with interrupted():
+        starting = cluster.start(options, cells[0].settings.home, cells[0].settings.device)  # checks the options
+        print(f"reading the data of {len(cells)} runs", flush=True)
+        planned, failed = grid.plan(cells, elsewhere)
+        with starting as workers:
+            print(grid.describe(planned, workers.slots(), elsewhere), flush=True)
+            failed |= {} if only_plan else grid.run_grid(planned, workers)
     return [(p.cell, read(p.path)) for p in planned if p.finished], failed
 
 
@@ -139,8 +140,8 @@ def _recipe_name(command: type[Command], args: list[str]) -> str:
     name = "tiny" if "--miniature" in args else command.recipe_name
     for arg, following in zip(args, [*args[1:], ""]):
         option, _, value = arg.partition("=")
-        if option in ("--recipe", "--size") and (value or following) in command.recipes:  # tyro refuses another
-            name = value or following
+        if option in ("--recipe", "--size") and (value or following) in {*command.recipes, command.recipe_name}:
+            name = value or following  # tyro refuses another
     return name
 
 
@@ -153,8 +154,7 @@ def _parsed(name: str, target, module: str, args: list[str], **default):
         return tyro.cli(target, args=args, prog=prog, description=summary, config=config, **default)
     except SystemExit as e:
         if not e.code and {"-h", "--help"} & set(args):
-            notes = Path("experiments") / "notes"
-            print(details.strip().replace(f"{notes}", shown(ROOT / notes)))
+            print(details.strip().replace("experiments/notes", shown(ROOT / "experiments" / "notes")))
         raise
 
 
@@ -172,19 +172,21 @@ def ending_well() -> Iterator[None]:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes what is left when it exits
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
     except (DataError, OSError) as e:
         sys.exit(f"error: {e}")
 
 
 def how_to_look(record: dict, home: Path) -> str:
     """Commands that show the run: ours, and W&B's own, which has a run for each stage."""
-    ours, wandb, folder = typed("ulmfit-exp"), typed("wandb"), shlex.quote(str(home))
+    ours, wandb, folder = typed("ulmfit-exp"), typed("wandb"), quoted(str(home))
     lines = [
         "",
         f"compare runs:           {ours} report {folder}",
         f"the same, a dashboard:  {ours} dashboard --home {folder}",
     ]
-    if runs := {s["name"]: shlex.quote(f"{home}/{s['wandb']}") for s in record["stages"] if s["wandb"]}:
+    if runs := {s["name"]: quoted(f"{home}/{s['wandb']}") for s in record["stages"] if s["wandb"]}:
         *_, last = runs.values()
         curves = next((run for name, run in runs.items() if name.startswith("clas")), last)
         lines += [
@@ -206,4 +208,4 @@ def typed(program: str) -> str:
 
 def shown(path: Path) -> str:
     """A path for a shell: quoted, and relative where it is below the current folder."""
-    return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
+    return quoted(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))

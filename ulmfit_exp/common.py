@@ -4,10 +4,13 @@ import errno
 import hashlib
 import json
 import os
+import shlex
 import shutil
+import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from secrets import token_hex
 
 from filelock import FileLock, Timeout
 
@@ -39,6 +42,11 @@ def digest(inputs) -> str:
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
 
 
+def quoted(text: str) -> str:
+    """An argument as it is typed in a shell."""
+    return subprocess.list2cmdline([text]) if os.name == "nt" else shlex.quote(text)
+
+
 def flat(settings, name: str = "") -> dict:
     """Nested settings as one dict: the option that sets each, such as `recipe.clas.phases.0.lr`, and its value.
 
@@ -64,7 +72,7 @@ def write_json(path: Path, value) -> None:
 @contextmanager
 def replacing(path: Path):
     """`with replacing(path) as part`: what is written to `part` becomes `path` at once, or leaves nothing."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part = path.with_name(f"{path.name}.{token_hex(4)}.part")
     try:
         yield part
         with open(part, "r+b") as f:  # Windows refuses to sync a file that is open for reading alone
@@ -114,9 +122,14 @@ def chunked(items: Iterable, least: int, size: Callable = len) -> Iterator[list]
         yield chunk
 
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""Beginnings of a cell that a spreadsheet takes for a formula."""
+
+
 def harmless(cell: str | int) -> str | int:
     """A cell with spreadsheet formulas escaped; numbers stay unchanged."""
     try:
-        return str(float(cell)) and cell
+        float(cell)
     except ValueError:
-        return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")) else cell
+        return f"'{cell}" if cell.startswith(FORMULA) else cell
+    return cell

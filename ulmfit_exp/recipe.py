@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from .common import DataError
+
 DIRECTIONS = {"forward": ("forward",), "backward": ("backward",), "both": ("forward", "backward")}
 
 
@@ -131,14 +133,20 @@ class Recipe(LMRecipe):
 
 
 def recipe_from(record: dict) -> LMRecipe:
-    """The recipe that a record's settings hold; a field that it lacks has its default, an unknown one is an error."""
-    values = {**record, "model": Model(**record["model"])}
-    for task in record.keys() & {"lm", "clas"}:
-        phases = tuple(Phase(**phase) for phase in record[task]["phases"])
-        values[task] = Training(**{**record[task], "phases": phases})
-    if "pooling" in record:
-        values["pooling"] = tuple(record["pooling"])
-    return (Recipe if "clas" in record else LMRecipe)(**values)
+    """The recipe that a record's settings hold; a field that it lacks has its default.
+
+    Raises `DataError` where it has a field that is unknown here.
+    """
+    try:
+        values = {**record, "model": Model(**record["model"])}
+        for task in record.keys() & {"lm", "clas"}:
+            phases = tuple(Phase(**phase) for phase in record[task]["phases"])
+            values[task] = Training(**{**record[task], "phases": phases})
+        if "pooling" in record:
+            values["pooling"] = tuple(record["pooling"])
+        return (Recipe if "clas" in record else LMRecipe)(**values)
+    except TypeError as e:
+        raise DataError(f"the recipe of the record has a field that this version does not know ({e})") from e
 
 
 def differences(recipe, other) -> dict[str, str]:

@@ -11,6 +11,8 @@ from .common import DataError, flat, read_json
 from .recipe import Phase, in_words
 
 FILE = "result.json"
+NO_RECORDS = ("stage.json", "vocab.json", "mistakes.json")
+"""Other JSON files in the folders of runs and stages."""
 TOO_FAR = 2
 """Points of error; a test set on which only greater differences are significant is called small."""
 
@@ -41,11 +43,16 @@ def tokens(record: dict) -> int:
     return sum(row["tokens"] for epochs in record["history"].values() for row in epochs)
 
 
+def metrics(row: dict) -> dict[str, float]:
+    """The losses and errors in an epoch of a record's history."""
+    return {k: v for k, v in row.items() if k.startswith(("train", "valid"))}
+
+
 def find(folder: Path) -> list[Path]:
     """The records below a folder: of a home of runs, or committed as DATASET/VARIANT/seed0.json."""
     if any((folder / part).is_dir() for part in ("runs", "stages")):  # before the first run is finished it has no runs/
         return sorted((folder / "runs").glob(f"*/{FILE}"))
-    return sorted(p for p in folder.rglob("*.json") if p.name != "stage.json")
+    return sorted(p for p in folder.rglob("*.json") if p.name not in NO_RECORDS)
 
 
 def read_all(folders: Iterable[Path]) -> tuple[list[tuple[Path, dict]], list[str]]:

@@ -30,7 +30,7 @@ def cells(name: str, data: tuple[str, ...], seeds: int, miniature: bool = False,
     from ulmfit_exp.runs.grid import Cell
 
     found = []
-    for d in data or (("sfu",) if miniature else module(name).DATA):
+    for d in dict.fromkeys(data or (("sfu",) if miniature else module(name).DATA)):
         usual = getattr(module(name), "RECIPES", {}).get(d, "small")
         for i, base in enumerate(replicates(d, seeds, recipe or usual)):
             base = miniature_of(base) if miniature else base

@@ -27,6 +27,7 @@ def main(runs: tyro.conf.Positional[tuple[Path, Path]], name: str) -> None:
         runs: Folders of the forward and the backward run.
         name: The model's name for --pretrained.
     """
+    new = {}
     for run, direction in zip(runs, ("forward", "backward")):
         folder, record = SHIPPED / name / direction, read(run)
         start = record["pretrained"].get(direction, {}).get("digest")
@@ -36,6 +37,8 @@ def main(runs: tyro.conf.Positional[tuple[Path, Path]], name: str) -> None:
         if before:
             earlier = read(before / "record.json")
             record["chain"] = [*earlier.get("chain", []), {k: v for k, v in earlier.items() if k != "chain"}]
+        new[direction] = run, folder, record
+    for direction, (run, folder, record) in new.items():
         weights, vocab = resolve(str(run), (direction,), None)[direction].files
         folder.mkdir(parents=True, exist_ok=True)
         save_file(quantised(load_file(weights)), folder / "model.safetensors")

@@ -28,7 +28,7 @@ Columns = str | int | Iterable[str | int]
 """One column of a table, by name or by number from 0, or several."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Corpus:
     """A text-classification corpus.
 

@@ -7,6 +7,7 @@ header. Its measure expects short cells of known types; ours are sentences.
 
 import csv
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -19,11 +20,14 @@ from .options import Format
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 LABEL_NAMES = ("label", "class", "category", "target", "sentiment", "topic", "stars", "rating", "score", "type")
+LABEL_NAMES += ("labels", "emotion", "intent")
 NAMES = {*LABEL_NAMES, "text", "body", "content", "review", "comment", "message", "title", "sentence", "id", "split"}
 """Words that, as a table's first cell in a column, are the column's name."""
 ONE_COLUMN = "\x1f"
 MOST_COLUMNS = 1000
 HEAD_ROWS = 200
+MOST_ABOVE = 20
+"""Lines that may be above a header."""
 LONGEST = 2**25
 """Characters of a row: more is a quote that never ends, or no table."""
 csv.field_size_limit(2**31 - 1)  # the largest that Windows takes
@@ -168,7 +172,7 @@ def _fit(dialect: Dialect, head: list[str], names: Collection[str], usual: str) 
     size, times = Counter(map(len, rows)).most_common(1)[0]
     cells = [cell for row in rows for cell in row[1:]]
     spaced = sum(cell.startswith(" ") for cell in cells) / max(1, len(cells))
-    named = not {cell.strip().lower() for cell in rows[0]}.isdisjoint(names)
+    named = not {plain(cell) for cell in rows[0]}.isdisjoint(names)
     return named, times / len(rows), -round(spaced, 1), dialect.delimiter == usual, size
 
 
@@ -182,12 +186,33 @@ def has_header(rows: list[list[str]], names: Collection[str]) -> bool:
     """
     first = [cell.strip() for cell in rows[0]]
     words = {name for name in names if not (name.isdecimal() and int(name) < len(first))}
-    if not words.isdisjoint(map(str.lower, first)) or first == [str(i) for i in range(len(first))]:
+    if not words.isdisjoint(map(plain, first)) or first == [str(i) for i in range(len(first))]:
         return True
     below = [row for row in rows[1:] if len(row) == len(first) and row != rows[0]]
     votes = sum(_vote(cell, [row[i].strip() for row in below]) for i, cell in enumerate(first))
     sentence = len(first) == 1 and " " in first[0]
     return votes > 0 or (votes == 0 and not sentence and not (names and not words))
+
+
+def names_rows(rows: list[list[str]]) -> bool:
+    """Whether a header has no name for the first column, which names the rows, as R writes it."""
+    size, ids = len(rows[0]) + 1, [row[0].strip() for row in rows[1:]]
+    return all(len(row) == size > 2 for row in rows[1:]) and len(set(ids)) == len(ids) and " " not in "".join(ids)
+
+
+def lines_above(head: list[str], names: Collection[str]) -> int:
+    """How many lines of a table are above its header: with one filled cell or none, as a title and empty rows are; the
+    header has the name of a column that is asked for or usual, and the rows below it are as long."""
+    known = {*names, *NAMES}
+    for above, line in enumerate(head[:MOST_ABOVE]):
+        cells = [[cell.strip(' "\r\n') for cell in line.split(delimiter)] for delimiter in DELIMITERS]
+        if any(not known.isdisjoint(map(plain, row)) for row in cells):
+            rows = first_rows(likely_dialect(head[above:], Format(), names), head[above:])
+            even = len(rows) > 2 and len(set(map(len, rows))) == 1 < len(rows[0])
+            return above if even and any(map(str.strip, head[:above])) else 0
+        if any(sum(map(bool, row)) > 1 for row in cells):
+            return 0
+    return 0
 
 
 def _vote(cell: str, values: list[str]) -> int:
@@ -214,6 +239,11 @@ def _vote(cell: str, values: list[str]) -> int:
 
 def _number(cell: str) -> bool:
     return len(cell) < 40 and bool(re.fullmatch(r"[-+]?[\d.,]*\d[\d.,]*([eE][-+]?\d+)?%?", cell))
+
+
+def plain(column: str) -> str:
+    """A column's name without the differences that a reader hardly sees: case, spaces around it, forms of letters."""
+    return unicodedata.normalize("NFKC", column).strip().casefold()
 
 
 def column_names(cells: list[str]) -> list[str]:

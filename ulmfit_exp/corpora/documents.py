@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -79,7 +80,7 @@ class Documents:
         how = [text_col, self.member, HELD_OUT, PIECE, *([astuple(self.format)] if self.format != AUTO else [])]
         h = hashlib.sha256(json.dumps(how).encode())
         for path in self.files:
-            h.update("".join(path.suffixes).encode())  # how a file is read depends on them
+            h.update(os.fsencode("".join(path.suffixes)))  # how a file is read depends on them
             with readable(path), open(path, "rb") as f:
                 h.update(hashlib.file_digest(f, "sha256").digest())
         return h.hexdigest()
@@ -104,7 +105,7 @@ class Documents:
 
     @property
     def text_digest(self) -> str:
-        """All there is, is text."""
+        """The same as `digest`: documents have no labels."""
         return self.digest
 
     def documents(self) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 import codecs
 import re
+import unicodedata
 from typing import BinaryIO
 
 from charset_normalizer import from_bytes
@@ -15,6 +16,10 @@ LACKING = {"cp1252": "šžŠŽ", "cp1257": "éÉóÓøØæÆåÅ"}
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32"}
 MARKS |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 BLOCK, SAMPLE = 2**20, 2**16
+USUAL = "‘’–—ªºµ"
+"""Signs that may be anywhere in a word or number."""
+FEW_OTHERS = 0.05
+"""Share of the letters of a text; fewer of another script are rather signs that were read wrongly."""
 CONTROLS = r"[\0-\x08\x0e-\x1a\x7f]"
 
 
@@ -29,7 +34,8 @@ _CUT = re.compile("\udcf0(?:\udc9f|[\udc90-\udcbf][\udc80-\udcbf])|\udce2[\udc80
 
 
 def unicode_encoding(stream: BinaryIO) -> tuple[str, int]:
-    """UTF-8 or UTF-16 by all of a file's bytes, nothing if it is neither; and how many places in it are not valid.
+    """UTF-8, UTF-16 or ISO-2022-JP by all of a file's bytes, nothing if it is none of them; and how many places in it
+    are not valid.
 
     UTF-8 with fewer invalid places than characters beyond ASCII is UTF-8: an export may cut characters at a length, and
     tables are joined from several sources.
@@ -38,6 +44,8 @@ def unicode_encoding(stream: BinaryIO) -> tuple[str, int]:
     mark = next((m for m in MARKS if block.startswith(m)), None)
     if mark and mark != codecs.BOM_UTF8:
         return MARKS[mark], 0
+    if b"\x1b$B" in block:  # its bytes are ASCII, and so valid UTF-8
+        return "iso2022_jp", 0
     even, odd = (block[start:SAMPLE:2].count(0) for start in (0, 1))
     if max(even, odd) > max(len(block[:SAMPLE]) / 100, 4 * min(even, odd)):  # UTF-16: of ASCII, every second byte is 0
         return ("utf-16-be" if even > odd else "utf-16-le"), 0
@@ -86,10 +94,27 @@ def guessed_encoding(stream: BinaryIO) -> str:
 
 
 def _odd(text: str, encoding: str) -> int:
-    """Characters beyond ASCII that no word has: a capital after a small letter, a sign between two letters; and letters
-    that the languages of an encoding lack."""
-    return sum(map(text.count, LACKING.get(encoding, ""))) + sum(
-        (before.islower() and char.isupper()) or (before.isalpha() and after.isalpha() and not char.isalpha())
-        for before, char, after in zip(text, text[1:], text[2:])
-        if "\x7f" < char < "\u3000" and char not in "‘’–—"  # from there on are signs of scripts without spaces
+    """Characters beyond ASCII that look like others, read wrongly: letters that the languages of the encoding lack, a
+    few of another script in a text of Latin ones, and those that are odd where they stand."""
+    letters = [char for char in text if char.isalpha()]
+    others = sum(map(_of_other_script, letters))
+    few = others if others < FEW_OTHERS * len(letters) else 0
+    return sum(map(text.count, LACKING.get(encoding, ""))) + few + sum(map(_odd_there, text, text[1:], text[2:]))
+
+
+def _odd_there(before: str, char: str, after: str) -> bool:
+    """A capital after a small letter, a sign between two letters, a letter beside a digit or one of another script."""
+    if not "\x7f" < char < "\u3000" or char in USUAL:  # from there on are signs of scripts without spaces
+        return False
+    if not char.isalpha():
+        return before.isalpha() and after.isalpha()
+    latin = any("a" <= c.lower() <= "z" for c in (before, after))
+    return (
+        (before.islower() and char.isupper())
+        or (before + after).strip("0123456789") != before + after
+        or (latin and _of_other_script(char))
     )
+
+
+def _of_other_script(letter: str) -> bool:
+    return letter > "\x7f" and letter not in USUAL and not unicodedata.name(letter).startswith("LATIN")

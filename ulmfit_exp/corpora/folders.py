@@ -4,12 +4,14 @@ import re
 from collections.abc import Collection
 from io import BytesIO
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
 
 from ..common import DataError
 from .archives import SUFFIXES, hidden, readable
+from .csv_dialect import plain
 from .encodings import decoded, guessed_encoding, is_binary, sound, unicode_encoding
 from .options import Format
 from .splits import LABELLED, SPLIT_NAMES, SPLITS
@@ -19,6 +21,9 @@ from .table import JSON, PARQUET, TABLES, read_table
 def files_below(folder: Path) -> list[Path]:
     """The files in a folder, however deep, in the order of their names; not those that a system leaves there."""
     return sorted(p for p in folder.rglob("*") if p.is_file() and not hidden(p.relative_to(folder).as_posix()))
+
+
+NOWHERE = "of no class or split"
 
 
 def read_folder(folder: Path, format: Format, names: Collection[str]) -> tuple[pd.DataFrame, list[str]]:
@@ -32,7 +37,7 @@ def read_folder(folder: Path, format: Format, names: Collection[str]) -> tuple[p
     tables = {file: split for file in files if (split := _split_of(file.relative_to(folder)))}
     if "train" in tables.values():
         rows, notes = _by_split(folder, tables, format, names)
-        return rows, notes + linked + _left_out([f.relative_to(folder) for f in files if f not in tables])
+        return rows, notes + linked + _left_out([f.relative_to(folder) for f in files if f not in tables], NOWHERE)
     texts, read = read_texts(folder, format)
     rows, outside = _by_class(texts)
     if rows.empty:
@@ -47,12 +52,12 @@ def read_folder(folder: Path, format: Format, names: Collection[str]) -> tuple[p
     above = {name for path in rows.index for name in path.split("/")[:-2] if name.lower() not in SPLIT_NAMES}
     if len(above := sorted(above - set(rows["label"]))) > 1:
         notes.append(f"not used: folders above the class folders: {', '.join(above[:5])}")
-    return rows, notes + linked + _left_out(outside)
+    return rows, notes + linked + _left_out(outside, NOWHERE)
 
 
-def _left_out(files: list) -> list[str]:
-    """A note of the files that are in no class or split."""
-    return [f"left out: {len(files):,} files of no class or split: {', '.join(map(str, files[:3]))}"] if files else []
+def _left_out(files: list, which: str) -> list[str]:
+    """A note of the files that are not read."""
+    return [f"left out: {len(files):,} files {which}: {', '.join(sound(str(f)) for f in files[:3])}"] if files else []
 
 
 def _split_of(path: Path) -> str:
@@ -77,12 +82,16 @@ def _by_split(
                 f"{file} has no rows" + ", only a header line (see --header)" * table.header + "; or remove it"
             )
         names = names or table.columns
-        first = first or {column.strip().lower(): column for column in rows}
-        alike = {column: first.get(column.strip().lower(), column) for column in rows}
+        first = first or {plain(column): column for column in rows}
+        alike = {column: first.get(plain(column), column) for column in rows}
         if set(alike.values()).isdisjoint(first.values()):
             raise DataError(f"{file} has no column of the train table, {', '.join(map(repr, first))} (see --header)")
         rows = rows.rename(columns=alike) if len(set(alike.values())) == len(alike) else rows
         notes += [f"{table.notes[0]}; the {split} split", *table.notes[1:]]
+        lacks, more = ([c for c in a if c not in b] for a, b in ((first.values(), rows), (rows, first.values())))
+        if lacks and more:
+            more, lacks = (", ".join(map(repr, columns[:5])) for columns in (more, lacks))
+            notes.append(f"{file.name} lacks {lacks} of the train table, and has {more}")
         name = file.relative_to(folder).as_posix()
         parts.append(rows.assign(split=split).set_axis([f"{name}:{i}" for i in rows.index]))
     return pd.concat(parts).fillna(""), notes
@@ -105,9 +114,11 @@ def _by_class(texts: pd.Series) -> tuple[pd.DataFrame, list[str]]:
     some_have_both = any(split and split[0] in LABELLED and cls for split, cls in zip(splits, classes))
     if not some_have_both and any(classes):
         classes, splits = folders, [split if no_label else ["train"] for no_label, split in zip(unlabelled, splits)]
-    rows = pd.DataFrame({"text": texts, "label": [cls[-1] if cls else "" for cls in classes]}, dtype=object)
+    rows = pd.DataFrame(
+        {"text": texts, "label": [normalize("NFC", cls[-1]) if cls else "" for cls in classes]}, dtype=object
+    )
     default = "" if any("train" in split for split in splits) else "train"
-    rows["split"] = [(*split, default)[0] for split in splits]
+    rows["split"] = [split[0] if split else default for split in splits]
     rows.loc[unlabelled, "label"] = ""
     labelled, test = rows["label"] != "", rows["split"] == "test"
     kept = unlabelled | ((rows["split"] != "") & labelled)
@@ -122,6 +133,8 @@ def read_texts(folder: Path, format: Format) -> tuple[pd.Series, list[str]]:
     """The text of each .txt file below a folder, by path, and notes of those that are not what they should be. Files
     that are not UTF-8 are taken to be of one encoding."""
     files = [file for file in files_below(folder) if file.suffix.lower() == ".txt"]
+    broken = (file for file in folder.rglob("*") if file.is_symlink() and not file.exists())
+    not_txt = sorted({*files_below(folder), *broken} - {*files})
     contents = []
     for file in files:
         with readable(file):
@@ -131,8 +144,12 @@ def read_texts(folder: Path, format: Format) -> tuple[pd.Series, list[str]]:
     guess = guessed_encoding(BytesIO(others))
     texts = [decoded(data, encoding or guess) for data, encoding in zip(contents, encodings)]
     found = pd.Series(texts, [sound(file.relative_to(folder).as_posix()) for file in files], dtype=object)
-    binary = [is_binary(text, encoding or guess) for text, encoding in zip(texts, encodings)]
-    notes = [f"left out: {sum(binary):,} files that are not text: {', '.join(found.index[binary][:3])}"] * any(binary)
+    binary = [
+        is_binary(text, encoding or guess) or text.startswith("version https://git-lfs")  # not the file, but its name
+        for text, encoding in zip(texts, encodings)
+    ]
+    notes = _left_out(list(found.index[binary]), "that are not text")
+    notes += _left_out([file.relative_to(folder) for file in not_txt], "whose names do not end in .txt")
     if guessed := encodings.count(""):
         notes.append(f"{guessed:,} files are not UTF-8; their encoding {guess} is a guess (see --encoding)")
     found = found[[not each for each in binary]]

@@ -10,11 +10,13 @@ import pandas as pd
 from ..common import DataError
 from .options import OwnTable
 
+MOST_OTHERS = 0.05
+"""Share of the labels of a measure that may be no number."""
 FEW_NUMBERS = 20
 """So many different numbers may be classes; more are where as many rows have each."""
-NO_LABEL = ("nan", "nat", "<na>", "#n/a", r"\n")
+NO_LABEL = ("nan", "nat", "<na>", "#n/a", "#ref!", "#null!", "#value!", "#name?", "#num!", "#div/0!", r"\n")
 """How pandas, spreadsheets and MySQL write that there is no value, in small letters."""
-DOUBTFUL = ("na", "n/a", "none", "null", "?", "-")
+DOUBTFUL = ("na", "n/a", "n.a.", "none", "null", "unlabeled", "unlabelled", "?", "-")
 """Labels that may mean the same, or a class."""
 
 
@@ -40,10 +42,12 @@ def class_labels(labels: pd.Series, train: pd.Series, options: OwnTable, notes: 
     values = values[~labels[known].str.lower().isin(DOUBTFUL)]
     kinds = values.nunique()
     measured = (2 * values.dropna() % 1 != 0).any() or kinds > max(FEW_NUMBERS, len(values) / FEW_NUMBERS)
-    if bins is None and measured and values.notna().all():
+    other = labels[values.index][values.isna()]
+    if bins is None and measured and len(other) < MOST_OTHERS * len(values):
+        also = f", and {other.iloc[0]!r}, which is none" if len(other) else ""
         raise DataError(
-            f"column {column!r} has {kinds:,} different numbers; a classifier needs classes: --bins 3 makes three of "
-            "them, --bins 0 takes each number as a class, --label-col names another column"
+            f"column {column!r} has {kinds:,} different numbers{also}; a classifier needs classes: --bins 3 makes "
+            "three of them, --bins 0 takes each number as a class, --label-col names another column"
         )
     return labels
 
@@ -96,5 +100,15 @@ def _binned(values: pd.Series, train: pd.Series, bins: int, notes: list[str]) ->
 
 def _numbers(labels: pd.Series) -> pd.Series:
     """Labels as numbers, NaN where they are none; a comma is of thousands where it can be in all, else of decimals."""
+    labels = _without_unit(labels).str.replace(r"(?<=\d)['’\s](?=\d{3}(?!\d))", "", regex=True)
     thousands = labels[labels.str.contains(",")].str.fullmatch(r"-?[1-9]\d{0,2}(,\d{3})+(\.\d*)?").all()
-    return pd.to_numeric(labels.str.replace(",", "" if thousands else ".").str.rstrip(" %"), errors="coerce")
+    return pd.to_numeric(labels.str.replace(",", "" if thousands else "."), errors="coerce")
+
+
+def _without_unit(labels: pd.Series) -> pd.Series:
+    """Labels without the unit that most have, before (a sign such as $) or after the number (kg, %)."""
+    for unit in (r"^([^\w\s.,+-]\s?)(?=[\d.,+-])", r"(?<=[\d.,])(\s?[^\W\d]{1,4}|\s?[^\w\s.,])$"):
+        units = labels.str.extract(unit)[0]
+        if units.notna().mean() > 1 - MOST_OTHERS and units.nunique() == 1:
+            labels = labels.str.replace(unit, "", regex=True)
+    return labels

@@ -4,6 +4,7 @@ import ast
 import json
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -79,11 +80,14 @@ def read_labels(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> pd.
     known = (cells != "") & ~cells.str.lower().isin(NO_LABEL)
     lists = cells.where(known, "").map(_as_list)
     if lists.notna().any() and lists[known].notna().all():
+        _check_lists(lists[known], columns[0])
         labels = [cell if names is None else joined_labels(names) for names, cell in zip(lists, cells)]
         return _spelt(pd.Series(labels, cells.index), notes)
     if not multi_label:
         notes += _hints(cells[known], lists.notna())
         return None
+    if cells[known].str.fullmatch(r"\[.*\]|\{.*\}|\(.*\)").all() and not options.label_sep:  # as PostgreSQL and Java do
+        cells, options = cells.str.strip("[]{}()"), replace(options, label_sep=",")
     if (cells == "").any():
         notes.append("label: a text whose cell is empty has none of the labels")
     sep = {None: SEP, "tab": "\t", "\\t": "\t"}.get(options.label_sep, options.label_sep)
@@ -94,6 +98,19 @@ def read_labels(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> pd.
     parts = cells.str.split(sep, regex=False)
     labels = [joined_labels(p if names is None else names) for names, p in zip(lists, parts)]
     return _spelt(pd.Series(labels, cells.index, dtype=object), notes)
+
+
+def _check_lists(lists: pd.Series, column: str) -> None:
+    """Raises `DataError` where lists do not name labels: they hold other lists or objects, or a 0 or 1 per label."""
+    members = [member for each in lists for member in each]
+    if any(isinstance(member, dict | list | tuple) for member in members):
+        raise DataError(f"column {column!r} has lists of objects; write a list of the labels' names")
+    marks = {str(member) for member in members} == {"0", "1"} and lists.map(len).nunique() == 1
+    if marks and any(len(set(each)) < len(each) for each in lists):
+        raise DataError(
+            f"column {column!r} has a 0 or 1 for each label; write a list of the labels' names, or a column of 0 and 1 "
+            "per label, all named with --label-col"
+        )
 
 
 def _spelt(labels: pd.Series, notes: list[str]) -> pd.Series:

@@ -12,6 +12,7 @@ from ..common import DataError
 SPLITS = ("train", "valid", "test", "unlabelled")
 LABELLED = SPLITS[:3]
 SPLIT_NAMES = {"train": "train", "training": "train", "valid": "valid", "validation": "valid", "val": "valid"} | {
+    "validate": "valid", "trn": "train", "tst": "test",
     "dev": "valid", "eval": "valid", "evaluation": "valid", "test": "test", "testing": "test", "unsup": "unlabelled",
     "unlabelled": "unlabelled", "unlabeled": "unlabelled", "unsupervised": "unlabelled",
 }  # fmt: skip
@@ -82,14 +83,23 @@ def guessed_splits(table: pd.DataFrame, notes: list[str]) -> list[str]:
     found = {}
     for column in table:
         values, name = set(table[column].str.strip().str.lower()), _letters(column)
-        kinds = {SPLIT_NAMES.get(value) for value in values}
+        kinds, unknown = {SPLIT_NAMES.get(value) for value in values}, sorted(values - SPLIT_NAMES.keys())
         if (name == "isvalid" and _is_flag(table[column])) or ({"train"} < kinds and None not in kinds):
             found[column] = ("test" not in kinds, name not in ("split", "set", "subset", "isvalid"))
-        elif name in ("split", "isvalid", "istest", "istrain") and len(values) > 1:
-            notes.append(
-                f"column {column!r} is not taken as the split, with values such as {min(values)!r} (--split-col)"
-            )
+        elif unknown == [""] and {"train"} < kinds - {None}:
+            raise DataError(f"column {column!r} names the split of each row, but is empty in some: fill it there")
+        elif len(values) > 1 and (name in ("split", "isvalid", "istest", "istrain") or _call_splits(table[column])):
+            why = f"because of {unknown[0]!r}" if unknown else "because no row is of train and another split"
+            notes.append(f"column {column!r} is not taken as the split, {why} (--split-col)")
     return sorted(found, key=found.get)
+
+
+def _call_splits(column: pd.Series) -> bool:
+    """Whether every value has a word for a split in it, such as PublicTest or test_a."""
+    return all(
+        not SPLIT_NAMES.keys().isdisjoint(map(str.lower, re.findall("[A-Z]?[a-z]+|[A-Z]+", value)))
+        for value in column.unique()
+    )
 
 
 def row_splits(column: pd.Series) -> pd.Series:

@@ -9,6 +9,7 @@ import codecs
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -21,7 +22,7 @@ from tqdm.auto import tqdm
 from ..common import DataError, chunked
 from . import csv_dialect, encodings
 from .archives import opened, with_progress
-from .csv_dialect import Dialect
+from .csv_dialect import Dialect, plain
 from .json_parquet import Row, json_rows, parquet_names, parquet_rows
 from .options import AUTO, Format
 
@@ -58,8 +59,9 @@ class Table:
         """
         start = 0
         for rows in chunked(self._rows(columns, bar), ROOM, _room):
-            index = range(start, start := start + len(rows))
+            index = range(start, start + len(rows))
             yield pd.DataFrame(rows, index, columns=list(columns) or None, dtype=object).fillna("")
+            start += len(rows)
 
     def lines(self, bar: tqdm | None = None) -> Iterator[str]:
         """The decoded lines; those of a CSV with their ends as they are, since a cell may hold them."""
@@ -117,7 +119,7 @@ def named(column: str, columns: Sequence[str]) -> str:
     """The name of a column, which is given by its name or its number. Raises `DataError` where there is none."""
     if column in columns:
         return column
-    alike = [name for name in columns if name.strip().lower() == column.strip().lower()]
+    alike = [name for name in columns if plain(name) == plain(column)]
     if len(alike) == 1:
         return alike[0]
     if column.isdecimal() and int(column) < len(columns):
@@ -125,16 +127,20 @@ def named(column: str, columns: Sequence[str]) -> str:
     raise DataError(f"no column {column!r}; it has {', '.join(map(repr, columns[:50]))}")
 
 
-def row_names(rows: pd.DataFrame, column: str | None, notes: list[str]) -> Iterable[str | int]:
+def row_names(rows: pd.DataFrame, column: str | None) -> pd.Index:
     """What names each row: its number, or its cell of a column; where that is empty, `row` and the number."""
     if column is None:
         return rows.index
-    empty = rows[column].str.strip() == ""
-    if again := rows[column][~empty].duplicated().sum():
-        notes.append(f"column {column!r} gives {again:,} rows a name that another row has too")
-    if empty.any():
-        notes.append(f"column {column!r} is empty in {empty.sum():,} rows, which are named by their number")
-    return rows[column].where(~empty, [f"row {n}" for n in rows.index])
+    return pd.Index(rows[column].where(rows[column].str.strip() != "", [f"row {n}" for n in rows.index]))
+
+
+def notes_of_names(names: Counter, column: str | None) -> Iterator[str]:
+    """What is odd in what names the rows: in the cells of a column or an index, which are counted in `names`."""
+    source = f"column {column!r}" if column else "the index"
+    if again := sum(n - 1 for name, n in names.items() if str(name).strip()):
+        yield f"{source} gives {again:,} rows a name that another row has too"
+    if empty := sum(n for name, n in names.items() if not str(name).strip()):
+        yield f"{source} is empty in {empty:,} rows, which are named by their number"
 
 
 def joined(rows: pd.DataFrame, columns: Collection[str]) -> pd.Series:
@@ -158,7 +164,7 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), s
     """
     if not path.is_file():
         raise DataError(f"{path} is a folder, a pipe or a device" if path.exists() else f"there is no file {path}")
-    format, names = format.checked(), [name.strip().lower() for name in names]
+    format, names = format.checked(), [plain(name) for name in names]
     name, suffix = _packed_name(path)
     if suffix in PARQUET:
         return Table(path, "parquet", name, columns=parquet_names(path), notes=(f"{path.name}: Parquet",))
@@ -173,6 +179,9 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), s
     if head and (excel := re.fullmatch(r'(?i)"?sep=(.)"?\s*', head[0])):
         table, head = replace(table, skip=1), head[1:]
         format = replace(format, delimiter=format.delimiter or excel[1])
+    if above := csv_dialect.lines_above(head, names):
+        table, head = replace(table, skip=table.skip + above), head[above:]
+        notes.append(f"lines above the header, not read: {above}")
     if suffix in JSON or (not format.delimiter and re.match(r'\s*(\[\s*)?\{\s*"', "".join(head))):
         table = _json(replace(table, kind="json"), words)
     else:
@@ -250,7 +259,7 @@ def _json(table: Table, words: Collection[str]) -> Table:
     columns: dict[str, None] = {}
     for rows in table.chunks():  # until the columns asked for are found
         columns |= dict.fromkeys(rows)
-        if set(words) <= {column.strip().lower() for column in columns}:
+        if set(words) <= {plain(column) for column in columns}:
             break
     return replace(table, columns=tuple(columns))
 
@@ -265,9 +274,15 @@ def _delimited(table: Table, likely: Dialect, format: Format, names: Collection[
     first = f"the first ends in line {scanned.first + table.skip}"
     note = f"rows of several lines, joined by quotes: {scanned.long:,}, {first} (see --quotes)"
     header = format.header == "yes" or (format.header == "auto" and csv_dialect.has_header(head, names))
-    columns = csv_dialect.column_names(head[0] if header else [""] * len(head[0]))
-    notes = (note,) if scanned.long else ()
-    return replace(table, dialect=dialect, header=header, columns=tuple(columns), notes=notes)
+    cells = head[0] if header else [""] * len(head[0])
+    notes = [note] if scanned.long else []
+    if header and csv_dialect.names_rows(head):
+        cells = ["", *cells]
+        notes.append("the first column has no name, and names the rows")
+    if again := [name for name, times in Counter(map(plain, cells)).items() if name and times > 1]:
+        notes.append(f"columns of the same name: {again[0]!r}; the second is {again[0] + '.1'!r}")
+    columns = csv_dialect.column_names(cells)
+    return replace(table, dialect=dialect, header=header, columns=tuple(columns), notes=tuple(notes))
 
 
 def _is_table(dialect: Dialect, head: list[str], words: Collection[str], names: Collection[str]) -> bool:
@@ -278,7 +293,7 @@ def _is_table(dialect: Dialect, head: list[str], words: Collection[str], names: 
         return False
     even = len(set(map(len, rows))) == 1 < len(rows[0]) and dialect.delimiter != ","
     numbers = names and all(name.isdecimal() and int(name) < len(rows[0]) for name in names)
-    return bool(numbers and even) or not {cell.strip().lower() for cell in rows[0]}.isdisjoint(words)
+    return bool(numbers and even) or not {plain(cell) for cell in rows[0]}.isdisjoint(words)
 
 
 def _room(row: Row) -> int:

@@ -3,13 +3,14 @@
 `notes` is a list that the functions append to: what is reported to the owner of the texts, in order."""
 
 import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from ..common import DataError
-from .csv_dialect import LABEL_NAMES, column_names
+from .csv_dialect import LABEL_NAMES, column_names, plain
 from .encodings import sound
 from .folders import read_folder, read_texts
 from .json_parquet import as_text
@@ -17,7 +18,7 @@ from .labels import class_labels
 from .multilabel import NONE, each_label, rare_labels, rarest, read_labels, without
 from .options import OwnTable
 from .splits import guessed_splits, row_splits, stratified, with_test_flag
-from .table import joined, named, read_table, row_names
+from .table import joined, named, notes_of_names, read_table, row_names
 
 MOST_CLASSES = 0.5
 """Of its rows, the largest share of different values that a column guessed to be the label may have."""
@@ -68,12 +69,14 @@ def _fields(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str])
     table = table.astype(object).where(table.notna(), None).map(as_text)
     table = table if options.split_col else with_test_flag(table, options.columns, notes)
     options = _guessed(table, options, notes)
+    notes += _overflow(table, options.columns)
     labels = read_labels(table, options, notes)
     multi_label = labels is not None
     labels = labels if multi_label else table[options.label_cols[0]].str.strip()
     df = pd.DataFrame({"text": joined(table, options.text_col), "label": labels})
     df["split"] = row_splits(table[options.split_col]) if options.split_col else "train"
-    df["row"] = row_names(table, options.id_col, notes)
+    df["row"] = row_names(table, options.id_col)
+    notes += notes_of_names(Counter(table[options.id_col] if options.id_col else table.index), options.id_col)
     df = df.reset_index(drop=True)  # that of a DataFrame may name rows twice
     df["label"] = df["label"] if multi_label else class_labels(df["label"], df["split"] == "train", options, notes)
     if options.unlabelled:
@@ -109,8 +112,8 @@ def _unlabelled(options: OwnTable, notes: list[str]) -> pd.DataFrame:
         notes += read
     else:
         more, table = read_table(path, options, options.text_col, sure=False)
-        alike = {column.strip().lower(): column for column in more}
-        columns = [alike[c.lower()] for c in options.text_col if c.lower() in alike] or [longest(more)]
+        alike = {plain(column): column for column in more}
+        columns = [alike[plain(c)] for c in options.text_col if plain(c) in alike] or [longest(more)]
         notes += table.notes
     if more.empty:
         raise DataError(f"--unlabelled {path}: it holds no texts; a folder must have .txt files")
@@ -149,9 +152,12 @@ def _guessed(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> OwnTab
         text = (longest(free),)
         why = "by its name" if _called_text(text[0]) else "which has the longest texts"
         notes.append(f"text: column {text[0]!r}, {why} (--text-col names others)")
-    for column in text:
-        if table[column].str.match(r'\s*[{\[]\s*"').mean() > 0.5:
-            notes.append(f"text: column {column!r} holds JSON, which is read as it is written; --text-col names others")
+    for what, column in [*(("text", column) for column in text), *(("label", column) for column in label)]:
+        json = r'\s*[{\[]\s*"' if what == "text" else r'\s*\{\s*"'  # a list of labels is read
+        if table[column].str.match(json).mean() > 0.5:
+            notes.append(
+                f"{what}: column {column!r} holds JSON, which is read as it is written; --{what}-col names others"
+            )
     return replace(options, text_col=text, label_col=label, split_col=split)
 
 
@@ -163,12 +169,27 @@ def _guessed_label(table: pd.DataFrame, named: list[str]) -> tuple[str, str]:
     kinds = {c: table[c].nunique() for c in table if 1 < table[c].nunique() <= MOST_CLASSES * len(table)}
     if not kinds:
         raise DataError(
-            f"no column looks like a label, of {_quoted(table) or 'none left'}"
+            f"no column looks like a label, of {_quoted(table) or 'none left'}{_single(table)}"
             + (f" beside {_quoted(named)}, which other options name" if named else "")
             + "; name it with --label-col, or what separates the columns with --delimiter"
         )
     fewest = min(kinds, key=kinds.get)
     return fewest, f"which has the fewest different values, {kinds[fewest]}"
+
+
+def _single(table: pd.DataFrame) -> str:
+    """Names a column that is called a label, but has one value."""
+    called = [column for column in table if column.lower() in LABEL_NAMES and table[column].nunique() == 1]
+    return f"; column {called[0]!r} has only the value {table[called[0]].iloc[0]!r}" if called else ""
+
+
+def _overflow(table: pd.DataFrame, used: list[str]) -> list[str]:
+    """A note of what is in columns without a name: a text with the delimiter in it goes on there."""
+    nameless = [column for column in table if column.isdecimal() and column not in ("0", *used)]  # 0 names the rows
+    filled = table.index[(table[nameless] != "").any(axis=1)]
+    if not len(filled) or all(map(str.isdecimal, table)):  # it has no header
+        return []
+    return [f"columns without a name are not read; {len(filled):,} rows have something there, the first {filled[0]}"]
 
 
 def _called_text(column: str) -> bool:
@@ -186,7 +207,7 @@ def longest(table: pd.DataFrame) -> str:
 
 def _with_text(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     """Without empty texts. Raises `DataError` where a split has no other."""
-    empty = df["text"].str.strip() == ""
+    empty = df["text"].str.fullmatch(r"[\s\u200b-\u200f\u2060\ufeff]*")
     if empty.any():
         notes.append(f"left out: rows without a text: {empty.sum():,}")
         if lost := set(df["split"]) - set(df["split"][~empty]) - {"unlabelled"}:
@@ -202,7 +223,8 @@ def _labelled(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     in_test = df["split"] == "test"
     placeholder = set(df["label"][in_test]) - {""}
     if placeholder == {NONE}:
-        placeholder, df.loc[in_test, "label"] = set(), ""
+        placeholder = set()
+        df.loc[in_test, "label"] = ""
     if len(placeholder) == 1 and not placeholder & set(df["label"][~in_test]):
         notes.append(f"label {placeholder.pop()!r} of the test split, which no other row has, is taken as no label")
         df.loc[in_test, "label"] = ""

@@ -22,7 +22,7 @@ CHARACTERS = {"analyzer": "char", "ngram_range": (1, 3)}
 
 
 def tfidf(corpus: Corpus) -> dict:
-    """Test error of TF-IDF (sublinear) with logistic regression; the validation error chooses.
+    """Errors and settings of TF-IDF (sublinear) with logistic regression; the validation error chooses the settings.
 
     Its terms are words and word pairs; one to three characters where the training texts have no words.
     """

@@ -17,6 +17,8 @@ def write(run: Path, out: Path) -> list[str]:
     `ulmfit_exp.predict` reads. Returns what was left out. Raises `DataError`.
     """
     record = read(run)
+    if (out / "result.json").exists() and read(out) != record:
+        raise DataError(f"--hub {out} has another run, whose files could stay there; name another folder")
     out.mkdir(parents=True, exist_ok=True)
     missing = []
     for direction in _directions(record):

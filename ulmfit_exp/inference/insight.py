@@ -24,10 +24,10 @@ SPELT = {"xxbos": str, "xxmaj": str.capitalize, "xxup": str.upper}
 FOR, AGAINST = (44, 127, 184), (217, 72, 1)
 """Red, green, blue; distinguishable by colour-blind readers and legible under dark and light text."""
 
-Words = list[tuple[str, float]]
+WordWeights = list[tuple[str, float]]
 
 
-def word_weights(models: dict, ids_of: dict, text: str, place: int, lang: str, multi_label: bool) -> Words:
+def word_weights(models: dict, ids_of: dict, text: str, place: int, lang: str, multi_label: bool) -> WordWeights:
     """Each word of a text with its contribution to the log-odds of the class at `place`, the mean of the directions.
 
     `models` by direction and `ids_of` of words are a predictor's. The weights sum to the log-odds for the text less
@@ -65,7 +65,7 @@ def integrated_gradients(model: torch.nn.Module, ids: torch.Tensor, place: int, 
     return (gradient.mean(dim=0) * (vectors[ids] - unknown)).sum(dim=1).cpu()
 
 
-def _joined(tokens: list[str], weights: list[float]) -> Words:
+def _joined(tokens: list[str], weights: list[float]) -> WordWeights:
     """The words as written in the text, each with the weight of the marks before it."""
     found, marks, waiting = [], [], 0.0
     for token, weight in zip(tokens, weights):

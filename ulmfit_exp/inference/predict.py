@@ -1,6 +1,7 @@
 """A finished run's classifier on new texts. Its folder may have been moved or copied from another machine."""
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,7 +16,7 @@ from tqdm.auto import tqdm, trange
 from ..common import DataError, read_json
 from ..corpora.folders import read_texts
 from ..corpora.options import Format
-from ..corpora.table import ROWS, Table, joined, open_table, row_names
+from ..corpora.table import ROWS, Table, joined, notes_of_names, open_table, row_names
 from ..corpora.user_table import longest
 from ..method import machine
 from ..method.models import classifier
@@ -29,7 +30,7 @@ from .scores import named, tempered
 FILES = ("model.safetensors", "vocab.json")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Predictor:
     """Classifiers of one or both directions, with their temperature and, of several labels, thresholds."""
 
@@ -86,7 +87,7 @@ class Predictor:
         table = table.join(pd.DataFrame(probs, columns=[f"p {c}" for c in self.classes]))
         return table.set_axis(texts.index) if isinstance(texts, pd.Series) else table
 
-    def words(self, text: str, cls: str | None = None) -> insight.Words:
+    def words(self, text: str, cls: str | None = None) -> insight.WordWeights:
         """(word, weight) of each word of a text: how far it moved the prediction towards a class, by default the
         predicted one, or of several labels the one that is most above its threshold.
 
@@ -162,11 +163,12 @@ def _texts(
         print(*table.notes, sep="\n", file=sys.stderr)
         columns = table.checked(text_col, "--text-col") or _text_columns(table, predictor.text_cols)
         ids = table.checked(filter(None, [id_col]), "--id-col")
-        notes: list[str] = []
+        names: Counter = Counter()
         with tqdm(total=path.stat().st_size, unit="B", unit_scale=True, disable=None) as bar:
             for rows in table.chunks(list(dict.fromkeys([*columns, *ids])), bar):
-                yield joined(rows, columns).set_axis(row_names(rows, ids[0] if ids else None, notes))
-        for note in notes:
+                yield joined(rows, columns).set_axis(row_names(rows, *ids or [None]))
+                names.update(rows[ids[0]] if ids else ())
+        for note in notes_of_names(names, *ids or [None]):
             print(note, file=sys.stderr)
 
 

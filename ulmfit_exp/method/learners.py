@@ -1,4 +1,4 @@
-"""fastai's AWD_LSTM learners for the two tasks, with the fixes that fastai needs; saving and loading of weights."""
+"""fastai's AWD_LSTM learners for the two tasks, with the fixes that fastai needs; loading of weights."""
 
 from functools import partial
 from pathlib import Path

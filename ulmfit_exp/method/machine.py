@@ -51,7 +51,7 @@ def use_device(wanted: str | None = None) -> torch.device:
     elif name != "cpu" and num_distrib() > 1 and torch.cuda.is_available():
         most = torch.cuda.device_count()
         raise DataError(f"process {number} has no GPU: start at most {most} on a machine, or give --device cpu")
-    found = default_device({"auto": None, "cpu": False}.get(wanted, True))
+    found = default_device({"auto": torch.cuda.is_available(), "cpu": False}.get(wanted, True))
     if wanted not in ("auto", found.type, str(found)):
         raise DataError(
             f"--device {wanted}: torch finds {torch.cuda.device_count()} GPUs; leave the option out, or give cpu"
@@ -65,11 +65,6 @@ def gpus() -> list[str]:
         return []
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     return named.split(",") if named else [str(i) for i in range(torch.cuda.device_count())]
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def end_with_parent() -> None:

@@ -6,6 +6,8 @@ import time
 from fastai.text.all import Callback, Learner, ProgressCallback, noop, rank_distrib
 from tqdm.auto import tqdm
 
+from ..record import metrics
+
 REPORT_EVERY = 60
 """Seconds between lines of progress within an epoch."""
 
@@ -67,5 +69,5 @@ class Progress(Callback):
         if not self.epochs or self.epoch < self.history.first_epoch:
             return
         row = self.history.epochs[-1]
-        metrics = "  ".join(f"{k} {v:.4f}" for k, v in row.items() if k.startswith(("train", "valid")))
-        print(f"{self._epoch(len(self.history.epochs))}  {metrics}  {row['seconds']:.0f} s", flush=True)
+        shown = "  ".join(f"{k} {v:.4f}" for k, v in metrics(row).items())
+        print(f"{self._epoch(len(self.history.epochs))}  {shown}  {row['seconds']:.0f} s", flush=True)

@@ -13,20 +13,21 @@ from pathlib import Path
 import numpy as np
 import torch
 from fastai.text.all import make_vocab
+from joblib import cpu_count
 
 from ..common import chunked, read_json
 from ..corpora.splits import SPLITS
-from .machine import cores, end_with_parent, without_main
+from .machine import end_with_parent, without_main
 from .tokenizer import UNK_ID, words
 
-MOST_PROCESSES = min(4, cores(), torch.get_num_threads())  # each takes some 0.4 GB; a grid's cell has fewer threads
+MOST_PROCESSES = min(4, cpu_count(), torch.get_num_threads())  # each takes some 0.4 GB; a grid's cell has fewer threads
 CHUNK = 500_000
 """Characters of text that a process tokenises at once."""
 COPIED = 10_000_000
 """Ids copied at once."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tokens:
     """The token ids of many texts, memory-mapped."""
 

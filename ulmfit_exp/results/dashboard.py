@@ -23,7 +23,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ..common import DataError, locked, read_json, sha256
-from ..record import FILE, find, mistakes, read, settings_in_words
+from ..record import FILE, find, metrics, mistakes, read, settings_in_words
 
 FIRST = ("test_error", "baseline_test_error", "forward_test_error", "backward_test_error", "valid_error", "*")
 ORDER = ",".join([*(f"final/{metric}" for metric in FIRST), "clas/*", "lm/*"])
@@ -79,7 +79,8 @@ def update(store, home: Path, records: Path) -> tuple[dict[str, tuple[int, int]]
         new = Counter()
         for id in tqdm([id for id in paths if id not in runs], desc="records", unit=" records", disable=None):
             try:
-                _add(store, id, shown := read_record(paths[id]))
+                shown = read_record(paths[id])
+                _add(store, id, shown)
                 new[shown.project] += 1
             except (DataError, OSError) as e:
                 left_out[paths[id]] = str(e)
@@ -161,7 +162,7 @@ def _curves(record: dict, stage: str, folder: Path | None) -> list[dict]:
     """Rows per epoch, and per training step where the stage left them; the names begin with the stage."""
     history, prefix = record["history"][stage], stage.replace(" ", "/")
     epochs = [
-        {k: v for k, v in row.items() if k.startswith(("train", "valid"))} | {"step": row.get("step", i)}
+        metrics(row) | {"step": row.get("step", i)}
         for i, row in enumerate(history, start=1)  # an old record has no training steps: its epochs are drawn as such
     ]
     rows = [*(_steps(folder / "steps.csv") if folder else []), *epochs]
@@ -188,8 +189,8 @@ def _final(record: dict, folders: dict[str, Path]) -> dict:
         final |= {f"{direction}_{split}_error": metrics["error"] for split, metrics in splits.items()}
     names = {"error": "baseline_test_error", "valid_error": "baseline_valid_error"}
     final |= {names[k]: v for k, v in record.get("baseline", {}).items() if k in names}
-    for texts, metrics in record.get("perplexity", {}).items():
-        final[f"{texts.replace(' ', '_')}_perplexity"] = metrics["perplexity"]
+    for texts, figures in record.get("perplexity", {}).items():
+        final[f"{texts.replace(' ', '_')}_perplexity"] = figures["perplexity"]
     for stage, history in record["history"].items():
         if history and stage.startswith("lm"):
             kept = _kept_epoch(folders.get(stage))

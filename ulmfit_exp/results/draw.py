@@ -140,12 +140,12 @@ def mistakes(found: list[dict], most: int = 3) -> Figure:
     return _texts(shown)
 
 
-def words(weights: insight.Words, title: str) -> Figure:
+def words(weights: insight.WordWeights, title: str) -> Figure:
     """The words of a text, shaded: blue counts for the class that the weights are of, orange against."""
     return _texts([(title, weights)])
 
 
-def _texts(shown: list[tuple[str, insight.Words]]) -> Figure:
+def _texts(shown: list[tuple[str, insight.WordWeights]]) -> Figure:
     laid = [(title, *_laid_out(insight.shades(weights))) for title, weights in shown]
     height = sum(lines + 2.5 for *_, lines in laid)
     figure = Figure(figsize=(LINE * 0.0753, height * 0.19), dpi=DPI)

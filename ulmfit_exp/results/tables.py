@@ -110,25 +110,29 @@ def beside_baseline(records: list[dict]) -> str:
 
     The differences are tested over seeds or folds by `statistics.against`, corrected for the comparisons of this list.
     """
+    variants = variants_of(records)
+    names = {variant: f"{r['dataset']}, {r['variant']}" for r, variant in zip(records, variants)}
     rows = [
-        (row, f"{r['dataset']}, {r['variant']}", r["replicate"], 100 * error)
-        for r in records
+        (row, variant, r["replicate"], 100 * error)
+        for r, variant in zip(records, variants)
         for row, error in ((method(r), r["test"]["error"]), (r["baseline"]["method"], r["baseline"]["error"]))
     ]
-    found, lines = pd.DataFrame(rows, columns=["row", "data", "replicate", "error"]), []
+    found, lines = pd.DataFrame(rows, columns=["row", "data", "replicate", "error"]), []  # a variant is on one data set
     ours = found.replace({"row": "features + LR"}, "ULMFiT")
     p = {data: value for (data, _), value in against(ours, "ULMFiT").items()}
-    for data, part in found.groupby("data", sort=False):
+    for variant, part in found.groupby("data", sort=False):
         (lower, low), (_, high) = part.groupby("row")["error"].mean().sort_values(kind="stable").items()
         n = part["replicate"].nunique()
         sure = (
-            "not tested" if pd.isna(p[data]) else f"{'' if p[data] < ALPHA else 'not '}significant, p = {p[data]:.2g}"
+            "not tested"
+            if pd.isna(p[variant])
+            else f"{'' if p[variant] < ALPHA else 'not '}significant, p = {p[variant]:.2g}"
         )
         runs = f"{n} run{'s' * (n > 1)}, {sure}"
         lower = (
             f"**{lower}** has the lower error, {low:.2f} against {high:.2f} %" if low < high else f"both {low:.2f} %"
         )
-        lines.append(f"- {data}: {lower} ({runs})")
+        lines.append(f"- {names[variant]}: {lower} ({runs})")
     return "\n".join(lines)
 
 

@@ -21,9 +21,9 @@ from threading import Event
 from types import ModuleType
 
 from filelock import FileLock, Timeout
+from joblib import cpu_count
 
 from ..common import DataError, install, replacing, writable
-from ..method.machine import cores
 from . import workers
 from .interrupt import interruptible
 from .settings import Experiment, Grid
@@ -106,7 +106,9 @@ def _connect(ray: ModuleType, address: str) -> None:
     except (OSError, RuntimeError, ValueError) as e:
         if address != "auto" or not isinstance(e, ConnectionError):
             raise DataError(f"cannot connect to --ray {address}, which must be HOST:PORT or auto: {e}") from e
-        ray.init(address="local", num_cpus=cores(), include_dashboard=False, object_store_memory=80_000_000, **options)
+        ray.init(
+            address="local", num_cpus=cpu_count(), include_dashboard=False, object_store_memory=80_000_000, **options
+        )
 
 
 def _cell(folder: Path, work, settings: Experiment, log: Path) -> str | None:

@@ -14,7 +14,7 @@ import torch
 from fastai.text.all import default_device
 
 from ..common import read_json
-from ..corpora.splits import SPLITS
+from ..corpora.splits import LABELLED, SPLITS
 from ..method.schedules import passes, shortened
 from ..recipe import LMRecipe, Model
 from .plan import Run
@@ -69,7 +69,7 @@ def finished(home: Path) -> list[Trained]:
 def seconds(run: Run, name: str, trained: list[Trained]) -> float:
     """An estimate of what a stage takes."""
     kind, df = name.split()[0], run.corpus.df
-    splits = {"tokens": SPLITS, "baseline": ("train", "valid", "test"), "features": ("train", "valid", "valid", "test")}
+    splits = {"tokens": SPLITS, "baseline": LABELLED, "features": LABELLED}
     if kind in ("lm", "clas"):
         return 1 + _training(run, name, trained)
     tokens = df["text"].str.len()[df["split"].isin(splits.get(kind, ("valid", "test")))].sum() / CHARACTERS

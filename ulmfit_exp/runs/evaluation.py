@@ -36,8 +36,8 @@ def evaluate(run: Run, folder: Path) -> dict:
     learns = {} if run.recipe.head == "features" else {d: _classifier(run, d, folder) for d in directions}
     probs = {d: _predict(run, d, learns) for d in directions}
     probs["mean"] = sum(probs.values()) / len(probs)
-    labelled = {s: ((rows["split"] == s) & (rows["label"] != "")).to_numpy() for s in ("valid", "test")}
-    valid, test = labelled.values()  # masks
+    masks = {s: ((rows["split"] == s) & (rows["label"] != "")).to_numpy() for s in ("valid", "test")}
+    valid, test = masks.values()
     temperature = scores.fitted_temperature(probs["mean"][valid], truth[valid])
     multi_label = run.corpus.multi_label
     calibrated = scores.tempered(probs["mean"], temperature, multi_label)
@@ -46,7 +46,7 @@ def evaluate(run: Run, folder: Path) -> dict:
     rows = _predicted(rows, run.corpus.classes, truth, calibrated, thresholds)
     _save_predictions(run, rows, calibrated, folder)
     write_json(folder / "mistakes.json", _mistakes(run, rows[test], learns))
-    labelled = {s: mask for s, mask in labelled.items() if mask.any()}
+    labelled = {s: mask for s, mask in masks.items() if mask.any()}
     info = {
         "figures": {
             d: {s: scores.figures(p[mask], truth[mask], fitted[d]) for s, mask in labelled.items()}
@@ -68,8 +68,8 @@ def _predicted(rows: pd.DataFrame, classes: list[str], truth, probs, thresholds)
     """The rows with the predicted class, its confidence, and the number of the class whose words explain a mistake: the
     predicted one, or of several labels the wrong one farthest from its threshold."""
     names, confidence = scores.named(probs, classes, thresholds)
-    distance = probs if thresholds is None else abs(probs - thresholds) * ((probs >= thresholds) != truth)
-    return rows.assign(predicted=names, confidence=confidence, explained=distance.argmax(axis=1))
+    explained_by = probs if thresholds is None else abs(probs - thresholds) * ((probs >= thresholds) != truth)
+    return rows.assign(predicted=names, confidence=confidence, explained=explained_by.argmax(axis=1))
 
 
 def _save_predictions(run: Run, rows: pd.DataFrame, probs: np.ndarray, folder: Path) -> None:

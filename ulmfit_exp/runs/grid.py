@@ -153,7 +153,7 @@ def run_grid(planned: list[Planned], workers: Workers) -> dict[Cell, str]:
                 ended, (error, died) = running.pop(future), workers.outcome(future)
                 if died and (now := ended.progress()) != saved.get(ended.cell):
                     saved[ended.cell], moves[ended.cell] = now, 0
-                moves[ended.cell] += died
+                moves[ended.cell] += int(died)
                 if died and moves[ended.cell] <= MOVES:
                     waiting.insert(0, ended)
                     again = f"runs again from its last checkpoint: {ended.cell}: {error}"

@@ -30,7 +30,7 @@ INTO_FEATURES = ("max_len", "pooling", "class_weights")
 """Fields of the recipe that a stage depends on, besides the stages before it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """What all stages of a run share."""
 
@@ -146,8 +146,8 @@ class Run:
         miniature = ["miniature"] if getattr(c, "miniature", False) else []
         tags = [self.corpus.name, f"seed {c.seed}", *c.tags, *miniature, self.environment["commit"]]
         title = f"{name} {self.corpus.name} seed{c.seed}"
-        config, kept = {**c.settings(), **stage, **made}, {"artifacts": c.log_artifacts, "texts": c.log_texts}
-        return Tracker(c.wandb, c.home, c.group, name.split()[0], title, tags, config, **kept)
+        config, job_type = {**c.settings(), **stage, **made}, name.split()[0]
+        return Tracker(c.wandb, c.home, c.group, job_type, title, tags, config, c.log_artifacts, c.log_texts)
 
 
 def fitted(recipe: LMRecipe, pretrained: dict[str, Pretrained]) -> LMRecipe:

@@ -92,7 +92,7 @@ def _perplexity(run: Run, learn, tokens: Tokens, split: str, direction: str) -> 
         "loss": total.summed / total.tokens,
         "texts": len(rows),
         "tokens": total.tokens,
-        "unknown": round(float(((ids == UNK_ID) | (ids >= tokens.targets)).mean()), 5),
+        "unknown": round(float(((ids == UNK_ID) | (ids >= run.tokens.targets)).mean()), 5),
     }
 
 
@@ -112,15 +112,14 @@ def classify_features(run: Run, direction: str, folder: Path) -> dict:
     print(f"\n{run.corpus.name}: features {direction}", flush=True)
     options = {"max_len": run.recipe.max_len, "pooling": run.recipe.pooling}
     encoder = Encoder.load(run.path(f"lm {direction}"), direction=direction, **options)
-    train, valid = run.corpus.split("train"), run.corpus.split("valid")
-    x, x_valid = encoder.transform(train["text"]), encoder.transform(valid["text"])
+    train, rows = run.corpus.split("train"), run.corpus.split("valid", "test")
+    x, x_rows, valid = encoder.transform(train["text"]), encoder.transform(rows["text"]), rows["split"] == "valid"
     weight = "balanced" if run.recipe.class_weights else None
     models = regressions(len(run.recipe.pooling), weight, run.corpus.multi_label)
     models = {k: model.fit(x, run.corpus.numbers(train)) for k, model in models.items()}
-    truth = run.corpus.numbers(valid)
-    best = min(models, key=lambda k: mean_loss(models[k].predict_proba(x_valid), truth))
-    rows = run.corpus.split("valid", "test")
-    np.save(folder / "probs.npy", models[best].predict_proba(encoder.transform(rows["text"])))
+    truth = run.corpus.numbers(rows[valid])
+    best = min(models, key=lambda k: mean_loss(models[k].predict_proba(x_rows[valid]), truth))
+    np.save(folder / "probs.npy", models[best].predict_proba(x_rows))
     shutil.copy2(run.path(f"lm {direction}") / "vocab.json", folder)
     _save_weights(_features_classifier(run, encoder, best[0], models[best]), folder)
     return dict(zip(("scaling", "C"), best))

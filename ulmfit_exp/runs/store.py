@@ -15,7 +15,7 @@ from pathlib import Path
 from ..common import digest, locked, read_json, sha256, writable, write_json
 from ..method.checkpoint import CHECKPOINT
 
-VERSIONS = {"tokens": 1, "lm": 1, "clas": 2, "features": 2, "baseline": 2, "eval": 3, "perplexity": 1}
+VERSIONS = {"tokens": 1, "lm": 1, "clas": 2, "features": 2, "baseline": 2, "eval": 3, "perplexity": 2}
 """Version of each kind of stage. Raise it when the same inputs would give another result: finished stages are then not
 reused."""
 

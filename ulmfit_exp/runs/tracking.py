@@ -21,6 +21,7 @@ import pandas as pd
 from fastai.text.all import Callback
 
 from ..method.checkpoint import CHECKPOINT
+from ..record import metrics
 from .settings import Wandb
 
 PROJECT = "ulmfit"
@@ -185,9 +186,8 @@ def step_metrics(row: dict) -> dict:
 
 def epoch_metrics(row: dict) -> dict:
     """An epoch under the names by which it is logged: for the whole training, and for its phase."""
-    metrics = {k: v for k, v in row.items() if k.startswith(("train", "valid"))}
-    of_phase = {**metrics, "epoch": row["epoch"] + 1, "seconds": row.get("seconds", 0.0)}
-    return metrics | {f"phase_{row['phase']}/{k}": v for k, v in of_phase.items()}
+    of_phase = {**metrics(row), "epoch": row["epoch"] + 1, "seconds": row.get("seconds", 0.0)}
+    return metrics(row) | {f"phase_{row['phase']}/{k}": v for k, v in of_phase.items()}
 
 
 def in_sweep() -> bool:
@@ -202,6 +202,5 @@ def log_sweep(tracker: Tracker, record: dict) -> None:
         stage = name.replace(" ", "_")
         tracker.draw(f"{stage}/*", over="step")
         for row in history:
-            metrics = {f"{stage}/{k}": v for k, v in row.items() if k.startswith(("train", "valid"))}
-            tracker.log({**metrics, "step": row["step"]})
+            tracker.log({f"{stage}/{k}": v for k, v in metrics(row).items()} | {"step": row["step"]})
     tracker.finish({f"valid/{k}": v for k, v in record.get("valid", {}).items()})

@@ -15,10 +15,11 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import psutil
+from joblib import cpu_count
 from pebble import ProcessExpired, ProcessPool
 
 from ..common import DataError
-from ..method.machine import cores, end_with_parent, gpus
+from ..method.machine import end_with_parent, gpus
 from .interrupt import SIGNALS, interruptible, leave
 from .run import run
 from .settings import Experiment
@@ -63,7 +64,7 @@ def pool(jobs: int, device: str = "auto") -> Iterator[Workers]:
     On the way out they are ended: a cell under way closes its W&B run, and resumes from its checkpoint next time.
     """
     before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = before or str(max(1, cores() // jobs))  # read by torch in the new processes
+    os.environ["OMP_NUM_THREADS"] = before or str(max(1, cpu_count() // jobs))  # read by torch in the new processes
     spawn = get_context("spawn")  # a fork may inherit a lock that is held
     shared = [] if ":" in device else gpus()
     processes = ProcessPool(jobs, initializer=start, initargs=[shared, spawn.Array("i", jobs)], context=spawn)

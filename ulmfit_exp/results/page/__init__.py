@@ -5,11 +5,10 @@ The table is DataTables' (as itables bundles it) and the plots are Plotly's; pag
 
 import json
 import os
-import shlex
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -21,11 +20,11 @@ import plotly.io
 from markdown_it import MarkdownIt
 from plotly.offline import get_plotlyjs
 
+from ...common import quoted
 from ...inference.insight import html
 from ...method.schedules import rates
-from ...recipe import recipe_from
-from ...record import FILE, folder_of, mistakes, read_all, settings_in_words
-from ..draw import GROUPS
+from ...recipe import Phase, Training, recipe_from
+from ...record import FILE, folder_of, metrics, mistakes, read_all, settings_in_words
 from ..statistics import against
 from ..tables import REPEATED, spread, texts_of, variants_of
 
@@ -58,7 +57,7 @@ def read(folders: list[Path]) -> tuple[Found, list[str]]:
     shown = []
     for path, record in sorted(found, key=lambda pr: (pr[0].name != FILE, -pr[0].stat().st_mtime, str(pr[0]))):
         try:
-            _run(path, record, "", Path())
+            _run(path, record, "", Path())  # raises where the record lacks what the page shows
             shown.append((path, _complete(record)))
         except (ValueError, KeyError, TypeError, AttributeError) as e:
             skipped.append(f"{path}: {type(e).__name__}: {e}")
@@ -158,7 +157,6 @@ def _variant(
 ) -> dict:
     """What page.js knows of a variant; measures are [mean, mean and deviation in words]."""
     first = records[0]
-    settings = first["settings"]
 
     def mean(measure: Callable[[dict], float | None]) -> list | None:
         values = [value for record in records if (value := measure(record)) is not None]
@@ -179,7 +177,7 @@ def _variant(
         "minutes": mean(lambda r: sum(s["seconds"] for s in r["stages"]) / 60),
         "settings": {k: v for k, v in settings_in_words(first).items() if k not in REPEATED}
         | {"texts": f"{texts_of(first)}"[:12]},
-        "rates": _rates(settings["recipe"], rates_of),
+        "rates": _rates(first, rates_of),
         "runs": runs,
     }
 
@@ -198,7 +196,7 @@ def _run(path: Path, record: dict, reproduce: str, folder: Path, with_mistakes: 
         "alone": {d: _percent(part.get("test")) for d, part in directions.items() if len(directions) > 1},
         "path": str(path.parent if path.name == FILE else path),
         "link": quote(Path(os.path.relpath(path, folder)).as_posix()),
-        "command": f"{reproduce} {shlex.quote(str(path))}",
+        "command": f"{reproduce} {quoted(str(path))}",
         "made": f"commit {record['commit']}, {record['machine']['cpu']}, {record['settings']['precision']}",
         "history": {stage: _columns(rows) for stage, rows in record["history"].items()},
         "confusion": record.get("confusion"),
@@ -211,21 +209,30 @@ def _run(path: Path, record: dict, reproduce: str, folder: Path, with_mistakes: 
 
 def _columns(rows: list[dict]) -> dict[str, list]:
     """Metrics by epoch."""
-    names = [k for k in (rows[0] if rows else {}) if k.startswith(("train", "valid"))]
-    return {k: [round(row[k], 4) for row in rows] for k in names}
+    return {k: [round(row[k], 4) for row in rows] for k in metrics(rows[0] if rows else {})}
 
 
-def _rates(recipe: dict, known: dict[str, dict]) -> str:
-    """The key, in `known`, of a recipe's learning rates: epochs, and the rate of each layer group, by task."""
-    made = recipe_from(recipe)
-    tasks = {task: getattr(made, task).phases for task in GROUPS if hasattr(made, task)}
-    if (key := repr(tasks)) not in known:
+def _rates(record: dict, known: dict[str, dict]) -> str:
+    """The key, in `known`, of the learning rates of a run: epochs, and the rate of each layer group, by task."""
+    recipe, layers = recipe_from(record["settings"]["recipe"]), record["model"]["n_layers"]
+    groups_of = {"lm": layers + 1, "clas": layers + 2}
+    tasks = {stage.split()[0]: rows for stage, rows in record["history"].items()}
+    tasks = {task: _phases_run(getattr(recipe, task), rows) for task, rows in tasks.items()}
+    if (key := repr((layers, tasks))) not in known:
         known[key] = {}
         for task, phases in tasks.items():
-            table = rates(phases, len(GROUPS[task]), steps=20)
+            table = rates(phases, groups_of[task], steps=20)
             groups = [[None if x != x else float(f"{x:.3g}") for x in table[g]] for g in table]
             known[key][task] = {"epoch": list(table.index), "groups": groups}
     return key
+
+
+def _phases_run(training: Training, history: list[dict]) -> tuple[Phase, ...]:
+    """The phases with the epochs that `max_steps` left of them; early stopping changes no rate of the epochs before."""
+    if training.patience is not None:
+        return training.phases
+    epochs = Counter(row["phase"] for row in history)
+    return tuple(replace(phase, epochs=epochs[i]) for i, phase in enumerate(training.phases))
 
 
 def _mistakes(path: Path) -> str:
