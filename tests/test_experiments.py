@@ -232,6 +232,16 @@ def test_recipe_auto_is_lp_ft_with_few_labels_unless_the_classifier_was_set(args
     assert settings.for_labels(199).variant == few and settings.for_labels(200).variant == many
 
 
+def test_recipe_auto_in_miniature_has_the_fields_of_default_not_of_tiny():
+    settings, _ = parse(Sfu, ["--miniature", "--recipe", "auto"])
+    assert (settings.variant, settings.recipe) == ("auto miniature", Sfu.recipes["default"])
+
+
+def test_a_long_list_of_changes_is_named_by_its_fields():
+    changed = Sfu(recipe_name="default", recipe=shorter(Sfu.recipes["default"]))
+    assert re.fullmatch(r"default lm\.phases clas\.phases [0-9a-f]{12}", changed.variant)
+
+
 @pytest.mark.slow
 def test_several_seeds_end_with_the_mean_and_the_standard_deviation(sfu, in_process, capsys):
     with pytest.raises(SystemExit) as end:
@@ -239,6 +249,7 @@ def test_several_seeds_end_with_the_mean_and_the_standard_deviation(sfu, in_proc
     assert end.value.code == 0
     *shown, last = capsys.readouterr().out.splitlines()
     assert "cells:   2, of which 0 are finished" in shown
+    assert shown[-1].startswith("compare runs: ")
     assert re.fullmatch(r"test error \d+\.\d\d ± \d+\.\d\d % \(mean ± sd of 2 of 2 seeds\), baseline .+ %", last)
     assert sorted(json.loads(p.read_text())["seed"] for p in sfu.home.glob("runs/*/result.json")) == [3, 4]
 

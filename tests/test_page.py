@@ -86,6 +86,15 @@ def test_a_variant_has_mean_and_deviation_of_its_runs_and_its_rows_in_the_papers
     assert ulmfit["settings"]["recipe.clas.phases"].startswith("[-1: 1 epoch stlr 0.01/2.6, ")
 
 
+def test_the_learning_rates_are_those_of_what_was_trained(file, tmp_path):
+    data = data_of(file)
+    rates = {v["id"]: data["rates"][v["rates"]] for v in data["variants"]}
+    assert rates["trec/default"].keys() == {"lm", "clas"}
+    assert rates["trec/default-head=features"].keys() == {"lm"}
+    shortened = data_of(made(RECORDS / "dbpedia-l1", tmp_path / "report.html"))  # by max_steps, to 9 epochs of 12
+    assert 8.9 < shortened["rates"][shortened["variants"][0]["rates"]]["clas"]["epoch"][-1] < 9
+
+
 def test_the_page_opens_with_table_7s_reference_and_the_best_other_row(file):
     opening = data_of(file)["opening"]
     assert opening == ["trec/small-forward", "trec/small-table7-freez+cos"]
@@ -166,7 +175,7 @@ def test_in_a_browser_of_dark_colours_the_best_variant_is_found_and_the_text_of_
     expect(search(shown, "window.harm")).to_have_count(1)  # where the data set has no match, the others' are shown
     expect(shown.locator("#datasets button")).to_have_text(["all", "TREC-6 (0)", re.compile(r"script.* \(1\)$")])
     search(shown, "window.harm").click()
-    expect(shown.locator("#matrices .main-svg").first).to_be_attached()
+    expect(shown.locator("#matrices .xtick text").first).to_have_text(f"{HARM[:40]}…")  # as text
     assert shown.evaluate("window.harm") is None
 
 
@@ -212,6 +221,15 @@ def test_in_a_browser_a_cell_of_table_7_leads_to_its_runs_and_back_by_address(vi
     expect(chosen(shown).first).to_contain_text("small forward")
     shown.goto(address)
     expect(chosen(shown).last).to_contain_text("small table7 full, seed0")
+
+
+@pytest.mark.slow
+def test_in_a_browser_an_address_may_hide_what_is_chosen_or_name_what_is_not_there(view):
+    shown = view("show=trec/small-forward&search=100%")
+    expect(shown.locator("#variants")).to_contain_text("No variant matches.")
+    expect(chosen(shown)).to_have_text([re.compile("small forward")])
+    shown.goto(shown.url.partition("#")[0] + "#show=trec/gone")
+    expect(chosen(shown).first).to_have_text("not in this report: trec/gone")
 
 
 @pytest.fixture(scope="module")

@@ -137,6 +137,10 @@ def test_the_plan_reads_a_corpus_once_for_all_numbers_of_labels(monkeypatch):
     assert len(planned) == 12 and not failed and len(read) == 1
 
 
+def test_a_data_set_that_is_named_twice_is_run_once():
+    assert tables.cells("table5", ("trec", "trec"), 1) == tables.cells("table5", ("trec",), 1)
+
+
 def test_the_draw_of_no_labels_is_an_error():
     with pytest.raises(DataError, match="--draw 3 has no meaning without --shots"):
         prepare(replace(Dbpedia(miniature=True), draw=3))

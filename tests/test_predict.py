@@ -14,6 +14,7 @@ import pytest
 
 from ulmfit_exp.__main__ import main
 from ulmfit_exp.common import DataError, harmless
+from ulmfit_exp.corpora import table
 from ulmfit_exp.corpora.options import AUTO, Format
 from ulmfit_exp.inference import features, predict
 from ulmfit_exp.runs.run import prepare
@@ -143,7 +144,7 @@ def test_predictions_are_of_the_columns_of_the_training(tmp_path, capsys):
         predicted(path, "title", "body")
 
 
-def test_predictions_name_the_rows_of_a_table_and_the_lines_of_a_text(tmp_path, capsys):
+def test_predictions_name_the_rows_of_a_table_and_the_lines_of_a_text(tmp_path, monkeypatch, capsys):
     (tmp_path / "a.csv").write_text("text,label\none day,bad\n\ntwo days,good\n")
     assert predicted(tmp_path / "a.csv", "text") == {0: "one", 1: "two"}
     (tmp_path / "a.txt").write_text("one day, and another\ntwo days\n")
@@ -151,6 +152,10 @@ def test_predictions_name_the_rows_of_a_table_and_the_lines_of_a_text(tmp_path, 
     (tmp_path / "a.csv").write_text("text,id\none day,x\ntwo days,\n,y\n")
     assert predicted(tmp_path / "a.csv", "text", id_col="id") == {"x": "one", "row 1": "two", "y": ""}
     assert "empty texts, predicted like the others: 1" in capsys.readouterr().err
+    monkeypatch.setattr(table, "ROWS", 2)
+    (tmp_path / "a.csv").write_text("text,id\none,x\ntwo,y\none,x\ntwo,y\n")  # in two chunks
+    assert len(predicted(tmp_path / "a.csv", "text", id_col="id")) == 2
+    assert "column 'id' gives 2 rows a name that another row has too" in capsys.readouterr().err
 
 
 def test_a_folder_of_texts_is_predicted_and_columns_of_rows_are_refused(tmp_path):
@@ -169,6 +174,11 @@ def test_a_folder_of_texts_is_predicted_and_columns_of_rows_are_refused(tmp_path
 
 def test_what_cannot_predict_says_so(folder, tmp_path):
     with pytest.raises(DataError, match=r"no result.json"):
+        predict.load(tmp_path)
+    record = json.loads((folder / "result.json").read_text())
+    record["settings"]["recipe"]["new"] = 1  # of a later version
+    (tmp_path / "result.json").write_text(json.dumps(record))
+    with pytest.raises(DataError, match=r"a field that this version does not know .*'new'"):
         predict.load(tmp_path)
     assert refused(folder, tmp_path / "absent.csv").startswith("error: there is no file")
     (folder / "classifier" / "backward" / "vocab.json").unlink()

@@ -111,6 +111,9 @@ def test_a_home_without_a_finished_run_has_no_records(tmp_path):
     (tmp_path / "stages" / "tokens-1").mkdir(parents=True)
     (tmp_path / "stages" / "tokens-1" / "vocab.json").write_text("[]")
     assert read_all([tmp_path]) == ([], [])
+    (tmp_path / "runs" / "NAME" / "classifier").mkdir(parents=True)
+    (tmp_path / "runs" / "NAME" / "classifier" / "vocab.json").write_text("[]")
+    assert read_all([tmp_path / "runs"]) == ([], [])
 
 
 def test_committed_records_are_whole_findable_and_name_no_machine_path():

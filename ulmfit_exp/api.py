@@ -63,7 +63,12 @@ class Result:
     @cached_property
     def predictor(self) -> predict.Predictor:
         """Its classifiers, read when they are first used. Raises `DataError` where the run has none."""
-        return predict.load(self.path)
+        return predict.load(self._with_models())
+
+    def _with_models(self) -> Path:
+        if self.path.suffix == ".json":
+            raise DataError(f"{self.path} is a committed record, without models: `ulmfit-exp reproduce` runs it again")
+        return self.path
 
     def predict(self, texts: str | Iterable[str]) -> pd.DataFrame:
         """A row per text: `class`, `confidence`, and `p CLASS` for each class. A single string is one text; a column of
@@ -84,7 +89,7 @@ class Result:
         """
         recipe = recipe_from(self.record["settings"]["recipe"])
         options = {"seq_len": recipe.seq_len, "max_len": recipe.max_len, "pooling": recipe.pooling}
-        return Encoder.load(self.path, direction=self._direction(direction), **options)
+        return Encoder.load(self._with_models(), direction=self._direction(direction), **options)
 
     def learner(self, direction: Direction | None = None, corpus: Corpus | None = None) -> "TextLearner":
         """fastai's Learner of one classifier: its weights, and the training and validation texts as its data.
@@ -99,9 +104,9 @@ class Result:
         """
         from .inference.export import classifier_learner
 
-        corpus = self.corpus if corpus is None else corpus
+        corpus, path = self.corpus if corpus is None else corpus, self._with_models()
         if corpus is None:
-            raise DataError(f"{self.path} was loaded without its texts: give them as learner(corpus=...)")
+            raise DataError(f"{path} was loaded without its texts: give them as learner(corpus=...)")
         return classifier_learner(self.predictor, self._direction(direction), _checked(corpus))
 
     def _direction(self, direction: str | None) -> str:

@@ -65,6 +65,7 @@ def over_seeds(settings: Experiment, grid: Grid) -> None:
     if tested:
         ours, baseline = (spread([100 * r[k]["error"] for r in tested]) for k in ("test", "baseline"))
         seeds = f"{len(tested)} of {grid.seeds} seeds"
+        print(f"compare runs: {typed('ulmfit-exp')} report {quoted(str(settings.home))}")
         print(f"test error {ours} % (mean ± sd of {seeds}), baseline {baseline} %", flush=True)
     exit_with(failed)
 

@@ -120,7 +120,7 @@ def regressions(
 
 def as_texts(texts: str | Iterable[str]) -> list[str]:
     """Texts as a list; a single string is one text. Raises `DataError` where one is missing or is not a string."""
-    if not isinstance(texts, Iterable) or isinstance(texts, Mapping | pd.DataFrame):  # these iterate over names
+    if not isinstance(texts, Iterable) or isinstance(texts, bytes | Mapping | pd.DataFrame):  # of no texts
         raise DataError(f"texts are a list, or one column such as df['text'], not {type(texts).__name__}")
     texts = [texts] if isinstance(texts, str) else list(texts)
     for i, text in enumerate(texts):

@@ -24,7 +24,7 @@ AUTO = "auto"
 FEW_LABELS = 200
 """Labelled training texts below which `auto` is lp-ft (experiments/notes/recipe.md)."""
 LONGEST_NAME = 60
-"""Characters of the differences to a recipe in a variant's name. A longer list of them is replaced by its digest."""
+"""Characters of the differences to a recipe in a variant's name. Of a longer list it has the fields and a digest."""
 
 
 def named(recipes: dict[str, LMRecipe], name: str) -> LMRecipe:
@@ -92,9 +92,9 @@ class Command(ABC):
             text.format(in_words(v)) for k, text in self.in_variant.items() if (v := getattr(self, k)) != defaults[k]
         ]
         changes = " ".join(v if k == "direction" else f"{k}={v}" for k, v in self.changes.items())
-        return " ".join(
-            [self.recipe_name, *also, self.label or (changes if len(changes) <= LONGEST_NAME else digest(changes))]
-        ).strip()
+        if len(changes) > LONGEST_NAME:
+            changes = f"{' '.join(self.changes)[:LONGEST_NAME]} {digest(changes)}"
+        return " ".join([self.recipe_name, *also, self.label or changes]).strip()
 
     @property
     def replicate(self) -> str:

@@ -14,18 +14,26 @@ function find(id) {
   return runs.length && { id, variant, runs, single: variant.id !== id };
 }
 
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch { // a lone %
+    return text;
+  }
+}
+
 function fromAddress() {
   const given = Object.fromEntries(location.hash.slice(1).split("&").map((part) => {
     const [key, ...value] = part.split("=");
-    return [key, decodeURIComponent(value.join("="))];
+    return [key, decoded(value.join("="))];
   }));
   const show = given.show === undefined ? data.opening : given.show.split(",").map((id) => id.replace(/^\//, ""));
   const known = show.filter(find);
-  return { show: known, data: given.data ?? (known.length ? find(known[0]).variant.data : ""), search: given.search ?? "" };
+  return { show: known, unknown: show.filter((id) => id && !find(id)), data: given.data ?? (known.length ? find(known[0]).variant.data : ""), search: given.search ?? "" };
 }
 
 function change(next, kind = "pushState") {
-  state = { ...state, ...next };
+  state = { ...state, unknown: [], ...next };
   const parts = [`show=${encodeURI(state.show.join(","))}`, `data=${encodeURIComponent(state.data)}`];
   if (state.search) parts.push(`search=${encodeURIComponent(state.search)}`);
   history[kind](null, "", `#${parts.join("&")}`);
@@ -47,6 +55,7 @@ function compared(chosen) {
     if (i) element("button", "make reference", item, { onclick: () => change({ show: [id, ...state.show.filter((s) => s !== id)] }) });
     element("button", "×", item, { onclick: () => toggle(id), ariaLabel: `leave out ${full}` });
   });
+  for (const id of state.unknown) element("li", `not in this report: ${id}`, $("chosen"), { className: "faint" });
   if (!chosen.length) element("li", "Choose variants in the table.", $("chosen"));
   if (focused >= 0) buttons().at(Math.min(focused, buttons().length - 1))?.focus();
 }
@@ -126,7 +135,8 @@ function restore() {
   draw();
   if (state.show.length !== 1) return;
   const row = open(find(state.show[0]).variant, true);
-  row.closest(".dt-layout-cell").scrollTop = row.offsetTop - 2 * row.offsetHeight;
+  const box = row.closest(".dt-layout-cell"); // none where the row is filtered out
+  if (box) box.scrollTop = row.offsetTop - 2 * row.offsetHeight;
 }
 
 const escaped = DataTable.render.text().display;

@@ -5,6 +5,7 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 const OPTIONS = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "resetScale2d"]] };
 const MOST_MATRICES = 4;
 const MOST_CLASSES = 50;
+const LONGEST_LABEL = 40;
 const ELSEWHERE = "None of the selected records has this.";
 const $ = (id) => document.getElementById(id);
 const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
@@ -18,6 +19,13 @@ function element(tag, text, parent, more = {}) {
   parent?.append(made);
   return made;
 }
+
+// As Plotly shows it: without markup, which it would take `<` for, and cut where it is long.
+const label = (text) => {
+  const short = text.length > LONGEST_LABEL ? `${text.slice(0, LONGEST_LABEL)}…` : text;
+  return short.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+};
+const classAxis = (classes) => ({ type: "category", tickvals: classes, ticktext: classes.map(label) });
 
 let drawn;
 
@@ -40,7 +48,7 @@ function plot(place, traces, x, y, more = {}) {
   drawn ??= new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)))
     .then(() => element("script", $("plotly").textContent, document.head));
   drawn = drawn.then(() => new Promise((resolve) => setTimeout(resolve)))
-    .then(() => place.isConnected && Plotly.react(place, traces, layout, OPTIONS))
+    .then(() => place.isConnected && Plotly.react(place, traces.map((t) => ({ ...t, name: t.name && label(t.name) })), layout, OPTIONS))
     .catch(console.error); // the others are drawn
 }
 
@@ -114,7 +122,7 @@ function perClass(chosen) {
       return { x: classes, y, name, type: "bar", marker: { color: colour },
         error_y: { type: "data", array, arrayminus, symmetric: false, thickness: 1, width: 2, visible: runs.length > 1 } };
     });
-    plots.push([traces, "", metric, { xaxis: { type: "category" }, yaxis: { tickformat: ".0%", rangemode: "tozero" } }]);
+    plots.push([traces, "", metric, { xaxis: traces[0] && classAxis(traces[0].x), yaxis: { tickformat: ".0%", rangemode: "tozero" } }]);
   }
   if (reliable.length) {
     const traces = reliable.map(({ name, colour, runs }) => {
@@ -154,13 +162,13 @@ function matrices(chosen) {
     const classes = [...new Set(found.flatMap(Object.keys))];
     const counts = classes.map((c) => classes.map((other) => found.reduce((sum, of) => sum + (of[c]?.[other] ?? 0), 0)));
     const share = counts.map((row) => row.map((n) => n / Math.max(1, row.reduce((a, b) => a + b))));
-    const axis = { type: "category", automargin: true };
+    const axis = { ...classAxis(classes), automargin: true };
     plot(element("div", "", $("matrices")), [{
       type: "heatmap", x: classes, y: classes, z: share, text: counts, colorscale: [[0, paper], [1, colour]], zmin: 0, zmax: 1,
       showscale: false, texttemplate: classes.length < 20 ? "%{text}" : "",
       hovertemplate: "%{y} predicted to be %{x}: %{text}<extra></extra>",
     }], "", "", {
-      title: { text: name, font: { size: 12 } },
+      title: { text: label(name), font: { size: 12 } },
       margin: { l: 60, r: 10, t: 30, b: 40 },
       xaxis: axis,
       yaxis: { ...axis, autorange: "reversed" },
