@@ -28,7 +28,9 @@ HEADLINE = {
     "TREC-6: type of question": replicates("trec", MOST_SEEDS, "default"),
     "IMDb: sentiment": replicates("imdb-full", MOST_SEEDS),
     "DBpedia ontology: 14 classes, 8,000 texts": replicates("dbpedia", MOST_SEEDS, "default"),
-    "… with 100 labels": [replace(run, train_size=100) for run in replicates("dbpedia", MOST_SEEDS, "default")],
+    "… with 100 labels, recipe `lp-ft`": [
+        replace(run, train_size=100) for run in replicates("dbpedia", MOST_SEEDS, "lp-ft")
+    ],
     "SQuAD: which of 35 articles": replicates("squad", MOST_SEEDS, "default"),
     "SFU reviews: sentiment": replicates("sfu", MOST_SEEDS, "default"),
     "… from `reviews-small`, forward alone": [
