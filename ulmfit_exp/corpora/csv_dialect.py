@@ -143,10 +143,10 @@ def _quoted_cell(dialect: Dialect, lines: Iterable[str]) -> bool:
     return any(map(cell.search, lines))
 
 
-def _mostly_quoted(head: list[str], without: bool) -> bool:
-    """Whether most quotes that begin a cell end one; `without` where there are none."""
+def _mostly_quoted(head: list[str], if_none: bool) -> bool:
+    """Whether most quotes that begin a cell end one; `if_none` where there are none."""
     closed = [m[0].count('"') > 1 for m in _OPENED.finditer("".join(head))]
-    return 2 * sum(closed) > len(closed) if closed else without
+    return 2 * sum(closed) > len(closed) if closed else if_none
 
 
 def head_lines(lines: Iterable[str], most: int = 200_000) -> list[str]:

@@ -77,8 +77,8 @@ class Documents:
     def digest(self) -> str:
         """SHA-256 over the files' bytes and how they are read."""
         text_col = self.text_col[0] if len(self.text_col) == 1 else self.text_col
-        how = [text_col, self.member, HELD_OUT, PIECE, *([astuple(self.format)] if self.format != AUTO else [])]
-        h = hashlib.sha256(json.dumps(how).encode())
+        reading = [text_col, self.member, HELD_OUT, PIECE, *([astuple(self.format)] if self.format != AUTO else [])]
+        h = hashlib.sha256(json.dumps(reading).encode())
         for path in self.files:
             h.update(os.fsencode("".join(path.suffixes)))  # how a file is read depends on them
             with readable(path), open(path, "rb") as f:

@@ -74,7 +74,7 @@ def _by_split(
     folder: Path, files: dict[Path, str], format: Format, names: Collection[str]
 ) -> tuple[pd.DataFrame, list[str]]:
     """The rows of all tables, train first, whose columns are those of the others."""
-    parts, notes, first = [], [], {}
+    parts, notes, of_train = [], [], {}
     for file, split in sorted(files.items(), key=lambda item: (SPLITS.index(item[1]), item[0])):
         rows, table = read_table(file, format, names, sure=split != "unlabelled")
         if rows.empty:
@@ -82,13 +82,15 @@ def _by_split(
                 f"{file} has no rows" + ", only a header line (see --header)" * table.header + "; or remove it"
             )
         names = names or table.columns
-        first = first or {plain(column): column for column in rows}
-        alike = {column: first.get(plain(column), column) for column in rows}
-        if set(alike.values()).isdisjoint(first.values()):
-            raise DataError(f"{file} has no column of the train table, {', '.join(map(repr, first))} (see --header)")
+        of_train = of_train or {plain(column): column for column in rows}
+        alike = {column: of_train.get(plain(column), column) for column in rows}
+        if set(alike.values()).isdisjoint(of_train.values()):
+            raise DataError(
+                f"{file} has no column of the train table, {', '.join(map(repr, of_train.values()))} (see --header)"
+            )
         rows = rows.rename(columns=alike) if len(set(alike.values())) == len(alike) else rows
         notes += [f"{table.notes[0]}; the {split} split", *table.notes[1:]]
-        lacks, more = ([c for c in a if c not in b] for a, b in ((first.values(), rows), (rows, first.values())))
+        lacks, more = ([c for c in a if c not in b] for a, b in ((of_train.values(), rows), (rows, of_train.values())))
         if lacks and more:
             more, lacks = (", ".join(map(repr, columns[:5])) for columns in (more, lacks))
             notes.append(f"{file.name} lacks {lacks} of the train table, and has {more}")

@@ -231,11 +231,11 @@ def _layout(table: Table, head: list[str]) -> str:
         return "a text a line"
     if table.kind == "json":
         return "a JSON array" if "".join(head).lstrip().startswith("[") else "JSON lines"
-    how = f"columns separated by {table.delimiter}"
+    layout = f"columns separated by {table.delimiter}"
     if table.dialect.delimiter == csv_dialect.ONE_COLUMN:
-        how = "one column" + ", named by the first line (see --header)" * bool(table.header)
-    how += "" if table.dialect.quotes else ", quotes are part of the text"
-    return how + ("" if table.header else "; no header line, so the columns are named 0, 1, ... (see --header)")
+        layout = "one column" + ", named by the first line (see --header)" * bool(table.header)
+    layout += "" if table.dialect.quotes else ", quotes are part of the text"
+    return layout + ("" if table.header else "; no header line, so the columns are named 0, 1, ... (see --header)")
 
 
 def _encoding(path: Path, format: Format) -> tuple[str, list[str]]:

@@ -163,8 +163,8 @@ def run_grid(planned: list[Planned], workers: Workers) -> dict[Cell, str]:
                     error = f"this machine does not see {ended.path}; does the other one share --home?"
                 if error:
                     failed[ended.cell] = error
-                how = f"failed: {error}" if error else _outcome(ended.path)
-                view.print(f"{cells - len(waiting) - len(running)}/{cells}  {ended.cell}  {how}")
+                outcome = f"failed: {error}" if error else _outcome(ended.path)
+                view.print(f"{cells - len(waiting) - len(running)}/{cells}  {ended.cell}  {outcome}")
             view.update(waiting, list(running.values()), len(failed), slots)
             if not slots:  # no machine is left: wait for one
                 time.sleep(1)

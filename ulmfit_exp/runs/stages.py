@@ -37,11 +37,11 @@ NO_SPACES = (
 def tokenize(run: Run, folder: Path) -> dict:
     """The texts as token ids with their vocabulary; the same for all labels of the same texts and splits."""
     r, documents = run.recipe, run.corpus.documents()
-    first = list(islice(documents, 100))
-    if r.lang not in UNSPACED and unspaced(text for text, _ in first):
+    first_texts = list(islice(documents, 100))
+    if r.lang not in UNSPACED and unspaced(text for text, _ in first_texts):
         tqdm.write(f"warning: {NO_SPACES.format(r.lang)}")
-    how = {"pretrained": run.pretrained_vocab, "only_pretrained": r.vocab == "pretrained", "lang": r.lang}
-    return write_tokens(chain(first, documents), folder, r.max_vocab, r.min_freq, **how)
+    vocabulary = {"pretrained": run.pretrained_vocab, "only_pretrained": r.vocab == "pretrained", "lang": r.lang}
+    return write_tokens(chain(first_texts, documents), folder, r.max_vocab, r.min_freq, **vocabulary)
 
 
 def finetune_lm(run: Run, direction: str, folder: Path) -> dict:

@@ -86,11 +86,11 @@ class Tracker(Callback):
             warnings.warn("W&B cannot be reached; the run is recorded offline: see wandb sync", stacklevel=4)
             self.wandb_run = wandb.init(mode="offline", **options)
         for key in ("train/*", "lr/*", "train_loss", "phase"):
-            self.draw(key, over="step")
-        self.draw("valid_*", over="step", summary="min")
+            self.define_axis(key, over="step")
+        self.define_axis("valid_*", over="step", summary="min")
 
-    def draw(self, key: str, over: str, summary: str | None = None) -> None:
-        """Set the x axis of a metric, or of all that match a pattern, and what of it W&B's table of runs has."""
+    def define_axis(self, key: str, over: str, summary: str | None = None) -> None:
+        """Set the x axis of a metric, or of all that match a pattern, and the summary of it in W&B's table of runs."""
         if self.wandb_run:
             self._safely(lambda: self.wandb_run.define_metric(key, step_metric=over, summary=summary))
 
@@ -115,7 +115,7 @@ class Tracker(Callback):
     def _log_epoch(self, row: dict) -> None:
         if (phase := f"phase_{row['phase']}") not in self.phases:
             self.phases.add(phase)
-            self.draw(f"{phase}/*", over=f"{phase}/epoch")
+            self.define_axis(f"{phase}/*", over=f"{phase}/epoch")
         self.log({**epoch_metrics(row), "step": row["step"]})
 
     def log(self, values: dict) -> None:
@@ -200,7 +200,7 @@ def log_sweep(tracker: Tracker, record: dict) -> None:
     the settings."""
     for name, history in record["history"].items():
         stage = name.replace(" ", "_")
-        tracker.draw(f"{stage}/*", over="step")
+        tracker.define_axis(f"{stage}/*", over="step")
         for row in history:
             tracker.log({f"{stage}/{k}": v for k, v in metrics(row).items()} | {"step": row["step"]})
     tracker.finish({f"valid/{k}": v for k, v in record.get("valid", {}).items()})
