@@ -158,6 +158,7 @@ def test_lines_above_the_header_are_not_read(above, tmp_path):
     path = write(tmp_path / "a.csv", above + as_csv([("text", "label"), *ROWS]))
     assert texts(path, ["text"]) == TEXTS
     assert f"lines above the header, not read: {above.count(chr(10))}" in open_table(path).notes
+    assert not open_table(path, Format(header="no")).skip
     for one_column in (["text", *TEXTS], [f"{text}, she said" for text in TEXTS]):
         assert not open_table(write(tmp_path / "b.csv", "\n".join(one_column))).skip
 

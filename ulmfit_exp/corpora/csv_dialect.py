@@ -20,7 +20,7 @@ from .options import Format
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 LABEL_NAMES = ("label", "class", "category", "target", "sentiment", "topic", "stars", "rating", "score", "type")
-LABEL_NAMES += ("labels", "emotion", "intent")
+LABEL_NAMES += ("labels", "emotion", "intent")  # after the others: a table may have both
 NAMES = {*LABEL_NAMES, "text", "body", "content", "review", "comment", "message", "title", "sentence", "id", "split"}
 """Words that, as a table's first cell in a column, are the column's name."""
 ONE_COLUMN = "\x1f"

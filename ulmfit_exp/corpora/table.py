@@ -179,7 +179,8 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), s
     if head and (excel := re.fullmatch(r'(?i)"?sep=(.)"?\s*', head[0])):
         table, head = replace(table, skip=1), head[1:]
         format = replace(format, delimiter=format.delimiter or excel[1])
-    if above := csv_dialect.lines_above(head, names):
+    may_have_title = format.header != "no" and (sure or suffix in TABLES)
+    if may_have_title and (above := csv_dialect.lines_above(head, names)):
         table, head = replace(table, skip=table.skip + above), head[above:]
         notes.append(f"lines above the header, not read: {above}")
     if suffix in JSON or (not format.delimiter and re.match(r'\s*(\[\s*)?\{\s*"', "".join(head))):

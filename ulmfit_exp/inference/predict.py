@@ -162,13 +162,13 @@ def _texts(
         table = open_table(path, format, [*(text_col or trained_on), *filter(None, [id_col])], sure=False)
         print(*table.notes, sep="\n", file=sys.stderr)
         columns = table.checked(text_col, "--text-col") or _text_columns(table, predictor.text_cols)
-        ids = table.checked(filter(None, [id_col]), "--id-col")
+        (id_col,) = table.checked([id_col], "--id-col") if id_col else [None]
         names: Counter = Counter()
         with tqdm(total=path.stat().st_size, unit="B", unit_scale=True, disable=None) as bar:
-            for rows in table.chunks(list(dict.fromkeys([*columns, *ids])), bar):
-                yield joined(rows, columns).set_axis(row_names(rows, *ids or [None]))
-                names.update(rows[ids[0]] if ids else ())
-        for note in notes_of_names(names, *ids or [None]):
+            for rows in table.chunks(list(dict.fromkeys([*columns, *filter(None, [id_col])])), bar):
+                yield joined(rows, columns).set_axis(row_names(rows, id_col))
+                names.update(rows[id_col] if id_col else ())
+        for note in notes_of_names(names, id_col):
             print(note, file=sys.stderr)
 
 
