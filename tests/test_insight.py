@@ -57,7 +57,7 @@ def predictor(folder) -> predict.Predictor:
     return predict.load(folder)
 
 
-def heaviest(words: insight.Words) -> str:
+def heaviest(words: insight.WordWeights) -> str:
     return max(words, key=lambda pair: pair[1])[0]
 
 
