@@ -127,22 +127,6 @@ def named(column: str, columns: Sequence[str]) -> str:
     raise DataError(f"no column {column!r}; it has {', '.join(map(repr, columns[:50]))}")
 
 
-def row_names(rows: pd.DataFrame, column: str | None) -> pd.Index:
-    """What names each row: its number, or its cell of a column; where that is empty, `row` and the number."""
-    if column is None:
-        return rows.index
-    return pd.Index(rows[column].where(rows[column].str.strip() != "", [f"row {n}" for n in rows.index]))
-
-
-def notes_of_names(names: Counter, column: str | None) -> Iterator[str]:
-    """What is odd in what names the rows: in the cells of a column or an index, which are counted in `names`."""
-    source = f"column {column!r}" if column else "the index"
-    if again := sum(n - 1 for name, n in names.items() if str(name).strip()):
-        yield f"{source} gives {again:,} rows a name that another row has too"
-    if empty := sum(n for name, n in names.items() if not str(name).strip()):
-        yield f"{source} is empty in {empty:,} rows, which are named by their number"
-
-
 def joined(rows: pd.DataFrame, columns: Collection[str]) -> pd.Series:
     """The texts of one column, or of several as lines of one text."""
     texts = map("\n".join, rows[list(columns)].itertuples(index=False))

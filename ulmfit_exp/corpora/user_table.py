@@ -10,7 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from ..common import DataError
-from .csv_dialect import LABEL_NAMES, column_names, plain
+from .columns import called_text, guessed_label, longest, notes_of_names, overflow, quoted, row_names
+from .csv_dialect import column_names, plain
 from .encodings import sound
 from .folders import read_folder, read_texts
 from .json_parquet import as_text
@@ -18,10 +19,8 @@ from .labels import class_labels
 from .multilabel import NONE, each_label, rare_labels, rarest, read_labels, without
 from .options import OwnTable
 from .splits import guessed_splits, row_splits, stratified, with_test_flag
-from .table import joined, named, notes_of_names, read_table, row_names
+from .table import joined, named, read_table
 
-MOST_CLASSES = 0.5
-"""Of its rows, the largest share of different values that a column guessed to be the label may have."""
 FEWEST = 3
 """Texts that a class needs: one for each split."""
 LONG = 10_000
@@ -60,7 +59,7 @@ def _fields(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str])
     table = table.set_axis(column_names(list(map(str, table.columns))), axis=1)
     if len(table) < 2 * FEWEST:
         raise DataError(
-            f"there are {len(table)} rows, of columns {_quoted(table)[:200] or 'without a name'}; two classes of three "
+            f"there are {len(table)} rows, of columns {quoted(table)[:200] or 'without a name'}; two classes of three "
             "texts each are needed, in one row per text"
         )
     options = _named(options, list(table))
@@ -69,7 +68,7 @@ def _fields(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str])
     table = table.astype(object).where(table.notna(), None).map(as_text)
     table = table if options.split_col else with_test_flag(table, options.columns, notes)
     options = _guessed(table, options, notes)
-    notes += _overflow(table, options.columns)
+    notes += overflow(table, options.columns)
     labels = read_labels(table, options, notes)
     multi_label = labels is not None
     labels = labels if multi_label else table[options.label_cols[0]].str.strip()
@@ -117,7 +116,7 @@ def _unlabelled(options: OwnTable, notes: list[str]) -> pd.DataFrame:
         notes += table.notes
     if more.empty:
         raise DataError(f"--unlabelled {path}: it holds no texts; a folder must have .txt files")
-    notes.append(f"{path.name}: {len(more):,} unlabelled texts from {_quoted(columns)}")
+    notes.append(f"{path.name}: {len(more):,} unlabelled texts from {quoted(columns)}")
     return pd.DataFrame({"text": joined(more, columns), "label": "", "split": "unlabelled", "row": more.index})
 
 
@@ -139,18 +138,18 @@ def _guessed(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> OwnTab
     if not split and (found := guessed_splits(free, notes)):
         split = found[0]
         notes.append(f"split: column {split!r}, by its name and values (--split-col names another)")
-        notes += [f"columns that also name splits, not used: {_quoted(found[1:])}"] * (len(found) > 1)
+        notes += [f"columns that also name splits, not used: {quoted(found[1:])}"] * (len(found) > 1)
         free = free.drop(columns=found)
     if not label:
-        name, why = _guessed_label(free, options.columns)
+        name, why = guessed_label(free, options.columns)
         notes.append(f"label: column {name!r}, {why} (--label-col names another)")
         flags = [c for c in free if set(free[c]) == {"0", "1"}]
         if len(flags) > 1 and name in flags:
-            notes.append(f"columns {_quoted(flags)} are 0 or 1; if each is a label, name all of them with --label-col")
+            notes.append(f"columns {quoted(flags)} are 0 or 1; if each is a label, name all of them with --label-col")
         label, free = (name,), free.drop(columns=name)
     if not text:
         text = (longest(free),)
-        why = "by its name" if _called_text(text[0]) else "which has the longest texts"
+        why = "by its name" if called_text(text[0]) else "which has the longest texts"
         notes.append(f"text: column {text[0]!r}, {why} (--text-col names others)")
     for what, column in [*(("text", column) for column in text), *(("label", column) for column in label)]:
         json = r'\s*[{\[]\s*"' if what == "text" else r'\s*\{\s*"'  # a list of labels is read
@@ -159,50 +158,6 @@ def _guessed(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> OwnTab
                 f"{what}: column {column!r} holds JSON, which is read as it is written; --{what}-col names others"
             )
     return replace(options, text_col=text, label_col=label, split_col=split)
-
-
-def _guessed_label(table: pd.DataFrame, named: list[str]) -> tuple[str, str]:
-    for name in LABEL_NAMES:
-        for column in table:
-            if column.lower() == name and table[column].nunique() > 1:
-                return column, "by its name"
-    kinds = {c: table[c].nunique() for c in table if 1 < table[c].nunique() <= MOST_CLASSES * len(table)}
-    if not kinds:
-        raise DataError(
-            f"no column looks like a label, of {_quoted(table) or 'none left'}{_single(table)}"
-            + (f" beside {_quoted(named)}, which other options name" if named else "")
-            + "; name it with --label-col, or what separates the columns with --delimiter"
-        )
-    fewest = min(kinds, key=kinds.get)
-    return fewest, f"which has the fewest different values, {kinds[fewest]}"
-
-
-def _single(table: pd.DataFrame) -> str:
-    """Names a column that is called a label, but has one value."""
-    called = [column for column in table if column.lower() in LABEL_NAMES and table[column].nunique() == 1]
-    return f"; column {called[0]!r} has only the value {table[called[0]].iloc[0]!r}" if called else ""
-
-
-def _overflow(table: pd.DataFrame, used: list[str]) -> list[str]:
-    """A note of what is in columns without a name: a text with the delimiter in it goes on there."""
-    nameless = [column for column in table if column.isdecimal() and column not in ("0", *used)]  # 0 names the rows
-    filled = table.index[(table[nameless] != "").any(axis=1)]
-    if not len(filled) or all(map(str.isdecimal, table)):  # it has no header
-        return []
-    return [f"columns without a name are not read; {len(filled):,} rows have something there, the first {filled[0]}"]
-
-
-def _called_text(column: str) -> bool:
-    return bool(re.fullmatch(r"text(\.\d+)?", column.lower()))  # text.1 is a second column of that name
-
-
-def longest(table: pd.DataFrame) -> str:
-    """The column named text, or the one with the longest values; an id or a URL, ASCII without a space, counts as
-    empty. Raises `DataError` where there is none."""
-    if not len(table.columns):
-        raise DataError("there is no column left that could be the text; name it with --text-col")
-    texts = table.map(lambda cell: "" if re.fullmatch("[!-~]*", cell) else cell)
-    return max(table, key=lambda c: (_called_text(c), texts[c].str.len().mean(), table[c].str.len().mean()))
 
 
 def _with_text(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
@@ -247,7 +202,7 @@ def _of_large_classes(df: pd.DataFrame, multi_label: bool, notes: list[str]) -> 
     sizes = df[labelled].drop_duplicates("text")["label"].value_counts()
     if small := sorted(sizes.index[sizes < FEWEST]):
         rare = labelled & df["label"].isin(small)
-        notes.append(f"made unlabelled: classes with fewer than 3 texts: {_quoted(small[:10])} ({rare.sum():,} rows)")
+        notes.append(f"made unlabelled: classes with fewer than 3 texts: {quoted(small[:10])} ({rare.sum():,} rows)")
         df.loc[rare, ["label", "split"]] = ["", "unlabelled"]
     if df.loc[df["label"] != "", "label"].nunique() < 2:
         raise DataError(
@@ -303,7 +258,3 @@ def _report(df: pd.DataFrame, multi_label: bool) -> list[str]:
     if both := set(df.loc[df["split"] == "unlabelled", "text"]) & set(df.loc[df["split"] == "test", "text"]):
         notes.append(f"{len(both):,} test texts are among the unlabelled texts, which the language model reads")
     return notes
-
-
-def _quoted(names) -> str:
-    return ", ".join(map(repr, names))

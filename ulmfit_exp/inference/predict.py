@@ -14,10 +14,10 @@ from safetensors.torch import load_model
 from tqdm.auto import tqdm, trange
 
 from ..common import DataError, read_json
+from ..corpora.columns import longest, notes_of_names, row_names
 from ..corpora.folders import read_texts
 from ..corpora.options import Format
-from ..corpora.table import ROWS, Table, joined, notes_of_names, open_table, row_names
-from ..corpora.user_table import longest
+from ..corpora.table import ROWS, Table, joined, open_table
 from ..method import machine
 from ..method.models import classifier
 from ..method.tokenizer import words

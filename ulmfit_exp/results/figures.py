@@ -195,8 +195,7 @@ def by_labels(found: pd.DataFrame, ours: str, theirs: str) -> tuple[str, Figure]
             stats = part[part["row"] == row].groupby("labels")["error"].agg(["mean", "std"]).fillna(0)
             panel.errorbar(stats.index, stats["mean"], yerr=stats["std"], fmt=".-", color=f"C{i}", label=row)
         panel.set(title=title(data), xscale="log", xlabel="labelled texts", ylabel="test error, %")
-        labels = sorted(part["labels"].unique())
-        panel.set_xticks(labels, [f"{n:,}" for n in labels])
+        panel.set_xticks(part["labels"].unique(), map("{:,}".format, part["labels"].unique()))
         panel.minorticks_off()
         panel.grid(alpha=0.3)
         text += f"\n{title(data)} (n = {part['replicate'].nunique()})\n\n{_table_by_labels(part, ours, theirs)}\n"
