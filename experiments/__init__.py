@@ -19,4 +19,4 @@ def experiment(name: str):
 
 def settings_of(record: dict, **where):
     """The settings that a record was made with; `where` has those that say where. Raises `DataError`."""
-    return experiment(record["experiment"]).of_record(record, **where)
+    return experiment(record["experiment"]).from_record(record, **where)

@@ -36,9 +36,9 @@ class OwnCsv(OwnTable, Experiment):
 
     @property
     def dataset(self) -> str:
-        from ulmfit_exp.corpora.user_table import plain_name
+        from ulmfit_exp.corpora.user_table import dataset_name
 
-        return f"own_csv-{plain_name(self.csv)}" if self.csv and not self.miniature else "own_csv"
+        return f"own_csv-{dataset_name(self.csv)}" if self.csv and not self.miniature else "own_csv"
 
     def load(self, data_dir: Path | None):
         from ulmfit_exp.common import DataError
@@ -49,7 +49,7 @@ class OwnCsv(OwnTable, Experiment):
         path = MINIATURE / "dbpedia_csv" / "train.csv" if data_dir == MINIATURE else self.csv
         if path is None:
             raise DataError("name your table with --csv, or try the bundled one with --miniature")
-        return Corpus.from_found(load(path, self))
+        return Corpus.from_fields(load(path, self))
 
 
 if __name__ == "__main__":

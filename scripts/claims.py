@@ -9,8 +9,8 @@ import pandas as pd
 
 from experiments.paper.tables import module
 from ulmfit_exp.results import figures
-from ulmfit_exp.results.statistics import ALPHA, FEWEST, against
-from ulmfit_exp.results.tables import markdown, pretrained, spread
+from ulmfit_exp.results.statistics import ALPHA, FEWEST, p_against
+from ulmfit_exp.results.tables import markdown, mean_sd, pretrained
 
 RECORDS = "../../experiments/results"
 """The committed records, as the pages link to them."""
@@ -163,7 +163,7 @@ def compared(name: str, results: list[tuple], claim: Claim) -> pd.DataFrame:
     reference, lines = module(name).REFERENCE, []
     runs_of = {c.data: f"{c.settings.recipe_name}: {pretrained(r)}" for c, r in results if c.row == reference}
     for family in families(name, results, reference):
-        p, full = against(family, reference), family.loc[family["labels"].idxmax(), "data"]
+        p, full = p_against(family, reference), family.loc[family["labels"].idxmax(), "data"]
         for (data, row), runs in family.groupby(["data", "row"], sort=False):
             ours = family[(family["data"] == data) & (family["row"] == reference)]
             if row in claim.rows and len(ours) and not (claim.few and data == full):
@@ -189,7 +189,7 @@ def families(name: str, results: list[tuple], reference: str) -> list[pd.DataFra
 
 
 def _linked(row: str, runs: pd.DataFrame) -> str:
-    return f"{row} [{spread(runs['error'])}]({RECORDS}/{runs['records'].iloc[0]})"
+    return f"{row} [{mean_sd(runs['error'])}]({RECORDS}/{runs['records'].iloc[0]})"
 
 
 def _tested(ours: pd.DataFrame, theirs: pd.DataFrame, p: float) -> dict[str, str]:

@@ -11,10 +11,10 @@ record is a run. Run it again to import new runs. A record that cannot be read i
 import sys
 from pathlib import Path
 
-from ulmfit_exp.cli import command, part
+from ulmfit_exp.cli import command, import_part
 from ulmfit_exp.runs.interrupt import interruptible
 
-COMMITTED = part("experiments").RECORDS
+COMMITTED = import_part("experiments").RECORDS
 
 
 def main(

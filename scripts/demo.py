@@ -9,7 +9,7 @@ measurement: on another processor one or two of them may be classified different
 from dataclasses import replace
 from pathlib import Path
 
-from ulmfit_exp.cli import command, interrupted, part
+from ulmfit_exp.cli import command, import_part, interrupted
 from ulmfit_exp.recipe import RECIPES, changed
 from ulmfit_exp.runs.settings import Wandb
 
@@ -31,7 +31,7 @@ def main(home: Path = Path("runs"), wandb: Wandb = "auto") -> None:
     """
     from ulmfit_exp.runs.run import run
 
-    experiment = part("experiments").experiment("dbpedia")
+    experiment = import_part("experiments").experiment("dbpedia")
     base = experiment(recipe_name="tiny", recipe=RECIPE, miniature=True, precision="fp32", home=home, wandb=wandb)
     with interrupted():
         pretrained, path = run(base)

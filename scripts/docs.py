@@ -13,10 +13,10 @@ from experiments.paper import tables
 from experiments.paper.base import forward, replicates, with_recipe
 from experiments.paper.tables import MOST_SEEDS, module
 from ulmfit_exp.common import write_json
-from ulmfit_exp.record import folder_of, read
-from ulmfit_exp.results.figures import SIGNIFICANCE, mark
-from ulmfit_exp.results.statistics import against
-from ulmfit_exp.results.tables import markdown, pretrained, spread, summary
+from ulmfit_exp.record import read, variant_folder
+from ulmfit_exp.results.figures import SIGNIFICANCE, significance_mark
+from ulmfit_exp.results.statistics import p_against
+from ulmfit_exp.results.tables import markdown, mean_sd, pretrained, summary
 
 from . import claims
 
@@ -94,12 +94,12 @@ def headline(records: list[dict]) -> str:
         for data, runs in found.items()
         if runs
     }
-    p = against(listed(errors), "ULMFiT")
+    p = p_against(listed(errors), "ULMFiT")
     return markdown(pd.DataFrame([row(d, found[d], errors[d], p[d, "TF-IDF + LR"]) for d in errors]))
 
 
 def listed(errors: dict[str, dict[str, dict[str, float]]]) -> pd.DataFrame:
-    """data -> row -> replicate -> error, as `statistics.against` takes them."""
+    """data -> row -> replicate -> error, as `statistics.p_against` takes them."""
     by_row = ((data, row, errors) for data, rows in errors.items() for row, errors in rows.items())
     rows = [(data, row, replicate, error) for data, row, errors in by_row for replicate, error in errors.items()]
     return pd.DataFrame(rows, columns=["data", "row", "replicate", "error"])
@@ -113,10 +113,13 @@ def row(data: str, records: list[dict], errors: dict[str, dict[str, float]], p: 
     minutes = [sum(s["seconds"] for s in r["stages"]) / 60 for r in records]
     one_machine = max(minutes) < 2 * min(minutes)
     return {
-        "data set": f"[{data}](experiments/results/{folder_of(records[0])})",
+        "data set": f"[{data}](experiments/results/{variant_folder(records[0])})",
         "language model": pretrained(records[0]).partition(", ")[2],
         "runs": f"{len(records)} {'fold' if folds else 'seed'}{'s' * (len(records) > 1)}",
-        **{m: f"**{spread(e.values())}**{mark(p)}" if m == best else spread(e.values()) for m, e in errors.items()},
+        **{
+            m: f"**{mean_sd(e.values())}**{significance_mark(p)}" if m == best else mean_sd(e.values())
+            for m, e in errors.items()
+        },
         "the paper": "" if of_paper is None else f"{of_paper:.2f}",
         "minutes per run": f"{mean(minutes):.0f}" if one_machine else f"{min(minutes):.0f} to {max(minutes):.0f}",
     }
@@ -136,15 +139,15 @@ def comparisons(records: list[dict]) -> str:
     """The test errors of the variants in `COMPARED`; of the forward classifiers where one of the two has no other."""
     groups, errors = {}, {}
     for record in sorted(records, key=lambda r: r["replicate"]):
-        groups.setdefault(folder_of(record), []).append(record)
+        groups.setdefault(variant_folder(record), []).append(record)
     for pair in COMPARED:
         forward = any(len(r["directions"]) == 1 for variant in pair for r in groups[variant])
         errors[pair] = {i: {r["replicate"]: _error(r, forward) for r in groups[v]} for i, v in enumerate(pair)}
-    p, table = against(listed(errors), 0), []
+    p, table = p_against(listed(errors), 0), []
     for pair, both in errors.items():
         variants = {f"variant {i}": f"[{variant}]({FROM_DOCS}/{variant})" for i, variant in enumerate(pair, 1)}
-        first, second = (spread(of_variant.values()) for of_variant in both.values())
-        table.append({**variants, "error of 1": first, "error of 2": second + mark(p[pair, 1])})
+        first, second = (mean_sd(of_variant.values()) for of_variant in both.values())
+        table.append({**variants, "error of 1": first, "error of 2": second + significance_mark(p[pair, 1])})
     return markdown(pd.DataFrame(table))
 
 
@@ -208,6 +211,6 @@ def rewrite() -> None:
 def take_in(run: Path) -> None:
     """Put a run's record among the committed ones, in the place of an older one of the same data set and variant."""
     record = read(run)
-    target = RECORDS / folder_of(record) / f"{record['replicate']}.json"
+    target = RECORDS / variant_folder(record) / f"{record['replicate']}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     write_json(target, record)

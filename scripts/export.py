@@ -16,7 +16,7 @@ from pathlib import Path
 
 import tyro
 
-from ulmfit_exp.cli import command, shown
+from ulmfit_exp.cli import command, shell_path
 from ulmfit_exp.common import DataError, install
 from ulmfit_exp.record import run_folder
 
@@ -82,7 +82,7 @@ def write_onnx(run: Path, out: Path) -> None:
     onnx.write(predictor, out)
     probs = runpy.run_path(str(out / "predict.py"))["probabilities"](TEXTS)
     _compare(out / "model.onnx", probs, predictor.probabilities(TEXTS), 1e-4)
-    print(f'python {shown(out / "predict.py")} "A text." needs onnxruntime, numpy and spacy')
+    print(f'python {shell_path(out / "predict.py")} "A text." needs onnxruntime, numpy and spacy')
 
 
 def _compare(file: Path, probs, expected, most: float) -> None:

@@ -27,7 +27,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from PIL import Image
 
-from ulmfit_exp.cli import ending_well
+from ulmfit_exp.cli import clean_exit
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "notebooks"
@@ -141,5 +141,5 @@ def run_all(paths: tuple[Path, ...], check: bool, jobs: int) -> int:
 
 
 if __name__ == "__main__":
-    with ending_well():
+    with clean_exit():
         tyro.cli(main, description=__doc__, config=(tyro.conf.FlagCreatePairsOff,))

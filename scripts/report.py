@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from ulmfit_exp.cli import command, part, typed
+from ulmfit_exp.cli import command, import_part, shell_command
 from ulmfit_exp.common import DataError
-from ulmfit_exp.record import folder_of
+from ulmfit_exp.record import variant_folder
 
 OPENING = "table7"
 """The table whose reference and runner-up the page shows at first where all records are committed ones."""
@@ -27,7 +27,11 @@ OPENING = "table7"
 if TYPE_CHECKING:
     from ulmfit_exp.results.page import Section
 
-experiments, paper, DATA = part("experiments"), part("experiments.paper.tables"), part("experiments.paper.base").DATA
+experiments, paper, DATA = (
+    import_part("experiments"),
+    import_part("experiments.paper.tables"),
+    import_part("experiments.paper.base").DATA,
+)
 
 
 def sections(records: list[dict]) -> list["Section"]:
@@ -40,7 +44,7 @@ def sections(records: list[dict]) -> list["Section"]:
         if results := paper.recorded(name, known):
             text, figure = paper.rendered(name, results, LINK)
             module = paper.module(name)
-            rows = {folder_of(r): c.row for c, r in results}
+            rows = {variant_folder(r): c.row for c, r in results}
             opening = best(results, module.REFERENCE) if name == OPENING else ()
             made.append(Section(module.TITLE, text.partition("\n\n")[2], svg(figure, name), rows, opening))
     return made
@@ -99,10 +103,12 @@ def main(
     for line in skipped:
         print(f"left out: {line}", file=sys.stderr)
     if not found:
-        demo = f"{typed('ulmfit-exp')} demo"
+        demo = f"{shell_command('ulmfit-exp')} demo"
         sys.exit(f"error: there is no record of a run in {', '.join(map(str, folders))}; to make one: {demo}")
     made = sections([record for _, record in found])
-    out.write_text(page.page(found, made, titles(), f"{typed('ulmfit-exp')} reproduce", out.parent), encoding="utf-8")
+    out.write_text(
+        page.page(found, made, titles(), f"{shell_command('ulmfit-exp')} reproduce", out.parent), encoding="utf-8"
+    )
     print(f"{len(found)} runs, {out.stat().st_size / 2**20:.1f} MB")
     print(out)
     if open:

@@ -21,11 +21,11 @@ from statistics import stdev
 
 import tyro
 
-from ulmfit_exp.cli import ROOT, command, interrupted, part, run
-from ulmfit_exp.record import compared, figures, read, read_all
+from ulmfit_exp.cli import ROOT, command, import_part, interrupted, run
+from ulmfit_exp.record import environment_changes, figures, read, read_all
 from ulmfit_exp.runs.settings import Wandb
 
-RECORDS = part("experiments").RECORDS
+RECORDS = import_part("experiments").RECORDS
 
 
 def spreads(record: dict, others: list[dict]) -> dict[str, float]:
@@ -102,7 +102,7 @@ def main(
     old = read(path)
     os.environ["OMP_NUM_THREADS"] = str(old["machine"]["threads"])  # figures depend on it; torch is not imported yet
     home = home or Path(tempfile.mkdtemp(prefix="reproduce-"))
-    settings = part("experiments").settings_of(old, home=home, data_dir=data_dir, wandb=wandb)
+    settings = import_part("experiments").settings_of(old, home=home, data_dir=data_dir, wandb=wandb)
     pretrained = shipped_then(old, settings.recipe.pretrained, home / "pretrained")
     with interrupted():
         new = read(run(replace(settings, recipe=replace(settings.recipe, pretrained=pretrained))))
@@ -114,7 +114,7 @@ def main(
         print(f"{k:<28}{value:>12.5f}{found.get(k, float('nan')):>12.5f}  {verdicts[k]}")
     if reused := [s["name"] for s in new["stages"] if s["reused"]]:
         print(f"not computed again, but reused from {home}: {', '.join(reused)}")
-    for line in compared(old, new):
+    for line in environment_changes(old, new):
         print(line)
     if old["corpus"]["digest"] != new["corpus"]["digest"]:
         print("the texts differ from those of the record")

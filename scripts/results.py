@@ -10,7 +10,7 @@ Works in a checkout of the project.
 import sys
 from pathlib import Path
 
-from ulmfit_exp.cli import INSTALLED, command, part, typed
+from ulmfit_exp.cli import INSTALLED, command, import_part, shell_command
 
 
 def main(check: bool = False, add: tuple[Path, ...] = ()) -> None:
@@ -22,13 +22,17 @@ def main(check: bool = False, add: tuple[Path, ...] = ()) -> None:
     """
     if INSTALLED:
         sys.exit("error: results works in a checkout of the project, whose README.md and docs/ it writes")
-    docs = part("scripts.docs")  # imports torch, for which --help does not wait
+    docs = import_part("scripts.docs")  # imports torch, for which --help does not wait
     for run in add:
         docs.take_in(run)
     if not check:
         docs.rewrite()
     elif lines := docs.stale():
-        sys.exit("\n".join([*lines, f"run {typed('ulmfit-exp')} results, and correct the text where a figure changed"]))
+        sys.exit(
+            "\n".join(
+                [*lines, f"run {shell_command('ulmfit-exp')} results, and correct the text where a figure changed"]
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ import wandb
 import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
 
-from ulmfit_exp.cli import command, part
+from ulmfit_exp.cli import command, import_part
 
-paper = part("experiments.paper.tables")
+paper = import_part("experiments.paper.tables")
 
 
 def curve(key: str, title: str, x: str = "step"):

@@ -260,12 +260,12 @@ def test_a_device_that_only_other_machines_have_is_no_error_of_the_plan(tmp_path
 
 
 def test_a_home_that_is_not_shared_or_has_no_locks_is_noticed(tmp_path):
-    assert "does not see the files" in cluster.sees(tmp_path / "absent", "node")
+    assert "does not see the files" in cluster.home_problem(tmp_path / "absent", "node")
     with cluster._shared(tmp_path) as folder:
-        assert cluster.sees(folder, "node") is None
+        assert cluster.home_problem(folder, "node") is None
         assert (folder / "node" / "file").is_file()
     folder.mkdir()
-    assert "mounted without locks" in cluster.sees(folder, "node")
+    assert "mounted without locks" in cluster.home_problem(folder, "node")
 
 
 def test_without_the_extra_the_error_names_its_installation(tmp_path, monkeypatch):

@@ -81,7 +81,7 @@ def test_help_ends_quietly_where_the_reader_of_the_pipe_has_gone(command):
 def test_printed_commands_are_quoted_for_a_shell():
     stages = [{"name": "lm forward", "wandb": None}, {"name": "eval", "wandb": "wandb/offline-run-1"}]
     record = {"stages": stages}
-    lines = [line for line in cli.how_to_look(record, Path("my runs")).splitlines() if line]
+    lines = [line for line in cli.next_commands(record, Path("my runs")).splitlines() if line]
     assert len(lines) == 5
     for line in lines:
         last = shlex.split(line.partition(": ")[2])[-1]
@@ -92,12 +92,12 @@ def test_a_printed_command_exists_whether_or_not_the_environment_is_activated(mo
     monkeypatch.setattr(sys, "executable", str(tmp_path / "a b" / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    assert cli.typed("ulmfit-exp") == "'a b/python' -m ulmfit_exp"
+    assert cli.shell_command("ulmfit-exp") == "'a b/python' -m ulmfit_exp"
     (tmp_path / "a b").mkdir()
     (tmp_path / "a b" / "ulmfit-exp").touch(mode=0o755)
-    assert cli.typed("ulmfit-exp") == "'a b/python' -m ulmfit_exp"
+    assert cli.shell_command("ulmfit-exp") == "'a b/python' -m ulmfit_exp"
     monkeypatch.setenv("PATH", str(tmp_path / "a b"))
-    assert cli.typed("ulmfit-exp") == "ulmfit-exp"
+    assert cli.shell_command("ulmfit-exp") == "ulmfit-exp"
 
 
 def test_report_in_a_folder_that_is_not_there_is_one_line_before_any_work(tmp_path):
@@ -182,7 +182,7 @@ def installed(tmp_path_factory) -> Path:
 
 def test_a_folder_of_the_users_that_is_named_experiments_does_not_hide_ours(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path, str(cli.ROOT)])
-    cli.part("experiments")
+    cli.import_part("experiments")
     assert sys.path[0] == str(cli.ROOT)
 
 

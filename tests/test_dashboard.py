@@ -20,7 +20,7 @@ from playwright.sync_api import expect
 
 from experiments.sfu import Sfu
 from ulmfit_exp.cli import run
-from ulmfit_exp.record import find
+from ulmfit_exp.record import find_records
 from ulmfit_exp.results import dashboard
 
 ROOT = Path(__file__).parents[1]
@@ -39,7 +39,7 @@ def home(tmp_path_factory):
 
 
 def newest(home: Path) -> Path:
-    return max(find(home), key=lambda path: path.stat().st_mtime_ns)
+    return max(find_records(home), key=lambda path: path.stat().st_mtime_ns)
 
 
 def values(rows: list[dict], metric: str) -> list:
@@ -119,7 +119,7 @@ def test_tables_are_the_classes_the_confusion_and_the_most_confident_mistakes(ho
 
 
 def test_every_committed_record_is_shown():
-    for path in find(RECORDS):
+    for path in find_records(RECORDS):
         shown, record = dashboard.read_record(path), json.loads(path.read_text())
         assert "fold" not in shown.project
         assert shown.rows[-1]["final/test_error"] == record["test"]["error"]
@@ -203,7 +203,9 @@ def served(home):
 def test_two_at_once_wait_for_each_other_and_a_second_time_adds_nothing(served, home):
     shown = served[1]
     assert shown.startswith("another dashboard is reading the records; waiting for it\n")
-    assert sum(map(int, re.findall(r"runs, (\d+) of them new", shown))) == len(find(RECORDS)) + len(find(home))
+    assert sum(map(int, re.findall(r"runs, (\d+) of them new", shown))) == len(find_records(RECORDS)) + len(
+        find_records(home)
+    )
     counts, _, _ = updated(home, RECORDS)
     assert {new for new, _ in counts.values()} == {0}
 

@@ -37,7 +37,7 @@ def test_only_trainings_of_the_same_size_count():
 
 
 def test_finished_trainings_of_a_home_give_the_rate_of_the_next(finished, monkeypatch):
-    trained = estimate.finished(finished.home)
+    trained = estimate.finished_trainings(finished.home)
     assert sorted(t.kind for t in trained) == ["clas", "clas", "lm", "lm"]
     assert all(t.tokens > 0 for t in trained)
     again = grid.Cell("row", "sfu", 1, replace(finished, seed=1, recipe=FORWARD))
@@ -45,7 +45,7 @@ def test_finished_trainings_of_a_home_give_the_rate_of_the_next(finished, monkey
     assert failed == {}
     (lm,) = (seconds for stage, seconds in cell.stages.items() if stage.name.startswith("lm-"))
     slower = [replace(t, seconds=100 * t.seconds) for t in trained]
-    monkeypatch.setattr(estimate, "finished", lambda home: slower)
+    monkeypatch.setattr(estimate, "finished_trainings", lambda home: slower)
     ((cell,), _) = grid.plan([again])
     (slow,) = (seconds for stage, seconds in cell.stages.items() if stage.name.startswith("lm-"))
     assert slow - 1 > 99 * (lm - 1)
@@ -55,7 +55,7 @@ def test_the_guess_for_a_gpu_agrees_with_the_pretraining_of_the_shipped_model():
     record = json.loads((SHIPPED / "wikipedia-small" / "forward" / "record.json").read_text("utf-8"))
     epochs, recipe = record["history"]["lm forward"], recipe_from(record["settings"]["recipe"])
     tokens, steps, seconds = epochs[0]["tokens"], epochs[0]["step"], epochs[0]["seconds"]
-    guess = estimate.by_size("lm", recipe, tokens, steps, estimate.GPU_SPEED, gpu=True)
+    guess = estimate.seconds_by_size("lm", recipe, tokens, steps, estimate.GPU_SPEED, gpu=True)
     assert record["machine"]["gpu"] and 0.7 < guess / seconds < 1.4
 
 
@@ -69,7 +69,7 @@ def test_the_guess_by_size_agrees_with_the_committed_records():
             kind, epochs = stage["name"].split()[0], record["history"].get(stage["name"])
             if kind in ("lm", "clas") and epochs:
                 n, tokens = len(epochs), sum(row["tokens"] for row in epochs)
-                each = estimate.by_size(kind, recipe, tokens / n, epochs[-1]["step"] / n, speed)
+                each = estimate.seconds_by_size(kind, recipe, tokens / n, epochs[-1]["step"] / n, speed)
                 guessed[stage["path"]], took[stage["path"]] = n * each, stage["seconds"]
     assert len(took) > 300
     assert 0.8 < sum(guessed.values()) / sum(took.values()) < 1.25

@@ -110,7 +110,7 @@ def test_predictions_stand_beside_the_texts_they_are_of(finished):
 
     from ulmfit_exp.corpora import sfu as source
     from ulmfit_exp.corpora import sources
-    from ulmfit_exp.inference.scores import tempered
+    from ulmfit_exp.inference.scores import apply_temperature
     from ulmfit_exp.method import learners
     from ulmfit_exp.method.batches import dls_clas
     from ulmfit_exp.method.tokens import read_tokens
@@ -125,7 +125,7 @@ def test_predictions_stand_beside_the_texts_they_are_of(finished):
     for row in table.index[::7]:
         with torch.no_grad():
             alone = learn.model.eval()(torch.tensor(tokens[row].astype(np.int64))[None])[0].softmax(dim=1)
-        alone = tempered(alone.numpy(), r["calibration"]["temperature"])[0]
+        alone = apply_temperature(alone.numpy(), r["calibration"]["temperature"])[0]
         assert table.loc[row, ["p no", "p yes"]].to_numpy(float) == pytest.approx(alone, abs=1e-5)
     test = table[table["split"] == "test"]
     assert (test["label"] != test["predicted"]).mean() == pytest.approx(r["test"]["error"])
@@ -211,7 +211,7 @@ def test_recipe_is_named_and_its_fields_are_overridden():
     settings = parse(Sfu, ["--recipe", "paper", "--recipe.lm.phases.0.lr", "0.1", "--fold", "2"])[0]
     assert settings.recipe.lm.phases[0].lr == 0.1 and settings.recipe.model.emb_sz == 400 and settings.fold == 2
     assert parse(Sfu, ["--miniature"])[0].recipe_name == "tiny"
-    assert parse(Sfu, ["--miniature"])[0].for_labels(10).recipe_name == "tiny"
+    assert parse(Sfu, ["--miniature"])[0].resolve_auto(10).recipe_name == "tiny"
     assert parse(Sfu, ["--miniature", "--recipe=scratch"])[0].recipe.model.emb_sz == 128
     assert parse(Dbpedia, ["--level", "dump", "--dump-classes", "Film", "Album"])[0].dump_classes == ("Film", "Album")
 
@@ -229,7 +229,7 @@ def test_recipe_is_named_and_its_fields_are_overridden():
 )
 def test_recipe_auto_is_lp_ft_with_few_labels_unless_the_classifier_was_set(args, few, many):
     settings = parse(Dbpedia, args)[0]
-    assert settings.for_labels(199).variant == few and settings.for_labels(200).variant == many
+    assert settings.resolve_auto(199).variant == few and settings.resolve_auto(200).variant == many
 
 
 def test_recipe_auto_in_miniature_has_the_fields_of_default_not_of_tiny():

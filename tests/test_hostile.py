@@ -26,7 +26,7 @@ from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
 from ulmfit_exp.corpora import archives, documents
 from ulmfit_exp.corpora.corpus import Corpus
-from ulmfit_exp.corpora.encodings import sound
+from ulmfit_exp.corpora.encodings import replace_surrogates
 from ulmfit_exp.corpora.table import read_table
 from ulmfit_exp.inference import predict
 from ulmfit_exp.method.tokenizer import words
@@ -104,7 +104,7 @@ def test_hostile_texts_and_labels_go_through_a_whole_run(tmp_path):
     path.write_text("\n".join(json.dumps(row) for row in [*rows, {"body": "x" * 1_000_000, "stars": LABELS[0]}]))
     where = run(OwnCsv(csv=path, recipe=FORWARD, home=tmp_path / "home", **QUIET))
     record = json.loads(where.read_text(encoding="utf-8"))
-    assert record["corpus"]["classes"] == sorted(map(sound, LABELS)) and "\n" not in str(where)
+    assert record["corpus"]["classes"] == sorted(map(replace_surrogates, LABELS)) and "\n" not in str(where)
     evaluated = (tmp_path / "home" / record["stages"][-1]["path"] / "predictions.csv").read_text(encoding="utf-8")
     said = predict.load(where.parent).predict([*HOSTILE, "", " " * 1000, "y" * 100_000])
     assert len(said) == len(HOSTILE) + 3 and np.isfinite(said["confidence"]).all()
@@ -183,7 +183,7 @@ def test_a_corpus_is_split_without_loss_or_overlap_or_refused(texts, labels, tmp
         corpus = Corpus.from_csv(tmp_path / "a.jsonl")
     except DataError:
         return
-    kept = [sound(t) for t, _ in zip(texts, labels) if sound(t).strip()]
+    kept = [replace_surrogates(t) for t, _ in zip(texts, labels) if replace_surrogates(t).strip()]
     assert sorted(corpus.df["text"]) == sorted(kept)
     sides = corpus.split("train", "valid", "test").groupby("text")["split"].nunique()
     assert (

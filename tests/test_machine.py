@@ -72,7 +72,7 @@ def test_a_process_of_a_grid_takes_the_next_visible_gpu_or_that_of_one_that_has_
     monkeypatch.setattr(workers.psutil, "pid_exists", lambda pid: pid != 12)
     for pid in (11, 12, 13, 14):
         monkeypatch.setattr(workers, "os", SimpleNamespace(environ=os.environ, getpid=lambda pid=pid: pid))
-        workers.start(visible, pids)
+        workers.init_worker(visible, pids)
         given.append(os.environ["CUDA_VISIBLE_DEVICES"])
     assert given == ["3", "5", "5", "3"]
     assert pids[:] == [11, 13, 14]
@@ -81,5 +81,5 @@ def test_a_process_of_a_grid_takes_the_next_visible_gpu_or_that_of_one_that_has_
 def test_no_gpu_leaves_the_environment_of_a_process(monkeypatch):
     monkeypatch.setattr(workers, "end_with_parent", lambda: None)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    workers.start([], Array("i", 1))
+    workers.init_worker([], Array("i", 1))
     assert "CUDA_VISIBLE_DEVICES" not in os.environ

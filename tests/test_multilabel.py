@@ -13,9 +13,9 @@ from ulmfit_exp import Corpus, ulmfit
 from ulmfit_exp.common import DataError
 from ulmfit_exp.corpora.multilabel import f1, indicators
 from ulmfit_exp.corpora.sources import MINIATURE
-from ulmfit_exp.inference.scores import fitted_thresholds, tempered
+from ulmfit_exp.inference.scores import apply_temperature, fit_thresholds
 from ulmfit_exp.results import dashboard, draw, page
-from ulmfit_exp.results.tables import of_run
+from ulmfit_exp.results.tables import run_table
 
 TICKETS = MINIATURE / "own" / "tickets.csv"
 NAMES = ["billing", "delivery", "login", "urgent"]
@@ -169,11 +169,11 @@ def test_a_threshold_is_the_best_one_for_the_f1_of_its_label_and_near_a_half_whe
     random = np.random.default_rng(0)
     truth = (random.random((2000, 2)) < (0.5, 0.001)).astype(int)
     probs = 0.3 * truth + 0.1 * random.random(truth.shape)
-    many, few = fitted_thresholds(probs, truth)
+    many, few = fit_thresholds(probs, truth)
     assert 0.1 < many < 0.32
     assert few > 0.4
     assert f1(probs >= many, truth, axis=0)[0] > 0.98
-    assert np.allclose(tempered(tempered(probs, 3, multi_label=True), 1 / 3, multi_label=True), probs)
+    assert np.allclose(apply_temperature(apply_temperature(probs, 3, multi_label=True), 1 / 3, multi_label=True), probs)
 
 
 def test_the_figures_are_those_of_scikit_learn(run):
@@ -224,8 +224,8 @@ def test_features_and_baseline_learn_the_bundled_texts(features):
 
 def test_whatever_shows_a_run_shows_one_with_several_labels(run):
     path = run.path / "result.json"
-    assert "error (1 - micro F1) in %" in of_run(run.record)
-    assert "all labels correct" in of_run(run.record)
+    assert "error (1 - micro F1) in %" in run_table(run.record)
+    assert "all labels correct" in run_table(run.record)
     (shown, left_out) = page.read([run.path.parents[1]])
     assert not left_out
     assert "tickets" in page.page(shown, [], {}, "ulmfit-exp reproduce", run.path)

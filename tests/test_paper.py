@@ -23,7 +23,7 @@ from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
 from ulmfit_exp.method import pretrained
 from ulmfit_exp.recipe import Phase
-from ulmfit_exp.record import cost, folder_of, read
+from ulmfit_exp.record import cost, read, variant_folder
 from ulmfit_exp.results import figures
 from ulmfit_exp.runs import estimate, grid, workers
 from ulmfit_exp.runs.run import prepare
@@ -89,7 +89,7 @@ def test_table_7_has_the_papers_rows_on_one_fine_tuned_language_model(tmp_path):
 @pytest.mark.parametrize("table", tables.NAMES)
 def test_different_settings_of_a_table_have_different_rows_and_different_folders_of_records(table):
     cells = [tables.labelled(table, cell) for cell in tables.cells(table, tuple(base.DATA), 1)]
-    folders = {replace(c.settings, label="", tags=()): folder_of(c.settings.names()) for c in cells}
+    folders = {replace(c.settings, label="", tags=()): variant_folder(c.settings.names()) for c in cells}
     assert len(set(folders.values())) == len(folders)
     assert len({(c.data, c.row, c.settings.train_size, c.settings.shots) for c in cells}) == len(cells)
     assert not {table7.BEST, "forward alone", "backward alone"} & {c.row for c in cells}
@@ -179,7 +179,7 @@ def test_a_finished_cell_without_labelled_test_rows_is_shown_by_its_validation_e
     record |= {"stages": [{"name": "eval", "seconds": 1, "reused": False}]}
     source = json.loads((tables.RECORDS / "trec" / "default" / "seed0.json").read_text(encoding="utf-8"))
     (tmp_path / "result.json").write_text(json.dumps({k: v for k, v in source.items() if k != "test"} | record))
-    shown = grid._outcome(tmp_path / "result.json")
+    shown = grid._result_line(tmp_path / "result.json")
     assert shown.startswith("valid 25.00 %")
     assert "test" not in shown
 
@@ -190,7 +190,7 @@ def test_the_plan_passes_over_a_damaged_stage(tmp_path):
     for name, content in (("lm-a", '{"name": 3'), ("lm-b", whole)):
         (tmp_path / "stages" / name).mkdir(parents=True)
         (tmp_path / "stages" / name / "stage.json").write_text(content)
-    assert [trained.tokens for trained in estimate.finished(tmp_path)] == [100]
+    assert [trained.tokens for trained in estimate.finished_trainings(tmp_path)] == [100]
 
 
 KILLED = """
@@ -342,7 +342,7 @@ def test_figure_3_gives_few_labels_more_epochs_and_averages_the_baseline_over_fo
 def test_figure_3_says_how_many_times_as_many_labels_the_other_row_needs():
     theirs = pd.Series({100: 50.0, 1000: 20.0, 10_000: 10.0})
     ours = pd.Series({20: 60.0, 50: 50.0, 100: 15.0, 1000: 10.0, 10_000: 9.0})
-    assert figures.as_many(ours, theirs).to_dict() == {
+    assert figures.labels_needed(ours, theirs).to_dict() == {
         20: "< 5.0 ×", 50: "2.0 ×", 100: "31.6 ×", 1000: "10.0 ×", 10_000: "> 1.0 ×",
     }  # fmt: skip
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from ulmfit_exp.__main__ import main
-from ulmfit_exp.common import DataError, harmless
+from ulmfit_exp.common import DataError, escape_formula
 from ulmfit_exp.corpora import table
 from ulmfit_exp.corpora.options import AUTO, Format
 from ulmfit_exp.inference import features, predict
@@ -131,7 +131,7 @@ def test_predictions_are_of_the_columns_of_the_training(tmp_path, capsys):
         predicted(path, "text")
     with pytest.raises(DataError, match=r"no column 'id'.*--id-col"):
         predicted(path, "body", id_col="id")
-    assert predict.open_table(path).checked(["body", "BODY"], "--text-col") == ["body"]
+    assert predict.open_table(path).find_columns(["body", "BODY"], "--text-col") == ["body"]
     with pytest.raises(DataError, match="no column 'text'"):
         predicted(path, "1")  # of a table without a header
     rows.rename(columns={"title": "text"}).to_csv(path, index=False)
@@ -152,7 +152,7 @@ def test_predictions_name_the_rows_of_a_table_and_the_lines_of_a_text(tmp_path, 
     (tmp_path / "a.csv").write_text("text,id\none day,x\ntwo days,\n,y\n")
     assert predicted(tmp_path / "a.csv", "text", id_col="id") == {"x": "one", "row 1": "two", "y": ""}
     assert "empty texts, predicted like the others: 1" in capsys.readouterr().err
-    monkeypatch.setattr(table, "ROWS", 2)
+    monkeypatch.setattr(table, "CHUNK_ROWS", 2)
     (tmp_path / "a.csv").write_text("text,id\none,x\ntwo,y\none,x\ntwo,y\n")  # in two chunks
     assert len(predicted(tmp_path / "a.csv", "text", id_col="id")) == 2
     assert "column 'id' gives 2 rows a name that another row has too" in capsys.readouterr().err
@@ -198,7 +198,7 @@ def test_what_cannot_be_predicted_leaves_the_files_as_they_were(folder, tmp_path
 
 def test_a_label_that_a_spreadsheet_would_run_is_quoted():
     cells = ("=cmd()", "+1+A1", "@x", "\n=1", "-", "good", "-1", "+0.5")
-    assert [harmless(c) for c in cells] == ["'=cmd()", "'+1+A1", "'@x", "'\n=1", "'-", "good", "-1", "+0.5"]
+    assert [escape_formula(c) for c in cells] == ["'=cmd()", "'+1+A1", "'@x", "'\n=1", "'-", "good", "-1", "+0.5"]
 
 
 def test_the_file_of_predictions_is_harmless_and_its_folder_is_checked_before_the_model_is_read(tmp_path, monkeypatch):

@@ -8,9 +8,9 @@ import pytest
 
 from ulmfit_exp.common import DataError
 from ulmfit_exp.recipe import RECIPES, Phase, differences
-from ulmfit_exp.record import folder_of, mistakes, read_all
+from ulmfit_exp.record import mistakes, read_all, variant_folder
 from ulmfit_exp.results import draw
-from ulmfit_exp.results.tables import beside_baseline, difference, of_run, summary
+from ulmfit_exp.results.tables import beside_baseline, difference, run_table, summary
 
 ROOT = Path(__file__).parents[1]
 
@@ -61,11 +61,11 @@ def test_the_lower_of_ours_and_the_baselines_error_is_named_and_tested_where_the
     assert "**ULMFiT** has the lower error, 11.00 against 25.00 % (3 runs, significant, p = 0.0017)" in several
     features = record(error=0.1, recipe={"direction": "both", "head": "features"})
     assert "**features + LR** has the lower error" in beside_baseline([features])
-    assert "features + LR, mean of both directions 10.00 10.00" in of_run(features)
+    assert "features + LR, mean of both directions 10.00 10.00" in run_table(features)
 
 
 def test_the_table_of_a_run_sets_ours_beside_the_baseline_and_the_paper():
-    shown = of_run(record(error=0.125))
+    shown = run_table(record(error=0.125))
     for part in (
         "12.50",
         "forward alone",
@@ -127,4 +127,4 @@ def test_committed_records_are_whole_findable_and_name_no_machine_path():
         assert wanted <= set(record), path
         assert not record["commit"].endswith("+"), path
         assert '"/' not in path.read_text(encoding="utf-8"), path
-        assert path == folder / folder_of(record) / f"{record['replicate']}.json"
+        assert path == folder / variant_folder(record) / f"{record['replicate']}.json"

@@ -8,13 +8,13 @@ import pytest
 from scipy.stats import ttest_rel
 
 from ulmfit_exp.common import DataError
-from ulmfit_exp.results.statistics import ALPHA, against, bootstrap, holm, mcnemar, paired, wrong
+from ulmfit_exp.results.statistics import ALPHA, bootstrap, holm, mcnemar, p_against, paired, wrong
 
 OURS, THEIRS = [5.0, 6.0, 7.0, 8.0, 9.0], [6.0, 7.1, 7.9, 9.0, 10.1]
 
 
 def found(**rows: list[float]) -> pd.DataFrame:
-    """Errors as `against` takes them, of one data set."""
+    """Errors as `p_against` takes them, of one data set."""
     cells = [(row, "sfu", i, error) for row, errors in rows.items() for i, error in enumerate(errors)]
     return pd.DataFrame(cells, columns=["row", "data", "replicate", "error"])
 
@@ -44,22 +44,22 @@ def test_holm_multiplies_the_smallest_p_by_the_number_of_tests_and_keeps_their_o
 
 
 def test_what_is_significant_alone_may_not_be_beside_many_other_rows():
-    alone = against(found(ours=OURS[:3], theirs=[6.0, 7.1, 7.8]), "ours")
+    alone = p_against(found(ours=OURS[:3], theirs=[6.0, 7.1, 7.8]), "ours")
     assert alone["sfu", "theirs"] < ALPHA
     rng = np.random.default_rng(0)
     others = {f"row {i}": list(OURS[:3] + rng.normal(size=3)) for i in range(20)}
-    among = against(found(ours=OURS[:3], theirs=[6.0, 7.1, 7.8], **others), "ours")
+    among = p_against(found(ours=OURS[:3], theirs=[6.0, 7.1, 7.8], **others), "ours")
     assert among["sfu", "theirs"] > ALPHA
 
 
 def test_a_table_without_its_reference_has_no_tests():
-    assert against(found(theirs=THEIRS), "ours") == {}
+    assert p_against(found(theirs=THEIRS), "ours") == {}
 
 
 def test_false_positives_of_a_table_are_at_most_alpha():
     rng = np.random.default_rng(0)
     tables = [found(**{f"{i}": list(rng.normal(size=3)) for i in range(10)}) for _ in range(100)]
-    assert np.mean([min(against(table, "0").values()) < ALPHA for table in tables]) < 2 * ALPHA
+    assert np.mean([min(p_against(table, "0").values()) < ALPHA for table in tables]) < 2 * ALPHA
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from ulmfit_exp.common import DataError
 from ulmfit_exp.corpora.corpus import Corpus
 from ulmfit_exp.corpora.documents import Documents
 from ulmfit_exp.corpora.options import AUTO, Format
-from ulmfit_exp.corpora.table import joined, open_table, read_table
+from ulmfit_exp.corpora.table import join_columns, open_table, read_table
 
 TEXTS = [f"The {what}, said guest {i}." for i in range(12) for what in ("soup was hot", "bed sank")]
 LABELS = ["good", "bad"] * 12
@@ -42,8 +42,8 @@ def write(path, content):
 def texts(path, columns, format=AUTO) -> list[str]:
     """As predictions and pretraining read them."""
     table = open_table(path, format, columns, sure=False)
-    columns = table.checked(columns, "--text-col")
-    return [text for rows in table.chunks(columns) for text in joined(rows, columns)]
+    columns = table.find_columns(columns, "--text-col")
+    return [text for rows in table.chunks(columns) for text in join_columns(rows, columns)]
 
 
 HEAD = [("text", "label"), *ROWS]
@@ -98,7 +98,7 @@ def test_several_text_columns_are_joined_in_every_use(tmp_path):
 
 
 def test_the_stream_in_chunks_is_the_whole_table(tmp_path, monkeypatch):
-    monkeypatch.setattr("ulmfit_exp.corpora.table.ROWS", 5)
+    monkeypatch.setattr("ulmfit_exp.corpora.table.CHUNK_ROWS", 5)
     path = write(tmp_path / "a.csv", as_csv(HEAD))
     chunks = list(open_table(path).chunks())
     assert [len(rows) for rows in chunks] == [5, 5, 5, 5, 4]
@@ -240,7 +240,7 @@ def test_quotes_and_delimiter_can_be_set(tmp_path):
 
 
 def test_a_quote_that_never_ends_is_refused_in_bounded_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr("ulmfit_exp.corpora.csv_dialect.LONGEST", 1000)
+    monkeypatch.setattr("ulmfit_exp.corpora.csv_dialect.MAX_ROW_CHARS", 1000)
     path = write(tmp_path / "a.csv", '"text,label' + "no end, of it\n" * 1000)
     with pytest.raises(DataError, match="first row never ends; see --quotes"):
         read_table(path, Format(quotes="yes"))

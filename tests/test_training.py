@@ -13,7 +13,7 @@ from ulmfit_exp.bounds import check
 from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
 from ulmfit_exp.method import batches, schedules, training
-from ulmfit_exp.method.schedules import passes, shortened, stlr
+from ulmfit_exp.method.schedules import passes_per_epoch, shortened, stlr
 from ulmfit_exp.recipe import PRETRAINING, RECIPES, Phase, gradual
 
 # Schedules
@@ -88,8 +88,8 @@ def epochs(training) -> list[int]:
 def test_an_epoch_goes_over_few_texts_several_times_and_many_texts_have_fewer_epochs():
     clas = RECIPES["default"].clas
     assert (clas.min_steps, clas.max_steps) == (400, 6000)
-    assert [passes(clas, steps) for steps in (300, 7, 1)] == [1, 5, 10]
-    assert passes(RECIPES["small"].clas, 1) == 1
+    assert [passes_per_epoch(clas, steps) for steps in (300, 7, 1)] == [1, 5, 10]
+    assert passes_per_epoch(RECIPES["small"].clas, 1) == 1
     assert epochs(shortened(clas, 300)) == [1, 1, 1, 1, 8]
     assert epochs(shortened(clas, 1000)) == [1, 1, 1, 1, 2]
     assert epochs(shortened(clas, 10_000)) == [1, 1, 1, 1, 1]

@@ -12,7 +12,7 @@ SCRIPTS = ("demo", "report", "dashboard", "reproduce", "export", "results", "wor
 
 def main(args: list[str] | None = None) -> None:
     """Run the command that the first argument names; without one, or with --help, list the commands."""
-    with cli.ending_well():
+    with cli.clean_exit():
         name, *rest = (sys.argv[1:] if args is None else args) or ["--help"]
         files = commands()
         if name in ("-h", "--help"):
@@ -27,7 +27,7 @@ def commands() -> dict[str, Path]:
     """The module of each command, as a file."""
     experiments, scripts = cli.ROOT / "experiments", cli.ROOT / "scripts"
     return {
-        **{name: experiments / f"{name}.py" for name in cli.part("experiments").NAMES},
+        **{name: experiments / f"{name}.py" for name in cli.import_part("experiments").NAMES},
         "paper": experiments / "paper" / "__main__.py",
         "predict": cli.PACKAGE / "predict.py",
         **{name: scripts / f"{name}.py" for name in SCRIPTS},
@@ -37,7 +37,7 @@ def commands() -> dict[str, Path]:
 def usage(files: dict[str, Path]) -> str:
     """The commands, each with the first line of its docstring; imports none of them."""
     docs = {name: ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) for name, file in files.items()}
-    ours = cli.typed("ulmfit-exp")
+    ours = cli.shell_command("ulmfit-exp")
     lines = [f"usage: {ours} COMMAND [OPTIONS]", ""]
     lines += [f"  {name:<11}{doc.splitlines()[0]}" for name, doc in docs.items()]
     return "\n".join([*lines, "", f"The options of a command: {ours} COMMAND --help"])
@@ -45,14 +45,14 @@ def usage(files: dict[str, Path]) -> str:
 
 def start(name: str, args: list[str]) -> None:
     """Run a command."""
-    registry = cli.part("experiments")
+    registry = cli.import_part("experiments")
     if name in registry.NAMES:
         cli.main(registry.experiment(name), args)
     elif name == "predict":
         cli.command(name, import_module(".predict", __package__).main, args)
     else:
         module = "experiments.paper.__main__" if name == "paper" else f"scripts.{name}"
-        cli.command(name, cli.part(module).main, args)
+        cli.command(name, cli.import_part(module).main, args)
 
 
 if __name__ == "__main__":

@@ -19,14 +19,14 @@ from . import cli
 from .bounds import check_type
 from .common import DataError
 from .corpora.corpus import Corpus
-from .corpora.user_table import plain_name
+from .corpora.user_table import dataset_name
 from .inference import predict
 from .inference.features import Encoder
 from .inference.insight import WordWeights
 from .recipe import DIRECTIONS, RECIPES, Recipe, differences, recipe_from
-from .record import name, read, run_folder
-from .results.tables import of_run
-from .runs.settings import Experiment, Precision, RecipeName, Wandb, named
+from .record import read, run_folder, run_name
+from .results.tables import run_table
+from .runs.settings import Experiment, Precision, RecipeName, Wandb, recipe_named
 
 if TYPE_CHECKING:
     from fastai.text.all import TextLearner
@@ -117,10 +117,12 @@ class Result:
     def __repr__(self) -> str:
         test = self.record.get("test")
         found = f"test error {100 * self.error:.2f} % of {test['n']:,} texts" if test else "no labelled test texts"
-        return f"<{name(self.record)}: {found}; {self.path}>"
+        return f"<{run_name(self.record)}: {found}; {self.path}>"
 
     def _repr_html_(self) -> str:
-        return f"<b>{escape(name(self.record))}</b><pre>{escape(of_run(self.record))}</pre>{escape(str(self.path))}"
+        return (
+            f"<b>{escape(run_name(self.record))}</b><pre>{escape(run_table(self.record))}</pre>{escape(str(self.path))}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +195,7 @@ def _settings(corpus, tags, **others) -> tuple[Corpus, OfCorpus]:
         check_type(value, hints[argument], argument)
     base, chosen = _chosen(others.pop("recipe"))
     direction = others.pop("direction") or chosen.direction
-    if _checked(corpus).name != (plain := plain_name(Path(corpus.name))):  # it names a folder
+    if _checked(corpus).name != (plain := dataset_name(Path(corpus.name))):  # it names a folder
         corpus = replace(corpus, name=plain)
     return corpus.with_train_size(others["train_size"]), OfCorpus(
         corpus=corpus.name,
@@ -224,5 +226,5 @@ def load(path: str | Path) -> Result:
 def _chosen(recipe: Recipe | str) -> tuple[str, Recipe]:
     """A recipe, and the name of the one that it is or has the fewest differences to."""
     if not isinstance(recipe, Recipe):
-        return recipe, named(RECIPES, recipe)
+        return recipe, recipe_named(RECIPES, recipe)
     return min(RECIPES, key=lambda k: (len(differences(recipe, RECIPES[k])), k != "default")), recipe

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import tyro
 
-from .common import DataError, quoted
-from .runs.settings import ONE, Command, Experiment, Grid, named
+from .common import DataError, shell_quoted
+from .runs.settings import ONE, Command, Experiment, Grid, recipe_named
 
 if TYPE_CHECKING:
     from .corpora.corpus import Corpus
@@ -31,7 +31,7 @@ ROOT = PACKAGE if INSTALLED else PACKAGE.parent
 """The folder of `experiments` and `scripts`: the checkout, or this package where it was installed from a wheel."""
 
 
-def part(name: str) -> ModuleType:
+def import_part(name: str) -> ModuleType:
     """A module of `experiments` or `scripts`: top-level in a checkout, within this package in a wheel.
 
     The library imports neither; this is for the console script and for the scripts.
@@ -45,7 +45,7 @@ def part(name: str) -> ModuleType:
 
 def main(command: type[Command], args: list[str] | None = None) -> None:
     """Run what the options say and print the table; the record's path is the last line, or that of several seeds."""
-    with ending_well():
+    with clean_exit():
         settings, grid = parse(command, sys.argv[1:] if args is None else args)
         if grid == ONE:
             with interrupted():
@@ -56,18 +56,18 @@ def main(command: type[Command], args: list[str] | None = None) -> None:
 
 def over_seeds(settings: Experiment, grid: Grid) -> None:
     """Run an experiment with several seeds, from its own upwards; the last line has the mean of the test errors."""
-    from .results.tables import spread
+    from .results.tables import mean_sd
     from .runs.grid import Cell
 
     each = [replace(settings, seed=settings.seed + i) for i in range(grid.seeds)]
     results, failed = compute([Cell(settings.variant, settings.dataset, s.seed, s) for s in each], grid)
     tested = [r for _, r in results if "test" in r]  # without a labelled test row there is no test error
     if tested:
-        ours, baseline = (spread([100 * r[k]["error"] for r in tested]) for k in ("test", "baseline"))
+        ours, baseline = (mean_sd([100 * r[k]["error"] for r in tested]) for k in ("test", "baseline"))
         seeds = f"{len(tested)} of {grid.seeds} seeds"
-        print(f"compare runs: {typed('ulmfit-exp')} report {quoted(str(settings.home))}")
+        print(f"compare runs: {shell_command('ulmfit-exp')} report {shell_quoted(str(settings.home))}")
         print(f"test error {ours} % (mean ± sd of {seeds}), baseline {baseline} %", flush=True)
-    exit_with(failed)
+    exit_with_failures(failed)
 
 
 def compute(cells: list["Cell"], options: Grid, only_plan: bool = False) -> tuple[list[tuple], dict]:
@@ -88,7 +88,7 @@ def compute(cells: list["Cell"], options: Grid, only_plan: bool = False) -> tupl
     return [(p.cell, read(p.path)) for p in planned if p.finished], failed
 
 
-def exit_with(failed: dict["Cell", str]) -> NoReturn:
+def exit_with_failures(failed: dict["Cell", str]) -> NoReturn:
     """Name the cells that failed; the exit code is 1 where there are any."""
     for cell, error in failed.items():
         print(f"failed: {cell}: {error}", file=sys.stderr)
@@ -110,18 +110,18 @@ def interrupted() -> Iterator[None]:
 
 def run(settings: Command, texts: "Corpus | Documents | None" = None) -> Path:
     """Run, print the table and how to look at the run; returns the path of the record."""
-    from .results.tables import of_run  # imports torch, for which --help does not wait
+    from .results.tables import run_table  # imports torch, for which --help does not wait
     from .runs.run import run
 
     record, path = run(settings, texts)
-    print(of_run(record))
-    print(how_to_look(record, settings.home))
+    print(run_table(record))
+    print(next_commands(record, settings.home))
     return path
 
 
 def command(name: str, function: Callable, args: list[str] | None = None) -> None:
     """Run a function whose parameters are the options of a command."""
-    with ending_well():
+    with clean_exit():
         _parsed(name, function, function.__module__, sys.argv[1:] if args is None else args)
 
 
@@ -129,7 +129,7 @@ def parse(command: type[Command], args: list[str]) -> tuple[Command, Grid]:
     """The settings in `args`, with the recipe they name as the default of every recipe field; and how many seeds are
     run by which processes: of pretraining, one in this process."""
     name = _recipe_name(command, args)
-    default = command(recipe_name=name, recipe=named(command.recipes, name))
+    default = command(recipe_name=name, recipe=recipe_named(command.recipes, name))
     if not issubclass(command, Experiment):
         return _parsed(command.name, command, command.__module__, args, default=default), ONE
     both = tuple[tuple(Annotated[each, tyro.conf.arg(name="")] for each in (command, Grid))]
@@ -150,17 +150,17 @@ def _parsed(name: str, target, module: str, args: list[str], **default):
     """What tyro makes of the command line; --help also prints the docstring of the module."""
     summary, _, details = (sys.modules[module].__doc__ or "").strip().partition("\n")
     config = (tyro.conf.FlagCreatePairsOff,)
-    prog = f"{typed('ulmfit-exp')} {name}"
+    prog = f"{shell_command('ulmfit-exp')} {name}"
     try:
         return tyro.cli(target, args=args, prog=prog, description=summary, config=config, **default)
     except SystemExit as e:
         if not e.code and {"-h", "--help"} & set(args):
-            print(details.strip().replace("experiments/notes", shown(ROOT / "experiments" / "notes")))
+            print(details.strip().replace("experiments/notes", shell_path(ROOT / "experiments" / "notes")))
         raise
 
 
 @contextmanager
-def ending_well() -> Iterator[None]:
+def clean_exit() -> Iterator[None]:
     """Make an error that the user can correct one line, and end without one where the reader of a pipe has gone."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a locale that has no letter for a label must not end a run
@@ -179,15 +179,15 @@ def ending_well() -> Iterator[None]:
         sys.exit(f"error: {e}")
 
 
-def how_to_look(record: dict, home: Path) -> str:
+def next_commands(record: dict, home: Path) -> str:
     """Commands that show the run: ours, and W&B's own, which has a run for each stage."""
-    ours, wandb, folder = typed("ulmfit-exp"), typed("wandb"), quoted(str(home))
+    ours, wandb, folder = shell_command("ulmfit-exp"), shell_command("wandb"), shell_quoted(str(home))
     lines = [
         "",
         f"compare runs:           {ours} report {folder}",
         f"the same, a dashboard:  {ours} dashboard --home {folder}",
     ]
-    if runs := {s["name"]: quoted(f"{home}/{s['wandb']}") for s in record["stages"] if s["wandb"]}:
+    if runs := {s["name"]: shell_quoted(f"{home}/{s['wandb']}") for s in record["stages"] if s["wandb"]}:
         *_, last = runs.values()
         curves = next((run for name, run in runs.items() if name.startswith("clas")), last)
         lines += [
@@ -198,15 +198,15 @@ def how_to_look(record: dict, home: Path) -> str:
     return "\n".join(lines)
 
 
-def typed(program: str) -> str:
+def shell_command(program: str) -> str:
     """How a shell starts a program of this environment: by its name, or by this Python where that finds another."""
     python = Path(sys.executable)
     found = shutil.which(program)
     if found and Path(found).resolve().parent == python.parent.resolve():
         return program
-    return f"{shown(python)} -m {program.replace('-', '_')}"
+    return f"{shell_path(python)} -m {program.replace('-', '_')}"
 
 
-def shown(path: Path) -> str:
+def shell_path(path: Path) -> str:
     """A path for a shell: quoted, and relative where it is below the current folder."""
-    return quoted(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
+    return shell_quoted(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))

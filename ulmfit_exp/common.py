@@ -42,7 +42,7 @@ def digest(inputs) -> str:
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def quoted(text: str) -> str:
+def shell_quoted(text: str) -> str:
     """An argument as it is typed in a shell."""
     return subprocess.list2cmdline([text]) if os.name == "nt" else shlex.quote(text)
 
@@ -126,7 +126,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """Beginnings of a cell that a spreadsheet takes for a formula."""
 
 
-def harmless(cell: str | int) -> str | int:
+def escape_formula(cell: str | int) -> str | int:
     """A cell with spreadsheet formulas escaped; numbers stay unchanged."""
     try:
         float(cell)

@@ -20,7 +20,7 @@ from typing import Annotated, TextIO
 import tyro
 
 from .cli import command
-from .common import DataError, harmless, replacing
+from .common import DataError, escape_formula, replacing
 from .corpora.options import AUTO, Format
 
 
@@ -62,7 +62,7 @@ def main(
         rows.writerow([id_col or "row", "class", "confidence", *(f"p {c}" for c in predictor.classes)])
         for table in chain(first, tables):
             for row, name, *probs in table.itertuples():
-                rows.writerow([harmless(row), harmless(name), *(f"{p:.6g}" for p in probs)])
+                rows.writerow([escape_formula(row), escape_formula(name), *(f"{p:.6g}" for p in probs)])
             target.flush()
 
 

@@ -48,7 +48,7 @@ def metrics(row: dict) -> dict[str, float]:
     return {k: v for k, v in row.items() if k.startswith(("train", "valid"))}
 
 
-def find(folder: Path) -> list[Path]:
+def find_records(folder: Path) -> list[Path]:
     """The records below a folder: of a home of runs, or committed as DATASET/VARIANT/seed0.json."""
     if any((folder / part).is_dir() for part in ("runs", "stages")):  # before the first run is finished it has no runs/
         return sorted((folder / "runs").glob(f"*/{FILE}"))
@@ -59,7 +59,7 @@ def read_all(folders: Iterable[Path]) -> tuple[list[tuple[Path, dict]], list[str
     """(path, record) of every record below some folders, and why others were left out."""
     found, left_out = [], []
     for folder in folders:
-        for path in find(folder):
+        for path in find_records(folder):
             try:
                 found.append((path, read(path)))
             except (DataError, OSError) as e:
@@ -67,7 +67,7 @@ def read_all(folders: Iterable[Path]) -> tuple[list[tuple[Path, dict]], list[str
     return found, left_out
 
 
-def name(record: dict) -> str:
+def run_name(record: dict) -> str:
     """A run in a few words: data set, variant, seed or fold."""
     return f"{record['dataset']}, {record['variant']}, {record['replicate']}"
 
@@ -140,14 +140,14 @@ def cost(records: Iterable[dict]) -> tuple[float, float]:
     return sum(dict(stages).values()), sum(seconds for _, seconds in stages)
 
 
-def compared(record: dict, new: dict) -> Iterator[str]:
+def environment_changes(record: dict, new: dict) -> Iterator[str]:
     """What differs between the commits, versions and machines of two records, a line each."""
     for about in ("commit", "versions", "machine"):
         then, now = (r[about] if isinstance(r[about], dict) else {about: r[about]} for r in (record, new))
         yield from (f"{k} was {then.get(k)}, is {now.get(k)}" for k in then | now if then.get(k) != now.get(k))
 
 
-def folder_of(record: dict) -> str:
+def variant_folder(record: dict) -> str:
     """Where the records of a run's variant are committed: DATASET/VARIANT, in letters that every file system takes."""
     names = (record[k].replace(" + ", "+") for k in ("dataset", "variant"))
     return "/".join(re.sub(r"[^\w.+=-]+", "-", name).strip("-") for name in names)

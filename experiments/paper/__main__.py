@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from ulmfit_exp.cli import command, compute, exit_with
+from ulmfit_exp.cli import command, compute, exit_with_failures
 from ulmfit_exp.runs.settings import Grid, Precision, Wandb
 
 from . import tables
@@ -60,7 +60,7 @@ def main(
             print(f"{kept} of {len(found)} cells are committed: --render shows them")
         results, failed = compute([tables.labelled(name, cell, **where) for cell in found], grid, plan)
     show(name, results, home / "paper")
-    exit_with(failed)
+    exit_with_failures(failed)
 
 
 def show(name: str, results: list[tuple], folder: Path) -> None:

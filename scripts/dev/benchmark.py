@@ -25,7 +25,7 @@ from typing import Literal
 
 import tyro
 
-from ulmfit_exp.cli import ending_well, part
+from ulmfit_exp.cli import clean_exit, import_part
 from ulmfit_exp.recipe import PRETRAINING
 
 
@@ -198,7 +198,7 @@ def onnx(
 
 def documents(corpus: str) -> Iterable[tuple[str, str]]:
     """The texts of a corpus and their splits, as experiments.pretrain reads them."""
-    return part("experiments").experiment("pretrain")(corpus=corpus).texts().documents()
+    return import_part("experiments").experiment("pretrain")(corpus=corpus).texts().documents()
 
 
 def write_random(folder: Path, tokens: int, words: int) -> None:
@@ -234,5 +234,5 @@ def finish(task: str, figures: dict, out: Path | None) -> None:
 
 if __name__ == "__main__":
     commands = {f.__name__: f for f in (train, tokens, predict, onnx)}
-    with ending_well():
+    with clean_exit():
         tyro.extras.subcommand_cli_from_dict(commands, description=__doc__)

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from experiments import RECORDS
 from experiments.paper.base import DATA
 from scripts.reproduce import versions
-from ulmfit_exp.cli import ending_well
+from ulmfit_exp.cli import clean_exit
 from ulmfit_exp.corpora.corpus import Corpus
 from ulmfit_exp.inference.features import Encoder, regressions
 from ulmfit_exp.inference.scores import mean_loss
@@ -90,5 +90,5 @@ def plot(table: pd.DataFrame) -> Figure:
 
 
 if __name__ == "__main__":
-    with ending_well():
+    with clean_exit():
         tyro.cli(main, description=__doc__)

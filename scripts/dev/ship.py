@@ -13,7 +13,7 @@ from pathlib import Path
 import tyro
 from safetensors.torch import load_file, save_file
 
-from ulmfit_exp.cli import ending_well
+from ulmfit_exp.cli import clean_exit
 from ulmfit_exp.common import write_json
 from ulmfit_exp.method.pretrained import SHIPPED, Pretrained, resolve
 from ulmfit_exp.method.weights import quantised
@@ -63,5 +63,5 @@ def check_better(folder: Path, before: Path | None, record: dict) -> None:
 
 
 if __name__ == "__main__":
-    with ending_well():
+    with clean_exit():
         tyro.cli(main, description=__doc__)

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from experiments.paper.few_shot import DATA, REFERENCE, STATIC
 from experiments.paper.tables import MOST_SEEDS, cells
-from ulmfit_exp.cli import ending_well
+from ulmfit_exp.cli import clean_exit
 from ulmfit_exp.corpora.corpus import Corpus
 from ulmfit_exp.inference.baselines import CHOICES
 from ulmfit_exp.inference.features import regression
@@ -66,5 +66,5 @@ def error(model, corpus: Corpus) -> float:
 
 
 if __name__ == "__main__":
-    with ending_well():
+    with clean_exit():
         tyro.cli(main, description=__doc__)

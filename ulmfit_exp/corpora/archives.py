@@ -20,16 +20,16 @@ from ..common import DataError
 PACKED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 """What opens a compressed file, by its first bytes."""
 SUFFIXES = (".gz", ".bz2", ".xz")
-MOST_UNPACKED = 100
+MAX_RATIO = 100
 """Times its size that a compressed file may unpack to, if it is more than `SMALL`; text has three to twenty times."""
 SMALL = 2**26
 
 
-def no_bomb(path: Path, unpacked: int, packed: int) -> None:
+def check_not_bomb(path: Path, unpacked: int, packed: int) -> None:
     """Raises `DataError` where so many bytes cannot be text packed into so few."""
-    if unpacked > max(SMALL, MOST_UNPACKED * packed):
+    if unpacked > max(SMALL, MAX_RATIO * packed):
         raise DataError(
-            f"{path} unpacks to more than {MOST_UNPACKED} times its size, which text does not; "
+            f"{path} unpacks to more than {MAX_RATIO} times its size, which text does not; "
             "if you trust the file, unpack it and name the result"
         )
 
@@ -46,7 +46,7 @@ class _Unpacked(io.RawIOBase):
     def readinto(self, buffer):
         n = self.stream.readinto(buffer)
         self.size += n
-        no_bomb(self.path, self.size, self.raw.tell())
+        check_not_bomb(self.path, self.size, self.raw.tell())
         return n
 
 
@@ -162,14 +162,14 @@ def members(path: Path, pattern: str) -> Iterator[tuple[re.Match, bytes]]:
                 for info in z.infolist():
                     if (m := find(info.filename)) and not info.is_dir():
                         size += info.file_size
-                        no_bomb(path, size, path.stat().st_size)
+                        check_not_bomb(path, size, path.stat().st_size)
                         yield m, z.read(info)
         else:
             with open(path, "rb") as raw, tarfile.open(fileobj=unpacked(raw, path)[0], mode="r|") as t:
                 for info in t:
                     if (m := find(info.name)) and info.isfile():
                         size += info.size  # of a sparse member, more than the archive holds
-                        no_bomb(path, size, path.stat().st_size)
+                        check_not_bomb(path, size, path.stat().st_size)
                         yield m, t.extractfile(info).read()
 
 

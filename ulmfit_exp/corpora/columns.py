@@ -9,46 +9,46 @@ import pandas as pd
 from ..common import DataError
 from .csv_dialect import LABEL_NAMES
 
-MOST_CLASSES = 0.5
+MAX_CLASS_SHARE = 0.5
 """Of its rows, the largest share of different values that a column guessed to be the label may have."""
 
 
-def guessed_label(table: pd.DataFrame, named: list[str]) -> tuple[str, str]:
+def guess_label(table: pd.DataFrame, named: list[str]) -> tuple[str, str]:
     for name in LABEL_NAMES:
         for column in table:
             if column.lower() == name and table[column].nunique() > 1:
                 return column, "by its name"
-    kinds = {c: table[c].nunique() for c in table if 1 < table[c].nunique() <= MOST_CLASSES * len(table)}
+    kinds = {c: table[c].nunique() for c in table if 1 < table[c].nunique() <= MAX_CLASS_SHARE * len(table)}
     if not kinds:
         raise DataError(
-            f"no column looks like a label, of {quoted(table) or 'none left'}{_single(table)}"
-            + (f" beside {quoted(named)}, which other options name" if named else "")
+            f"no column looks like a label, of {quote_names(table) or 'none left'}{_constant_label_note(table)}"
+            + (f" beside {quote_names(named)}, which other options name" if named else "")
             + "; name it with --label-col, or what separates the columns with --delimiter"
         )
     fewest = min(kinds, key=kinds.get)
     return fewest, f"which has the fewest different values, {kinds[fewest]}"
 
 
-def _single(table: pd.DataFrame) -> str:
+def _constant_label_note(table: pd.DataFrame) -> str:
     """Names a column that is called a label, but has one value."""
     called = [column for column in table if column.lower() in LABEL_NAMES and table[column].nunique() == 1]
     return f"; column {called[0]!r} has only the value {table[called[0]].iloc[0]!r}" if called else ""
 
 
-def called_text(column: str) -> bool:
+def is_text_name(column: str) -> bool:
     return bool(re.fullmatch(r"text(\.\d+)?", column.lower()))  # text.1 is a second column of that name
 
 
-def longest(table: pd.DataFrame) -> str:
+def guess_text(table: pd.DataFrame) -> str:
     """The column named text, or the one with the longest values; an id or a URL, ASCII without a space, counts as
     empty. Raises `DataError` where there is none."""
     if not len(table.columns):
         raise DataError("there is no column left that could be the text; name it with --text-col")
     texts = table.map(lambda cell: "" if re.fullmatch("[!-~]*", cell) else cell)
-    return max(table, key=lambda c: (called_text(c), texts[c].str.len().mean(), table[c].str.len().mean()))
+    return max(table, key=lambda c: (is_text_name(c), texts[c].str.len().mean(), table[c].str.len().mean()))
 
 
-def overflow(table: pd.DataFrame, used: list[str]) -> list[str]:
+def nameless_column_notes(table: pd.DataFrame, used: list[str]) -> list[str]:
     """A note of what is in columns without a name: a text with the delimiter in it goes on there."""
     nameless = [column for column in table if column.isdecimal() and column not in ("0", *used)]  # 0 names the rows
     filled = table.index[(table[nameless] != "").any(axis=1)]
@@ -57,7 +57,7 @@ def overflow(table: pd.DataFrame, used: list[str]) -> list[str]:
     return [f"columns without a name are not read; {len(filled):,} rows have something there, the first {filled[0]}"]
 
 
-def quoted(names) -> str:
+def quote_names(names) -> str:
     return ", ".join(map(repr, names))
 
 
@@ -68,7 +68,7 @@ def row_names(rows: pd.DataFrame, column: str | None) -> pd.Index:
     return pd.Index(rows[column].where(rows[column].str.strip() != "", [f"row {n}" for n in rows.index]))
 
 
-def notes_of_names(names: Counter, column: str | None) -> Iterator[str]:
+def row_name_notes(names: Counter, column: str | None) -> Iterator[str]:
     """What is odd in what names the rows: in the cells of a column or an index, which are counted in `names`."""
     source = f"column {column!r}" if column else "the index"
     if again := sum(n - 1 for name, n in names.items() if str(name).strip()):

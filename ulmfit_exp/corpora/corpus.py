@@ -17,8 +17,8 @@ from tqdm.auto import tqdm
 from ..bounds import check_type
 from ..common import DataError
 from . import multilabel, user_table
-from .encodings import sound
-from .multilabel import SEP, each_label, joined_labels
+from .encodings import replace_surrogates
+from .multilabel import SEP, each_label, join_labels
 from .options import OwnTable
 from .splits import LABELLED, SPLITS, stratified
 
@@ -55,11 +55,11 @@ class Corpus:
             raise DataError(f"{self.name}: column {df.columns[df.isna().any()][0]!r} has missing values; put '' there")
         if self.multi_label:
             labels = [cell.split(SEP) if isinstance(cell, str) and cell else cell for cell in df["label"]]
-            df["label"] = [cell if isinstance(cell, str) else joined_labels(cell) for cell in labels]
-        df = df.map(lambda value: sound(str(value))).astype(str)
-        rows = [row if isinstance(row, int) else sound(str(row)) for row in self.df.get("row", df.index)]
+            df["label"] = [cell if isinstance(cell, str) else join_labels(cell) for cell in labels]
+        df = df.map(lambda value: replace_surrogates(str(value))).astype(str)
+        rows = [row if isinstance(row, int) else replace_surrogates(str(row)) for row in self.df.get("row", df.index)]
         object.__setattr__(self, "df", df.assign(row=pd.Series(rows, dtype=object)))
-        object.__setattr__(self, "name", sound(self.name))
+        object.__setattr__(self, "name", replace_surrogates(self.name))
         self._check()
 
     def _check(self):
@@ -102,17 +102,17 @@ class Corpus:
         """
         if not isinstance(path, str | Path):
             raise DataError(f"from_csv reads a file or folder, not {type(path).__name__}; from_df reads a DataFrame")
-        return cls.from_found(user_table.load(Path(path), _own_table(text_col, label_col, options)))
+        return cls.from_fields(user_table.load(Path(path), _own_table(text_col, label_col, options)))
 
     @classmethod
     def from_df(cls, df: pd.DataFrame, text_col: Columns = (), label_col: Columns | None = None, **options):
         """The same from a DataFrame, whose index names the rows; options as of `from_csv`."""
         if not isinstance(df, pd.DataFrame):
             raise DataError(f"from_df reads a pandas DataFrame, not a {type(df).__name__}")
-        return cls.from_found(user_table.from_frame(df, "table", _own_table(text_col, label_col, options), []))
+        return cls.from_fields(user_table.from_frame(df, "table", _own_table(text_col, label_col, options), []))
 
     @classmethod
-    def from_found(cls, found: dict) -> "Corpus":
+    def from_fields(cls, found: dict) -> "Corpus":
         """A corpus of these fields, found in a user's table; its notes are printed."""
         encoding = sys.stdout.encoding or "utf-8"  # of a terminal that may not have the letters of the labels
         print("\n".join(found["notes"]).encode(encoding, "replace").decode(encoding), flush=True)
@@ -178,7 +178,7 @@ class Corpus:
         train = self.split("train")
         if size is None or size == len(train):
             return self
-        groups = train.assign(label=multilabel.rarest(train["label"])) if self.multi_label else train
+        groups = train.assign(label=multilabel.rarest_label(train["label"])) if self.multi_label else train
         if not (least := groups["label"].nunique()) <= size <= len(train):
             raise DataError(
                 f"{self.name}: --train-size {size} is impossible: there are {len(train)} training rows "

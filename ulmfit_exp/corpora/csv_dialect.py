@@ -15,7 +15,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from ..common import chunked
-from .encodings import sound
+from .encodings import replace_surrogates
 from .options import Format
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -24,11 +24,11 @@ LABEL_NAMES += ("labels", "emotion", "intent")  # after the others: a table may 
 NAMES = {*LABEL_NAMES, "text", "body", "content", "review", "comment", "message", "title", "sentence", "id", "split"}
 """Words that, as a table's first cell in a column, are the column's name."""
 ONE_COLUMN = "\x1f"
-MOST_COLUMNS = 1000
+MAX_COLUMNS = 1000
 HEAD_ROWS = 200
-MOST_ABOVE = 20
+MAX_LINES_ABOVE = 20
 """Lines that may be above a header."""
-LONGEST = 2**25
+MAX_ROW_CHARS = 2**25
 """Characters of a row: more is a quote that never ends, or no table."""
 csv.field_size_limit(2**31 - 1)  # the largest that Windows takes
 
@@ -58,8 +58,8 @@ class Dialect:
             nonlocal size
             for line in lines:
                 size += len(line)
-                if size > LONGEST:
-                    raise csv.Error(f"a row of more than {LONGEST:,} characters; does a quote not end?")
+                if size > MAX_ROW_CHARS:
+                    raise csv.Error(f"a row of more than {MAX_ROW_CHARS:,} characters; does a quote not end?")
                 yield re.sub(r'(?<!\\)((?:\\\\)*)\\"', r'\1""', line) if self.escapes else line
 
         quoting = csv.QUOTE_MINIMAL if self.quotes else csv.QUOTE_NONE
@@ -71,7 +71,7 @@ class Dialect:
                 yield rows.line_num, row
 
     def scan(self, lines: Iterable[str], strict: bool = True) -> "Scan":
-        """What all rows are like; of a `strict` scan, up to the first that shows that the table is not `even`."""
+        """What all rows are like; of a `strict` scan, up to the first that shows that the table is not `regular`."""
         even, size, n, before, long = True, None, 0, 0, []
         try:
             for line, row in self.rows(lines, strict):
@@ -91,11 +91,11 @@ class Dialect:
 class Scan(NamedTuple):
     """What the rows of a table are like."""
 
-    even: bool
+    regular: bool
     """All rows have as many cells, and each quote that begins a cell ends one."""
-    long: int = 0
+    multiline: int = 0
     """Rows of several lines, which quotes join, where they are less than half; else 0."""
-    first: int = 0
+    first_multiline: int = 0
     """The last line of the first of these."""
 
 
@@ -106,11 +106,11 @@ def likely_dialect(head: list[str], format: Format, names: Collection[str], usua
     delimiters = [format.delimiter] if format.delimiter else list(DELIMITERS)
     spaces = {d: quotes and any(re.search(re.escape(d) + ' +"', line) for line in head) for d in delimiters}
     candidates = [Dialect(d, quotes, spaces=s) for d in delimiters for s in sorted({False, spaces[d]})]
-    best = max(candidates, key=lambda dialect: _fit(dialect, head, names, usual))
-    return best if format.delimiter or any(_fit(best, head, names, usual)) else Dialect(ONE_COLUMN, quotes)
+    best = max(candidates, key=lambda dialect: _score(dialect, head, names, usual))
+    return best if format.delimiter or any(_score(best, head, names, usual)) else Dialect(ONE_COLUMN, quotes)
 
 
-def settled_dialect(likely: Dialect, lines: Callable[[], Iterable[str]], format: Format) -> tuple[Dialect, Scan]:
+def final_dialect(likely: Dialect, lines: Callable[[], Iterable[str]], format: Format) -> tuple[Dialect, Scan]:
     """`likely` with what quotes mean in all of the table, which `lines` opens; and what its rows are like.
 
     The first of these rules that applies:
@@ -124,19 +124,19 @@ def settled_dialect(likely: Dialect, lines: Callable[[], Iterable[str]], format:
     quoted, plain = replace(likely, quotes=True), replace(likely, quotes=False, spaces=False)
     auto = format.quotes == "auto"
     for dialect in (quoted, replace(quoted, escapes=True)) if format.quotes != "no" else ():
-        if (found := dialect.scan(lines())).even:
-            joins = auto and found.long and likely.delimiter != ONE_COLUMN and not _quoted_cell(likely, lines())
-            if joins and (lines_alone := plain.scan(lines())).even:
+        if (found := dialect.scan(lines())).regular:
+            joins = auto and found.multiline and likely.delimiter != ONE_COLUMN
+            if joins and not _has_quoted_cell(likely, lines()) and (lines_alone := plain.scan(lines())).regular:
                 return plain, lines_alone
             return dialect, found
     if format.quotes == "no":
         return likely, Scan(True)
-    if auto and not _mostly_quoted(head_lines(lines()), False) and (found := plain.scan(lines())).even:
+    if auto and not _mostly_quoted(head_lines(lines()), False) and (found := plain.scan(lines())).regular:
         return plain, found
     return quoted, quoted.scan(lines(), strict=False)
 
 
-def _quoted_cell(dialect: Dialect, lines: Iterable[str]) -> bool:
+def _has_quoted_cell(dialect: Dialect, lines: Iterable[str]) -> bool:
     """Whether some cell is in quotes within one line."""
     by = re.escape(dialect.delimiter)
     cell = re.compile(rf'(?:^|{by}) *"(?:[^"\n]|"")*" *(?={by}|\r?\n?$)')
@@ -162,7 +162,7 @@ def first_rows(dialect: Dialect, lines: Iterable[str]) -> list[list[str]]:
         return []
 
 
-def _fit(dialect: Dialect, head: list[str], names: Collection[str], usual: str) -> tuple[float, ...]:
+def _score(dialect: Dialect, head: list[str], names: Collection[str], usual: str) -> tuple[float, ...]:
     """How well a dialect explains a table's head: whether its first row has one of `names`; the share of rows with the
     commonest number of cells; that of cells that begin as after a comma in a sentence, less; whether its delimiter is
     the usual one; and that number of cells. Nothing where the first row is one cell."""
@@ -172,7 +172,7 @@ def _fit(dialect: Dialect, head: list[str], names: Collection[str], usual: str) 
     size, times = Counter(map(len, rows)).most_common(1)[0]
     cells = [cell for row in rows for cell in row[1:]]
     spaced = sum(cell.startswith(" ") for cell in cells) / max(1, len(cells))
-    named = not {plain(cell) for cell in rows[0]}.isdisjoint(names)
+    named = not {normalised(cell) for cell in rows[0]}.isdisjoint(names)
     return named, times / len(rows), -round(spaced, 1), dialect.delimiter == usual, size
 
 
@@ -186,27 +186,27 @@ def has_header(rows: list[list[str]], names: Collection[str]) -> bool:
     """
     first = [cell.strip() for cell in rows[0]]
     words = {name for name in names if not (name.isdecimal() and int(name) < len(first))}
-    if not words.isdisjoint(map(plain, first)) or first == [str(i) for i in range(len(first))]:
+    if not words.isdisjoint(map(normalised, first)) or first == [str(i) for i in range(len(first))]:
         return True
     below = [row for row in rows[1:] if len(row) == len(first) and row != rows[0]]
-    votes = sum(_vote(cell, [row[i].strip() for row in below]) for i, cell in enumerate(first))
+    votes = sum(_header_vote(cell, [row[i].strip() for row in below]) for i, cell in enumerate(first))
     sentence = len(first) == 1 and " " in first[0]
     return votes > 0 or (votes == 0 and not sentence and not (names and not words))
 
 
-def names_rows(rows: list[list[str]]) -> bool:
+def first_column_is_index(rows: list[list[str]]) -> bool:
     """Whether a header has no name for the first column, which names the rows, as R writes it."""
     size, ids = len(rows[0]) + 1, [row[0].strip() for row in rows[1:]]
     return all(len(row) == size > 2 for row in rows[1:]) and len(set(ids)) == len(ids) and " " not in "".join(ids)
 
 
-def lines_above(head: list[str], names: Collection[str]) -> int:
+def count_lines_above(head: list[str], names: Collection[str]) -> int:
     """How many lines of a table are above its header: with one filled cell or none, as a title and empty rows are; the
     header has the name of a column that is asked for or usual, and the rows below it are as long."""
     known = {*names, *NAMES}
-    for above, line in enumerate(head[:MOST_ABOVE]):
+    for above, line in enumerate(head[:MAX_LINES_ABOVE]):
         cells = [[cell.strip(' "\r\n') for cell in line.split(delimiter)] for delimiter in DELIMITERS]
-        if any(not known.isdisjoint(map(plain, row)) for row in cells):
+        if any(not known.isdisjoint(map(normalised, row)) for row in cells):
             rows = first_rows(likely_dialect(head[above:], Format(), names), head[above:])
             even = len(rows) > 2 and len(set(map(len, rows))) == 1 < len(rows[0])
             return above if even and any(map(str.strip, head[:above])) else 0
@@ -215,7 +215,7 @@ def lines_above(head: list[str], names: Collection[str]) -> int:
     return 0
 
 
-def _vote(cell: str, values: list[str]) -> int:
+def _header_vote(cell: str, values: list[str]) -> int:
     """How much a column suggests that its first cell is a name: above 0 for, below 0 against."""
     if not cell:
         return 0
@@ -227,8 +227,8 @@ def _vote(cell: str, values: list[str]) -> int:
         return 2
     if not any(values):
         return 0
-    if all(map(_number, filter(None, values))):
-        return -1 if _number(cell) else 2
+    if all(map(_is_number, filter(None, values))):
+        return -1 if _is_number(cell) else 2
     if few:
         return 1 - kinds[cell]
     lengths = sorted(map(len, values))
@@ -237,11 +237,11 @@ def _vote(cell: str, values: list[str]) -> int:
     return (len(cell) < lengths[len(values) // 20]) - (len(cell) > lengths[len(values) // 2])
 
 
-def _number(cell: str) -> bool:
+def _is_number(cell: str) -> bool:
     return len(cell) < 40 and bool(re.fullmatch(r"[-+]?[\d.,]*\d[\d.,]*([eE][-+]?\d+)?%?", cell))
 
 
-def plain(column: str) -> str:
+def normalised(column: str) -> str:
     """A column's name without the differences that a reader hardly sees: case, spaces around it, forms of letters."""
     return unicodedata.normalize("NFKC", column).strip().casefold()
 
@@ -250,7 +250,7 @@ def column_names(cells: list[str]) -> list[str]:
     """A header's cells as names: the place of a nameless column; `text.1` for a second `text`."""
     names: dict[str, None] = {}
     for i, cell in enumerate(cells):
-        plain = name = re.sub("[\u200b\ufeff]", "", sound(cell)).strip() or str(i)
+        plain = name = re.sub("[\u200b\ufeff]", "", replace_surrogates(cell)).strip() or str(i)
         n = 0
         while name in names:
             n += 1

@@ -17,7 +17,7 @@ from ..common import DataError
 from . import zhang
 from .archives import bz2_lines, readable
 from .corpus import Corpus
-from .encodings import sound
+from .encodings import replace_surrogates
 from .sources import Source, find
 from .splits import hold_out_groups, text_order
 from .table import csv_table
@@ -77,7 +77,7 @@ _ABSTRACT = re.compile(r'<(\S+)> <\S+> "(.*)"@en \.')
 
 def _unescape(literal: str) -> str:
     """A literal of N-Triples as text; its escapes are among those of Python."""
-    return sound(literal.encode("latin-1", "backslashreplace").decode("unicode-escape", "replace"))
+    return replace_surrogates(literal.encode("latin-1", "backslashreplace").decode("unicode-escape", "replace"))
 
 
 def _dump(types: Path, abstracts: Path, classes: tuple[str, ...], rows: int) -> pd.DataFrame:

@@ -18,11 +18,11 @@ from ..common import DataError, chunked
 from . import imdb
 from .archives import is_archive, members, opened, readable
 from .csv_dialect import head_lines
-from .encodings import ENCODINGS, SAMPLE, decoded, guessed_encoding, unicode_encoding
+from .encodings import ENCODINGS, SAMPLE, decode_bytes, detect_unicode, guess_encoding
 from .folders import files_below
 from .options import AUTO, Format
 from .sources import Source, find
-from .table import joined, open_table
+from .table import join_columns, open_table
 
 HELD_OUT = 500
 """Of so many documents, the first is held out for validation and the second for test."""
@@ -88,9 +88,9 @@ class Documents:
     @cached_property
     def guess(self) -> str:
         """The encoding of the files that are not Unicode, by the start of each."""
-        starts = (data for data in self._starts() if not unicode_encoding(BytesIO(data))[0])
+        starts = (data for data in self._starts() if not detect_unicode(BytesIO(data))[0])
         lines = (line for data in starts for line in data.splitlines(True) if not line.isascii())
-        guess = guessed_encoding(BytesIO(b"".join(head_lines(lines, SAMPLE))))
+        guess = guess_encoding(BytesIO(b"".join(head_lines(lines, SAMPLE))))
         note = f"{self.name}: some files are not UTF-8; their encoding {guess} is a guess (see --encoding)"
         tqdm.write(note, sys.stderr)
         return guess
@@ -129,7 +129,7 @@ class Documents:
     def _read(self, path: Path, bar: tqdm) -> Iterator[tuple[str, str | None]]:
         if is_archive(path):
             for m, data in members(path, f"(?i:{self.member})"):
-                text = decoded(data, self.format.encoding or unicode_encoding(BytesIO(data))[0] or self.guess)
+                text = decode_bytes(data, self.format.encoding or detect_unicode(BytesIO(data))[0] or self.guess)
                 texts = _wikitext(text) if m[0].lower().endswith(".tokens") else [text]
                 yield from ((each, _split(m[0])) for each in texts)
             bar.update(path.stat().st_size)
@@ -142,8 +142,8 @@ class Documents:
         if table.kind == "lines":
             texts = _documents(table.lines(bar), Path(table.name).suffix)
         else:
-            columns = table.checked(self.text_col, "--text-col")
-            texts = chain.from_iterable(joined(rows, columns) for rows in table.chunks(columns, bar))
+            columns = table.find_columns(self.text_col, "--text-col")
+            texts = chain.from_iterable(join_columns(rows, columns) for rows in table.chunks(columns, bar))
         yield from ((text, _split(table.name)) for text in texts)
 
 

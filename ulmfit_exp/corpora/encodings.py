@@ -23,7 +23,7 @@ FEW_OTHERS = 0.05
 CONTROLS = r"[\0-\x08\x0e-\x1a\x7f]"
 
 
-def sound(text: str) -> str:
+def replace_surrogates(text: str) -> str:
     """`text` with each lone surrogate, which JSON and file names may bring and no file can hold, as U+FFFD."""
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
@@ -33,7 +33,7 @@ _CUT = re.compile("\udcf0(?:\udc9f|[\udc90-\udcbf][\udc80-\udcbf])|\udce2[\udc80
 """An emoji or a dash that lost its last bytes; no other encoding has these bytes in a row in a text."""
 
 
-def unicode_encoding(stream: BinaryIO) -> tuple[str, int]:
+def detect_unicode(stream: BinaryIO) -> tuple[str, int]:
     """UTF-8, UTF-16 or ISO-2022-JP by all of a file's bytes, nothing if it is none of them; and how many places in it
     are not valid.
 
@@ -66,7 +66,7 @@ def unicode_encoding(stream: BinaryIO) -> tuple[str, int]:
     return ("utf-8-sig", invalid) if valid + cut >= invalid else ("", 0)
 
 
-def decoded(data: bytes, encoding: str) -> str:
+def decode_bytes(data: bytes, encoding: str) -> str:
     """Bytes as text, without the mark of UTF-8, which may be before any encoding."""
     return data.removeprefix(codecs.BOM_UTF8).decode(encoding, "replace")
 
@@ -76,7 +76,7 @@ def is_binary(text: str, encoding: str) -> bool:
     return len(re.findall(r"\0" if encoding == "utf-8-sig" else CONTROLS, text[:SAMPLE])) > len(text[:SAMPLE]) / 50
 
 
-def guessed_encoding(stream: BinaryIO) -> str:
+def guess_encoding(stream: BinaryIO) -> str:
     """The encoding of a file that is not Unicode, guessed from its first lines that are not ASCII.
 
     It is the one with the fewest odd characters; of equal ones the one that charset-normalizer finds less messy, then
@@ -85,7 +85,7 @@ def guessed_encoding(stream: BinaryIO) -> str:
     while len(sample) < SAMPLE and (line := stream.readline(BLOCK)):
         sample += b"" if line.isascii() else line
     found = [
-        (_odd(str(match), encoding), round(match.chaos, 2), -round(match.coherence, 1), ENCODINGS.index(encoding))
+        (_count_odd(str(match), encoding), round(match.chaos, 2), -round(match.coherence, 1), ENCODINGS.index(encoding))
         for match in from_bytes(sample, cp_isolation=list(ENCODINGS), threshold=0.6)
         for encoding in match.could_be_from_charset
         if encoding in ENCODINGS
@@ -93,7 +93,7 @@ def guessed_encoding(stream: BinaryIO) -> str:
     return ENCODINGS[min(found)[-1]] if found else ENCODINGS[0]
 
 
-def _odd(text: str, encoding: str) -> int:
+def _count_odd(text: str, encoding: str) -> int:
     """Characters beyond ASCII that look like others, read wrongly: letters that the languages of the encoding lack, a
     few of another script in a text of Latin ones, and those that are odd where they stand."""
     letters = [char for char in text if char.isalpha()]

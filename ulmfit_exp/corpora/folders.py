@@ -11,8 +11,8 @@ import pandas as pd
 
 from ..common import DataError
 from .archives import SUFFIXES, hidden, readable
-from .csv_dialect import plain
-from .encodings import decoded, guessed_encoding, is_binary, sound, unicode_encoding
+from .csv_dialect import normalised
+from .encodings import decode_bytes, detect_unicode, guess_encoding, is_binary, replace_surrogates
 from .options import Format
 from .splits import LABELLED, SPLIT_NAMES, SPLITS
 from .table import JSON, PARQUET, TABLES, read_table
@@ -57,7 +57,11 @@ def read_folder(folder: Path, format: Format, names: Collection[str]) -> tuple[p
 
 def _left_out(files: list, which: str) -> list[str]:
     """A note of the files that are not read."""
-    return [f"left out: {len(files):,} files {which}: {', '.join(sound(str(f)) for f in files[:3])}"] if files else []
+    return (
+        [f"left out: {len(files):,} files {which}: {', '.join(replace_surrogates(str(f)) for f in files[:3])}"]
+        if files
+        else []
+    )
 
 
 def _split_of(path: Path) -> str:
@@ -82,8 +86,8 @@ def _by_split(
                 f"{file} has no rows" + ", only a header line (see --header)" * table.header + "; or remove it"
             )
         names = names or table.columns
-        of_train = of_train or {plain(column): column for column in rows}
-        alike = {column: of_train.get(plain(column), column) for column in rows}
+        of_train = of_train or {normalised(column): column for column in rows}
+        alike = {column: of_train.get(normalised(column), column) for column in rows}
         if set(alike.values()).isdisjoint(of_train.values()):
             raise DataError(
                 f"{file} has no column of the train table, {', '.join(map(repr, of_train.values()))} (see --header)"
@@ -141,11 +145,11 @@ def read_texts(folder: Path, format: Format) -> tuple[pd.Series, list[str]]:
     for file in files:
         with readable(file):
             contents.append(file.read_bytes())
-    encodings = [format.checked().encoding or unicode_encoding(BytesIO(data))[0] for data in contents]
+    encodings = [format.checked().encoding or detect_unicode(BytesIO(data))[0] for data in contents]
     others = b"\n".join(data for data, encoding in zip(contents, encodings) if not encoding)
-    guess = guessed_encoding(BytesIO(others))
-    texts = [decoded(data, encoding or guess) for data, encoding in zip(contents, encodings)]
-    found = pd.Series(texts, [sound(file.relative_to(folder).as_posix()) for file in files], dtype=object)
+    guess = guess_encoding(BytesIO(others))
+    texts = [decode_bytes(data, encoding or guess) for data, encoding in zip(contents, encodings)]
+    found = pd.Series(texts, [replace_surrogates(file.relative_to(folder).as_posix()) for file in files], dtype=object)
     binary = [
         is_binary(text, encoding or guess) or text.startswith("version https://git-lfs")  # not the file, but its name
         for text, encoding in zip(texts, encodings)

@@ -11,19 +11,19 @@ from pyarrow import parquet
 from tqdm.auto import tqdm
 
 from ..common import DataError
-from .archives import no_bomb
-from .csv_dialect import LONGEST, MOST_COLUMNS, head_lines
-from .encodings import BLOCK, sound
+from .archives import check_not_bomb
+from .csv_dialect import MAX_COLUMNS, MAX_ROW_CHARS, head_lines
+from .encodings import BLOCK, replace_surrogates
 
 DECODER = json.JSONDecoder(parse_constant=lambda name: None if name == "NaN" else name)
 SPACE = re.compile(r"[\s,]*")
 Row = dict[str, str]
 
 
-def as_text(value) -> str:
+def cell_text(value) -> str:
     """A cell as a text: nothing for a missing value, JSON for a number, a list or an object."""
     if isinstance(value, str):
-        return sound(value)
+        return replace_surrogates(value)
     if isinstance(value, np.ndarray | np.bool_):  # a list, as pandas reads it from Parquet
         value = value.tolist()
     if isinstance(value, set | frozenset):
@@ -33,7 +33,7 @@ def as_text(value) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     plain = isinstance(value, bool | int | float | list | tuple | dict)
-    return sound(json.dumps(value, ensure_ascii=False, default=str)) if plain else str(value)
+    return replace_surrogates(json.dumps(value, ensure_ascii=False, default=str)) if plain else str(value)
 
 
 def json_rows(lines: Iterator[str], path: Path, columns: Collection[str]) -> Iterator[Row]:
@@ -44,10 +44,10 @@ def json_rows(lines: Iterator[str], path: Path, columns: Collection[str]) -> Ite
             raise _not_json(path, where, f"{str(value)[:60]!r} is no object")
         if value and all(map(_is_column, value.values())):
             raise DataError(f"{path} has all rows in one object; write one for each, as to_json(orient='records') does")
-        row = {sound(key): as_text(value[key]) for key in columns or value if value.get(key) is not None}
+        row = {replace_surrogates(key): cell_text(value[key]) for key in columns or value if value.get(key) is not None}
         names.update(row)
-        if len(names) > MOST_COLUMNS:
-            raise DataError(f"{path}, {where}: more than {MOST_COLUMNS:,} different fields; is it a table of texts?")
+        if len(names) > MAX_COLUMNS:
+            raise DataError(f"{path}, {where}: more than {MAX_COLUMNS:,} different fields; is it a table of texts?")
         yield row
 
 
@@ -77,7 +77,7 @@ def _json_values(lines: Iterator[str], path: Path) -> Iterator[tuple[str, object
             more = "".join(head_lines(lines, max(len(text), BLOCK)))
             if not (text or more or array):
                 return
-            if not more or len(text) > LONGEST:
+            if not more or len(text) > MAX_ROW_CHARS:
                 raise _not_json(path, where, getattr(e, "msg", e)) from e
             text += more
         else:
@@ -105,8 +105,8 @@ def parquet_rows(path: Path, columns: Collection[str], bar: tqdm | None) -> Iter
     with _parquet(path) as file:
         for batch in file.iter_batches(batch_size=1000, columns=list(columns)):
             size += batch.nbytes
-            no_bomb(path, size, path.stat().st_size)
-            cells = [map(as_text, column.to_pylist()) for column in batch.columns]
+            check_not_bomb(path, size, path.stat().st_size)
+            cells = [map(cell_text, column.to_pylist()) for column in batch.columns]
             yield from (dict(zip(batch.schema.names, row)) for row in zip(*cells))
             if bar is not None:
                 bar.update(path.stat().st_size * batch.num_rows // file.metadata.num_rows)

@@ -10,9 +10,9 @@ import pandas as pd
 from ..common import DataError
 from .options import OwnTable
 
-MOST_OTHERS = 0.05
+MAX_OTHER_SHARE = 0.05
 """Share of the labels of a measure that may be no number."""
-FEW_NUMBERS = 20
+MAX_NUMBER_CLASSES = 20
 """So many different numbers may be classes; more are where as many rows have each."""
 NO_LABEL = ("nan", "nat", "<na>", "#n/a", "#ref!", "#null!", "#value!", "#name?", "#num!", "#div/0!", r"\n")
 """How pandas, spreadsheets and MySQL write that there is no value, in small letters."""
@@ -29,21 +29,21 @@ def class_labels(labels: pd.Series, train: pd.Series, options: OwnTable, notes: 
     if options.bins and (doubtful := labels.str.lower().isin(DOUBTFUL)).any():
         notes.append(f"label {labels[doubtful].iloc[0]!r} is not a number, so it is no label: {doubtful.sum():,} rows")
         labels = labels.mask(doubtful, "")
-    labels = one_spelling(labels, notes)
+    labels = unify_spelling(labels, notes)
     known, column, bins = labels != "", options.label_cols[0], options.bins
-    values = _numbers(labels[known])
+    values = _parse_numbers(labels[known])
     if bins not in (None, 0):
         other = labels[known][values.isna()]
         if bins < 2 or values.empty:
             raise DataError(f"--bins {bins} is impossible: two or more classes of some numbers are needed")
         if len(other):
             raise DataError(f"--bins {bins} is impossible: column {column!r} has {other.iloc[0]!r}, which is no number")
-        return _binned(values, values[train], bins, notes).reindex(labels.index, fill_value="")
+        return _cut_into_bins(values, values[train], bins, notes).reindex(labels.index, fill_value="")
     values = values[~labels[known].str.lower().isin(DOUBTFUL)]
     kinds = values.nunique()
-    measured = (2 * values.dropna() % 1 != 0).any() or kinds > max(FEW_NUMBERS, len(values) / FEW_NUMBERS)
+    measured = (2 * values.dropna() % 1 != 0).any() or kinds > max(MAX_NUMBER_CLASSES, len(values) / MAX_NUMBER_CLASSES)
     other = labels[values.index][values.isna()]
-    if bins is None and measured and len(other) < MOST_OTHERS * len(values):
+    if bins is None and measured and len(other) < MAX_OTHER_SHARE * len(values):
         also = f", and {other.iloc[0]!r}, which is none" if len(other) else ""
         raise DataError(
             f"column {column!r} has {kinds:,} different numbers{also}; a classifier needs classes: --bins 3 makes "
@@ -52,7 +52,7 @@ def class_labels(labels: pd.Series, train: pd.Series, options: OwnTable, notes: 
     return labels
 
 
-def one_spelling(labels: pd.Series, notes: list[str]) -> pd.Series:
+def unify_spelling(labels: pd.Series, notes: list[str]) -> pd.Series:
     """Labels without those that say that there is none, and with a number written in one way, where it is in several
     (1.0, 1. and +1 are 1); notes of these and of labels that look alike."""
     missing = labels.str.lower().isin(NO_LABEL)
@@ -66,7 +66,7 @@ def one_spelling(labels: pd.Series, notes: list[str]) -> pd.Series:
         notes.append("label: a number that is written in two ways, such as 1 and 1.0, is one class")
         labels = labels.map(lambda label: plain.get(label, label))
     kinds = pd.Series(labels.unique())
-    for alike in kinds.groupby(kinds.map(_looks)).agg(list):
+    for alike in kinds.groupby(kinds.map(_normalised_label)).agg(list):
         if len(alike) > 1:
             notes.append(f"classes {', '.join(map(repr, alike))} look alike; if they are one, write them the same")
     for label in kinds[kinds.str.lower().isin(DOUBTFUL)]:
@@ -82,14 +82,14 @@ def _plain_number(label: str) -> str | None:
     return "-" * (sign == "-" and whole + fraction != "0") + whole + "." * bool(fraction) + fraction
 
 
-def _looks(label: str) -> str:
+def _normalised_label(label: str) -> str:
     """A label without the differences that a reader hardly sees."""
     letters = unicodedata.normalize("NFKC", label.casefold())
     plain = " ".join("".join(c for c in letters if unicodedata.category(c) != "Cf").split())
     return {"true": "1", "false": "0"}.get(plain, plain)
 
 
-def _binned(values: pd.Series, train: pd.Series, bins: int, notes: list[str]) -> pd.Series:
+def _cut_into_bins(values: pd.Series, train: pd.Series, bins: int, notes: list[str]) -> pd.Series:
     """Numbers as the names of intervals that have about as many numbers of `train` each."""
     shares = np.linspace(0, 1, bins + 1)[1:-1]
     edges = [f"{edge:.15g}" for edge in (train if len(train) else values).quantile(shares, "lower").unique()]
@@ -98,17 +98,17 @@ def _binned(values: pd.Series, train: pd.Series, bins: int, notes: list[str]) ->
     return pd.cut(values, [-np.inf, *map(float, edges), np.inf], labels=names).astype(str)
 
 
-def _numbers(labels: pd.Series) -> pd.Series:
+def _parse_numbers(labels: pd.Series) -> pd.Series:
     """Labels as numbers, NaN where they are none; a comma is of thousands where it can be in all, else of decimals."""
-    labels = _without_unit(labels).str.replace(r"(?<=\d)['’\s](?=\d{3}(?!\d))", "", regex=True)
+    labels = _strip_unit(labels).str.replace(r"(?<=\d)['’\s](?=\d{3}(?!\d))", "", regex=True)
     thousands = labels[labels.str.contains(",")].str.fullmatch(r"-?[1-9]\d{0,2}(,\d{3})+(\.\d*)?").all()
     return pd.to_numeric(labels.str.replace(",", "" if thousands else "."), errors="coerce")
 
 
-def _without_unit(labels: pd.Series) -> pd.Series:
+def _strip_unit(labels: pd.Series) -> pd.Series:
     """Labels without the unit that most have, before (a sign such as $) or after the number (kg, %)."""
     for unit in (r"^([^\w\s.,+-]\s?)(?=[\d.,+-])", r"(?<=[\d.,])(\s?[^\W\d]{1,4}|\s?[^\w\s.,])$"):
         units = labels.str.extract(unit)[0]
-        if units.notna().mean() > 1 - MOST_OTHERS and units.nunique() == 1:
+        if units.notna().mean() > 1 - MAX_OTHER_SHARE and units.nunique() == 1:
             labels = labels.str.replace(unit, "", regex=True)
     return labels

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from ..common import DataError
-from .encodings import sound
-from .labels import NO_LABEL, one_spelling
+from .encodings import replace_surrogates
+from .labels import NO_LABEL, unify_spelling
 from .options import OwnTable
 from .splits import BOOLEANS
 
@@ -21,16 +21,16 @@ NONE = SEP
 """Of a text that has none of the labels; an empty label is that of a text which is not labelled."""
 
 
-def joined_labels(labels: Iterable) -> str:
+def join_labels(labels: Iterable) -> str:
     """A text's labels as corpora and predictions have them: sorted, each once. Raises `DataError`."""
-    names = sorted({sound(str(label)).strip() for label in labels if label is not None} - {""})
+    names = sorted({replace_surrogates(str(label)).strip() for label in labels if label is not None} - {""})
     if odd := [name for name in names if SEP in name]:
         raise DataError(f"label {odd[0]!r} has a {SEP!r} in it, which separates labels; use another character")
     return SEP.join(names) or NONE
 
 
 def split_labels(label: str) -> list:
-    """The labels that `joined_labels` joined."""
+    """The labels that `join_labels` joined."""
     return [name for name in label.split(SEP) if name]
 
 
@@ -45,7 +45,7 @@ def indicators(labels: pd.Series, classes: list[str]) -> np.ndarray:
     return labels.str.get_dummies(SEP).reindex(columns=classes, fill_value=0).to_numpy(int, copy=True)
 
 
-def rarest(labels: pd.Series) -> pd.Series:
+def rarest_label(labels: pd.Series) -> pd.Series:
     """The rarest label of each text, by which splits are stratified; nothing for a text that has none."""
     sizes = each_label(labels).value_counts()
     return labels.map(lambda cell: min(split_labels(cell), key=sizes.get, default=""))
@@ -75,14 +75,14 @@ def read_labels(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> pd.
     if (multi_label or len(columns) > 1) and options.bins is not None:
         raise DataError(f"--bins {options.bins} cuts one numeric label; it cannot be used where a text has several")
     if len(columns) > 1:
-        return _spelt(_of_columns(table[list(columns)], notes), notes)
+        return _unify_spelling(_labels_from_columns(table[list(columns)], notes), notes)
     cells = table[columns[0]].str.strip()
     known = (cells != "") & ~cells.str.lower().isin(NO_LABEL)
-    lists = cells.where(known, "").map(_as_list)
+    lists = cells.where(known, "").map(_parse_list)
     if lists.notna().any() and lists[known].notna().all():
         _check_lists(lists[known], columns[0])
-        labels = [cell if names is None else joined_labels(names) for names, cell in zip(lists, cells)]
-        return _spelt(pd.Series(labels, cells.index), notes)
+        labels = [cell if names is None else join_labels(names) for names, cell in zip(lists, cells)]
+        return _unify_spelling(pd.Series(labels, cells.index), notes)
     if not multi_label:
         notes += _hints(cells[known], lists.notna())
         return None
@@ -96,8 +96,8 @@ def read_labels(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> pd.
     if lists.isna().all() and not cells.str.contains(sep, regex=False).any():
         notes += [f"label: no cell has the separator {sep!r} (--label-sep)", *_hints(cells[known], lists.notna())]
     parts = cells.str.split(sep, regex=False)
-    labels = [joined_labels(p if names is None else names) for names, p in zip(lists, parts)]
-    return _spelt(pd.Series(labels, cells.index, dtype=object), notes)
+    labels = [join_labels(p if names is None else names) for names, p in zip(lists, parts)]
+    return _unify_spelling(pd.Series(labels, cells.index, dtype=object), notes)
 
 
 def _check_lists(lists: pd.Series, column: str) -> None:
@@ -113,19 +113,19 @@ def _check_lists(lists: pd.Series, column: str) -> None:
         )
 
 
-def _spelt(labels: pd.Series, notes: list[str]) -> pd.Series:
+def _unify_spelling(labels: pd.Series, notes: list[str]) -> pd.Series:
     """The labels of each row in one spelling, without those that say that there is none."""
     each = each_label(labels)
-    spelling = dict(zip(each, one_spelling(each, notes)))
+    spelling = dict(zip(each, unify_spelling(each, notes)))
 
     def spelt(cell: str) -> str:
         names = [spelling[name] for name in split_labels(cell)]
-        return joined_labels(names) if any(names) or cell == NONE else ""
+        return join_labels(names) if any(names) or cell == NONE else ""
 
     return labels.map(spelt)
 
 
-def _of_columns(table: pd.DataFrame, notes: list[str]) -> pd.Series:
+def _labels_from_columns(table: pd.DataFrame, notes: list[str]) -> pd.Series:
     """The names of the columns that are 1 in each row; a row of cells that are empty, or all -1 or ?, is not labelled.
     Raises `DataError`."""
     cells = table.apply(lambda column: column.str.strip().str.lower().str.replace(r"^(-?[01])\.0*$", r"\1", regex=True))
@@ -141,7 +141,7 @@ def _of_columns(table: pd.DataFrame, notes: list[str]) -> pd.Series:
     marks = cells.map(BOOLEANS.get).to_numpy(bool) & ~blank.to_numpy()[:, None]
     if never := list(cells.columns[~marks.any(axis=0)]):
         notes.append(f"left out: labels of no text: {', '.join(map(repr, never[:10]))}")
-    names = ["" if none else joined_labels(cells.columns[row]) for none, row in zip(blank, marks)]
+    names = ["" if none else join_labels(cells.columns[row]) for none, row in zip(blank, marks)]
     return pd.Series(names, cells.index)
 
 
@@ -152,14 +152,14 @@ def rare_labels(df: pd.DataFrame, least: int) -> list[str]:
     return sorted(sizes.index[sizes < least])
 
 
-def without(labels: pd.Series, left_out: list[str], what: str, notes: list[str]) -> pd.Series:
+def drop_labels(labels: pd.Series, left_out: list[str], what: str, notes: list[str]) -> pd.Series:
     """The labels of each row without those `left_out`, and a note of them."""
     if left_out:
         notes.append(f"left out: labels {what}: {', '.join(map(repr, left_out[:10]))}")
-    return labels.map(lambda cell: cell and joined_labels(set(split_labels(cell)) - set(left_out)))
+    return labels.map(lambda cell: cell and join_labels(set(split_labels(cell)) - set(left_out)))
 
 
-def _as_list(cell: str) -> Iterable | None:
+def _parse_list(cell: str) -> Iterable | None:
     """A cell that is a list as JSON, Python or NumPy (without commas) writes it."""
     if cell == "set()":
         return ()

@@ -57,9 +57,9 @@ def hold_out_groups(groups: pd.Series, shares: dict[str, float]) -> pd.Series:
     return groups.map(split).fillna("train")
 
 
-def with_test_flag(table: pd.DataFrame, named: list[str], notes: list[str]) -> pd.DataFrame:
+def merge_test_flag(table: pd.DataFrame, named: list[str], notes: list[str]) -> pd.DataFrame:
     """Columns is_valid and is_test of true and false as one column of splits, is_valid, unless they are `named`."""
-    flags = {_letters(column): column for column in table.columns.drop(named)}
+    flags = {_compact_name(column): column for column in table.columns.drop(named)}
     valid, test = flags.get("isvalid"), flags.get("istest")
     if not (valid and test and _is_flag(table[valid]) and _is_flag(table[test])):
         return table
@@ -68,7 +68,7 @@ def with_test_flag(table: pd.DataFrame, named: list[str], notes: list[str]) -> p
     return table.drop(columns=test).assign(**{valid: splits.where(splits == "test", row_splits(table[valid]))})
 
 
-def _letters(column: str) -> str:
+def _compact_name(column: str) -> str:
     """A column's name as fastai's is_valid may be written: Is Valid, isValid."""
     return re.sub("[ _-]", "", column.lower())
 
@@ -77,24 +77,26 @@ def _is_flag(column: pd.Series) -> bool:
     return set(column.str.strip().str.lower().map(BOOLEANS.get)) == {True, False}
 
 
-def guessed_splits(table: pd.DataFrame, notes: list[str]) -> list[str]:
+def guess_split_columns(table: pd.DataFrame, notes: list[str]) -> list[str]:
     """The columns all of whose values name a split, train and another, and a column is_valid of true and false; first
     those that name test rows."""
     found = {}
     for column in table:
-        values, name = set(table[column].str.strip().str.lower()), _letters(column)
+        values, name = set(table[column].str.strip().str.lower()), _compact_name(column)
         kinds, unknown = {SPLIT_NAMES.get(value) for value in values}, sorted(values - SPLIT_NAMES.keys())
         if (name == "isvalid" and _is_flag(table[column])) or ({"train"} < kinds and None not in kinds):
             found[column] = ("test" not in kinds, name not in ("split", "set", "subset", "isvalid"))
         elif unknown == [""] and {"train"} < kinds - {None}:
             raise DataError(f"column {column!r} names the split of each row, but is empty in some: fill it there")
-        elif len(values) > 1 and (name in ("split", "isvalid", "istest", "istrain") or _call_splits(table[column])):
+        elif len(values) > 1 and (
+            name in ("split", "isvalid", "istest", "istrain") or _look_like_splits(table[column])
+        ):
             why = f"because of {unknown[0]!r}" if unknown else "because no row is of train and another split"
             notes.append(f"column {column!r} is not taken as the split, {why} (--split-col)")
     return sorted(found, key=found.get)
 
 
-def _call_splits(column: pd.Series) -> bool:
+def _look_like_splits(column: pd.Series) -> bool:
     """Whether every value has a word for a split in it, such as PublicTest or test_a."""
     return all(
         not SPLIT_NAMES.keys().isdisjoint(map(str.lower, re.findall("[A-Z]?[a-z]+|[A-Z]+", value)))

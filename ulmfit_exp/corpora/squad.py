@@ -11,7 +11,7 @@ import pandas as pd
 from ..common import DataError
 from .archives import readable
 from .corpus import Corpus
-from .encodings import sound
+from .encodings import replace_surrogates
 from .sources import Source, find
 from .splits import hold_out_groups
 
@@ -67,7 +67,7 @@ def _read(path: Path) -> pd.DataFrame:
         content = path.read_text(encoding="utf-8")
     try:
         rows = [
-            [sound(text.strip()) for text in (article["title"], paragraph["context"], qa["question"])]
+            [replace_surrogates(text.strip()) for text in (article["title"], paragraph["context"], qa["question"])]
             + ["no" if qa.get("is_impossible") else "yes"]
             for article in json.loads(content)["data"]
             for paragraph in article["paragraphs"]

@@ -22,14 +22,14 @@ from tqdm.auto import tqdm
 from ..common import DataError, chunked
 from . import csv_dialect, encodings
 from .archives import opened, with_progress
-from .csv_dialect import Dialect, plain
+from .csv_dialect import Dialect, normalised
 from .json_parquet import Row, json_rows, parquet_names, parquet_rows
 from .options import AUTO, Format
 
 TABLES = (".csv", ".tsv", ".tab")
 JSON = (".jsonl", ".ndjson", ".json")
 PARQUET = (".parquet", ".pq")
-ROWS, ROOM = 2_000, 2**22
+CHUNK_ROWS, CHUNK_CHARS = 2_000, 2**22
 """Most rows of a chunk, and about the most characters."""
 
 
@@ -58,7 +58,7 @@ class Table:
         Raises `DataError`.
         """
         start = 0
-        for rows in chunked(self._rows(columns, bar), ROOM, _room):
+        for rows in chunked(self._rows(columns, bar), CHUNK_CHARS, _row_size):
             index = range(start, start + len(rows))
             yield pd.DataFrame(rows, index, columns=list(columns) or None, dtype=object).fillna("")
             start += len(rows)
@@ -69,7 +69,7 @@ class Table:
             newline = "" if self.kind == "delimited" else None
             text = io.TextIOWrapper(content, self.encoding, errors="replace", newline=newline)
             mark = codecs.BOM_UTF8.decode(self.encoding, "replace") or "\ufeff"  # which may be before any encoding
-            lines = iter(lambda: text.readline(csv_dialect.LONGEST), "")
+            lines = iter(lambda: text.readline(csv_dialect.MAX_ROW_CHARS), "")
             lines = (line.removeprefix(mark) for line in lines)  # also where files with one were joined
             yield from islice(with_progress(lines, raw, bar), self.skip, None)
 
@@ -86,12 +86,12 @@ class Table:
     def _delimited_rows(self, bar: tqdm | None) -> Iterator[Row]:
         try:
             for line, row in islice(self.dialect.rows(self.lines(bar)), int(self.header), None):
-                cells = row if len(row) == len(self.columns) else self._fitted(row, line + self.skip)
+                cells = row if len(row) == len(self.columns) else self._padded(row, line + self.skip)
                 yield dict(zip(self.columns, cells))
         except csv.Error as e:
             raise DataError(f"{self.path}: {e}; see --quotes") from e
 
-    def _fitted(self, row: list[str], line: int) -> list[str]:
+    def _padded(self, row: list[str], line: int) -> list[str]:
         """A row of another length than the first, if what one has and the other has not are empty, nameless cells."""
         n = len(self.columns)
         nameless = self.header and all(self.columns[i] == str(i) for i in range(len(row), n))
@@ -107,19 +107,19 @@ class Table:
         """What separates columns, in words."""
         return csv_dialect.DELIMITERS.get(self.dialect.delimiter, repr(self.dialect.delimiter))
 
-    def checked(self, columns: Iterable[str], option: str) -> list[str]:
+    def find_columns(self, columns: Iterable[str], option: str) -> list[str]:
         """The names of `columns`, each once. Raises `DataError` where the table lacks one; `option` names another."""
         try:
-            return list(dict.fromkeys(named(column, self.columns) for column in columns))
+            return list(dict.fromkeys(find_column(column, self.columns) for column in columns))
         except DataError as e:
             raise DataError(f"{self.path}: {e}. Name another with {option}") from e
 
 
-def named(column: str, columns: Sequence[str]) -> str:
+def find_column(column: str, columns: Sequence[str]) -> str:
     """The name of a column, which is given by its name or its number. Raises `DataError` where there is none."""
     if column in columns:
         return column
-    alike = [name for name in columns if plain(name) == plain(column)]
+    alike = [name for name in columns if normalised(name) == normalised(column)]
     if len(alike) == 1:
         return alike[0]
     if column.isdecimal() and int(column) < len(columns):
@@ -127,7 +127,7 @@ def named(column: str, columns: Sequence[str]) -> str:
     raise DataError(f"no column {column!r}; it has {', '.join(map(repr, columns[:50]))}")
 
 
-def joined(rows: pd.DataFrame, columns: Collection[str]) -> pd.Series:
+def join_columns(rows: pd.DataFrame, columns: Collection[str]) -> pd.Series:
     """The texts of one column, or of several as lines of one text."""
     texts = map("\n".join, rows[list(columns)].itertuples(index=False))
     return pd.Series(texts, rows.index, dtype=object)
@@ -148,12 +148,12 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), s
     """
     if not path.is_file():
         raise DataError(f"{path} is a folder, a pipe or a device" if path.exists() else f"there is no file {path}")
-    format, names = format.checked(), [plain(name) for name in names]
+    format, names = format.checked(), [normalised(name) for name in names]
     name, suffix = _packed_name(path)
     if suffix in PARQUET:
         return Table(path, "parquet", name, columns=parquet_names(path), notes=(f"{path.name}: Parquet",))
     words = [name for name in names if not name.isdecimal()]  # a number may be in any row
-    encoding, notes = _encoding(path, format)
+    encoding, notes = _detect_encoding(path, format)
     table = Table(path, "lines", name, encoding)
     head = csv_dialect.head_lines(table.lines())
     if not format.delimiter and encodings.is_binary("".join(head), encoding):
@@ -164,19 +164,19 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), s
         table, head = replace(table, skip=1), head[1:]
         format = replace(format, delimiter=format.delimiter or excel[1])
     may_have_title = format.header != "no" and (sure or suffix in TABLES)
-    if may_have_title and (above := csv_dialect.lines_above(head, names)):
+    if may_have_title and (above := csv_dialect.count_lines_above(head, names)):
         table, head = replace(table, skip=table.skip + above), head[above:]
         notes.append(f"lines above the header, not read: {above}")
     if suffix in JSON or (not format.delimiter and re.match(r'\s*(\[\s*)?\{\s*"', "".join(head))):
-        table = _json(replace(table, kind="json"), words)
+        table = _json_table(replace(table, kind="json"), words)
     else:
         usual = {".csv": ",", ".tsv": "\t", ".tab": "\t"}.get(suffix, "")
         likely = csv_dialect.likely_dialect(head, format, words, usual)
         sure = sure or suffix in TABLES or bool(format.delimiter) or format.header != "auto"
         if sure or _is_table(likely, head, words, names):
-            table = _delimited(replace(table, kind="delimited"), likely, format, names)
+            table = _delimited_table(replace(table, kind="delimited"), likely, format, names)
     shown = {"utf-8-sig": "UTF-8"}.get(encoding, encoding)
-    return replace(table, notes=(f"{path.name}: {shown}, {_layout(table, head)}", *notes, *table.notes))
+    return replace(table, notes=(f"{path.name}: {shown}, {_describe_layout(table, head)}", *notes, *table.notes))
 
 
 def csv_table(data: bytes, where: str, columns: tuple[str, ...] = ()) -> pd.DataFrame:
@@ -192,7 +192,7 @@ def csv_table(data: bytes, where: str, columns: tuple[str, ...] = ()) -> pd.Data
             cells.append(row)
     except (csv.Error, UnicodeDecodeError) as e:
         raise DataError(f"{where}, after line {line}: not a CSV in UTF-8 ({e})") from e
-    if len(columns) > csv_dialect.MOST_COLUMNS or len(set(columns)) < len(columns) or not cells:
+    if len(columns) > csv_dialect.MAX_COLUMNS or len(set(columns)) < len(columns) or not cells:
         raise DataError(f"{where}: no rows, columns of the same name or too many of them")
     return pd.DataFrame(cells, columns=list(columns))
 
@@ -210,7 +210,7 @@ def _packed_name(path: Path) -> tuple[str, str]:
         return name, suffix
 
 
-def _layout(table: Table, head: list[str]) -> str:
+def _describe_layout(table: Table, head: list[str]) -> str:
     """How rows are written, in words."""
     if table.kind == "lines":
         return "a text a line"
@@ -223,10 +223,10 @@ def _layout(table: Table, head: list[str]) -> str:
     return layout + ("" if table.header else "; no header line, so the columns are named 0, 1, ... (see --header)")
 
 
-def _encoding(path: Path, format: Format) -> tuple[str, list[str]]:
+def _detect_encoding(path: Path, format: Format) -> tuple[str, list[str]]:
     """The encoding of a file, and notes where it is a guess or bytes are not valid in it."""
     with opened(path) as (content, _, _):
-        encoding, invalid = (format.encoding, 0) if format.encoding else encodings.unicode_encoding(content)
+        encoding, invalid = (format.encoding, 0) if format.encoding else encodings.detect_unicode(content)
     if encoding and (format.encoding or encoding != "utf-8-sig"):
         with opened(path) as (content, _, _):
             text = io.TextIOWrapper(content, encoding, errors="replace")
@@ -236,35 +236,35 @@ def _encoding(path: Path, format: Format) -> tuple[str, list[str]]:
         notes = [f"places that are not valid {shown}, read as U+FFFD: {invalid:,} (see --encoding)"]
         return encoding, notes if invalid else []
     with opened(path) as (content, _, _):
-        encoding = encodings.guessed_encoding(content)
+        encoding = encodings.guess_encoding(content)
     return encoding, [f"the encoding {encoding} is a guess (see --encoding)"]
 
 
-def _json(table: Table, words: Collection[str]) -> Table:
+def _json_table(table: Table, words: Collection[str]) -> Table:
     columns: dict[str, None] = {}
     for rows in table.chunks():  # until the columns asked for are found
         columns |= dict.fromkeys(rows)
-        if set(words) <= {plain(column) for column in columns}:
+        if set(words) <= {normalised(column) for column in columns}:
             break
     return replace(table, columns=tuple(columns))
 
 
-def _delimited(table: Table, likely: Dialect, format: Format, names: Collection[str]) -> Table:
-    dialect, scanned = csv_dialect.settled_dialect(likely, table.lines, format)
+def _delimited_table(table: Table, likely: Dialect, format: Format, names: Collection[str]) -> Table:
+    dialect, scanned = csv_dialect.final_dialect(likely, table.lines, format)
     head = csv_dialect.first_rows(dialect, table.lines())
     if not head:
         raise DataError(f"{table.path} is empty, or its first row never ends; see --quotes")
-    if len(head[0]) > csv_dialect.MOST_COLUMNS:
+    if len(head[0]) > csv_dialect.MAX_COLUMNS:
         raise DataError(f"{table.path} seems to have {len(head[0]):,} columns; is it a table of texts?")
-    first = f"the first ends in line {scanned.first + table.skip}"
-    note = f"rows of several lines, joined by quotes: {scanned.long:,}, {first} (see --quotes)"
+    first = f"the first ends in line {scanned.first_multiline + table.skip}"
+    note = f"rows of several lines, joined by quotes: {scanned.multiline:,}, {first} (see --quotes)"
     header = format.header == "yes" or (format.header == "auto" and csv_dialect.has_header(head, names))
     cells = head[0] if header else [""] * len(head[0])
-    notes = [note] if scanned.long else []
-    if header and csv_dialect.names_rows(head):
+    notes = [note] if scanned.multiline else []
+    if header and csv_dialect.first_column_is_index(head):
         cells = ["", *cells]
         notes.append("the first column has no name, and names the rows")
-    if again := [name for name, times in Counter(map(plain, cells)).items() if name and times > 1]:
+    if again := [name for name, times in Counter(map(normalised, cells)).items() if name and times > 1]:
         notes.append(f"columns of the same name: {again[0]!r}; the second is {again[0] + '.1'!r}")
     columns = csv_dialect.column_names(cells)
     return replace(table, dialect=dialect, header=header, columns=tuple(columns), notes=tuple(notes))
@@ -274,13 +274,13 @@ def _is_table(dialect: Dialect, head: list[str], words: Collection[str], names: 
     """Whether lines with no suffix of a table are one: their first row has one of `words`, or, where `names` are
     numbers, all rows have as many columns, not separated by commas, which are in any text."""
     rows = csv_dialect.first_rows(dialect, head)
-    if not rows or len(rows[0]) > csv_dialect.MOST_COLUMNS:
+    if not rows or len(rows[0]) > csv_dialect.MAX_COLUMNS:
         return False
     even = len(set(map(len, rows))) == 1 < len(rows[0]) and dialect.delimiter != ","
     numbers = names and all(name.isdecimal() and int(name) < len(rows[0]) for name in names)
-    return bool(numbers and even) or not {plain(cell) for cell in rows[0]}.isdisjoint(words)
+    return bool(numbers and even) or not {normalised(cell) for cell in rows[0]}.isdisjoint(words)
 
 
-def _room(row: Row) -> int:
-    """What a row takes of a chunk's `ROOM`."""
-    return ROOM // ROWS + sum(map(len, row.values()))
+def _row_size(row: Row) -> int:
+    """What a row takes of a chunk's `CHUNK_CHARS`."""
+    return CHUNK_CHARS // CHUNK_ROWS + sum(map(len, row.values()))

@@ -10,20 +10,28 @@ from pathlib import Path
 import pandas as pd
 
 from ..common import DataError
-from .columns import called_text, guessed_label, longest, notes_of_names, overflow, quoted, row_names
-from .csv_dialect import column_names, plain
-from .encodings import sound
+from .columns import (
+    guess_label,
+    guess_text,
+    is_text_name,
+    nameless_column_notes,
+    quote_names,
+    row_name_notes,
+    row_names,
+)
+from .csv_dialect import column_names, normalised
+from .encodings import replace_surrogates
 from .folders import read_folder, read_texts
-from .json_parquet import as_text
+from .json_parquet import cell_text
 from .labels import class_labels
-from .multilabel import NONE, each_label, rare_labels, rarest, read_labels, without
+from .multilabel import NONE, drop_labels, each_label, rare_labels, rarest_label, read_labels
 from .options import OwnTable
-from .splits import guessed_splits, row_splits, stratified, with_test_flag
-from .table import joined, named, read_table
+from .splits import guess_split_columns, merge_test_flag, row_splits, stratified
+from .table import find_column, join_columns, read_table
 
-FEWEST = 3
+MIN_PER_CLASS = 3
 """Texts that a class needs: one for each split."""
-LONG = 10_000
+LONG_TEXT = 10_000
 """Words from which a text is reported as very long."""
 
 
@@ -41,7 +49,7 @@ def load(path: Path, options: OwnTable) -> dict:
         table, read = read_table(path, options, options.columns)
         notes = list(read.notes)
     try:
-        return from_frame(table, plain_name(path), options, notes)
+        return from_frame(table, dataset_name(path), options, notes)
     except DataError as e:
         raise DataError(f"{path}: {e}") from e
 
@@ -57,31 +65,31 @@ def from_frame(table: pd.DataFrame, name: str, options: OwnTable, notes: list[st
 
 def _fields(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str]) -> dict:
     table = table.set_axis(column_names(list(map(str, table.columns))), axis=1)
-    if len(table) < 2 * FEWEST:
+    if len(table) < 2 * MIN_PER_CLASS:
         raise DataError(
-            f"there are {len(table)} rows, of columns {quoted(table)[:200] or 'without a name'}; two classes of three "
-            "texts each are needed, in one row per text"
+            f"there are {len(table)} rows, of columns {quote_names(table)[:200] or 'without a name'}; two classes of "
+            "three texts each are needed, in one row per text"
         )
-    options = _named(options, list(table))
+    options = _resolve_columns(options, list(table))
     if ids := options.id_col:
         table = table.assign(**{ids: table[ids].convert_dtypes()})  # pandas has 1.0 for 1 where a cell is missing
-    table = table.astype(object).where(table.notna(), None).map(as_text)
-    table = table if options.split_col else with_test_flag(table, options.columns, notes)
-    options = _guessed(table, options, notes)
-    notes += overflow(table, options.columns)
+    table = table.astype(object).where(table.notna(), None).map(cell_text)
+    table = table if options.split_col else merge_test_flag(table, options.columns, notes)
+    options = _guess_columns(table, options, notes)
+    notes += nameless_column_notes(table, options.columns)
     labels = read_labels(table, options, notes)
     multi_label = labels is not None
     labels = labels if multi_label else table[options.label_cols[0]].str.strip()
-    df = pd.DataFrame({"text": joined(table, options.text_col), "label": labels})
+    df = pd.DataFrame({"text": join_columns(table, options.text_col), "label": labels})
     df["split"] = row_splits(table[options.split_col]) if options.split_col else "train"
     df["row"] = row_names(table, options.id_col)
-    notes += notes_of_names(Counter(table[options.id_col] if options.id_col else table.index), options.id_col)
+    notes += row_name_notes(Counter(table[options.id_col] if options.id_col else table.index), options.id_col)
     df = df.reset_index(drop=True)  # that of a DataFrame may name rows twice
     df["label"] = df["label"] if multi_label else class_labels(df["label"], df["split"] == "train", options, notes)
     if options.unlabelled:
-        df = pd.concat([df, _unlabelled(options, notes)])
-    df = _labelled(_with_text(df, notes), notes)
-    df = _of_large_classes(df, multi_label, notes)
+        df = pd.concat([df, _read_unlabelled(options, notes)])
+    df = _handle_missing_labels(_drop_empty_texts(df, notes), notes)
+    df = _drop_small_classes(df, multi_label, notes)
     for split, share in (("test", options.test_pct), ("valid", options.valid_pct)):
         if split not in set(df["split"]):
             before = (df["split"] == "train").sum()
@@ -90,17 +98,17 @@ def _fields(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str])
             notes.append(f"{held_out:,} of {before:,} training rows are held out as the {split} split")
     if multi_label:
         unseen = set(each_label(df["label"])) - set(each_label(df.loc[df["split"] == "train", "label"]))
-        df["label"] = without(df["label"], sorted(unseen), "without a training text", notes)
-    reported = tuple(map(sound, notes + _report(df, multi_label)))
+        df["label"] = drop_labels(df["label"], sorted(unseen), "without a training text", notes)
+    reported = tuple(map(replace_surrogates, notes + _describe(df, multi_label)))
     return dict(name=name, df=df, text_cols=options.text_col, notes=reported, multi_label=multi_label)
 
 
-def plain_name(path: Path) -> str:
+def dataset_name(path: Path) -> str:
     """A table's name in letters, digits and dashes."""
-    return re.sub(r"\W+", "-", sound(path.name.split(".")[0])).strip("-")[:60] or "table"
+    return re.sub(r"\W+", "-", replace_surrogates(path.name.split(".")[0])).strip("-")[:60] or "table"
 
 
-def _unlabelled(options: OwnTable, notes: list[str]) -> pd.DataFrame:
+def _read_unlabelled(options: OwnTable, notes: list[str]) -> pd.DataFrame:
     """The texts of `options.unlabelled`, in the columns of the labelled ones where it has them."""
     path = Path(options.unlabelled)
     if not path.exists():
@@ -111,45 +119,47 @@ def _unlabelled(options: OwnTable, notes: list[str]) -> pd.DataFrame:
         notes += read
     else:
         more, table = read_table(path, options, options.text_col, sure=False)
-        alike = {plain(column): column for column in more}
-        columns = [alike[plain(c)] for c in options.text_col if plain(c) in alike] or [longest(more)]
+        alike = {normalised(column): column for column in more}
+        columns = [alike[normalised(c)] for c in options.text_col if normalised(c) in alike] or [guess_text(more)]
         notes += table.notes
     if more.empty:
         raise DataError(f"--unlabelled {path}: it holds no texts; a folder must have .txt files")
-    notes.append(f"{path.name}: {len(more):,} unlabelled texts from {quoted(columns)}")
-    return pd.DataFrame({"text": joined(more, columns), "label": "", "split": "unlabelled", "row": more.index})
+    notes.append(f"{path.name}: {len(more):,} unlabelled texts from {quote_names(columns)}")
+    return pd.DataFrame({"text": join_columns(more, columns), "label": "", "split": "unlabelled", "row": more.index})
 
 
-def _named(options: OwnTable, columns: list[str]) -> OwnTable:
+def _resolve_columns(options: OwnTable, columns: list[str]) -> OwnTable:
     """With the names of the columns that it asks for. Raises `DataError` where there is no such column."""
     single = {k: getattr(options, k) for k in ("split_col", "id_col")}
-    single = {k: named(name, columns) for k, name in single.items() if name is not None}
+    single = {k: find_column(name, columns) for k, name in single.items() if name is not None}
     several = {"text_col": options.text_col, "label_col": options.label_cols}
-    several = {k: tuple(dict.fromkeys(named(n, columns) for n in names)) for k, names in several.items()}
+    several = {k: tuple(dict.fromkeys(find_column(n, columns) for n in names)) for k, names in several.items()}
     if both := set(several["text_col"]) & {*several["label_col"], single.get("split_col")}:
         raise DataError(f"column {both.pop()!r} cannot be a --text-col and also the --label-col or the --split-col")
     return replace(options, **single, **several)
 
 
-def _guessed(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> OwnTable:
+def _guess_columns(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> OwnTable:
     """With a name for each column that is used: those asked for, or guessed with a reason."""
     free = table.drop(columns=options.columns)
     split, label, text = options.split_col, options.label_cols, options.text_col
-    if not split and (found := guessed_splits(free, notes)):
+    if not split and (found := guess_split_columns(free, notes)):
         split = found[0]
         notes.append(f"split: column {split!r}, by its name and values (--split-col names another)")
-        notes += [f"columns that also name splits, not used: {quoted(found[1:])}"] * (len(found) > 1)
+        notes += [f"columns that also name splits, not used: {quote_names(found[1:])}"] * (len(found) > 1)
         free = free.drop(columns=found)
     if not label:
-        name, why = guessed_label(free, options.columns)
+        name, why = guess_label(free, options.columns)
         notes.append(f"label: column {name!r}, {why} (--label-col names another)")
         flags = [c for c in free if set(free[c]) == {"0", "1"}]
         if len(flags) > 1 and name in flags:
-            notes.append(f"columns {quoted(flags)} are 0 or 1; if each is a label, name all of them with --label-col")
+            notes.append(
+                f"columns {quote_names(flags)} are 0 or 1; if each is a label, name all of them with --label-col"
+            )
         label, free = (name,), free.drop(columns=name)
     if not text:
-        text = (longest(free),)
-        why = "by its name" if called_text(text[0]) else "which has the longest texts"
+        text = (guess_text(free),)
+        why = "by its name" if is_text_name(text[0]) else "which has the longest texts"
         notes.append(f"text: column {text[0]!r}, {why} (--text-col names others)")
     for what, column in [*(("text", column) for column in text), *(("label", column) for column in label)]:
         json = r'\s*[{\[]\s*"' if what == "text" else r'\s*\{\s*"'  # a list of labels is read
@@ -160,7 +170,7 @@ def _guessed(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> OwnTab
     return replace(options, text_col=text, label_col=label, split_col=split)
 
 
-def _with_text(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+def _drop_empty_texts(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     """Without empty texts. Raises `DataError` where a split has no other."""
     empty = df["text"].str.fullmatch(r"[\s\u200b-\u200f\u2060\ufeff]*")
     if empty.any():
@@ -170,7 +180,7 @@ def _with_text(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     return df[~empty].reset_index(drop=True)
 
 
-def _labelled(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+def _handle_missing_labels(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     """Rows without a label: those of train become unlabelled, those of valid are left out, those of test stay.
 
     A label of all test rows and of no other row, such as ? or -1, is none.
@@ -193,16 +203,20 @@ def _labelled(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     return df[~valid].reset_index(drop=True)
 
 
-def _of_large_classes(df: pd.DataFrame, multi_label: bool, notes: list[str]) -> pd.DataFrame:
+def _drop_small_classes(df: pd.DataFrame, multi_label: bool, notes: list[str]) -> pd.DataFrame:
     """Without labels of classes too small for three splits. Raises `DataError` where fewer than two are left."""
     labelled = df["label"] != ""
     if multi_label:
-        df["label"] = without(df["label"], rare_labels(df, FEWEST), f"of fewer than {FEWEST} texts", notes)
+        df["label"] = drop_labels(
+            df["label"], rare_labels(df, MIN_PER_CLASS), f"of fewer than {MIN_PER_CLASS} texts", notes
+        )
         return df
     sizes = df[labelled].drop_duplicates("text")["label"].value_counts()
-    if small := sorted(sizes.index[sizes < FEWEST]):
+    if small := sorted(sizes.index[sizes < MIN_PER_CLASS]):
         rare = labelled & df["label"].isin(small)
-        notes.append(f"made unlabelled: classes with fewer than 3 texts: {quoted(small[:10])} ({rare.sum():,} rows)")
+        notes.append(
+            f"made unlabelled: classes with fewer than 3 texts: {quote_names(small[:10])} ({rare.sum():,} rows)"
+        )
         df.loc[rare, ["label", "split"]] = ["", "unlabelled"]
     if df.loc[df["label"] != "", "label"].nunique() < 2:
         raise DataError(
@@ -217,7 +231,7 @@ def _hold_out(df: pd.DataFrame, split: str, share: float, multi_label: bool) -> 
     if not 0 < share < 1:
         raise DataError(f"--{split}-pct {share} is impossible: it must be more than 0, less than 1")
     once = df[df["split"] == "train"].drop_duplicates("text")
-    once = once.assign(label=rarest(once["label"])) if multi_label else once
+    once = once.assign(label=rarest_label(once["label"])) if multi_label else once
     classes = once["label"].nunique()
     if len(once) < 2 * max(1, classes):
         raise DataError(
@@ -231,7 +245,7 @@ def _hold_out(df: pd.DataFrame, split: str, share: float, multi_label: bool) -> 
     df.loc[df["text"].isin(chosen) & (df["split"] == "train"), "split"] = split
 
 
-def _report(df: pd.DataFrame, multi_label: bool) -> list[str]:
+def _describe(df: pd.DataFrame, multi_label: bool) -> list[str]:
     """What the owner of the data should know of it."""
     labelled = df[df["label"] != ""]
     words = labelled["text"].str.split().str.len()
@@ -245,8 +259,8 @@ def _report(df: pd.DataFrame, multi_label: bool) -> list[str]:
     if multi_label:
         none = (labelled["label"] == NONE).sum()
         notes.append(f"labels per text: {classes.sum() / len(labelled):.2f}; texts with none: {none:,}")
-    if long := int((words > LONG).sum()):
-        notes.append(f"{long:,} texts of more than {LONG:,} words; the classifier pools over a text's last tokens")
+    if long := int((words > LONG_TEXT).sum()):
+        notes.append(f"{long:,} texts of more than {LONG_TEXT:,} words; the classifier pools over a text's last tokens")
     copies = labelled["text"].duplicated(keep=False)
     if copies.any():
         other = (labelled[copies].groupby("text")["label"].nunique() > 1).sum()

@@ -40,7 +40,7 @@ def tfidf(corpus: Corpus) -> dict:
             x_valid = vectors.transform(valid["text"])
             for c in CHOICES["C"]:
                 model = regression(c, corpus.multi_label).fit(x, truth)
-                thresholds = scores.fitted_thresholds(model.predict_proba(x_valid), of_valid)
+                thresholds = scores.fit_thresholds(model.predict_proba(x_valid), of_valid)
                 valid_error = _error(model, x_valid, of_valid, thresholds)
                 if valid_error < best["valid_error"]:
                     best = {"min_df": min_df, "C": c, "valid_error": valid_error}

@@ -34,13 +34,13 @@ from fastai.text.models.awdlstm import awd_lstm_clas_split
 
 from ..common import DataError
 from ..corpora.corpus import Corpus
-from ..corpora.multilabel import joined_labels, split_labels
+from ..corpora.multilabel import join_labels, split_labels
 from ..method import learners
 from ..method.batches import without_single
 from ..method.machine import use_device
 from ..method.tokenizer import PAD_ID, words
 from .predict import Predictor
-from .scores import tempered
+from .scores import apply_temperature
 
 
 class Words(Transform):
@@ -127,7 +127,7 @@ def classifier_learner(predictor: Predictor, direction: str, corpus: Corpus) -> 
     weight = corpus.class_weights if predictor.recipe.class_weights and corpus.classes == predictor.classes else None
     options = {"weight": weight, "multi_label": predictor.multi_label}
     if predictor.multi_label:
-        raw = tempered(predictor.thresholds, 1 / predictor.temperature, multi_label=True)
+        raw = apply_temperature(predictor.thresholds, 1 / predictor.temperature, multi_label=True)
         options["thresh"] = torch.tensor(predictor.raw_thresholds.get(direction, raw))
     learn = learners.clas_learner(dls, len(predictor.classes), predictor.recipe, "fp32", Path(), **options)
     learn.model.load_state_dict(model.state_dict())
@@ -179,4 +179,4 @@ def show_results(
 
 
 def _titled(label):
-    return Category(joined_labels(label)) if isinstance(label, MultiCategory) else label
+    return Category(join_labels(label)) if isinstance(label, MultiCategory) else label

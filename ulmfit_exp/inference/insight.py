@@ -44,7 +44,7 @@ def word_weights(models: dict, ids_of: dict, text: str, place: int, lang: str, m
         with IN_USE:
             found = integrated_gradients(model, ids, place, multi_label)
         total += found.flip(0) if way < 0 else found
-    return _joined(tokens, (total / len(models)).tolist())
+    return _merge_marks(tokens, (total / len(models)).tolist())
 
 
 @torch.enable_grad()
@@ -65,7 +65,7 @@ def integrated_gradients(model: torch.nn.Module, ids: torch.Tensor, place: int, 
     return (gradient.mean(dim=0) * (vectors[ids] - unknown)).sum(dim=1).cpu()
 
 
-def _joined(tokens: list[str], weights: list[float]) -> WordWeights:
+def _merge_marks(tokens: list[str], weights: list[float]) -> WordWeights:
     """The words as written in the text, each with the weight of the marks before it."""
     found, marks, waiting = [], [], 0.0
     for token, weight in zip(tokens, weights):

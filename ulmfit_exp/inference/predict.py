@@ -14,10 +14,10 @@ from safetensors.torch import load_model
 from tqdm.auto import tqdm, trange
 
 from ..common import DataError, read_json
-from ..corpora.columns import longest, notes_of_names, row_names
+from ..corpora.columns import guess_text, row_name_notes, row_names
 from ..corpora.folders import read_texts
 from ..corpora.options import Format
-from ..corpora.table import ROWS, Table, joined, open_table
+from ..corpora.table import CHUNK_ROWS, Table, join_columns, open_table
 from ..method import machine
 from ..method.models import classifier
 from ..method.tokenizer import words
@@ -25,7 +25,7 @@ from ..recipe import DIRECTIONS, Model, Recipe, recipe_from
 from ..record import read, run_folder
 from . import insight
 from .features import as_texts, in_batches
-from .scores import named, tempered
+from .scores import apply_temperature, predicted_names
 
 FILES = ("model.safetensors", "vocab.json")
 
@@ -58,7 +58,7 @@ class Predictor:
         for direction, model in self.models.items():  # in fp32: with bf16 they would depend on the batch
             rows = in_batches(split, self.ids_of, direction == "backward", model, self._probabilities)
             total = total + np.reshape(rows, (len(split), len(self.classes)))  # no texts have no rows
-        return tempered(total / len(self.models), self.temperature, self.multi_label)
+        return apply_temperature(total / len(self.models), self.temperature, self.multi_label)
 
     @cached_property
     def ids_of(self) -> dict[str, int]:
@@ -82,7 +82,7 @@ class Predictor:
         lowest probability of its decisions to give each label or not.
         """
         probs = self.probabilities(texts)
-        names, confidence = named(probs, self.classes, self.thresholds)
+        names, confidence = predicted_names(probs, self.classes, self.thresholds)
         table = pd.DataFrame({"class": names, "confidence": confidence})
         table = table.join(pd.DataFrame(probs, columns=[f"p {c}" for c in self.classes]))
         return table.set_axis(texts.index) if isinstance(texts, pd.Series) else table
@@ -156,19 +156,19 @@ def _texts(
         if found.empty:
             raise DataError(f"the folder {path} has no .txt files; to read a table, give its own path")
         print(f"{path.name}: {len(found):,} .txt files, one text each", *notes, sep="\n", file=sys.stderr)
-        yield from (found[start : start + ROWS] for start in trange(0, len(found), ROWS, disable=None))
+        yield from (found[start : start + CHUNK_ROWS] for start in trange(0, len(found), CHUNK_ROWS, disable=None))
     else:
         trained_on = predictor.text_cols or ("text",)
         table = open_table(path, format, [*(text_col or trained_on), *filter(None, [id_col])], sure=False)
         print(*table.notes, sep="\n", file=sys.stderr)
-        columns = table.checked(text_col, "--text-col") or _text_columns(table, predictor.text_cols)
-        (id_col,) = table.checked([id_col], "--id-col") if id_col else [None]
+        columns = table.find_columns(text_col, "--text-col") or _text_columns(table, predictor.text_cols)
+        (id_col,) = table.find_columns([id_col], "--id-col") if id_col else [None]
         names: Counter = Counter()
         with tqdm(total=path.stat().st_size, unit="B", unit_scale=True, disable=None) as bar:
             for rows in table.chunks(list(dict.fromkeys([*columns, *filter(None, [id_col])])), bar):
-                yield joined(rows, columns).set_axis(row_names(rows, id_col))
+                yield join_columns(rows, columns).set_axis(row_names(rows, id_col))
                 names.update(rows[id_col] if id_col else ())
-        for note in notes_of_names(names, id_col):
+        for note in row_name_notes(names, id_col):
             print(note, file=sys.stderr)
 
 
@@ -198,7 +198,7 @@ def _text_columns(table: Table, trained_on: tuple[str, ...]) -> list[str]:
         print("text: column 'text', as the training's table had no header (--text-col names another)", file=sys.stderr)
         trained_on = ("text",)
     if trained_on or "text" in table.columns:
-        return table.checked(trained_on or ["text"], "--text-col")
-    column = longest(next(table.chunks(), pd.DataFrame()))
+        return table.find_columns(trained_on or ["text"], "--text-col")
+    column = guess_text(next(table.chunks(), pd.DataFrame()))
     print(f"text: column {column!r}, which has the longest texts (--text-col names others)", file=sys.stderr)
     return [column]

@@ -12,7 +12,7 @@ from scipy.special import softmax
 from scipy.stats import binomtest
 from sklearn.metrics import f1_score, log_loss, precision_recall_fscore_support
 
-from ..corpora.multilabel import error, f1, joined_labels
+from ..corpora.multilabel import error, f1, join_labels
 
 BOUND = 3.0
 """Largest absolute value of the logarithm of a temperature."""
@@ -26,11 +26,11 @@ SAMPLES = 2000
 """Bootstrap samples of the interval of several labels."""
 
 
-def figures(probs: np.ndarray, truth: np.ndarray, thresholds: np.ndarray | None = None) -> dict:
+def metrics(probs: np.ndarray, truth: np.ndarray, thresholds: np.ndarray | None = None) -> dict:
     """Error, accuracy, mean loss, expected calibration error, and the mean F1 of the classes that occur; of several
     labels also micro F1, and the share of texts whose labels are all right instead of the accuracy."""
     if thresholds is not None:
-        return _of_labels(probs, truth, probs >= thresholds)
+        return _multi_label_metrics(probs, truth, probs >= thresholds)
     right = int((probs.argmax(axis=1) == truth).sum())
     loss = mean_loss(probs / probs.sum(axis=1, keepdims=True), truth)
     accuracy = right / len(truth)
@@ -44,7 +44,7 @@ def figures(probs: np.ndarray, truth: np.ndarray, thresholds: np.ndarray | None 
     }
 
 
-def _of_labels(probs: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> dict:
+def _multi_label_metrics(probs: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> dict:
     wrong, occur = error(predicted, truth), (predicted | (truth > 0)).any(axis=0)
     return {
         "error": wrong,
@@ -52,25 +52,25 @@ def _of_labels(probs: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> d
         "macro_f1": float(f1(predicted, truth, axis=0)[occur].mean()) if occur.any() else 1.0,
         "subset_accuracy": float((predicted == truth).all(axis=1).mean()),
         "loss": mean_loss(probs, truth),
-        "ece": _ece(*as_decisions(probs, truth)),
+        "ece": _ece(*as_binary(probs, truth)),
         "n": len(truth),
     }
 
 
 def mean_loss(probs: np.ndarray, truth: np.ndarray) -> float:
     """Mean cross-entropy: per text, or per text and label."""
-    probs, truth = as_decisions(probs, truth)
+    probs, truth = as_binary(probs, truth)
     return float(log_loss(truth, probs, labels=range(probs.shape[1])))
 
 
-def as_decisions(probs: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def as_binary(probs: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of several labels: whether a text has a label, each as a problem of the two classes no and yes."""
     if truth.ndim == 1:
         return probs, truth
     return np.stack([1 - probs, probs], axis=-1).reshape(-1, 2), truth.reshape(-1)
 
 
-def fitted_thresholds(probs: np.ndarray, truth: np.ndarray) -> np.ndarray | None:
+def fit_thresholds(probs: np.ndarray, truth: np.ndarray) -> np.ndarray | None:
     """Of each label the threshold with the highest F1, of several the one nearest to 0.5; drawn towards 0.5 where few
     texts have the label. None where a text has one class."""
     if truth.ndim == 1:
@@ -81,13 +81,15 @@ def fitted_thresholds(probs: np.ndarray, truth: np.ndarray) -> np.ndarray | None
     return np.round((texts * GRID[distance.argmin(axis=0)] + FEW * 0.5) / (texts + FEW), 4)
 
 
-def named(probs: np.ndarray, classes: list[str], thresholds: np.ndarray | None) -> tuple[list[str], np.ndarray]:
+def predicted_names(
+    probs: np.ndarray, classes: list[str], thresholds: np.ndarray | None
+) -> tuple[list[str], np.ndarray]:
     """The predicted class or labels of each text, and the confidence: the probability of the class, or of the least
     certain decision on a label, to give it or not."""
     if thresholds is None:
         return [classes[i] for i in probs.argmax(axis=1)], probs.max(axis=1)
     given = probs >= thresholds
-    names = [joined_labels(c for c, yes in zip(classes, row) if yes) for row in given]
+    names = [join_labels(c for c, yes in zip(classes, row) if yes) for row in given]
     return names, np.where(given, probs, 1 - probs).min(axis=1)
 
 
@@ -104,15 +106,15 @@ def reliability(probs: np.ndarray, truth: np.ndarray) -> list[dict]:
     return [{"confidence": float(s.mean()), "accuracy": float(r.mean()), "n": len(s)} for s, r in found]
 
 
-def fitted_temperature(probs: np.ndarray, truth: np.ndarray) -> float:
+def fit_temperature(probs: np.ndarray, truth: np.ndarray) -> float:
     """The temperature at which probabilities have the lowest loss (Guo et al. 2017).
 
     A normal prior of its logarithm draws it towards 1 where there are few texts.
     """
-    probs, truth = as_decisions(probs, truth)
+    probs, truth = as_binary(probs, truth)
 
     def loss(log_t: float) -> float:
-        total = log_loss(truth, tempered(probs, np.exp(log_t)), labels=range(probs.shape[1]), normalize=False)
+        total = log_loss(truth, apply_temperature(probs, np.exp(log_t)), labels=range(probs.shape[1]), normalize=False)
         return total + (log_t / PRIOR) ** 2 / 2
 
     return round(float(np.exp(minimize_scalar(loss, bounds=(-BOUND, BOUND), method="bounded").x)), 4)
@@ -123,17 +125,17 @@ def at_bound(temperature: float) -> bool:
     return bool(abs(np.log(temperature)) > BOUND - 0.01)
 
 
-def tempered(probs: np.ndarray, temperature: float, multi_label: bool = False) -> np.ndarray:
+def apply_temperature(probs: np.ndarray, temperature: float, multi_label: bool = False) -> np.ndarray:
     """Probabilities at another temperature: less confident above 1, more below 1; or those of several labels."""
     if multi_label:
-        return tempered(np.stack([1 - probs, probs], axis=-1), temperature)[..., 1]
+        return apply_temperature(np.stack([1 - probs, probs], axis=-1), temperature)[..., 1]
     return softmax(np.log(np.maximum(probs, 1e-30)) / temperature, axis=-1)
 
 
-def of_test(probs: np.ndarray, truth: np.ndarray, classes: list[str], thresholds: np.ndarray | None) -> dict:
+def test_details(probs: np.ndarray, truth: np.ndarray, classes: list[str], thresholds: np.ndarray | None) -> dict:
     """What a record has of the test set besides its figures; of several labels there is no confusion matrix."""
     predicted = probs.argmax(axis=1) if thresholds is None else probs >= thresholds
-    found = {"reliability": reliability(*as_decisions(probs, truth)), "per_class": per_class(predicted, truth, classes)}
+    found = {"reliability": reliability(*as_binary(probs, truth)), "per_class": per_class(predicted, truth, classes)}
     if thresholds is not None:
         return {**found, "interval": _interval(predicted, truth)}
     wrong = binomtest(int((predicted != truth).sum()), len(truth))

@@ -32,7 +32,7 @@ class Texts:
         return len(self.rows)
 
     def __getitem__(self, i):
-        text = as_text(self.ids(i))
+        text = text_tensor(self.ids(i))
         if self.labels is None:
             return (text,)
         return text, (TensorCategory if self.labels.ndim == 1 else TensorMultiCategory)(self.labels[i])
@@ -46,7 +46,7 @@ class Texts:
         return self.tokens.lengths[self.rows].tolist()
 
 
-def as_text(ids: np.ndarray) -> TensorText:
+def text_tensor(ids: np.ndarray) -> TensorText:
     """Ids of any type as fastai's models read them."""
     return TensorText(torch.from_numpy(ids.astype(np.int64)))
 
@@ -66,7 +66,7 @@ class LMLoader(LMDataLoader):
         x, y = (ids[first : first + size].reshape(self.bs, self.bl)[self.streams] for first in (0, 1))
         for start in range(0, self.bl, self.seq_len):
             part = slice(start, start + self.seq_len)
-            yield LMTensorText(as_text(x[:, part])), as_text(y[:, part])
+            yield LMTensorText(text_tensor(x[:, part])), text_tensor(y[:, part])
 
     def create_item(self, seq):
         """An item, which fastai takes to see the types of a batch."""

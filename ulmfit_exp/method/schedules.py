@@ -33,7 +33,7 @@ def share_of_highest_lr(schedule: str, pct: float, steps: int) -> float:
     }[schedule]()
 
 
-def passes(training: Training, steps: int) -> int:
+def passes_per_epoch(training: Training, steps: int) -> int:
     """How many times an epoch goes over the texts, `steps` steps each time, for `min_steps`."""
     planned = steps * sum(p.epochs for p in training.phases)
     return min(10, math.ceil(training.min_steps / planned)) if training.min_steps and planned else 1

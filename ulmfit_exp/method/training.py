@@ -36,7 +36,7 @@ from .batches import Repeated
 from .checkpoint import CHECKPOINT, Checkpoint, batch_state, restore_batch_state, unwrapped
 from .distributed import gathered, together
 from .progress import Progress
-from .schedules import passes, share_of_highest_lr, shortened
+from .schedules import passes_per_epoch, share_of_highest_lr, shortened
 from .tokenizer import PAD_ID
 
 SAVE_EVERY = 300
@@ -53,14 +53,14 @@ def train(learn: Learner, training: Training, seed: int, work: Path, cbs=()) -> 
     None while it is frozen. The callbacks `cbs` find both in `learn.history`. Raises `DataError` where a loss is not
     finite.
     """
-    training = sized(learn, training)
+    training = sized_for_data(learn, training)
     checkpoint = Checkpoint(work / CHECKPOINT, learn)
     checkpoint.load()
     history = checkpoint.history
     epochs = sum(phase.epochs for phase in training.phases)
     for i, phase in enumerate(training.phases):
         first_epoch = sum(row["phase"] == i for row in history)
-        if first_epoch == phase.epochs or stopped(history, training):
+        if first_epoch == phase.epochs or has_stopped_early(history, training):
             continue
         learn.create_opt()
         freeze(learn, phase)
@@ -87,9 +87,9 @@ def train(learn: Learner, training: Training, seed: int, work: Path, cbs=()) -> 
     return info, checkpoint.steps
 
 
-def sized(learn: Learner, training: Training) -> Training:
+def sized_for_data(learn: Learner, training: Training) -> Training:
     """`training` on these texts: longer epochs for `min_steps`, a shorter last phase for `max_steps`."""
-    if (times := passes(training, len(learn.dls.train))) > 1:
+    if (times := passes_per_epoch(training, len(learn.dls.train))) > 1:
         learn.dls.loaders[0] = Repeated(learn.dls.train, times)
     return shortened(training, len(learn.dls.train))
 
@@ -100,7 +100,7 @@ def best_epoch(history: list[dict]) -> int:
     return min(range(len(scores)), key=scores.__getitem__, default=-1)
 
 
-def stopped(history: list[dict], training: Training) -> bool:
+def has_stopped_early(history: list[dict], training: Training) -> bool:
     """Has early stopping ended the last phase?"""
     last = sum(row["phase"] == len(training.phases) - 1 for row in history)
     since = len(history) - 1 - best_epoch(history)
@@ -272,7 +272,7 @@ class StopEarly(Callback):
         self.settings = training
 
     def after_epoch(self):
-        if stopped(self.history.epochs, self.settings):
+        if has_stopped_early(self.history.epochs, self.settings):
             print(f"stopped early; epoch {best_epoch(self.history.epochs) + 1} is kept", flush=True)
             raise CancelFitException
 

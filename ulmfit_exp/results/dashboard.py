@@ -23,7 +23,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ..common import DataError, locked, read_json, sha256
-from ..record import FILE, find, metrics, mistakes, read, settings_in_words
+from ..record import FILE, find_records, metrics, mistakes, read, settings_in_words
 
 FIRST = ("test_error", "baseline_test_error", "forward_test_error", "backward_test_error", "valid_error", "*")
 ORDER = ",".join([*(f"final/{metric}" for metric in FIRST), "clas/*", "lm/*"])
@@ -69,7 +69,7 @@ def update(store, home: Path, records: Path) -> tuple[dict[str, tuple[int, int]]
     with locked(home / "trackio" / "update.lock", "another dashboard is reading the records; waiting for it"):
         runs = {r["id"]: (p, r["name"]) for p in store.get_projects() for r in store.get_run_records(p)}
         paths, left_out = {}, {}
-        for path in [*find(records), *find(home)]:  # of two equal ones, a home's
+        for path in [*find_records(records), *find_records(home)]:  # of two equal ones, a home's
             try:
                 paths[sha256(path)[:12]] = path  # one that was changed is another
             except OSError as e:

@@ -14,7 +14,7 @@ from ..inference import insight
 from ..method.schedules import rates as rates_of
 from ..method.schedules import share_of_highest_lr
 from ..recipe import POOLING, Phase
-from ..record import name
+from ..record import run_name
 
 GROUPS = {
     "lm": ["LSTM 1", "LSTM 2", "LSTM 3", "embedding, decoder"],
@@ -92,7 +92,7 @@ def curves(*records: dict) -> Figure:
             panel.plot(epochs, [row["train_loss"] for row in rows], **style, alpha=0.3)
             if task == "clas":
                 error.plot(epochs, [100 * row["valid_error_rate"] for row in rows], **style)
-        error.plot([], [], color=colour, label=name(record))
+        error.plot([], [], color=colour, label=run_name(record))
     error.plot([], [], color="0.4", alpha=0.3, label="faint: training texts")
     if any(stage.endswith("backward") for record in records for stage in record["history"]):
         error.plot([], [], color="0.4", ls="--", label="dashed: backward")
@@ -109,8 +109,8 @@ def confusion(record: dict) -> Figure:
     """How many test texts of each class were predicted as which. Raises `DataError` of a record that does not say."""
     if "confusion" not in record:
         if record["corpus"].get("multi_label"):
-            raise DataError(f"{name(record)} has no confusion matrix: a text may have several labels")
-        raise DataError(f"the record of {name(record)} is older than the confusion matrix; run it again")
+            raise DataError(f"{run_name(record)} has no confusion matrix: a text may have several labels")
+        raise DataError(f"the record of {run_name(record)} is older than the confusion matrix; run it again")
     classes = list(record["confusion"])
     counts = np.array([[record["confusion"][c].get(other, 0) for other in classes] for c in classes])
     figure = Figure(figsize=(2.5 + 0.3 * len(classes), 2 + 0.3 * len(classes)), dpi=DPI, layout="constrained")

@@ -12,10 +12,10 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from ..record import cost, folder_of
+from ..record import cost, variant_folder
 from ..runs.grid import Cell, duration
-from .statistics import ALPHA, FEWEST, against
-from .tables import markdown, spread
+from .statistics import ALPHA, FEWEST, p_against
+from .tables import markdown, mean_sd
 
 Results = list[tuple[Cell, dict]]
 """The finished cells with their records."""
@@ -49,10 +49,10 @@ def title(data: str) -> str:
     return TITLES.get(data, data)
 
 
-def measured(results: Results, measure: Callable, parts: Callable = lambda cell, record: {}) -> pd.DataFrame:
+def measure_cells(results: Results, measure: Callable, parts: Callable = lambda cell, record: {}) -> pd.DataFrame:
     """`measure` of each cell's record, and of `parts` of it by their rows, in `COLUMNS` and labels."""
     rows = [
-        (row, c.data, c.replicate, measure(part), folder_of(r), r["corpus"]["rows"]["train"])
+        (row, c.data, c.replicate, measure(part), variant_folder(r), r["corpus"]["rows"]["train"])
         for c, r in results
         for row, part in ({c.row: r} | parts(c, r)).items()
     ]
@@ -60,8 +60,8 @@ def measured(results: Results, measure: Callable, parts: Callable = lambda cell,
 
 
 def errors(results: Results, split: str, *parts: Callable) -> pd.DataFrame:
-    """Error in % of each cell and of `parts`, as `measured` has them."""
-    return measured(results, lambda r: 100 * r[split]["error"], *parts)
+    """Error in % of each cell and of `parts`, as `measure_cells` has them."""
+    return measure_cells(results, lambda r: 100 * r[split]["error"], *parts)
 
 
 def test_errors(results: Results, reference: str) -> pd.DataFrame:
@@ -104,7 +104,7 @@ def ablation(
     columns = found["data"].unique()
     published = [row for data in columns for row in paper.get(data, {})]
     order = list(dict.fromkeys([*found["row"], *published]))
-    p = against(found, reference) if tested else {}
+    p = p_against(found, reference) if tested else {}
     table = {"": [f"**{row}**" if row == reference else row for row in order]}
     for data in columns:
         part = found[found["data"] == data]
@@ -125,7 +125,7 @@ def both_errors(results: Results, paper: dict, reference: str, best: str = "") -
     """
     valid, test = errors(results, "valid"), errors(results, "test")
     if best:
-        lowest = measured([(c, r) for c, r in results if c.row == reference], lambda r: curve(r).min())
+        lowest = measure_cells([(c, r) for c, r in results if c.row == reference], lambda r: curve(r).min())
         valid = pd.concat([valid, lowest.assign(row=best)])
     recipes = [c.settings.recipe for c, _ in results]
     chosen = any(task.patience is not None for recipe in recipes for task in (recipe.lm, recipe.clas))
@@ -138,10 +138,10 @@ def _cell(runs: pd.DataFrame, n: int, p: float | None) -> str:
     if runs.empty:
         return ""
     few = f" (n = {len(runs)})" if len(runs) < n else ""
-    return f"[{spread(runs['error'])}]({runs['records'].iloc[0]}){mark(p)}{few}"
+    return f"[{mean_sd(runs['error'])}]({runs['records'].iloc[0]}){significance_mark(p)}{few}"
 
 
-def mark(p: float | None) -> str:
+def significance_mark(p: float | None) -> str:
     """The sign of a significant difference; p is NaN or None where there is no test."""
     return "\\*" if p is not None and p < ALPHA else ""
 
@@ -205,7 +205,7 @@ def by_labels(found: pd.DataFrame, ours: str, theirs: str) -> tuple[str, Figure]
 
 def _table_by_labels(part: pd.DataFrame, ours: str, theirs: str) -> str:
     """A data set's table of `by_labels`."""
-    p = against(part.assign(data=part["labels"]), ours)
+    p = p_against(part.assign(data=part["labels"]), ours)
     n = part["replicate"].nunique()
     lines = {}
     for row, line in part.groupby("row", sort=False):
@@ -213,11 +213,11 @@ def _table_by_labels(part: pd.DataFrame, ours: str, theirs: str) -> str:
         lines[f"**{row}**" if row == ours else row] = cells
     means = part.pivot_table("error", "labels", "row")
     if {ours, theirs} <= set(means):
-        lines[f"{theirs} needs"] = as_many(means[ours], means[theirs])
+        lines[f"{theirs} needs"] = labels_needed(means[ours], means[theirs])
     return markdown(pd.DataFrame(lines).sort_index().fillna("").rename_axis("labels").reset_index())
 
 
-def as_many(ours: pd.Series, theirs: pd.Series) -> pd.Series:
+def labels_needed(ours: pd.Series, theirs: pd.Series) -> pd.Series:
     """Times as many labels as `theirs` needs for the errors of `ours`; both are errors by number of labels.
 
     Read off straight lines between the points of `theirs`, over the logarithm of the labels.
@@ -267,14 +267,14 @@ def by_epoch(results: Results, reference: str) -> tuple[str, Figure]:
 
 def errors_by_epoch(results: Results) -> pd.DataFrame:
     """Error in % of each cell after the last epoch, on validation and test: what `by_epoch` tests, in `COLUMNS`."""
-    tested = {name: measured(results, BY_EPOCH[name]) for name in ("last epoch", "test")}
+    tested = {name: measure_cells(results, BY_EPOCH[name]) for name in ("last epoch", "test")}
     return pd.concat([part.assign(data=part["data"] + f", {name}") for name, part in tested.items()])
 
 
 def _table_by_epoch(results: Results, reference: str) -> str:
     """The table of `by_epoch`."""
-    found = {name: measured(results, measure) for name, measure in BY_EPOCH.items()}
-    p, table = against(errors_by_epoch(results), reference), []
+    found = {name: measure_cells(results, measure) for name, measure in BY_EPOCH.items()}
+    p, table = p_against(errors_by_epoch(results), reference), []
     for data, row in dict.fromkeys((c.data, c.row) for c, _ in results):
         runs = {name: part[(part["data"] == data) & (part["row"] == row)] for name, part in found.items()}
         cells = {name: _cell(part, 0, p.get((f"{data}, {name}", row))) for name, part in runs.items()}

@@ -1,6 +1,6 @@
 """Do two variants differ? Tests over runs (seeds or folds), and over the texts of one test set.
 
-`against` and `paired` need the errors of several runs: every table uses them. `mcnemar` and `bootstrap` need the
+`p_against` and `paired` need the errors of several runs: every table uses them. `mcnemar` and `bootstrap` need the
 predictions of the runs, which a finished run keeps in the stage of its evaluation.
 
 All tests are two-sided. A difference is called significant when p < ALPHA after correction.
@@ -47,7 +47,7 @@ def holm(p: pd.Series) -> pd.Series:
     return (ordered * np.arange(len(ordered), 0, -1)).cummax().clip(upper=1).reindex(p.index)
 
 
-def against(found: pd.DataFrame, reference: str) -> dict[tuple, float]:
+def p_against(found: pd.DataFrame, reference: str) -> dict[tuple, float]:
     """(data, row) -> p of that row's difference from the row `reference` on the same data, by `paired`.
 
     `found` has the columns row, data, replicate and error: all rows of one table, on all of its data sets. p is

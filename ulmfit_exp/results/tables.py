@@ -8,14 +8,14 @@ from itertools import accumulate
 import pandas as pd
 
 from ..method.pretrained import SHIPPED, Pretrained
-from ..record import certainty, folder_of, name, read, settings_in_words, tokens
-from .statistics import ALPHA, against
+from ..record import certainty, read, run_name, settings_in_words, tokens, variant_folder
+from .statistics import ALPHA, p_against
 
 REPEATED = ("seed", "fold", "draw")
 """Settings in which the runs of a variant differ."""
 
 
-def of_run(record: dict) -> str:
+def run_table(record: dict) -> str:
     """One run as text."""
     return classification_table(record) if "valid" in record else perplexity_table(record)
 
@@ -67,7 +67,7 @@ def summary(records: list[dict], folder: str = "") -> str:
         few = first["settings"].get("train_size") or first["settings"].get("shots")
         rows.append(
             {
-                "experiment": f"[{first['dataset']}]({folder}/{folder_of(first)})" if folder else first["dataset"],
+                "experiment": f"[{first['dataset']}]({folder}/{variant_folder(first)})" if folder else first["dataset"],
                 "variant": first["variant"],
                 "pretrained": pretrained(first),
                 "direction": first["settings"]["recipe"]["direction"],
@@ -108,7 +108,8 @@ def _tokens_read() -> dict[str, int]:
 def beside_baseline(records: list[dict]) -> str:
     """Markdown: a line per variant that says whether it or the baseline has the lower test error, and by how much.
 
-    The differences are tested over seeds or folds by `statistics.against`, corrected for the comparisons of this list.
+    The differences are tested over seeds or folds by `statistics.p_against`, corrected for the comparisons of the
+    list.
     """
     variants = variants_of(records)
     names = {variant: f"{r['dataset']}, {r['variant']}" for r, variant in zip(records, variants)}
@@ -119,7 +120,7 @@ def beside_baseline(records: list[dict]) -> str:
     ]
     found, lines = pd.DataFrame(rows, columns=["row", "data", "replicate", "error"]), []  # a variant is on one data set
     ours = found.replace({"row": "features + LR"}, "ULMFiT")
-    p = {data: value for (data, _), value in against(ours, "ULMFiT").items()}
+    p = {data: value for (data, _), value in p_against(ours, "ULMFiT").items()}
     for variant, part in found.groupby("data", sort=False):
         (lower, low), (_, high) = part.groupby("row")["error"].mean().sort_values(kind="stable").items()
         n = part["replicate"].nunique()
@@ -158,7 +159,7 @@ def texts_of(record: dict) -> str | int:
 
 def difference(*records: dict) -> pd.DataFrame:
     """The settings in which some records differ: a row a setting, a column a record."""
-    table = pd.DataFrame(map(settings_in_words, records), index=map(name, records), dtype=object).T
+    table = pd.DataFrame(map(settings_in_words, records), index=map(run_name, records), dtype=object).T
     return table[[len({repr(v) for v in row}) > 1 for row in table.to_numpy()]]
 
 
@@ -172,7 +173,7 @@ def _both(record: dict) -> bool:
     return len(record["directions"]) > 1
 
 
-def spread(values: list[float]) -> str:
+def mean_sd(values: list[float]) -> str:
     """Mean, and standard deviation (n - 1) where there are several; nothing of none."""
     values = pd.Series(values, dtype=float)
     if len(values) > 1:
@@ -181,4 +182,4 @@ def spread(values: list[float]) -> str:
 
 
 def _percent(errors: list[float]) -> str:
-    return spread([100 * e for e in errors])
+    return mean_sd([100 * e for e in errors])

@@ -70,7 +70,7 @@ def ray_cluster(options: Grid, home: Path, device: str) -> Iterator[Workers]:
         gpus = options.gpus_per_run or float(any("GPU" in node["Resources"] for node in nodes()))
         gpus *= device != "cpu"
         needs = {k: n for k, n in {"CPU": 1, "GPU": gpus}.items() if n}
-        cell = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_cell)
+        cell = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_run_cell)
 
         def submit(settings: Experiment, log: Path) -> Future:
             refs.append(cell.remote(Path.cwd(), workers.work, settings, log))
@@ -111,7 +111,7 @@ def _connect(ray: ModuleType, address: str) -> None:
         )
 
 
-def _cell(folder: Path, work, settings: Experiment, log: Path) -> str | None:
+def _run_cell(folder: Path, work, settings: Experiment, log: Path) -> str | None:
     """A cell on another machine, in the folder that the paths of its settings are relative to."""
     os.chdir(folder)
     return work(settings, log)
@@ -121,7 +121,7 @@ def _probe(ray: ModuleType, folder: Path, nodes: list[dict]) -> None:
     """Ask every node for what it sees of the home. Raises `DataError`."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as OnNode
 
-    ask, files, asked = ray.remote(num_cpus=0, max_retries=0)(sees), {}, {}
+    ask, files, asked = ray.remote(num_cpus=0, max_retries=0)(home_problem), {}, {}
     for id in [node["NodeID"] for node in nodes]:
         files[id] = folder / id / "file"
         files[id].exists()  # so that NFS remembers that it was absent, as it does of records
@@ -130,7 +130,7 @@ def _probe(ray: ModuleType, folder: Path, nodes: list[dict]) -> None:
         try:
             problem = ray.get(asked[node["NodeID"]], timeout=ANSWER)
         except ray.exceptions.RayError as e:
-            problem = f"cannot run this package: {workers.reason(e)}"
+            problem = f"cannot run this package: {workers.error_line(e)}"
         if not problem and not workers.appears(files[node["NodeID"]]):
             problem = "writes files that this machine does not see"
         if problem:
@@ -139,7 +139,7 @@ def _probe(ray: ModuleType, folder: Path, nodes: list[dict]) -> None:
 
 @contextmanager
 def _shared(home: Path) -> Iterator[Path]:
-    """A folder in the home by which another machine finds out whether it shares the home; see `sees`."""
+    """A folder in the home by which another machine finds out whether it shares the home; see `home_problem`."""
     with writable(home):
         folder = home.absolute() / f"probe-{token_hex(4)}"
         folder.mkdir(parents=True)
@@ -150,7 +150,7 @@ def _shared(home: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def sees(folder: Path, name: str) -> str | None:
+def home_problem(folder: Path, name: str) -> str | None:
     """What is wrong with the home on this machine; None if nothing. Leaves a folder of that name."""
     try:
         if not folder.is_dir():
@@ -250,7 +250,7 @@ class _Job:
         while not workers.appears(answer, within=0):
             if self.ended.is_set():
                 raise JobDied("the grid was interrupted")
-            if self.job and self._over() and not workers.appears(answer, within=0):
+            if self.job and self._has_ended() and not workers.appears(answer, within=0):
                 job, self.job = self.job, None
                 if taken.exists() or (job.done() and job.exception()):
                     cell.unlink(missing_ok=True)
@@ -263,7 +263,7 @@ class _Job:
             self.ended.wait(1)
         return pickle.loads(answer.read_bytes())
 
-    def _over(self) -> bool:
+    def _has_ended(self) -> bool:
         """Has the job ended? submitit waits for one that was preempted, which need not be started again."""
         if self.job.state.startswith("PREEMPTED") and not self.job.done():
             self.job.cancel(check=False)
@@ -278,12 +278,12 @@ class _Job:
 
 def serve(box: Path, idle: float) -> None:
     """What a job does: run the cells that come to the box, one after another, until none has come for `idle` s."""
-    problem, last = sees(box.parent, token_hex(8)), time.monotonic()
+    problem, last = home_problem(box.parent, token_hex(8)), time.monotonic()
     while True:
         for cell in sorted(box.glob("*.cell")):
             taken = cell.rename(cell.with_suffix(".taken"))
             error = problem and f"the machine {socket.gethostname()} {problem}"
-            error = error or _cell(*pickle.loads(taken.read_bytes()))
+            error = error or _run_cell(*pickle.loads(taken.read_bytes()))
             with replacing(taken.with_suffix(".answer")) as part:
                 part.write_bytes(pickle.dumps(error))
             last = time.monotonic()

@@ -15,7 +15,7 @@ from fastai.text.all import default_device
 
 from ..common import read_json
 from ..corpora.splits import LABELLED, SPLITS
-from ..method.schedules import passes, shortened
+from ..method.schedules import passes_per_epoch, shortened
 from ..recipe import LMRecipe, Model
 from .plan import Run
 
@@ -50,7 +50,7 @@ class Trained:
         return same and 0.5 <= self.batch / max(other.batch, 1e-9) <= 2
 
 
-def finished(home: Path) -> list[Trained]:
+def finished_trainings(home: Path) -> list[Trained]:
     """The trainings that a home has."""
     stages, found = {}, []
     for path in (home / "stages").glob("*/stage.json"):
@@ -77,7 +77,7 @@ def seconds(run: Run, name: str, trained: list[Trained]) -> float:
         return 1 + tokens / READING
     directions = len(run.command.directions) if kind == "eval" else 1
     waits = GPU_STEP * tokens / (run.recipe.clas.bs * run.recipe.seq_len) if _gpu() else 0
-    training = tokens * _weights(run.recipe.model) / _speed(run.command.precision) + waits
+    training = tokens * _lstm_weights(run.recipe.model) / _speed(run.command.precision) + waits
     return 1 + directions * training / 3  # the pass forward alone
 
 
@@ -90,12 +90,12 @@ def _training(run: Run, name: str, trained: list[Trained]) -> float:
         tokens = min(tokens, recipe.max_tokens or tokens)
     steps = max(1, tokens / (task.bs * recipe.seq_len) if kind == "lm" else math.ceil(len(texts) / task.bs))
     each = math.ceil(steps)
-    epochs = passes(task, each) * sum(phase.epochs for phase in shortened(task, each).phases)
+    epochs = passes_per_epoch(task, each) * sum(phase.epochs for phase in shortened(task, each).phases)
     lm = run.plan[name.replace("clas", "lm")]
     planned = Trained(kind, run.command.precision, _model(lm), tokens / steps)
     if same := [t for t in trained if planned.like(t)]:
         return epochs * tokens * sum(t.seconds for t in same) / sum(t.tokens for t in same)
-    return epochs * by_size(kind, recipe, tokens, steps, _speed(run.command.precision), _gpu())
+    return epochs * seconds_by_size(kind, recipe, tokens, steps, _speed(run.command.precision), _gpu())
 
 
 def _gpu() -> bool:
@@ -120,10 +120,10 @@ def thread_speed(precision: str) -> float:
     return tokens * inputs * outputs / fastest / 3
 
 
-def by_size(kind: str, recipe: LMRecipe, tokens: float, steps: float, speed: float, gpu: bool = False) -> float:
+def seconds_by_size(kind: str, recipe: LMRecipe, tokens: float, steps: float, speed: float, gpu: bool = False) -> float:
     """Seconds of an epoch, where no training of the same size is finished; `speed` is in weights times tokens."""
     words = min(recipe.max_vocab, 14 * math.sqrt(tokens))  # Heaps' law
-    lstm, embedding = _weights(recipe.model), recipe.model.emb_sz * words
+    lstm, embedding = _lstm_weights(recipe.model), recipe.model.emb_sz * words
     softmax = recipe.model.emb_sz * min(recipe.softmax_samples or words, words) if kind == "lm" else 0
     if gpu:
         waits = GPU_STEP * max(steps, tokens / (getattr(recipe, kind).bs * recipe.seq_len))
@@ -132,7 +132,7 @@ def by_size(kind: str, recipe: LMRecipe, tokens: float, steps: float, speed: flo
     return tokens * (lstm + softmax) / speed + waits
 
 
-def _weights(model: Model) -> int:
+def _lstm_weights(model: Model) -> int:
     """Of the LSTM layers."""
     sizes = [model.emb_sz, *[model.n_hid] * (model.n_layers - 1), model.emb_sz]
     return sum(4 * n * (m + n) for m, n in pairwise(sizes))

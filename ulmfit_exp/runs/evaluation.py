@@ -8,7 +8,7 @@ import pandas as pd
 from safetensors.torch import load_model
 from tqdm.auto import tqdm
 
-from ..common import harmless, write_json
+from ..common import escape_formula, write_json
 from ..inference import scores
 from ..inference.baselines import tfidf
 from ..inference.insight import word_weights
@@ -38,43 +38,45 @@ def evaluate(run: Run, folder: Path) -> dict:
     probs["mean"] = sum(probs.values()) / len(probs)
     masks = {s: ((rows["split"] == s) & (rows["label"] != "")).to_numpy() for s in ("valid", "test")}
     valid, test = masks.values()
-    temperature = scores.fitted_temperature(probs["mean"][valid], truth[valid])
+    temperature = scores.fit_temperature(probs["mean"][valid], truth[valid])
     multi_label = run.corpus.multi_label
-    calibrated = scores.tempered(probs["mean"], temperature, multi_label)
-    fitted = {d: scores.fitted_thresholds(p[valid], truth[valid]) for d, p in probs.items()}
-    thresholds = scores.tempered(fitted["mean"], temperature, multi_label) if multi_label else None  # same decisions
+    calibrated = scores.apply_temperature(probs["mean"], temperature, multi_label)
+    fitted = {d: scores.fit_thresholds(p[valid], truth[valid]) for d, p in probs.items()}
+    thresholds = (
+        scores.apply_temperature(fitted["mean"], temperature, multi_label) if multi_label else None
+    )  # same decisions
     rows = _predicted(rows, run.corpus.classes, truth, calibrated, thresholds)
     _save_predictions(run, rows, calibrated, folder)
     write_json(folder / "mistakes.json", _mistakes(run, rows[test], learns))
     labelled = {s: mask for s, mask in masks.items() if mask.any()}
     info = {
         "figures": {
-            d: {s: scores.figures(p[mask], truth[mask], fitted[d]) for s, mask in labelled.items()}
+            d: {s: scores.metrics(p[mask], truth[mask], fitted[d]) for s, mask in labelled.items()}
             for d, p in probs.items()
         },
         "temperature": temperature,
         "at_bound": scores.at_bound(temperature),
-        "calibrated": {s: scores.figures(calibrated[mask], truth[mask], thresholds) for s, mask in labelled.items()},
+        "calibrated": {s: scores.metrics(calibrated[mask], truth[mask], thresholds) for s, mask in labelled.items()},
     }
     if multi_label:
         info["thresholds"] = dict(zip(run.corpus.classes, thresholds.tolist()))
         info["raw_thresholds"] = {d: fitted[d].tolist() for d in directions}
     if "test" in labelled:
-        info |= scores.of_test(probs["mean"][test], truth[test], run.corpus.classes, fitted["mean"])
+        info |= scores.test_details(probs["mean"][test], truth[test], run.corpus.classes, fitted["mean"])
     return {**info, "wandb": _track_evaluation(run, rows[test], info, folder)}
 
 
 def _predicted(rows: pd.DataFrame, classes: list[str], truth, probs, thresholds) -> pd.DataFrame:
     """The rows with the predicted class, its confidence, and the number of the class whose words explain a mistake: the
     predicted one, or of several labels the wrong one farthest from its threshold."""
-    names, confidence = scores.named(probs, classes, thresholds)
+    names, confidence = scores.predicted_names(probs, classes, thresholds)
     explained_by = probs if thresholds is None else abs(probs - thresholds) * ((probs >= thresholds) != truth)
     return rows.assign(predicted=names, confidence=confidence, explained=explained_by.argmax(axis=1))
 
 
 def _save_predictions(run: Run, rows: pd.DataFrame, probs: np.ndarray, folder: Path) -> None:
     table = rows[["row", "split", "label", "predicted", "confidence"]]
-    table = table.assign(**{k: table[k].map(harmless) for k in ("row", "label", "predicted")})
+    table = table.assign(**{k: table[k].map(escape_formula) for k in ("row", "label", "predicted")})
     probs = pd.DataFrame(probs, rows.index, columns=[f"p {c}" for c in run.corpus.classes])
     pd.concat([table, probs], axis=1).to_csv(folder / "predictions.csv", index=False, float_format="%.6g")
 

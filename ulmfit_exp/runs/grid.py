@@ -19,7 +19,7 @@ from ..record import read
 from . import estimate
 from .run import prepare
 from .settings import Experiment
-from .workers import Workers, appears, reason
+from .workers import Workers, appears, error_line
 
 ALL_LABELS = {"train_size": None, "shots": None, "draw": 0, "labelled_only": False}
 MOVES = 3
@@ -71,7 +71,7 @@ class Planned:
         return [(file, file.stat().st_mtime if file.exists() else 0) for file in files]
 
 
-def left(planned: Iterable[Planned]) -> dict[Path, float]:
+def unfinished_stages(planned: Iterable[Planned]) -> dict[Path, float]:
     """The stages that are still to be computed, each once, with the seconds that it may take."""
     return {path: s for p in planned for path, s in p.to_do().items()}
 
@@ -89,11 +89,11 @@ def plan(cells: list[Cell], elsewhere: bool = False) -> tuple[list[Planned], dic
                 read_texts[all_texts] = all_texts.texts()
             device = cell.settings.device
             here = replace(cell.settings, device="auto" if elsewhere and device.startswith("cuda") else device)
-            run = prepare(here, cell.settings.chosen(read_texts[all_texts]))
+            run = prepare(here, cell.settings.select_labels(read_texts[all_texts]))
         except Exception as e:
-            failed[cell] = reason(e)
+            failed[cell] = error_line(e)
             continue
-        trained = estimate.finished(run.command.home) if trained is None else trained
+        trained = estimate.finished_trainings(run.command.home) if trained is None else trained
         stages = {run.path(name): estimate.seconds(run, name, trained) for name in run.plan}
         planned.append(Planned(replace(cell, settings=replace(run.command, device=device)), run.record, stages))
     return planned, failed
@@ -102,7 +102,7 @@ def plan(cells: list[Cell], elsewhere: bool = False) -> tuple[list[Planned], dic
 def describe(planned: list[Planned], slots: int, elsewhere: bool = False) -> str:
     """The plan in words: cells, stages to compute and to reuse, time, which is that of this machine."""
     cells = [p for p in planned if not p.finished]
-    to_do = left(cells)
+    to_do = unfinished_stages(cells)
     wanted = {path for p in cells for path in p.stages}
     kinds = Counter(path.name.rsplit("-", 1)[0] for path in to_do)
     whole, separate = sum(to_do.values()), sum(sum(p.stages.values()) for p in cells)
@@ -163,7 +163,7 @@ def run_grid(planned: list[Planned], workers: Workers) -> dict[Cell, str]:
                     error = f"this machine does not see {ended.path}; does the other one share --home?"
                 if error:
                     failed[ended.cell] = error
-                outcome = f"failed: {error}" if error else _outcome(ended.path)
+                outcome = f"failed: {error}" if error else _result_line(ended.path)
                 view.print(f"{cells - len(waiting) - len(running)}/{cells}  {ended.cell}  {outcome}")
             view.update(waiting, list(running.values()), len(failed), slots)
             if not slots:  # no machine is left: wait for one
@@ -182,14 +182,14 @@ class View:
 
     def __init__(self, progress: Progress, planned: list[Planned]):
         self.progress, self.cells, self.tasks = progress, len(planned), {}
-        self.start, self.whole = time.monotonic(), sum(left(planned).values())
+        self.start, self.whole = time.monotonic(), sum(unfinished_stages(planned).values())
         self.bar = progress.add_task("", total=len(planned))
 
     def print(self, line: str) -> None:
         self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def update(self, waiting: list[Planned], running: list[Planned], failed: int, slots: int) -> None:
-        spent, to_do = time.monotonic() - self.start, sum(left([*waiting, *running]).values())
+        spent, to_do = time.monotonic() - self.start, sum(unfinished_stages([*waiting, *running]).values())
         done = self.whole - to_do
         seconds = spent * to_do / done if done > 0.05 * self.whole else to_do / max(slots, 1)
         ended = self.cells - len(waiting) - len(running)
@@ -204,7 +204,7 @@ class View:
             self.progress.update(self.tasks[p.path], description=f"  {p.cell}  {''.join(last)[:80]}")
 
 
-def _outcome(path: Path) -> str:
+def _result_line(path: Path) -> str:
     record = read(path)
     errors = [f"{split} {100 * record[split]['error']:.2f} %" for split in ("valid", "test") if split in record]
     took = duration(sum(s["seconds"] for s in record["stages"] if not s["reused"]))

@@ -51,10 +51,10 @@ class Run:
         if head:
             plan["baseline"] = {"corpus": self.corpus.digest, "choices": CHOICES}
         plan["tokens"] = self._into_tokens()
-        tokens = store.name("tokens", plan["tokens"])
+        tokens = store.stage_name("tokens", plan["tokens"])
         for d in self.command.directions:
             plan[f"lm {d}"] = self._into_lm(tokens, d)
-            lm = store.name(f"lm {d}", plan[f"lm {d}"])
+            lm = store.stage_name(f"lm {d}", plan[f"lm {d}"])
             if head in ("features", "lp-ft"):
                 plan[f"features {d}"] = self._into_features(lm)
             if head in ("clas", "lp-ft"):
@@ -63,7 +63,7 @@ class Run:
                 plan["perplexity"] = {"lm": lm, "wikitext-2": self.wikitext and self.wikitext.digest}
         if head:
             names = {d: self.classifier(d) for d in self.command.directions}
-            classifiers = {d: store.name(name, plan[name]) for d, name in names.items()}
+            classifiers = {d: store.stage_name(name, plan[name]) for d, name in names.items()}
             plan["eval"] = {"classifiers": classifiers, "rows": digest(self.corpus.df["row"].tolist())}
         return plan
 
@@ -87,7 +87,7 @@ class Run:
 
     def _into_classifier(self, lm: str, features: dict | None) -> dict:
         made = {"corpus": self.corpus.digest, "lm": lm}
-        made |= {"features": store.name("features", features)} if features else {}
+        made |= {"features": store.stage_name("features", features)} if features else {}
         return {**made, "seed": self.command.seed, "precision": self.command.precision, **self._fields(INTO_CLAS)}
 
     def classifier(self, direction: str) -> str:
@@ -120,13 +120,13 @@ class Run:
         """Where the record is when the run is finished; named by its settings and all of its stages."""
         c, settings = self.command, self.command.settings()
         given = {k: settings[k] for k in not_default(c) if k in settings and k != "recipe"}
-        names = {stage: store.name(stage, inputs) for stage, inputs in self.plan.items()}
+        names = {stage: store.stage_name(stage, inputs) for stage, inputs in self.plan.items()}
         what = digest({**given, "recipe": not_default(c.recipe), "stages": names})
         return c.home / "runs" / f"{self.corpus.name}-{c.recipe_name}-seed{c.seed}-{what}" / FILE
 
     def path(self, name: str) -> Path:
         """The folder of a stage of the plan, finished or not."""
-        return store.path(self.command.home, name, self.plan[name])
+        return store.stage_path(self.command.home, name, self.plan[name])
 
     @property
     def tokens(self) -> Tokens:
@@ -150,7 +150,7 @@ class Run:
         return Tracker(c.wandb, c.home, c.group, job_type, title, tags, config, c.log_artifacts, c.log_texts)
 
 
-def fitted(recipe: LMRecipe, pretrained: dict[str, Pretrained]) -> LMRecipe:
+def with_pretrained_shape(recipe: LMRecipe, pretrained: dict[str, Pretrained]) -> LMRecipe:
     """`recipe` with the shape of the pretrained models. Raises `DataError` where two directions' shapes differ, or the
     models are of another language."""
     for p in pretrained.values():

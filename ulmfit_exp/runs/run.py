@@ -21,7 +21,7 @@ from ..method.progress import quiet
 from ..method.tokenizer import tokenizer
 from ..method.training import train
 from . import evaluation, stages, tracking
-from .plan import Run, fitted
+from .plan import Run, with_pretrained_shape
 from .settings import Command
 from .store import Stage
 
@@ -43,7 +43,7 @@ def run(settings: Command, texts: Corpus | Documents | None = None) -> tuple[dic
     if (named := prepared.command.recipe_name) != settings.recipe_name:
         print(f"recipe {named}: {len(prepared.corpus.split('train')):,} labelled training texts", flush=True)
     if rank_distrib():
-        _assist(prepared)
+        _train_alongside(prepared)
     done = _run_all(prepared)
     record = _record(prepared, done)
     with writable(settings.home):
@@ -74,11 +74,11 @@ def _run_all(run: Run) -> dict[str, Stage]:
         done[name] = run.stage(name, partial(WORK[kind], run, *direction))
         if kind == "lm":
             distributed.leave()
-        print(_line(done[name], run.environment), flush=True)
+        print(_stage_line(done[name], run.environment), flush=True)
     return done
 
 
-def _line(stage: Stage, environment: dict) -> str:
+def _stage_line(stage: Stage, environment: dict) -> str:
     """Name and time of a stage; of a reused one, the versions that made it where this run has others."""
     if not stage.reused:
         return f"{stage.name:<32} {stage.info['seconds']:.0f} s"
@@ -90,7 +90,7 @@ def _line(stage: Stage, environment: dict) -> str:
     return f"{stage.name:<32} reused" + (f"; made with {'; '.join(other)}" if other else "")
 
 
-def _assist(run: Run) -> NoReturn:
+def _train_alongside(run: Run) -> NoReturn:
     """What all processes of a launcher but the first do: train the language model with it, and write nothing."""
     with open(os.devnull, "w") as nothing, redirect_stdout(nothing):
         while folder := distributed.announced():
@@ -112,8 +112,8 @@ def prepare(settings: Command, texts: Corpus | Documents | None = None) -> Run:
     models = pretrained.resolve(settings.recipe.pretrained, settings.directions, settings.data_directory)
     texts = texts or settings.texts()
     if isinstance(texts, Corpus):
-        settings = settings.for_labels(len(texts.split("train")))
-    return Run(texts, settings, fitted(settings.recipe, models), models)
+        settings = settings.resolve_auto(len(texts.split("train")))
+    return Run(texts, settings, with_pretrained_shape(settings.recipe, models), models)
 
 
 def _keep_classifiers(run: Run, folder: Path) -> None:
@@ -138,7 +138,7 @@ def _record(run: Run, done: dict[str, Stage]) -> dict:
     seconds = sum(info["seconds"] for info in trained)
     *_, last = done.values()
     labelled = isinstance(run.corpus, Corpus)
-    figures = _classified(run, done) if labelled else {k: last.info[k] for k in ("perplexity", "counted")}
+    figures = _classification_figures(run, done) if labelled else {k: last.info[k] for k in ("perplexity", "counted")}
     return {
         "experiment": settings.name,
         **settings.names(),
@@ -155,7 +155,7 @@ def _record(run: Run, done: dict[str, Stage]) -> dict:
             for d, p in run.pretrained.items()
         },
         "model": asdict(run.recipe.model),
-        "stages": [_stage(name, stage) for name, stage in done.items()],
+        "stages": [_stage_summary(name, stage) for name, stage in done.items()],
         **figures,
         "paper": getattr(settings, "paper", None),
         "tokens_per_second": round(tokens / max(seconds, 1e-9)),
@@ -164,7 +164,7 @@ def _record(run: Run, done: dict[str, Stage]) -> dict:
     }
 
 
-def _stage(name: str, stage: Stage) -> dict:
+def _stage_summary(name: str, stage: Stage) -> dict:
     """What a record keeps of a stage: where it is, and what made it."""
     by = stage.info["by"]
     return {
@@ -180,7 +180,7 @@ def _stage(name: str, stage: Stage) -> dict:
     }
 
 
-def _classified(run: Run, done: dict[str, Stage]) -> dict:
+def _classification_figures(run: Run, done: dict[str, Stage]) -> dict:
     """The figures of an experiment: its corpus, and errors and losses of ours and of the baseline.
 
     Without a labelled test text there are none of the test set.

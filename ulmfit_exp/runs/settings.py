@@ -27,7 +27,7 @@ LONGEST_NAME = 60
 """Characters of the differences to a recipe in a variant's name. Of a longer list it has the fields and a digest."""
 
 
-def named(recipes: dict[str, LMRecipe], name: str) -> LMRecipe:
+def recipe_named(recipes: dict[str, LMRecipe], name: str) -> LMRecipe:
     """The recipe of that name; that of `auto` as long as the number of labels is unknown."""
     return recipes["default" if name == AUTO else name]
 
@@ -82,7 +82,7 @@ class Command(ABC):
     @property
     def changes(self) -> dict[str, str]:
         """The recipe's fields that differ from those of the recipe that it names, with their values in words."""
-        return differences(self.recipe, named(self.recipes, self.recipe_name))
+        return differences(self.recipe, recipe_named(self.recipes, self.recipe_name))
 
     @property
     def variant(self) -> str:
@@ -124,7 +124,7 @@ class Command(ABC):
         """What the run is about, read from the data directory."""
 
     @classmethod
-    def of_record(cls, record: dict, **where) -> Self:
+    def from_record(cls, record: dict, **where) -> Self:
         """The settings that a record was made with; `where` has those that say where. Raises `DataError`."""
         if unknown := set(record["settings"]) - {f.name for f in fields(cls)}:
             raise DataError(f"the record has settings that this commit does not know: {', '.join(sorted(unknown))}")
@@ -135,11 +135,11 @@ class Command(ABC):
     def settings(self) -> dict:
         """What the figures depend on, as JSON."""
         settings = {k: v for k, v in asdict(self).items() if k not in WHERE}
-        settings["recipe"]["pretrained"] = ",".join(map(_here, self.recipe.pretrained.split(",")))
-        return settings | {k: _here(settings[k]) for k in self.paths if settings.get(k)}
+        settings["recipe"]["pretrained"] = ",".join(map(_without_folders, self.recipe.pretrained.split(",")))
+        return settings | {k: _without_folders(settings[k]) for k in self.paths if settings.get(k)}
 
 
-def _here(path: str | Path) -> str:
+def _without_folders(path: str | Path) -> str:
     """A path as a record may hold it: of one elsewhere its name; what is not UTF-8 is replaced."""
     named = Path(path).name if Path(path).is_absolute() or ".." in Path(path).parts else str(path)
     return os.fsencode(named).decode("utf-8", "replace")
@@ -208,7 +208,7 @@ class Experiment(Command):
     def directions(self) -> tuple[str, ...]:
         return DIRECTIONS[self.recipe.direction]
 
-    def for_labels(self, labels: int) -> Self:
+    def resolve_auto(self, labels: int) -> Self:
         """The settings with what recipe `auto` stands for, of so many labelled training texts."""
         if self.recipe_name != AUTO:
             return self
@@ -221,9 +221,9 @@ class Experiment(Command):
     def texts(self) -> "Corpus":
         from ..corpora.sources import MINIATURE
 
-        return self.chosen(self.load(MINIATURE if self.miniature else self.data_directory))
+        return self.select_labels(self.load(MINIATURE if self.miniature else self.data_directory))
 
-    def chosen(self, corpus: "Corpus") -> "Corpus":
+    def select_labels(self, corpus: "Corpus") -> "Corpus":
         """The corpus with the labels and texts that the settings keep. Raises `DataError`."""
         if self.draw and self.shots is None:
             raise DataError(f"--draw {self.draw} has no meaning without --shots")

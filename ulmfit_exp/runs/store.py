@@ -39,16 +39,16 @@ def stage(home: Path, kind: str, inputs: dict, work: Callable[[Path], dict]) -> 
     `work` gets a folder to write to and returns what to remember as JSON. Where it was killed before, the folder holds
     its last checkpoint. Raises `StoreError` where the home cannot be written.
     """
-    final = path(home, kind, inputs)
+    final = stage_path(home, kind, inputs)
     under_way = home / "unfinished" / final.name
-    if not _changed(final):
+    if not _modified_file(final):
         return _finished(final)
     with writable(home):
         for folder in (final.parent, under_way.parent, home / "locks"):
             folder.mkdir(parents=True, exist_ok=True)
         waiting = f"another process is computing {final.name}; waiting for it"
         with locked(home / "locks" / f"{final.name}.lock", waiting):
-            if not (changed := _changed(final)):
+            if not (changed := _modified_file(final)):
                 return _finished(final)
             if final.exists():
                 print(f"{final.name}: {changed} was modified since the stage finished; recomputing", flush=True)
@@ -70,14 +70,14 @@ def stage(home: Path, kind: str, inputs: dict, work: Callable[[Path], dict]) -> 
     return Stage(final.name, final, info, reused=False)
 
 
-def name(kind: str, inputs: dict) -> str:
+def stage_name(kind: str, inputs: dict) -> str:
     """KIND-DIGEST of a stage; a direction is part of its kind, such as `lm forward`."""
     return f"{kind.replace(' ', '-')}-{digest([VERSIONS[kind.split()[0]], inputs])}"
 
 
-def path(home: Path, kind: str, inputs: dict) -> Path:
+def stage_path(home: Path, kind: str, inputs: dict) -> Path:
     """Where the stage is when it is finished."""
-    return home / "stages" / name(kind, inputs)
+    return home / "stages" / stage_name(kind, inputs)
 
 
 def _keep_checkpoint_alone(folder: Path) -> None:
@@ -94,7 +94,7 @@ def _digests(folder: Path) -> dict[str, str]:
     return {p.name: sha256(p) for p in sorted(folder.iterdir()) if p.name not in (CHECKPOINT, "stage.json")}
 
 
-def _changed(path: Path) -> str | None:
+def _modified_file(path: Path) -> str | None:
     """The first file of a finished stage that was modified or is missing."""
     try:
         saved = read_json(path / "stage.json")

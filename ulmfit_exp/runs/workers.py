@@ -53,7 +53,7 @@ class Workers:
         except self.deaths as e:
             return str(e).partition("\n")[0] or repr(e), True
         except Exception as e:  # also where a machine lacks a module
-            return reason(e), False
+            return error_line(e), False
 
 
 @contextmanager
@@ -67,7 +67,7 @@ def pool(jobs: int, device: str = "auto") -> Iterator[Workers]:
     os.environ["OMP_NUM_THREADS"] = before or str(max(1, cpu_count() // jobs))  # read by torch in the new processes
     spawn = get_context("spawn")  # a fork may inherit a lock that is held
     shared = [] if ":" in device else gpus()
-    processes = ProcessPool(jobs, initializer=start, initargs=[shared, spawn.Array("i", jobs)], context=spawn)
+    processes = ProcessPool(jobs, initializer=init_worker, initargs=[shared, spawn.Array("i", jobs)], context=spawn)
     try:
         yield Workers(lambda settings, log: processes.schedule(work, args=[settings, log]), slots=lambda: jobs)
     finally:
@@ -77,7 +77,7 @@ def pool(jobs: int, device: str = "auto") -> Iterator[Workers]:
             del os.environ["OMP_NUM_THREADS"]
 
 
-def start(gpus: list[str], pids) -> None:
+def init_worker(gpus: list[str], pids) -> None:
     """In a new process: take the place of one that has ended in `pids`, and the GPU of that place."""
     end_with_parent()
     with pids.get_lock():
@@ -102,14 +102,14 @@ def work(settings: Experiment, log: Path) -> str | None:
     except KeyboardInterrupt:
         leave()
     except Exception as e:
-        return reason(e) + ("" if isinstance(e, DataError) else f"; see {log}")
+        return error_line(e) + ("" if isinstance(e, DataError) else f"; see {log}")
     finally:
         for s, handler in before.items():
             signal.signal(s, handler)
     return None
 
 
-def reason(e: Exception) -> str:
+def error_line(e: Exception) -> str:
     """An exception in a line."""
     e = getattr(e, "cause", None) or e  # Ray's errors have that of the task as their cause
     if isinstance(e, (DataError, OSError)) and str(e):

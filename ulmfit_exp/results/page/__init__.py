@@ -20,13 +20,13 @@ import plotly.io
 from markdown_it import MarkdownIt
 from plotly.offline import get_plotlyjs
 
-from ...common import quoted
+from ...common import shell_quoted
 from ...inference.insight import html
 from ...method.schedules import rates
 from ...recipe import Phase, Training, recipe_from
-from ...record import FILE, folder_of, metrics, mistakes, read_all, settings_in_words
-from ..statistics import against
-from ..tables import REPEATED, spread, texts_of, variants_of
+from ...record import FILE, metrics, mistakes, read_all, settings_in_words, variant_folder
+from ..statistics import p_against
+from ..tables import REPEATED, mean_sd, texts_of, variants_of
 
 WITH_MISTAKES = 50
 """So many runs come with their mistakes, which are most of the page's size; a home's newest are the first."""
@@ -124,7 +124,7 @@ def _by_variant(records: Found) -> dict[str, Found]:
     same_name = Counter()
     for group in sorted(groups.values(), key=len, reverse=True):
         runs = sorted(group.values(), key=lambda run: run[1]["replicate"])
-        name = folder_of(runs[0][1])
+        name = variant_folder(runs[0][1])
         same_name[name] += 1
         named[name if same_name[name] == 1 else f"{name}~{same_name[name]}"] = runs
     return named
@@ -147,7 +147,7 @@ def _tests(variants: list[dict]) -> dict[str, dict[str, float]]:
     found, p = pd.DataFrame(rows, columns=["data", "row", "replicate", "error"]), {}
     for _, part in found.groupby("data", dropna=False):
         for reference in part["row"].unique():
-            tests = against(part, reference)
+            tests = p_against(part, reference)
             p[reference] = {row: float(f"{value:.2g}") for (_, row), value in tests.items() if value == value}
     return p
 
@@ -160,7 +160,7 @@ def _variant(
 
     def mean(measure: Callable[[dict], float | None]) -> list | None:
         values = [value for record in records if (value := measure(record)) is not None]
-        return [sum(values) / len(values), spread(values)] if values else None
+        return [sum(values) / len(values), mean_sd(values)] if values else None
 
     return {
         "id": name,
@@ -196,7 +196,7 @@ def _run(path: Path, record: dict, reproduce: str, folder: Path, with_mistakes: 
         "alone": {d: _percent(part.get("test")) for d, part in directions.items() if len(directions) > 1},
         "path": str(path.parent if path.name == FILE else path),
         "link": quote(Path(os.path.relpath(path, folder)).as_posix()),
-        "command": f"{reproduce} {quoted(str(path))}",
+        "command": f"{reproduce} {shell_quoted(str(path))}",
         "made": f"commit {record['commit']}, {record['machine']['cpu']}, {record['settings']['precision']}",
         "history": {stage: _columns(rows) for stage, rows in record["history"].items()},
         "confusion": record.get("confusion"),
