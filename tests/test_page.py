@@ -232,6 +232,18 @@ def test_in_a_browser_an_address_may_hide_what_is_chosen_or_name_what_is_not_the
     expect(chosen(shown).first).to_have_text("not in this report: trec/gone")
 
 
+@pytest.mark.slow
+def test_in_a_browser_the_order_of_the_table_is_in_the_address(view):
+    def times() -> list[float]:
+        return [float(text) for text in shown.locator("#variants > tbody > tr > td:last-child").all_inner_texts()]
+
+    shown = view("data=TREC-6&sort=minutes:desc")
+    assert times() == sorted(times(), reverse=True)
+    shown.locator("#variants th", has_text="minutes").click()  # descending, none, ascending
+    shown.locator("#variants th", has_text="minutes").click()
+    assert shown.url.endswith("sort=minutes:asc") and times() == sorted(times())
+
+
 @pytest.fixture(scope="module")
 def own(tmp_path_factory) -> Path:
     """A home with a user's runs of three seeds."""

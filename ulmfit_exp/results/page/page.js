@@ -1,9 +1,10 @@
 // The table of variants, and what is chosen in it, which is in the address:
-// #show=DATASET/VARIANT,DATASET/VARIANT/seed0&data=TREC-6&search=freez
+// #show=DATASET/VARIANT,DATASET/VARIANT/seed0&data=TREC-6&search=freez&sort=minutes:desc
 const code = new Blob([document.getElementById("datatables").textContent], { type: "text/javascript" });
 const { default: DataTable } = await import(URL.createObjectURL(code));
 const COLOURS = ["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#17becf"];
 const SIGNIFICANT = 0.05;
+const SORT = "test:asc";
 const byId = new Map(data.variants.map((v) => [v.id, v]));
 let state;
 
@@ -29,13 +30,14 @@ function fromAddress() {
   }));
   const show = given.show === undefined ? data.opening : given.show.split(",").map((id) => id.replace(/^\//, ""));
   const known = show.filter(find);
-  return { show: known, unknown: show.filter((id) => id && !find(id)), data: given.data ?? (known.length ? find(known[0]).variant.data : ""), search: given.search ?? "" };
+  return { show: known, unknown: show.filter((id) => id && !find(id)), data: given.data ?? (known.length ? find(known[0]).variant.data : ""), search: given.search ?? "", sort: given.sort ?? SORT };
 }
 
 function change(next, kind = "pushState") {
   state = { ...state, unknown: [], ...next };
   const parts = [`show=${encodeURI(state.show.join(","))}`, `data=${encodeURIComponent(state.data)}`];
   if (state.search) parts.push(`search=${encodeURIComponent(state.search)}`);
+  if (state.sort !== SORT) parts.push(`sort=${state.sort}`);
   history[kind](null, "", `#${parts.join("&")}`);
   filter();
   if (next.show) draw();
@@ -131,6 +133,9 @@ function draw() {
 // The state in the address. Of a variant that is alone there, as after a link in a table of the paper, the runs are opened.
 function restore() {
   state = fromAddress();
+  const [name, dir] = state.sort.split(":");
+  const place = columns.findIndex((c) => c.name === name);
+  table.order(place < 0 ? [] : [place, dir === "desc" ? "desc" : "asc"]);
   filter();
   draw();
   if (state.show.length !== 1) return;
@@ -151,29 +156,34 @@ const runsButton = (cell, _, variant) => cell.replaceChildren(element("button", 
   title: "show the runs",
   onclick: (e) => { e.stopPropagation(); open(variant); },
 }));
+const columns = [
+  column("", () => "", { orderable: false, createdCell: (cell, _, variant) => box(variant.id, cell) }),
+  column("data set", (variant, type) => (type === "display" ? escaped(variant.data) : variant.data), { name: "data", searchable: true }),
+  column("variant", named, { name: "variant", searchable: true, createdCell: (cell, _, variant) => { cell.title = variant.changes; } }),
+  column("runs", (variant) => variant.runs.length, { name: "runs", createdCell: runsButton }),
+  column("validation error %", measure("valid"), { name: "valid" }),
+  column("test error %", measure("test"), { name: "test" }),
+  column("TF-IDF error %", measure("baseline"), { name: "baseline" }),
+  column("p", (variant, type) => (type === "display" && p(variant) !== "" ? `${p(variant)}${p(variant) < SIGNIFICANT ? " *" : ""}` : p(variant)), { name: "p" }),
+  column("perplexity", measure("perplexity"), { name: "perplexity", visible: data.variants.some((v) => v.perplexity) }),
+  column("minutes", rounded, { name: "minutes" }),
+];
 const table = new DataTable("#variants", {
   data: data.variants,
-  columns: [
-    column("", () => "", { orderable: false, createdCell: (cell, _, variant) => box(variant.id, cell) }),
-    column("data set", (variant, type) => (type === "display" ? escaped(variant.data) : variant.data), { name: "data", searchable: true }),
-    column("variant", named, { searchable: true, createdCell: (cell, _, variant) => { cell.title = variant.changes; } }),
-    column("runs", (variant) => variant.runs.length, { createdCell: runsButton }),
-    column("validation error %", measure("valid")),
-    column("test error %", measure("test"), { name: "test" }),
-    column("TF-IDF error %", measure("baseline")),
-    column("p", (variant, type) => (type === "display" && p(variant) !== "" ? `${p(variant)}${p(variant) < SIGNIFICANT ? " *" : ""}` : p(variant)), { name: "p" }),
-    column("perplexity", measure("perplexity"), { visible: data.variants.some((v) => v.perplexity) }),
-    column("minutes", rounded),
-  ],
+  columns,
   layout: { topStart: "info", topEnd: "search", bottomStart: null, bottomEnd: null },
   language: { info: "variants: _TOTAL_", infoEmpty: "no variant", infoFiltered: "of _MAX_", zeroRecords: "No variant matches." },
-  order: { name: "test", dir: "asc" },
   paging: false,
   autoWidth: false,
 });
 table.on("click", "tbody > tr", function () {
   const input = this.querySelector(":scope > td > input");
   if (input) toggle(input.value);
+});
+table.on("order", () => {
+  const [[place, dir] = []] = table.order();
+  const sort = dir ? `${columns[place].name}:${dir}` : "";
+  if (state && sort !== state.sort) change({ sort }, "replaceState");
 });
 table.on("search", () => { if (state && table.search() !== state.search) change({ search: table.search() }, "replaceState"); });
 for (const name of new Set(["", ...data.variants.map((v) => v.data)]))
