@@ -1,4 +1,4 @@
-"""Which columns of a user's table hold the label and the text, and what names its rows."""
+"""Guess which columns of a user's table hold the label and the text, and give its rows names."""
 
 import re
 from collections import Counter
@@ -10,7 +10,7 @@ from ..common import DataError
 from .csv_dialect import LABEL_NAMES
 
 MAX_CLASS_SHARE = 0.5
-"""Of its rows, the largest share of different values that a column guessed to be the label may have."""
+"""Maximum number of different values, as a share of the rows, in a column that is guessed to be the label."""
 
 
 def guess_label(table: pd.DataFrame, named: list[str]) -> tuple[str, str]:
@@ -30,7 +30,7 @@ def guess_label(table: pd.DataFrame, named: list[str]) -> tuple[str, str]:
 
 
 def _constant_label_note(table: pd.DataFrame) -> str:
-    """Names a column that is called a label, but has one value."""
+    """Return a note on a column that has the name of a label but only one value; empty if there is none."""
     called = [column for column in table if column.lower() in LABEL_NAMES and table[column].nunique() == 1]
     return f"; column {called[0]!r} has only the value {table[called[0]].iloc[0]!r}" if called else ""
 
@@ -40,8 +40,8 @@ def is_text_name(column: str) -> bool:
 
 
 def guess_text(table: pd.DataFrame) -> str:
-    """The column named text, or the one with the longest values; an id or a URL, ASCII without a space, counts as
-    empty. Raises `DataError` where there is none."""
+    """Return the column named text, or else the one with the longest values; values of ASCII without a space, such as
+    ids and URLs, count as empty. Raises `DataError` if no column is left."""
     if not len(table.columns):
         raise DataError("there is no column left that could be the text; name it with --text-col")
     texts = table.map(lambda cell: "" if re.fullmatch("[!-~]*", cell) else cell)
@@ -49,10 +49,10 @@ def guess_text(table: pd.DataFrame) -> str:
 
 
 def nameless_column_notes(table: pd.DataFrame, used: list[str]) -> list[str]:
-    """A note of what is in columns without a name: a text with the delimiter in it goes on there."""
-    nameless = [column for column in table if column.isdecimal() and column not in ("0", *used)]  # 0 names the rows
+    """Return a note if columns without a name have values: texts that contain the delimiter continue there."""
+    nameless = [column for column in table if column.isdecimal() and column not in ("0", *used)]  # 0 holds row names
     filled = table.index[(table[nameless] != "").any(axis=1)]
-    if not len(filled) or all(map(str.isdecimal, table)):  # it has no header
+    if not len(filled) or all(map(str.isdecimal, table)):  # the table has no header
         return []
     return [f"columns without a name are not read; {len(filled):,} rows have something there, the first {filled[0]}"]
 
@@ -62,14 +62,14 @@ def quote_names(names) -> str:
 
 
 def row_names(rows: pd.DataFrame, column: str | None) -> pd.Index:
-    """What names each row: its number, or its cell of a column; where that is empty, `row` and the number."""
+    """Return the name of each row: its number, or its cell in `column`; if that is empty, `row` and the number."""
     if column is None:
         return rows.index
     return pd.Index(rows[column].where(rows[column].str.strip() != "", [f"row {n}" for n in rows.index]))
 
 
 def row_name_notes(names: Counter, column: str | None) -> Iterator[str]:
-    """What is odd in what names the rows: in the cells of a column or an index, which are counted in `names`."""
+    """Yield notes on duplicate and empty row names; `names` counts the values of the column, or of the index."""
     source = f"column {column!r}" if column else "the index"
     if again := sum(n - 1 for name, n in names.items() if str(name).strip()):
         yield f"{source} gives {again:,} rows a name that another row has too"

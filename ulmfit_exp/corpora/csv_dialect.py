@@ -1,8 +1,8 @@
-"""How a table is written: delimiter, quotes, header line. What its owner does not say is detected.
+"""Detect what the user does not specify about how a table is written: delimiter, quotes and header line.
 
 clevercsv was tried for the delimiter and the quotes: on the tables in tests/test_user_table.py it took the space
-between words for the delimiter in 5 of 14, saw no quotes around texts of several lines, and called `text,label` no
-header. Its measure expects short cells of known types; ours are sentences.
+between words for the delimiter in 5 of 14, saw no quotes around texts of several lines, and did not recognise the
+header `text,label`. Its measure expects short cells of known types; our cells are sentences.
 """
 
 import csv
@@ -22,21 +22,21 @@ DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 LABEL_NAMES = ("label", "class", "category", "target", "sentiment", "topic", "stars", "rating", "score", "type")
 LABEL_NAMES += ("labels", "emotion", "intent")  # after the others: a table may have both
 NAMES = {*LABEL_NAMES, "text", "body", "content", "review", "comment", "message", "title", "sentence", "id", "split"}
-"""Words that, as a table's first cell in a column, are the column's name."""
+"""Words that, in the first cell of a column, are taken as the name of the column."""
 ONE_COLUMN = "\x1f"
 MAX_COLUMNS = 1000
 HEAD_ROWS = 200
 MAX_LINES_ABOVE = 20
-"""Lines that may be above a header."""
+"""Maximum number of lines above a header."""
 MAX_ROW_CHARS = 2**25
-"""Characters of a row: more is a quote that never ends, or no table."""
+"""Maximum characters of a row: a longer one has a quote that never ends, or the file is not a table."""
 csv.field_size_limit(2**31 - 1)  # the largest that Windows takes
 
 
 # Delimiter and quotes
 
 _OPENED = re.compile(r'(?m)(?:^|[,;\t|]) *"(?:(?:[^"\\]|""|\\(?s:.))*+"(?= *(?:[,;\t|\r\n]|\Z)))?+')
-"""A quote that begins a cell, and the cell as far as a quote ends it."""
+"""A quote that opens a cell, with the rest of the cell if a quote closes it."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Dialect:
     """Whether spaces after a delimiter are skipped."""
 
     def rows(self, lines: Iterable[str], strict: bool = False) -> Iterator[tuple[int, list[str]]]:
-        """(number of its last line, cells) of each row that is not blank. Raises `csv.Error`."""
+        """Yield (number of its last line, cells) for each row that is not blank. Raises `csv.Error`."""
         size = 0
 
         def fed():
@@ -67,11 +67,11 @@ class Dialect:
         for row in rows:
             size = 0
             empty_text = row == [""] and self.delimiter == ONE_COLUMN  # written as "", not a blank line
-            if len(row) > 1 or empty_text or (row and row[0].strip().strip("\0\x1a")):  # which DOS has at a file's end
+            if len(row) > 1 or empty_text or (row and row[0].strip().strip("\0\x1a")):  # DOS ends files with them
                 yield rows.line_num, row
 
     def scan(self, lines: Iterable[str], strict: bool = True) -> "Scan":
-        """What all rows are like; of a `strict` scan, up to the first that shows that the table is not `regular`."""
+        """Summarise all rows; a `strict` scan stops at the first row that shows that the table is not `regular`."""
         even, size, n, before, long = True, None, 0, 0, []
         try:
             for line, row in self.rows(lines, strict):
@@ -89,19 +89,19 @@ class Dialect:
 
 
 class Scan(NamedTuple):
-    """What the rows of a table are like."""
+    """Summary of the rows of a table."""
 
     regular: bool
-    """All rows have as many cells, and each quote that begins a cell ends one."""
+    """Whether all rows have the same number of cells, and each quote that opens a cell is closed at a cell's end."""
     multiline: int = 0
-    """Rows of several lines, which quotes join, where they are less than half; else 0."""
+    """Number of rows in which quotes join several lines; 0 if they are half of the rows or more."""
     first_multiline: int = 0
-    """The last line of the first of these."""
+    """Number of the last line of the first such row."""
 
 
 def likely_dialect(head: list[str], format: Format, names: Collection[str], usual: str = "") -> Dialect:
-    """The dialect that explains a table's first lines best; `names` are columns that it may have, in small letters, and
-    `usual` is the delimiter that its suffix suggests."""
+    """Return the dialect that best explains the first lines of a table. `names` are columns that it may have, in lower
+    case; `usual` is the delimiter that its suffix suggests."""
     quotes = format.quotes == "yes" or (format.quotes == "auto" and _mostly_quoted(head, True))
     delimiters = [format.delimiter] if format.delimiter else list(DELIMITERS)
     spaces = {d: quotes and any(re.search(re.escape(d) + ' +"', line) for line in head) for d in delimiters}
@@ -111,15 +111,16 @@ def likely_dialect(head: list[str], format: Format, names: Collection[str], usua
 
 
 def final_dialect(likely: Dialect, lines: Callable[[], Iterable[str]], format: Format) -> tuple[Dialect, Scan]:
-    """`likely` with what quotes mean in all of the table, which `lines` opens; and what its rows are like.
+    """Return `likely` with the meaning of quotes decided from the whole table, which `lines` opens, and a `Scan` of it.
 
-    The first of these rules that applies:
+    The first rule that applies decides; the exception and the third rule apply only if `format.quotes` is auto:
 
-    - Read as syntax, with or without escapes, quotes make all rows even: they are syntax.
-      But if they only join a few lines, each of which alone is an even row: they are part of the texts.
-    - `format` says that there are none: they are part of the texts.
-    - Most in the table's head do not end a cell, and each line alone is an even row: they are part of the texts.
-    - Otherwise they are syntax, and some row is not even.
+    - `format` says that there are no quotes: they are part of the texts, and the rows are not scanned.
+    - Read as syntax, with or without escapes, quotes make the table regular: they are syntax. Exception: if they only
+      join a few lines, and the table is also regular with each line alone as a row, they are part of the texts.
+    - Most quotes that open a cell in the table's head are not closed at a cell's end, and the table is regular with
+      each line as a row: they are part of the texts.
+    - Otherwise they are syntax, and the table is not regular.
     """
     quoted, plain = replace(likely, quotes=True), replace(likely, quotes=False, spaces=False)
     auto = format.quotes == "auto"
@@ -137,25 +138,25 @@ def final_dialect(likely: Dialect, lines: Callable[[], Iterable[str]], format: F
 
 
 def _has_quoted_cell(dialect: Dialect, lines: Iterable[str]) -> bool:
-    """Whether some cell is in quotes within one line."""
+    """Whether any cell is enclosed in quotes within one line."""
     by = re.escape(dialect.delimiter)
     cell = re.compile(rf'(?:^|{by}) *"(?:[^"\n]|"")*" *(?={by}|\r?\n?$)')
     return any(map(cell.search, lines))
 
 
 def _mostly_quoted(head: list[str], if_none: bool) -> bool:
-    """Whether most quotes that begin a cell end one; `if_none` where there are none."""
+    """Whether most quotes that open a cell are closed at a cell's end; `if_none` if there are no such quotes."""
     closed = [m[0].count('"') > 1 for m in _OPENED.finditer("".join(head))]
     return 2 * sum(closed) > len(closed) if closed else if_none
 
 
 def head_lines(lines: Iterable[str], most: int = 200_000) -> list[str]:
-    """The first lines, until there are so many characters."""
+    """Return the first lines, just enough to have `most` characters."""
     return next(chunked(lines, most), [])
 
 
 def first_rows(dialect: Dialect, lines: Iterable[str]) -> list[list[str]]:
-    """The first rows of a table; none where they are not of this dialect."""
+    """Return the first rows of a table, or no rows if the lines cannot be read in this dialect."""
     try:
         return [row for _, row in islice(dialect.rows(lines), HEAD_ROWS)]
     except csv.Error:
@@ -163,9 +164,9 @@ def first_rows(dialect: Dialect, lines: Iterable[str]) -> list[list[str]]:
 
 
 def _score(dialect: Dialect, head: list[str], names: Collection[str], usual: str) -> tuple[float, ...]:
-    """How well a dialect explains a table's head: whether its first row has one of `names`; the share of rows with the
-    commonest number of cells; that of cells that begin as after a comma in a sentence, less; whether its delimiter is
-    the usual one; and that number of cells. Nothing where the first row is one cell."""
+    """Return how well a dialect explains a table's head, as a tuple: whether the first row has one of `names`; share of
+    the rows with the most common number of cells; minus the share of cells that begin with a space, as after a comma in
+    a sentence; whether the delimiter is `usual`; that number of cells. All are 0 if the first row is a single cell."""
     rows = first_rows(dialect, head)
     if not rows or len(rows[0]) == 1:
         return False, 0.0, 0.0, False, 0
@@ -180,9 +181,9 @@ def _score(dialect: Dialect, head: list[str], names: Collection[str], usual: str
 
 
 def has_header(rows: list[list[str]], names: Collection[str]) -> bool:
-    """Whether the first of a table's first rows names its columns. `names` are those asked for, or known.
+    """Whether the first of `rows` is a header. `names` are the requested columns, or those used in training.
 
-    A name in the row settles it. Numbers count columns, usually of a table without a header line.
+    A row that contains one of these names is a header. Columns requested by number suggest that there is no header.
     """
     first = [cell.strip() for cell in rows[0]]
     words = {name for name in names if not (name.isdecimal() and int(name) < len(first))}
@@ -195,14 +196,14 @@ def has_header(rows: list[list[str]], names: Collection[str]) -> bool:
 
 
 def first_column_is_index(rows: list[list[str]]) -> bool:
-    """Whether a header has no name for the first column, which names the rows, as R writes it."""
+    """Whether a header lacks a name for the first column, which contains row names, as in files that R writes."""
     size, ids = len(rows[0]) + 1, [row[0].strip() for row in rows[1:]]
     return all(len(row) == size > 2 for row in rows[1:]) and len(set(ids)) == len(ids) and " " not in "".join(ids)
 
 
 def count_lines_above(head: list[str], names: Collection[str]) -> int:
-    """How many lines of a table are above its header: with one filled cell or none, as a title and empty rows are; the
-    header has the name of a column that is asked for or usual, and the rows below it are as long."""
+    """Return the number of lines above a table's header: lines with at most one filled cell, such as titles and empty
+    rows. The header has a requested or usual column name, and the rows below it have the same number of cells."""
     known = {*names, *NAMES}
     for above, line in enumerate(head[:MAX_LINES_ABOVE]):
         cells = [[cell.strip(' "\r\n') for cell in line.split(delimiter)] for delimiter in DELIMITERS]
@@ -216,7 +217,7 @@ def count_lines_above(head: list[str], names: Collection[str]) -> int:
 
 
 def _header_vote(cell: str, values: list[str]) -> int:
-    """How much a column suggests that its first cell is a name: above 0 for, below 0 against."""
+    """Return how much a column suggests that its first cell is its name: positive if for, negative if against."""
     if not cell:
         return 0
     kinds = Counter(values)
@@ -242,12 +243,12 @@ def _is_number(cell: str) -> bool:
 
 
 def normalised(column: str) -> str:
-    """A column's name without the differences that a reader hardly sees: case, spaces around it, forms of letters."""
+    """Return a column name without differences that are hard to see: case, outer spaces, variant forms of letters."""
     return unicodedata.normalize("NFKC", column).strip().casefold()
 
 
 def column_names(cells: list[str]) -> list[str]:
-    """A header's cells as names: the place of a nameless column; `text.1` for a second `text`."""
+    """Return unique names from the cells of a header: the position for an empty cell, `text.1` for a second `text`."""
     names: dict[str, None] = {}
     for i, cell in enumerate(cells):
         plain = name = re.sub("[\u200b\ufeff]", "", replace_surrogates(cell)).strip() or str(i)

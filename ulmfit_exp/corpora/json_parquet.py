@@ -1,4 +1,4 @@
-"""Rows of JSON and Parquet files, whose cells are texts."""
+"""Read rows of JSON and Parquet files, with all cells as strings."""
 
 import json
 import re
@@ -21,7 +21,7 @@ Row = dict[str, str]
 
 
 def cell_text(value) -> str:
-    """A cell as a text: nothing for a missing value, JSON for a number, a list or an object."""
+    """Return a cell as a string: empty for a missing value, JSON for a number, boolean, list or object."""
     if isinstance(value, str):
         return replace_surrogates(value)
     if isinstance(value, np.ndarray | np.bool_):  # a list, as pandas reads it from Parquet
@@ -37,7 +37,8 @@ def cell_text(value) -> str:
 
 
 def json_rows(lines: Iterator[str], path: Path, columns: Collection[str]) -> Iterator[Row]:
-    """The objects of JSON lines, or of an array, with these fields, or all that have a value. Raises `DataError`."""
+    """Yield the objects of JSON lines or of an array as rows. Fields without a value are left out, and so are fields
+    other than `columns` if any are given. Raises `DataError`."""
     names: set[str] = set()
     for where, value in _json_values(lines, path):
         if not isinstance(value, dict):
@@ -52,13 +53,13 @@ def json_rows(lines: Iterator[str], path: Path, columns: Collection[str]) -> Ite
 
 
 def _is_column(cell) -> bool:
-    """Whether a cell is the cells of many rows: a list, or what DataFrame.to_json writes, by the rows' numbers."""
+    """Whether a value holds cells of many rows: a list, or an object by row number, as DataFrame.to_json writes."""
     return isinstance(cell, list) or (isinstance(cell, dict) and bool(cell) and all(map(str.isdecimal, cell)))
 
 
 def _json_values(lines: Iterator[str], path: Path) -> Iterator[tuple[str, object]]:
-    """(place in the file, value) of each value, whether on one line or several; or of each member of an array. Commas
-    between values are skipped."""
+    """Yield (place in the file, value) for each value, which may span several lines, or for each member of an array.
+    Commas between values are skipped."""
     text, place, line, n = "".join(head_lines(lines, BLOCK)), 0, 1, 0
     if array := text.lstrip().startswith("["):
         place = text.index("[") + 1
@@ -72,7 +73,7 @@ def _json_values(lines: Iterator[str], path: Path) -> Iterator[tuple[str, object
             return
         try:
             value, end = DECODER.raw_decode(text, place)
-        except (ValueError, RecursionError) as e:  # it may go on in the next lines
+        except (ValueError, RecursionError) as e:  # the value may continue in the next lines
             text, place = text[place:], 0
             more = "".join(head_lines(lines, max(len(text), BLOCK)))
             if not (text or more or array):
@@ -91,7 +92,7 @@ def _not_json(path: Path, where: str, why: object) -> DataError:
 
 
 def parquet_names(path: Path) -> tuple[str, ...]:
-    """The columns of a Parquet file, without pandas' index."""
+    """Return the column names of a Parquet file, without the index of pandas. Raises `DataError`."""
     with _parquet(path) as file:
         names = [n for n in file.schema_arrow.names if not re.fullmatch(r"__index_level_\d+__", n)]
     if twice := [name for name in names if names.count(name) > 1]:
@@ -100,7 +101,7 @@ def parquet_names(path: Path) -> tuple[str, ...]:
 
 
 def parquet_rows(path: Path, columns: Collection[str], bar: tqdm | None) -> Iterator[Row]:
-    """The rows of a Parquet file, a thousand at a time. Raises `DataError`."""
+    """Yield the rows of a Parquet file, which is read in batches of 1000 rows. Raises `DataError`."""
     size = 0
     with _parquet(path) as file:
         for batch in file.iter_batches(batch_size=1000, columns=list(columns)):
@@ -119,5 +120,5 @@ def _parquet(path: Path):
             yield file
     except DataError:
         raise
-    except Exception as e:  # bytes of any kind fail in any way
+    except Exception as e:  # arbitrary bytes can raise any exception
         raise DataError(f"{path} is damaged or not Parquet ({str(e) or type(e).__name__}); make it again") from e

@@ -1,4 +1,4 @@
-"""What the owner of a table may say of it, on the command line or in Python. Imports nothing heavy, for --help."""
+"""Options for a user's own table, on the command line or in Python. Imports nothing heavy, so that --help is fast."""
 
 import codecs
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from ..common import DataError
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """How a table is written, where its owner says so."""
+    """How a table is written, as far as the user specifies it."""
 
     encoding: str | None = None
     """Encoding of the file, such as cp1250. Default: UTF-8, or a guess if the file is not UTF-8."""
@@ -22,7 +22,9 @@ class Format:
     """Whether a cell of a CSV may be in double quotes; with no, quotes are part of the text."""
 
     def checked(self) -> "Format":
-        """With `tab` as its character. Raises `DataError` where an option makes no sense."""
+        """Return the options with `tab` as a character and a standard name of the encoding.
+
+        Raises `DataError` if the encoding or the delimiter is not possible."""
         encoding = self.encoding
         try:
             if encoding:
@@ -42,7 +44,7 @@ AUTO = Format()
 
 @dataclass(frozen=True, kw_only=True)
 class OwnTable(Format):
-    """A table of labelled texts; the format is that of `unlabelled` too."""
+    """Options for a table of labelled texts; its format options apply to `unlabelled` too."""
 
     text_col: tuple[str, ...] = ()
     """Column of the text, by name or by number from 0; several are joined by line breaks. Default: the column called
@@ -72,11 +74,11 @@ class OwnTable(Format):
 
     @property
     def columns(self) -> list[str]:
-        """The columns that are named, by name or by number."""
+        """All columns given in the options, by name or by number."""
         return [*self.text_col, *self.label_cols, *filter(None, (self.split_col, self.id_col))]
 
     @property
     def label_cols(self) -> tuple[str, ...]:
-        """The columns of `label_col`; none where it is to be guessed."""
+        """The columns of `label_col`; empty if the label is to be guessed."""
         names = (self.label_col,) if isinstance(self.label_col, str) else self.label_col or ()
         return tuple(dict.fromkeys(names))

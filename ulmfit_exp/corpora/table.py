@@ -1,8 +1,8 @@
-"""The one reader of tables, for training, unlabelled texts, pretraining and prediction.
+"""Read tables; training, unlabelled texts, pretraining and prediction all use this reader.
 
-CSV and the like, JSON lines or an array of objects, Parquet, or a text a line; compressed, or alone in a zip. A table
-is read as a stream of chunks in bounded memory; training takes all of them. How it is written is decided before, from
-the whole file, so that it reads the same everywhere. All values are texts: no type is guessed.
+Formats are CSV and similar, JSON lines or an array of objects, Parquet, and one text per line; a file may be compressed
+or the only one in a zip. A table is read as a stream of chunks in bounded memory; training reads all of them. Its
+format is first detected from the whole file, so all uses read it alike. All values are strings: no type is guessed.
 """
 
 import codecs
@@ -30,7 +30,7 @@ TABLES = (".csv", ".tsv", ".tab")
 JSON = (".jsonl", ".ndjson", ".json")
 PARQUET = (".parquet", ".pq")
 CHUNK_ROWS, CHUNK_CHARS = 2_000, 2**22
-"""Most rows of a chunk, and about the most characters."""
+"""Maximum number of rows in a chunk, and approximate maximum number of characters."""
 
 
 @dataclass(frozen=True)
@@ -40,20 +40,21 @@ class Table:
     path: Path
     kind: Literal["delimited", "json", "parquet", "lines"]
     name: str
-    """Of the file, or of what is packed in it."""
+    """Name of the file, or of the file packed in it."""
     encoding: str = ""
     dialect: Dialect | None = None
-    """Of a CSV."""
+    """Dialect of a CSV; None for other kinds."""
     skip: int = 0
-    """Lines above the header."""
+    """Number of lines above the header."""
     header: bool = False
     columns: tuple[str, ...] = ("text",)
-    """Of JSON, those of the rows up to where the columns asked for were found."""
+    """Column names. For JSON: the fields of the rows read until all requested columns were found."""
     notes: tuple[str, ...] = ()
-    """How it is read, for its owner."""
+    """Messages for the user on how the table is read."""
 
     def chunks(self, columns: Collection[str] = (), bar: tqdm | None = None) -> Iterator[pd.DataFrame]:
-        """The rows, with these columns or all. The index is the row's number in the file, from 0, without blank lines.
+        """Yield the rows in chunks, with these columns or all. The index is the number of the row, from 0; blank lines
+        are not counted.
 
         Raises `DataError`.
         """
@@ -64,13 +65,13 @@ class Table:
             start += len(rows)
 
     def lines(self, bar: tqdm | None = None) -> Iterator[str]:
-        """The decoded lines; those of a CSV with their ends as they are, since a cell may hold them."""
+        """Yield the decoded lines. Line ends of a CSV are kept unchanged, since a cell may contain them."""
         with opened(self.path) as (content, _, raw):
             newline = "" if self.kind == "delimited" else None
             text = io.TextIOWrapper(content, self.encoding, errors="replace", newline=newline)
-            mark = codecs.BOM_UTF8.decode(self.encoding, "replace") or "\ufeff"  # which may be before any encoding
+            mark = codecs.BOM_UTF8.decode(self.encoding, "replace") or "\ufeff"  # may precede text in any encoding
             lines = iter(lambda: text.readline(csv_dialect.MAX_ROW_CHARS), "")
-            lines = (line.removeprefix(mark) for line in lines)  # also where files with one were joined
+            lines = (line.removeprefix(mark) for line in lines)  # on every line: files with a mark may have been joined
             yield from islice(with_progress(lines, raw, bar), self.skip, None)
 
     def _rows(self, columns: Collection[str], bar: tqdm | None) -> Iterator[Row]:
@@ -92,7 +93,8 @@ class Table:
             raise DataError(f"{self.path}: {e}; see --quotes") from e
 
     def _padded(self, row: list[str], line: int) -> list[str]:
-        """A row of another length than the first, if what one has and the other has not are empty, nameless cells."""
+        """Return a row cut or padded to the length of the first row. Raises `DataError` unless the cells cut are
+        empty and the missing columns are nameless ones of a header."""
         n = len(self.columns)
         nameless = self.header and all(self.columns[i] == str(i) for i in range(len(row), n))
         if any(cell.strip() for cell in row[n:]) or (len(row) < n and not nameless):
@@ -104,11 +106,13 @@ class Table:
 
     @property
     def delimiter(self) -> str:
-        """What separates columns, in words."""
+        """The separator of the columns, in words."""
         return csv_dialect.DELIMITERS.get(self.dialect.delimiter, repr(self.dialect.delimiter))
 
     def find_columns(self, columns: Iterable[str], option: str) -> list[str]:
-        """The names of `columns`, each once. Raises `DataError` where the table lacks one; `option` names another."""
+        """Return the names of `columns`, without duplicates.
+
+        Raises `DataError` if the table lacks one; `option` is the option with which the user can name another."""
         try:
             return list(dict.fromkeys(find_column(column, self.columns) for column in columns))
         except DataError as e:
@@ -116,7 +120,7 @@ class Table:
 
 
 def find_column(column: str, columns: Sequence[str]) -> str:
-    """The name of a column, which is given by its name or its number. Raises `DataError` where there is none."""
+    """Return the name of a column given by name or by number. Raises `DataError` if there is no such column."""
     if column in columns:
         return column
     alike = [name for name in columns if normalised(name) == normalised(column)]
@@ -128,23 +132,23 @@ def find_column(column: str, columns: Sequence[str]) -> str:
 
 
 def join_columns(rows: pd.DataFrame, columns: Collection[str]) -> pd.Series:
-    """The texts of one column, or of several as lines of one text."""
+    """Return the texts of one column, or those of several columns joined by line breaks."""
     texts = map("\n".join, rows[list(columns)].itertuples(index=False))
     return pd.Series(texts, rows.index, dtype=object)
 
 
 def read_table(path: Path, format: Format = AUTO, names: Collection[str] = (), sure: bool = True):
-    """All rows of a table, and the table. Raises `DataError`."""
+    """Read a table; return all its rows and the `Table`. Raises `DataError`."""
     table = open_table(path, format, names, sure)
     rows = pd.concat([pd.DataFrame(columns=list(table.columns), dtype=object), *table.chunks()])
     return rows.fillna(""), table
 
 
 def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), sure: bool = True) -> Table:
-    """How a table is written. `names` are columns that it may have, as asked for or known from training.
+    """Detect how a table is written. `names` are columns that it may have: requested ones, or those used in training.
 
-    Unless it is `sure` to be a table, a file that is none by suffix, `format` or first row is `lines`, a text each.
-    Raises `DataError`.
+    If `sure` is false, a file that does not look like a table by its suffix, `format` or first rows is read as `lines`:
+    one text per line. Raises `DataError`.
     """
     if not path.is_file():
         raise DataError(f"{path} is a folder, a pipe or a device" if path.exists() else f"there is no file {path}")
@@ -180,7 +184,7 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), s
 
 
 def csv_table(data: bytes, where: str, columns: tuple[str, ...] = ()) -> pd.DataFrame:
-    """A publisher's CSV in UTF-8, with these columns or those that its first row names. Raises `DataError`."""
+    """Read a publisher's CSV in UTF-8; unless `columns` are given, its first row names them. Raises `DataError`."""
     rows = Dialect(",").rows(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", newline=""), strict=True)
     line, cells = 0, []
     try:
@@ -198,7 +202,7 @@ def csv_table(data: bytes, where: str, columns: tuple[str, ...] = ()) -> pd.Data
 
 
 def _packed_name(path: Path) -> tuple[str, str]:
-    """The name of what a file holds, and the suffix that says how to read it. Raises `DataError`."""
+    """Return the name of a file's unpacked content, and the suffix that says how to read it. Raises `DataError`."""
     with opened(path) as (content, name, raw):
         suffix, start = Path(name).suffix.lower(), content.read(262)
         if start.startswith(b"PAR1"):
@@ -211,7 +215,7 @@ def _packed_name(path: Path) -> tuple[str, str]:
 
 
 def _describe_layout(table: Table, head: list[str]) -> str:
-    """How rows are written, in words."""
+    """Describe in words how the rows are written."""
     if table.kind == "lines":
         return "a text a line"
     if table.kind == "json":
@@ -224,7 +228,7 @@ def _describe_layout(table: Table, head: list[str]) -> str:
 
 
 def _detect_encoding(path: Path, format: Format) -> tuple[str, list[str]]:
-    """The encoding of a file, and notes where it is a guess or bytes are not valid in it."""
+    """Return the encoding of a file, and notes for the user if it was guessed or some bytes are not valid in it."""
     with opened(path) as (content, _, _):
         encoding, invalid = (format.encoding, 0) if format.encoding else encodings.detect_unicode(content)
     if encoding and (format.encoding or encoding != "utf-8-sig"):
@@ -242,7 +246,7 @@ def _detect_encoding(path: Path, format: Format) -> tuple[str, list[str]]:
 
 def _json_table(table: Table, words: Collection[str]) -> Table:
     columns: dict[str, None] = {}
-    for rows in table.chunks():  # until the columns asked for are found
+    for rows in table.chunks():  # until all requested columns are found
         columns |= dict.fromkeys(rows)
         if set(words) <= {normalised(column) for column in columns}:
             break
@@ -271,8 +275,8 @@ def _delimited_table(table: Table, likely: Dialect, format: Format, names: Colle
 
 
 def _is_table(dialect: Dialect, head: list[str], words: Collection[str], names: Collection[str]) -> bool:
-    """Whether lines with no suffix of a table are one: their first row has one of `words`, or, where `names` are
-    numbers, all rows have as many columns, not separated by commas, which are in any text."""
+    """Whether a file without a table's suffix is a table: its first row has one of `words`; or `names` are all numbers
+    and all rows have the same number of columns, not separated by commas, which occur in any text."""
     rows = csv_dialect.first_rows(dialect, head)
     if not rows or len(rows[0]) > csv_dialect.MAX_COLUMNS:
         return False
@@ -282,5 +286,5 @@ def _is_table(dialect: Dialect, head: list[str], words: Collection[str], names: 
 
 
 def _row_size(row: Row) -> int:
-    """What a row takes of a chunk's `CHUNK_CHARS`."""
+    """Return the share of a chunk's `CHUNK_CHARS` that a row uses."""
     return CHUNK_CHARS // CHUNK_ROWS + sum(map(len, row.values()))

@@ -1,6 +1,6 @@
-"""A user's own labelled texts, from a table, a folder or a DataFrame: columns, splits, and notes of what was found.
+"""Read a user's own labelled texts from a table, a folder or a DataFrame: find the columns and the splits.
 
-`notes` is a list that the functions append to: what is reported to the owner of the texts, in order."""
+`notes` is a list to which the functions append messages for the user, in the order in which they are shown."""
 
 import re
 from collections import Counter
@@ -30,14 +30,15 @@ from .splits import guess_split_columns, merge_test_flag, row_splits, stratified
 from .table import find_column, join_columns, read_table
 
 MIN_PER_CLASS = 3
-"""Texts that a class needs: one for each split."""
+"""Minimum number of different texts in a class: one for each split."""
 LONG_TEXT = 10_000
-"""Words from which a text is reported as very long."""
+"""Number of words above which a text is reported as very long."""
 
 
 def load(path: Path, options: OwnTable) -> dict:
-    """The fields of a `Corpus` from a table or folder, with notes of how it was read, what is odd in it and what was
-    left out. Without a column of splits, rows are held out, stratified by class; equal texts stay on one side.
+    """Return the fields of a `Corpus` from a table or folder, with notes on how it was read, anything unusual in it and
+    what was left out. A missing validation or test split is held out from the training rows, stratified by class;
+    copies of a text stay together.
 
     Raises `DataError`.
     """
@@ -55,7 +56,7 @@ def load(path: Path, options: OwnTable) -> dict:
 
 
 def from_frame(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str]) -> dict:
-    """A table that is in memory; the same as `load`."""
+    """Return the same fields as `load`, from a table in memory. Raises `DataError`."""
     try:
         return _fields(table, name, options, notes)
     except DataError as e:
@@ -72,7 +73,7 @@ def _fields(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str])
         )
     options = _resolve_columns(options, list(table))
     if ids := options.id_col:
-        table = table.assign(**{ids: table[ids].convert_dtypes()})  # pandas has 1.0 for 1 where a cell is missing
+        table = table.assign(**{ids: table[ids].convert_dtypes()})  # pandas turns 1 into 1.0 if a cell is missing
     table = table.astype(object).where(table.notna(), None).map(cell_text)
     table = table if options.split_col else merge_test_flag(table, options.columns, notes)
     options = _guess_columns(table, options, notes)
@@ -84,7 +85,7 @@ def _fields(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str])
     df["split"] = row_splits(table[options.split_col]) if options.split_col else "train"
     df["row"] = row_names(table, options.id_col)
     notes += row_name_notes(Counter(table[options.id_col] if options.id_col else table.index), options.id_col)
-    df = df.reset_index(drop=True)  # that of a DataFrame may name rows twice
+    df = df.reset_index(drop=True)  # the index of a DataFrame may have duplicates
     df["label"] = df["label"] if multi_label else class_labels(df["label"], df["split"] == "train", options, notes)
     if options.unlabelled:
         df = pd.concat([df, _read_unlabelled(options, notes)])
@@ -104,12 +105,12 @@ def _fields(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str])
 
 
 def dataset_name(path: Path) -> str:
-    """A table's name in letters, digits and dashes."""
+    """Return the name of a data set: its file's name, with dashes for all but letters, digits and underscores."""
     return re.sub(r"\W+", "-", replace_surrogates(path.name.split(".")[0])).strip("-")[:60] or "table"
 
 
 def _read_unlabelled(options: OwnTable, notes: list[str]) -> pd.DataFrame:
-    """The texts of `options.unlabelled`, in the columns of the labelled ones where it has them."""
+    """Read the texts of `options.unlabelled`, from the text columns of the labelled table or else a guessed column."""
     path = Path(options.unlabelled)
     if not path.exists():
         raise DataError(f"--unlabelled {path}: there is no such file or folder")
@@ -129,7 +130,9 @@ def _read_unlabelled(options: OwnTable, notes: list[str]) -> pd.DataFrame:
 
 
 def _resolve_columns(options: OwnTable, columns: list[str]) -> OwnTable:
-    """With the names of the columns that it asks for. Raises `DataError` where there is no such column."""
+    """Return the options with each column given by its exact name.
+
+    Raises `DataError` if there is no such column, or if a text column is also the label or the split."""
     single = {k: getattr(options, k) for k in ("split_col", "id_col")}
     single = {k: find_column(name, columns) for k, name in single.items() if name is not None}
     several = {"text_col": options.text_col, "label_col": options.label_cols}
@@ -140,7 +143,7 @@ def _resolve_columns(options: OwnTable, columns: list[str]) -> OwnTable:
 
 
 def _guess_columns(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> OwnTable:
-    """With a name for each column that is used: those asked for, or guessed with a reason."""
+    """Return the options with the split, label and text columns guessed if not given; notes give the reasons."""
     free = table.drop(columns=options.columns)
     split, label, text = options.split_col, options.label_cols, options.text_col
     if not split and (found := guess_split_columns(free, notes)):
@@ -162,7 +165,7 @@ def _guess_columns(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> 
         why = "by its name" if is_text_name(text[0]) else "which has the longest texts"
         notes.append(f"text: column {text[0]!r}, {why} (--text-col names others)")
     for what, column in [*(("text", column) for column in text), *(("label", column) for column in label)]:
-        json = r'\s*[{\[]\s*"' if what == "text" else r'\s*\{\s*"'  # a list of labels is read
+        json = r'\s*[{\[]\s*"' if what == "text" else r'\s*\{\s*"'  # lists of labels are read as such
         if table[column].str.match(json).mean() > 0.5:
             notes.append(
                 f"{what}: column {column!r} holds JSON, which is read as it is written; --{what}-col names others"
@@ -171,7 +174,7 @@ def _guess_columns(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> 
 
 
 def _drop_empty_texts(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
-    """Without empty texts. Raises `DataError` where a split has no other."""
+    """Return the rows with a text. Raises `DataError` if a split other than unlabelled has only empty texts."""
     empty = df["text"].str.fullmatch(r"[\s\u200b-\u200f\u2060\ufeff]*")
     if empty.any():
         notes.append(f"left out: rows without a text: {empty.sum():,}")
@@ -181,9 +184,9 @@ def _drop_empty_texts(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
 
 
 def _handle_missing_labels(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
-    """Rows without a label: those of train become unlabelled, those of valid are left out, those of test stay.
+    """Return the rows, of which those without a label become unlabelled in train, are left out in valid, stay in test.
 
-    A label of all test rows and of no other row, such as ? or -1, is none.
+    If all labels of the test split are the same and no other row has that label, such as ? or -1, it means no label.
     """
     in_test = df["split"] == "test"
     placeholder = set(df["label"][in_test]) - {""}
@@ -204,7 +207,9 @@ def _handle_missing_labels(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
 
 
 def _drop_small_classes(df: pd.DataFrame, multi_label: bool, notes: list[str]) -> pd.DataFrame:
-    """Without labels of classes too small for three splits. Raises `DataError` where fewer than two are left."""
+    """Remove the labels of classes too small for three splits; without `multi_label`, their rows become unlabelled.
+
+    Raises `DataError` if fewer than two classes are left, but not with `multi_label`."""
     labelled = df["label"] != ""
     if multi_label:
         df["label"] = drop_labels(
@@ -238,7 +243,7 @@ def _hold_out(df: pd.DataFrame, split: str, share: float, multi_label: bool) -> 
             f"the train split has {len(once)} different texts of {classes} classes, too few to hold out {share:.0%} of "
             f"them as the {split} split; your own column of splits can name {split} rows"
         )
-    able = once[once["label"].map(once["label"].value_counts()) > 1]  # a class's only text stays
+    able = once[once["label"].map(once["label"].value_counts()) > 1]  # the only text of a class stays in train
     classes = able["label"].nunique()
     size = min(max(classes, round(share * len(once))), len(able) - classes)
     chosen = able.loc[stratified(able, size), "text"]
@@ -246,7 +251,7 @@ def _hold_out(df: pd.DataFrame, split: str, share: float, multi_label: bool) -> 
 
 
 def _describe(df: pd.DataFrame, multi_label: bool) -> list[str]:
-    """What the owner of the data should know of it."""
+    """Return notes that summarise the data: sizes of splits and classes, length of texts, duplicates."""
     labelled = df[df["label"] != ""]
     words = labelled["text"].str.split().str.len()
     classes = each_label(labelled["label"], multi_label).value_counts()
