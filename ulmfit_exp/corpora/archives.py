@@ -1,4 +1,4 @@
-"""Compressed files and archives: what they hold, read without unpacking to disk and in bounded memory."""
+"""Compressed files and archives, whose content is read in bounded memory, without unpacking to disk."""
 
 import bz2
 import gzip
@@ -18,15 +18,15 @@ from tqdm.auto import tqdm
 from ..common import DataError
 
 PACKED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
-"""What opens a compressed file, by its first bytes."""
+"""Function that opens a compressed file, by the first bytes of the file."""
 SUFFIXES = (".gz", ".bz2", ".xz")
 MAX_RATIO = 100
-"""Times its size that a compressed file may unpack to, if it is more than `SMALL`; text has three to twenty times."""
+"""Highest ratio of unpacked to compressed size for more than `SMALL` unpacked bytes; that of text is 3 to 20."""
 SMALL = 2**26
 
 
 def check_not_bomb(path: Path, unpacked: int, packed: int) -> None:
-    """Raises `DataError` where so many bytes cannot be text packed into so few."""
+    """Raise `DataError` if `unpacked` bytes are too many to be text that was compressed to `packed` bytes."""
     if unpacked > max(SMALL, MAX_RATIO * packed):
         raise DataError(
             f"{path} unpacks to more than {MAX_RATIO} times its size, which text does not; "
@@ -35,7 +35,7 @@ def check_not_bomb(path: Path, unpacked: int, packed: int) -> None:
 
 
 class _Unpacked(io.RawIOBase):
-    """What a decompressor reads from `raw`, as long as it is no bomb."""
+    """Stream of the bytes decompressed from `raw`; reading raises `DataError` if it is a decompression bomb."""
 
     def __init__(self, stream: BinaryIO, raw: BinaryIO, path: Path):
         self.stream, self.raw, self.path, self.size = stream, raw, path, 0
@@ -51,19 +51,19 @@ class _Unpacked(io.RawIOBase):
 
 
 def hidden(name: str) -> bool:
-    """Whether a path below a folder or in an archive is what a system leaves there: `.DS_Store`, `__MACOSX/._x`."""
+    """Whether a path in a folder or archive is hidden or left there by a system, as `.DS_Store` and `__MACOSX/._x`."""
     return any(p == "__MACOSX" or (p.startswith((".", "~$")) and p.strip(".")) for p in name.split("/"))
 
 
 def zip_files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """The files in a zip."""
+    """Return the files in a zip, without folders and `hidden` files."""
     return [i for i in archive.infolist() if not i.is_dir() and not hidden(i.filename)]
 
 
 def unpacked(raw: BinaryIO, path: Path) -> tuple[BinaryIO, str]:
-    """What an open file holds, and its name: gzip, bzip2, xz or a zip of one file unpacked, anything else as it is.
+    """Return an open file's content and its name: gzip, bzip2, xz or a zip of one file unpacked, others unchanged.
 
-    Raises `DataError` where it is a bomb, once so much of it has been read.
+    Raises `DataError` if a zip does not hold one file, or during reading if the content is a decompression bomb.
     """
     head = raw.read(6)
     raw.seek(0)
@@ -81,7 +81,7 @@ def unpacked(raw: BinaryIO, path: Path) -> tuple[BinaryIO, str]:
     return io.BufferedReader(_Unpacked(stream, raw, path), 2**16), name
 
 
-# What the standard library raises for damaged files; RuntimeError for zips that claim encryption or an unknown method.
+# Raised by the standard library for damaged files; RuntimeError for zips that claim encryption or an unknown method.
 DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -90,13 +90,13 @@ DAMAGE = (
     EOFError,
     OSError,
     RuntimeError,
-    MemoryError,  # a size of nonsense
+    MemoryError,  # the file gives a nonsensical size
 )
 
 
 @contextmanager
 def readable(path: Path):
-    """Turn every way in which a damaged or unreadable file can fail into one `DataError` that names it."""
+    """Turn every exception that a damaged or unreadable file can cause into one `DataError` that names the file."""
     try:
         yield
     except UnicodeError as e:
@@ -112,7 +112,7 @@ TARS = (".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2")
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a tar, or a zip of several files."""
+    """Whether a file is a tar, or a zip that does not hold exactly one file."""
     if path.name.lower().endswith(TARS):
         return True
     with readable(path):
@@ -124,14 +124,14 @@ def is_archive(path: Path) -> bool:
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[BinaryIO, str, BinaryIO]]:
-    """What a file holds, unpacked; its name; and the file itself, whose place says how much of it has been read."""
+    """Open a file: its unpacked content, its name, and the raw file, whose position shows how much has been read."""
     with readable(path), open(path, "rb") as raw:
         content, name = unpacked(raw, path)
         yield content, name, raw
 
 
 def with_progress(lines: Iterable[str], raw: BinaryIO, bar: tqdm | None) -> Iterator[str]:
-    """`lines`, with `bar` at the place in `raw` from which they come."""
+    """Yield `lines` and move `bar` to the position in `raw` up to which it has been read."""
     before = 0
     for n, line in enumerate(lines):
         yield line
@@ -143,7 +143,7 @@ def with_progress(lines: Iterable[str], raw: BinaryIO, bar: tqdm | None) -> Iter
 
 
 def members(path: Path, pattern: str) -> Iterator[tuple[re.Match, bytes]]:
-    """(match, bytes) of every file in a zip, tar or folder whose name ends in a match of `pattern`.
+    """Yield (match, bytes) for every file in a zip, tar or folder whose path ends in a match of `pattern`.
 
     Nothing is unpacked to disk, so a member's name (`../../x`, `/etc/x`, a link) can never become a path.
     """
@@ -168,13 +168,13 @@ def members(path: Path, pattern: str) -> Iterator[tuple[re.Match, bytes]]:
             with open(path, "rb") as raw, tarfile.open(fileobj=unpacked(raw, path)[0], mode="r|") as t:
                 for info in t:
                     if (m := find(info.name)) and info.isfile():
-                        size += info.size  # of a sparse member, more than the archive holds
+                        size += info.size  # for a sparse member, more than the archive holds
                         check_not_bomb(path, size, path.stat().st_size)
                         yield m, t.extractfile(info).read()
 
 
 def bz2_lines(path: Path) -> Iterator[str]:
-    """The lines of a bzip2 file, as a stream, with a progress bar over the compressed bytes."""
+    """Yield the lines of a bzip2 file, with a progress bar over the compressed bytes."""
     bar = tqdm(total=path.stat().st_size, unit="B", unit_scale=True, desc=path.name, leave=False, disable=None)
     with bar, opened(path) as (content, _, raw):
         yield from with_progress(io.TextIOWrapper(content, encoding="utf-8"), raw, bar)

@@ -1,4 +1,4 @@
-"""`Corpus`: a table of texts with labels and splits, checked."""
+"""`Corpus`: a checked table of texts with labels and splits."""
 
 import hashlib
 import sys
@@ -23,7 +23,7 @@ from .options import OwnTable
 from .splits import LABELLED, SPLITS, stratified
 
 NO_CLASS = -100
-"""PyTorch's cross-entropy ignores this class number."""
+"""Class number that PyTorch's cross-entropy ignores."""
 Columns = str | int | Iterable[str | int]
 """One column of a table, by name or by number from 0, or several."""
 
@@ -32,22 +32,22 @@ Columns = str | int | Iterable[str | int]
 class Corpus:
     """A text-classification corpus.
 
-    `df` has the columns `text` (str), `label` (str; empty where `split` is unlabelled, and of test texts that are only
-    to be predicted), `split` (train, valid, test, unlabelled) and `row`, which names the row in its source; by default
-    its number here. Raises `DataError` where a row or a class cannot be used.
+    `df` has the columns `text` (str), `label` (str; empty for unlabelled texts and for test texts that are only to be
+    predicted), `split` (train, valid, test, unlabelled) and `row`, the name of the row in its source; by default its
+    number in `df`. Raises `DataError` if a row or a class cannot be used.
     """
 
     name: str
     df: pd.DataFrame
     least: int = 2
-    """Fewest labelled rows that a class may have."""
+    """Minimum number of labelled rows of a class."""
     text_cols: tuple[str, ...] = ()
-    """Columns of a user's table that the texts are from; predictions read the same."""
+    """Columns of a user's table that the texts come from; predictions read the same columns."""
     notes: tuple[str, ...] = ()
-    """How a user's table was read, what is odd in it, what was left out."""
+    """How a user's table was read, anything unusual in it, and what was left out."""
     multi_label: bool = False
-    """Whether a text may have several labels. `label` then has them joined by `;`, and a lone `;` where it has none of
-    them; lists are taken, too. A label is a class here."""
+    """Whether a text may have several labels. `label` then holds them joined by `;`, or a lone `;` if the text has none
+    of them; lists are accepted, too. Each label is a class."""
 
     def __post_init__(self):
         df = self.df[["text", "label", "split"]].reset_index(drop=True)
@@ -93,12 +93,12 @@ class Corpus:
 
     @classmethod
     def from_csv(cls, path: str | Path, text_col: Columns = (), label_col: Columns | None = None, **options):
-        """Your own table or folder of texts, with notes of what was found.
+        """Read your own table or folder of texts, and print notes of what was found.
 
-        Options, as of `experiments.own_csv`: `multi_label`, `label_sep` and `bins` say what labels are, `split_col` and
-        `id_col` name columns, `valid_pct` (0.1) and `test_pct` (0.2) are the shares held out where no column says it,
-        `unlabelled` is a file of more texts; `encoding`, `delimiter`, `header` and `quotes` say how the file is
-        written. Raises `DataError`.
+        Options, as in `experiments.own_csv`: `multi_label`, `label_sep` and `bins` describe the labels; `split_col` and
+        `id_col` name columns; `valid_pct` (0.1) and `test_pct` (0.2) are the shares to hold out for splits that are not
+        in the table; `unlabelled` is a file or folder of more texts; `encoding`, `delimiter`, `header` and `quotes`
+        describe the file format. Raises `DataError`.
         """
         if not isinstance(path, str | Path):
             raise DataError(f"from_csv reads a file or folder, not {type(path).__name__}; from_df reads a DataFrame")
@@ -106,42 +106,42 @@ class Corpus:
 
     @classmethod
     def from_df(cls, df: pd.DataFrame, text_col: Columns = (), label_col: Columns | None = None, **options):
-        """The same from a DataFrame, whose index names the rows; options as of `from_csv`."""
+        """Read a DataFrame whose index names the rows; otherwise, and in its options, the same as `from_csv`."""
         if not isinstance(df, pd.DataFrame):
             raise DataError(f"from_df reads a pandas DataFrame, not a {type(df).__name__}")
         return cls.from_fields(user_table.from_frame(df, "table", _own_table(text_col, label_col, options), []))
 
     @classmethod
     def from_fields(cls, found: dict) -> "Corpus":
-        """A corpus of these fields, found in a user's table; its notes are printed."""
-        encoding = sys.stdout.encoding or "utf-8"  # of a terminal that may not have the letters of the labels
+        """Return a corpus with these fields, found in a user's table, and print its notes."""
+        encoding = sys.stdout.encoding or "utf-8"  # a terminal's encoding may lack letters of the labels
         print("\n".join(found["notes"]).encode(encoding, "replace").decode(encoding), flush=True)
         return cls(**found)
 
     @classmethod
     def from_folder(cls, path: str | Path, **options) -> "Corpus":
-        """A folder of texts, CLASS/NAME.txt or SPLIT/CLASS/NAME.txt; options as of `from_csv`."""
+        """Read a folder of texts, CLASS/NAME.txt or SPLIT/CLASS/NAME.txt; options as in `from_csv`."""
         return cls.from_csv(path, **options)
 
     @cached_property
     def classes(self) -> list[str]:
-        """Class names, sorted: a label's id is its place here."""
+        """Class names, sorted; the number of a class is its position in this list."""
         return sorted(set(self._each(self.df[self.df["split"] != "unlabelled"])) - {""})
 
     def _each(self, rows: pd.DataFrame) -> pd.Series:
-        """The class of each row, or a row per label of each."""
+        """Return the class of each row; with several labels, one row per label of each row."""
         return each_label(rows["label"], self.multi_label)
 
     def numbers(self, rows: pd.DataFrame) -> np.ndarray:
-        """The class number of each row, `NO_CLASS` of a test text without a label; or `rows x labels` of 0 and 1."""
+        """Return class numbers (`NO_CLASS` without a label) or, if `multi_label`, a 0/1 matrix `rows x labels`."""
         if self.multi_label:
             return multilabel.indicators(rows["label"], self.classes)
         return rows["label"].map({c: i for i, c in enumerate(self.classes)}).fillna(NO_CLASS).to_numpy(int)
 
     @property
     def class_weights(self) -> np.ndarray:
-        """Weight of each class in the loss, so that all have the same share of it: inverse to its training texts. Of a
-        label, that of the texts that have it: how many others there are for each."""
+        """Weight of each class in the loss, inverse to its number of training texts, so that all have the same share.
+        If `multi_label`, the weight of the texts with a label: the number of texts without it for each one with it."""
         numbers = self.numbers(self.split("train"))
         if self.multi_label:
             return (1 - numbers).sum(axis=0) / numbers.sum(axis=0)
@@ -161,16 +161,16 @@ class Corpus:
         return _digest(chain.from_iterable(zip(self.df["text"], role)))
 
     def split(self, *names: str) -> pd.DataFrame:
-        """The rows of these splits; the index stays the row number in `df`."""
+        """Return the rows of these splits; their index remains the row number in `df`."""
         return self.df[self.df["split"].isin(names)]
 
     def documents(self) -> Iterator[tuple[str, str]]:
-        """(text, split) of each row, with a progress bar."""
+        """Iterate over (text, split) of each row, with a progress bar."""
         rows = zip(self.df["text"], self.df["split"])
         return iter(tqdm(rows, total=len(self.df), desc="tokens", unit=" texts", leave=False, disable=None))
 
     def counts(self) -> dict[str, int]:
-        """Rows by split."""
+        """Return the number of rows in each split."""
         return {s: int((self.df["split"] == s).sum()) for s in SPLITS}
 
     def with_train_size(self, size: int | None) -> "Corpus":
@@ -211,7 +211,7 @@ class Corpus:
         return replace(self, df=df, least=1)
 
     def labelled(self) -> "Corpus":
-        """Without the unlabelled texts."""
+        """Return the corpus without its unlabelled texts."""
         return replace(self, df=self.split(*LABELLED))
 
 

@@ -1,7 +1,7 @@
 """DBpedia abstracts with the ontology class of their subject, in three layouts.
 
 ontology  dbpedia_csv.tar.gz (Zhang et al. 2015), read by `zhang`: 14 classes. The paper's DBpedia.
-l1-l3     DBPEDIA_{train,val,test}.csv: text,l1,l2,l3, long abstracts with the path in the ontology (9/70/219 classes).
+l1-l3     DBPEDIA_{train,val,test}.csv: text,l1,l2,l3; long abstracts and their ontology path (9/70/219 classes).
 dump      the latest release of DBpedia itself: long-abstracts_lang=en.ttl.bz2 and
           instance-types_lang=en_specific.ttl.bz2.
 """
@@ -46,7 +46,7 @@ def load(
     dump_classes: tuple[str, ...] = ONTOLOGY_CLASSES,
     dump_rows: int = 1000,
 ) -> Corpus:
-    """`level` is ontology, l1, l2, l3 or dump; of the dump, `dump_rows` abstracts a class."""
+    """Load DBpedia at `level` ontology, l1, l2, l3 or dump; at most `dump_rows` abstracts per class from the dump."""
     if level == "ontology":
         return zhang.load("dbpedia-ontology", data_dir)
     if level == "dump":
@@ -55,7 +55,7 @@ def load(
         df = pd.concat(
             [_level(find(source, data_dir), split, level) for split, source in CLASSES.items()], ignore_index=True
         )
-        # A class of 219 may be in one row of one file only: it can be neither learnt nor judged.
+        # Some of the 219 classes may have only one row, or none to train on: they can be neither learnt nor evaluated.
         known = set(df.loc[df["split"] == "train", "label"]) & set(df["label"][df["label"].duplicated()])
         df = df[df["label"].isin(known)]
     return Corpus(f"dbpedia-{level}", df)
@@ -66,25 +66,25 @@ def _level(path: Path, split: str, level: str) -> pd.DataFrame:
         df = csv_table(path.read_bytes(), str(path))
     if missing := [c for c in ("text", level) if c not in df]:
         raise DataError(f"{path} has no column {missing[0]!r}; it has {', '.join(map(repr, df.columns))}")
-    df = df[df[level] != ""]  # l3 is empty in two rows of three: they have no class at that level
+    df = df[df[level] != ""]  # rows with an empty l3, two of three, have no class at that level
     return pd.DataFrame({"text": df["text"], "label": df[level], "split": "valid" if split == "val" else split})
 
 
-# One N-Triple a line: <resource> <predicate> <object> or "literal"@en .
+# One N-Triple per line: <resource> <predicate> <object> or "literal"@en .
 _TYPE = re.compile(r"<(\S+)> <\S+#type> <http://dbpedia\.org/ontology/(\w+)> \.")
 _ABSTRACT = re.compile(r'<(\S+)> <\S+> "(.*)"@en \.')
 
 
 def _unescape(literal: str) -> str:
-    """A literal of N-Triples as text; its escapes are among those of Python."""
+    """Return a literal of N-Triples as text; its escapes are a subset of Python's."""
     return replace_surrogates(literal.encode("latin-1", "backslashreplace").decode("unicode-escape", "replace"))
 
 
 def _dump(types: Path, abstracts: Path, classes: tuple[str, ...], rows: int) -> pd.DataFrame:
-    """Join the two streams on the resource. Memory holds `classes` x 2 `rows` names and the rows kept, never the dump.
+    """Join two streams on the resource. Memory holds 2 `rows` names per class and the abstracts found, never the dump.
 
-    Which resources are kept is fixed by the SHA-1 of their names, so the order of the dump does not matter. Twice the
-    rows asked for are kept from the first stream, since some resources have no abstract.
+    The SHA-1 of the names decides which resources are kept, so the order of the dump does not matter. Twice the
+    requested rows are kept from the first stream, since some resources have no abstract.
     """
     kept = {c: [] for c in classes}
     for line in bz2_lines(types):

@@ -1,4 +1,4 @@
-"""`Documents`: texts for a language model alone, read as a stream, however many and however large."""
+"""`Documents`: texts for training a language model only, read as a stream, so they may be many and large."""
 
 import hashlib
 import json
@@ -25,11 +25,11 @@ from .sources import Source, find
 from .table import join_columns, open_table
 
 HELD_OUT = 500
-"""Of so many documents, the first is held out for validation and the second for test."""
+"""In each run of this many documents, the first is held out for validation and the second for testing."""
 PIECE = 20_000
-"""Characters after which plain text is cut, at a line's end, into another document."""
+"""Number of characters after which plain text is cut into another document, at the end of a line."""
 START = 2**24
-"""Bytes of a file by which its encoding is guessed."""
+"""Number of bytes at the start of a file from which its encoding is guessed."""
 MEMBER = r".*\.(txt|tokens)"
 WIKITEXT_2 = Source(
     "wikitext-2/wikitext-2-v1.zip",
@@ -49,21 +49,21 @@ NAMED = {
     "imdb": ((imdb.SOURCE,), UNLABELLED),
     "reviews": ((PRODUCTS, imdb.SOURCE), UNLABELLED),
 }
-"""What is read of each, and the files of an archive or folder."""
+"""Named corpora: the sources of each, and a pattern of the files to read from an archive or folder."""
 
 
 @dataclass(frozen=True)
 class Documents:
-    """Texts in files, in the files' order. How each is read depends on its name:
+    """Texts in files, in the order of the files. How a file is read depends on its name:
 
-    .csv .jsonl ... a table, as for training, of which `text_col` is read
-    .zip .tar.gz    members that match `member`, a document each; a zip of one file is read as that file
-    .tokens         WikiText, cut at its articles' titles; wiki.valid.tokens and wiki.test.tokens are held out whole
-    another         WikiExtractor's <doc> elements if it starts with one, a table if its first line is one's, else text
+    .csv .jsonl ... a table, as for training, with the texts in `text_col`
+    .zip .tar.gz    each member that matches `member` is a document; a zip of one file is read like that file
+    .tokens         WikiText, cut at the titles of articles; wiki.valid.tokens and wiki.test.tokens are held out whole
+    other names     WikiExtractor's <doc> elements if it starts with one, a table if it looks like one, else plain text
 
-    All but archives may be compressed by xz, gzip or bzip2. A member of an archive, and a line, is in memory whole.
-    Files that are not Unicode are taken to be of one encoding. How files are read is printed to standard error. Raises
-    `DataError`.
+    Files other than archives may be compressed with xz, gzip or bzip2. An archive member, a .tokens file or a line is
+    in memory as a whole. Files that are not Unicode are assumed to have the same encoding. How files are read is
+    printed to standard error. Raises `DataError`.
     """
 
     name: str
@@ -80,14 +80,14 @@ class Documents:
         reading = [text_col, self.member, HELD_OUT, PIECE, *([astuple(self.format)] if self.format != AUTO else [])]
         h = hashlib.sha256(json.dumps(reading).encode())
         for path in self.files:
-            h.update(os.fsencode("".join(path.suffixes)))  # how a file is read depends on them
+            h.update(os.fsencode("".join(path.suffixes)))  # how a file is read depends on its suffixes
             with readable(path), open(path, "rb") as f:
                 h.update(hashlib.file_digest(f, "sha256").digest())
         return h.hexdigest()
 
     @cached_property
     def guess(self) -> str:
-        """The encoding of the files that are not Unicode, by the start of each."""
+        """Encoding of the files that are not Unicode, guessed from the start of each and reported to the user."""
         starts = (data for data in self._starts() if not detect_unicode(BytesIO(data))[0])
         lines = (line for data in starts for line in data.splitlines(True) if not line.isascii())
         guess = guess_encoding(BytesIO(b"".join(head_lines(lines, SAMPLE))))
@@ -105,11 +105,11 @@ class Documents:
 
     @property
     def text_digest(self) -> str:
-        """The same as `digest`: documents have no labels."""
+        """The same as `digest`, since documents have no labels."""
         return self.digest
 
     def documents(self) -> Iterator[tuple[str, str]]:
-        """(text, split) of each document; the split is train, valid or test."""
+        """Yield (text, split) for each document; the split is train, valid or test."""
         n = 0
         bar = tqdm(total=sum(f.stat().st_size for f in self.files), unit="B", unit_scale=True, disable=None)
         with bar:
@@ -148,7 +148,7 @@ class Documents:
 
 
 def _documents(lines: Iterator[str], suffix: str) -> Iterator[str]:
-    """The documents of a file that is no table."""
+    """Return the documents of a file that is not a table."""
     first = next(lines, "")
     lines = chain([first], lines)
     if first.startswith("<doc "):
@@ -157,7 +157,7 @@ def _documents(lines: Iterator[str], suffix: str) -> Iterator[str]:
 
 
 def _split(name: str) -> str | None:
-    """The split that a WikiText file's name says."""
+    """Return the split in the name of a WikiText file, such as wiki.valid.tokens; None for other names."""
     found = re.search(r"wiki\.(train|valid|test)\.(tokens|raw)", name)
     return found and found[1]
 
@@ -174,7 +174,7 @@ def _wikiextractor(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _wikitext(text: str) -> Iterator[str]:
-    """Articles of a WikiText file; its @-@ joins and <unk> become what our tokenizer gives."""
+    """Yield the articles of a WikiText file, with @-@ joins and <unk> replaced by what our tokenizer produces."""
     for article in re.split(r"^ ?(?== [^=].*[^=] = ?$)", text, flags=re.MULTILINE):
         yield re.sub(r" @([-,.])@ ", r"\1", article).replace("<unk>", "xxunk")
 
@@ -186,8 +186,8 @@ def open_documents(
     download: bool = True,
     format: Format = AUTO,
 ) -> Documents:
-    """The documents of a corpus in `NAMED` (imdb: its unlabelled reviews; reviews: of products, then imdb), a folder
-    or a file."""
+    """Return the documents of a corpus in `NAMED` (imdb: its unlabelled reviews; reviews: product reviews, then those
+    of imdb), a folder or a file. Raises `DataError` if there are no such files."""
     sources, member = NAMED.get(corpus, ((), MEMBER))
     paths = [find(source, data_dir, download) for source in sources] or [Path(corpus)]
     files: list[Path] = []

@@ -1,4 +1,4 @@
-"""A folder of texts by class, or of tables by split, as one table."""
+"""Read a folder with texts by class, or with tables by split, as one table."""
 
 import re
 from collections.abc import Collection
@@ -19,7 +19,7 @@ from .table import JSON, PARQUET, TABLES, read_table
 
 
 def files_below(folder: Path) -> list[Path]:
-    """The files in a folder, however deep, in the order of their names; not those that a system leaves there."""
+    """Return all files below a folder, sorted by path, without hidden files and those that a system leaves there."""
     return sorted(p for p in folder.rglob("*") if p.is_file() and not hidden(p.relative_to(folder).as_posix()))
 
 
@@ -27,9 +27,9 @@ NOWHERE = "of no class or split"
 
 
 def read_folder(folder: Path, format: Format, names: Collection[str]) -> tuple[pd.DataFrame, list[str]]:
-    """The rows of a folder, each named by its file, and notes. Raises `DataError`.
+    """Return the rows of a folder, each named by its file, and notes. Raises `DataError`.
 
-    It holds CLASS/NAME.txt, SPLIT/CLASS/NAME.txt, or a train file and perhaps others: train.csv, dev.csv, test.csv.
+    The folder holds CLASS/NAME.txt, SPLIT/CLASS/NAME.txt, or tables: train.csv and perhaps dev.csv, test.csv or others.
     """
     files = files_below(folder)
     links = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_symlink() and path.is_dir()]
@@ -56,7 +56,7 @@ def read_folder(folder: Path, format: Format, names: Collection[str]) -> tuple[p
 
 
 def _left_out(files: list, which: str) -> list[str]:
-    """A note of the files that are not read."""
+    """Return a list with a note of the files that are not read; it is empty if there are none."""
     return (
         [f"left out: {len(files):,} files {which}: {', '.join(replace_surrogates(str(f)) for f in files[:3])}"]
         if files
@@ -65,7 +65,7 @@ def _left_out(files: list, which: str) -> list[str]:
 
 
 def _split_of(path: Path) -> str:
-    """The split that a table's path below its folder says, by the one word in it that names one; else nothing."""
+    """Return the split that a table's path below its folder names; empty if it names none or several, or no table."""
     name = Path(path.stem if path.suffix.lower() in SUFFIXES else path.name)
     if name.suffix.lower() not in (*TABLES, *JSON, *PARQUET) and (name.suffix.lower() != ".txt" or len(path.parts) > 1):
         return ""
@@ -77,7 +77,7 @@ def _split_of(path: Path) -> str:
 def _by_split(
     folder: Path, files: dict[Path, str], format: Format, names: Collection[str]
 ) -> tuple[pd.DataFrame, list[str]]:
-    """The rows of all tables, train first, whose columns are those of the others."""
+    """Return the rows of all tables, train first, with the others' columns named as in the train table; and notes."""
     parts, notes, of_train = [], [], {}
     for file, split in sorted(files.items(), key=lambda item: (SPLITS.index(item[1]), item[0])):
         rows, table = read_table(file, format, names, sure=split != "unlabelled")
@@ -104,9 +104,9 @@ def _by_split(
 
 
 def _by_class(texts: pd.Series) -> tuple[pd.DataFrame, list[str]]:
-    """The rows of the texts in a class's folder, with splits where folders name any; and the paths of the others.
+    """Return the rows of the texts in class folders, with splits if folders name any; and the paths of other texts.
 
-    train/pos/1.txt has the split train and the class pos. Where no path has both, as in
+    train/pos/1.txt has the split train and the class pos. If no path has both, as in
     bus/1.txt and train/1.txt, train is a class.
     """
     folders = [path.split("/")[:-1] for path in texts.index]
@@ -129,15 +129,15 @@ def _by_class(texts: pd.Series) -> tuple[pd.DataFrame, list[str]]:
     labelled, test = rows["label"] != "", rows["split"] == "test"
     kept = unlabelled | ((rows["split"] != "") & labelled)
     if labelled.any() and not (test & labelled).any():
-        kept |= test  # to be predicted
+        kept |= test  # without labels: to be predicted
     outside = list(texts.index[~kept])
     rows = rows[kept]
     return rows if set(rows["split"]) != {"train"} else rows.drop(columns="split"), outside
 
 
 def read_texts(folder: Path, format: Format) -> tuple[pd.Series, list[str]]:
-    """The text of each .txt file below a folder, by path, and notes of those that are not what they should be. Files
-    that are not UTF-8 are taken to be of one encoding."""
+    """Return the text of each .txt file below a folder, by path, and notes of files that are left out or not valid.
+    Files that are not Unicode are assumed to have the same encoding."""
     files = [file for file in files_below(folder) if file.suffix.lower() == ".txt"]
     broken = (file for file in folder.rglob("*") if file.is_symlink() and not file.exists())
     not_txt = sorted({*files_below(folder), *broken} - {*files})
@@ -151,7 +151,7 @@ def read_texts(folder: Path, format: Format) -> tuple[pd.Series, list[str]]:
     texts = [decode_bytes(data, encoding or guess) for data, encoding in zip(contents, encodings)]
     found = pd.Series(texts, [replace_surrogates(file.relative_to(folder).as_posix()) for file in files], dtype=object)
     binary = [
-        is_binary(text, encoding or guess) or text.startswith("version https://git-lfs")  # not the file, but its name
+        is_binary(text, encoding or guess) or text.startswith("version https://git-lfs")  # a pointer, not the file
         for text, encoding in zip(texts, encodings)
     ]
     notes = _left_out(list(found.index[binary]), "that are not text")

@@ -23,9 +23,9 @@ SOURCE = Source(
 
 
 def load(data_dir: Path | None, sample: float = 1.0) -> Corpus:
-    """Sentiment (pos/neg) on the official split; 10% of the training reviews are the valid split.
+    """Load the sentiment task (pos/neg) with the official split; 10% of the training reviews become the validation set.
 
-    `sample` is the share of each split's reviews that is read, stratified. Raises `DataError`.
+    `sample` is the share of each split's reviews that is kept, stratified. Raises `DataError`.
     """
     if not 0 < sample <= 1:
         raise DataError(f"--sample {sample} is not a share of the reviews: it must be above 0, and at most 1")

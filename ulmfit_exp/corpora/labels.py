@@ -1,4 +1,4 @@
-"""The classes of a label column: which cells are no label, which are one class, and when numbers are a measure."""
+"""The classes of a label column: missing labels, spellings of one class, and numbers that are a measurement."""
 
 import re
 import unicodedata
@@ -11,20 +11,20 @@ from ..common import DataError
 from .options import OwnTable
 
 MAX_OTHER_SHARE = 0.05
-"""Share of the labels of a measure that may be no number."""
+"""A label column counts as numeric if less than this share of its labels are not numbers."""
 MAX_NUMBER_CLASSES = 20
-"""So many different numbers may be classes; more are where as many rows have each."""
+"""Up to this many different numbers may be classes; more may if they have at least as many rows each on average."""
 NO_LABEL = ("nan", "nat", "<na>", "#n/a", "#ref!", "#null!", "#value!", "#name?", "#num!", "#div/0!", r"\n")
-"""How pandas, spreadsheets and MySQL write that there is no value, in small letters."""
+"""How pandas, spreadsheets and MySQL write a missing value, in lower case."""
 DOUBTFUL = ("na", "n/a", "n.a.", "none", "null", "unlabeled", "unlabelled", "?", "-")
-"""Labels that may mean the same, or a class."""
+"""Labels, in lower case, that may mean a missing value or be a class."""
 
 
 def class_labels(labels: pd.Series, train: pd.Series, options: OwnTable, notes: list[str]) -> pd.Series:
-    """The labels; numbers cut into `options.bins` classes of about as many of the `train` rows each.
+    """Return the labels; `options.bins` cuts numbers into this many classes with about equally many `train` rows each.
 
-    Raises `DataError` where they look like a measure: they have fractions other than halves, or many different values
-    of few rows each.
+    Raises `DataError` if the bins are impossible or, without them, if the labels look like a measurement: numbers with
+    fractions other than halves, or many different values with few rows each.
     """
     if options.bins and (doubtful := labels.str.lower().isin(DOUBTFUL)).any():
         notes.append(f"label {labels[doubtful].iloc[0]!r} is not a number, so it is no label: {doubtful.sum():,} rows")
@@ -53,14 +53,14 @@ def class_labels(labels: pd.Series, train: pd.Series, options: OwnTable, notes: 
 
 
 def unify_spelling(labels: pd.Series, notes: list[str]) -> pd.Series:
-    """Labels without those that say that there is none, and with a number written in one way, where it is in several
-    (1.0, 1. and +1 are 1); notes of these and of labels that look alike."""
+    """Return the labels with missing ones made empty and, if a number is written in several ways (1.0, 1. and +1), with
+    each number written in one way. Add notes on both, on labels that look alike and on doubtful ones."""
     missing = labels.str.lower().isin(NO_LABEL)
     if missing.any():
         notes.append(f"label {labels[missing].iloc[0]!r} is taken as no label: {missing.sum():,} rows")
         labels = labels.mask(missing, "")
     plain = {label: _plain_number(label) for label in labels.unique() if label}
-    if None in plain.values():  # 3.10 may be a version
+    if None in plain.values():  # among other labels, 3.10 may be a version
         plain = {label: number for label, number in plain.items() if number and "." not in number}
     if len(set(plain.values())) < len(plain):
         notes.append("label: a number that is written in two ways, such as 1 and 1.0, is one class")
@@ -75,7 +75,7 @@ def unify_spelling(labels: pd.Series, notes: list[str]) -> pd.Series:
 
 
 def _plain_number(label: str) -> str | None:
-    """A number without what does not change it; 007 is none, but a name."""
+    """Return a number in its shortest form (+1.50 as 1.5), or None for other labels; 007 is a name, not a number."""
     if not (number := re.fullmatch(r"([-+]?)(0|[1-9]\d*)(?:\.(\d*)|,(\d{1,2}))?", label)):
         return None
     sign, whole, fraction = number[1], number[2], (number[3] or number[4] or "").rstrip("0")
@@ -83,14 +83,14 @@ def _plain_number(label: str) -> str | None:
 
 
 def _normalised_label(label: str) -> str:
-    """A label without the differences that a reader hardly sees."""
+    """Return a label without differences that a reader hardly sees, such as case and spacing."""
     letters = unicodedata.normalize("NFKC", label.casefold())
     plain = " ".join("".join(c for c in letters if unicodedata.category(c) != "Cf").split())
     return {"true": "1", "false": "0"}.get(plain, plain)
 
 
 def _cut_into_bins(values: pd.Series, train: pd.Series, bins: int, notes: list[str]) -> pd.Series:
-    """Numbers as the names of intervals that have about as many numbers of `train` each."""
+    """Return the name of each number's interval; the intervals have about equally many numbers of `train` each."""
     shares = np.linspace(0, 1, bins + 1)[1:-1]
     edges = [f"{edge:.15g}" for edge in (train if len(train) else values).quantile(shares, "lower").unique()]
     names = [f"up to {edges[0]}", *(f"{low} to {high}" for low, high in pairwise(edges)), f"above {edges[-1]}"]
@@ -99,14 +99,14 @@ def _cut_into_bins(values: pd.Series, train: pd.Series, bins: int, notes: list[s
 
 
 def _parse_numbers(labels: pd.Series) -> pd.Series:
-    """Labels as numbers, NaN where they are none; a comma is of thousands where it can be in all, else of decimals."""
+    """Return the labels as numbers or NaN; commas separate thousands if they can in all labels, otherwise decimals."""
     labels = _strip_unit(labels).str.replace(r"(?<=\d)['’\s](?=\d{3}(?!\d))", "", regex=True)
     thousands = labels[labels.str.contains(",")].str.fullmatch(r"-?[1-9]\d{0,2}(,\d{3})+(\.\d*)?").all()
     return pd.to_numeric(labels.str.replace(",", "" if thousands else "."), errors="coerce")
 
 
 def _strip_unit(labels: pd.Series) -> pd.Series:
-    """Labels without the unit that most have, before (a sign such as $) or after the number (kg, %)."""
+    """Remove the unit that most labels have, before the number (a sign such as $) or after it (kg, %)."""
     for unit in (r"^([^\w\s.,+-]\s?)(?=[\d.,+-])", r"(?<=[\d.,])(\s?[^\W\d]{1,4}|\s?[^\w\s.,])$"):
         units = labels.str.extract(unit)[0]
         if units.notna().mean() > 1 - MAX_OTHER_SHARE and units.nunique() == 1:

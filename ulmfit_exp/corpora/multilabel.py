@@ -1,4 +1,4 @@
-"""Texts with several labels: how a table has them, how a corpus holds them, and what their error is."""
+"""Texts with several labels: how tables write them, how a corpus stores them, and how their error is computed."""
 
 import ast
 import json
@@ -16,13 +16,13 @@ from .options import OwnTable
 from .splits import BOOLEANS
 
 SEP = ";"
-"""Between the labels of a text, in corpora and predictions."""
+"""Separator of the labels of a text, in corpora and predictions."""
 NONE = SEP
-"""Of a text that has none of the labels; an empty label is that of a text which is not labelled."""
+"""Label of a text that has none of the labels; an unlabelled text has an empty label."""
 
 
 def join_labels(labels: Iterable) -> str:
-    """A text's labels as corpora and predictions have them: sorted, each once. Raises `DataError`."""
+    """Return a text's labels sorted, each once and joined by `SEP`. Raises `DataError` if a label contains `SEP`."""
     names = sorted({replace_surrogates(str(label)).strip() for label in labels if label is not None} - {""})
     if odd := [name for name in names if SEP in name]:
         raise DataError(f"label {odd[0]!r} has a {SEP!r} in it, which separates labels; use another character")
@@ -30,44 +30,44 @@ def join_labels(labels: Iterable) -> str:
 
 
 def split_labels(label: str) -> list:
-    """The labels that `join_labels` joined."""
+    """Return the list of the labels that `join_labels` joined."""
     return [name for name in label.split(SEP) if name]
 
 
 def each_label(labels: pd.Series, multi_label: bool = True) -> pd.Series:
-    """A row per label of each text, under the index of the text; the labels as they are unless `multi_label`."""
+    """Return one row per label of each text, with the text's index; unless `multi_label`, the labels unchanged."""
     found = labels.str.split(SEP).explode() if multi_label else labels
     return found[found != ""] if multi_label else labels
 
 
 def indicators(labels: pd.Series, classes: list[str]) -> np.ndarray:
-    """`texts x classes`: 1 where the text has the label."""
+    """Return a matrix `texts x classes` that is 1 where the text has the label and 0 elsewhere."""
     return labels.str.get_dummies(SEP).reindex(columns=classes, fill_value=0).to_numpy(int, copy=True)
 
 
 def rarest_label(labels: pd.Series) -> pd.Series:
-    """The rarest label of each text, by which splits are stratified; nothing for a text that has none."""
+    """Return the rarest label of each text, by which splits are stratified; empty for a text without labels."""
     sizes = each_label(labels).value_counts()
     return labels.map(lambda cell: min(split_labels(cell), key=sizes.get, default=""))
 
 
 def f1(predicted: np.ndarray, truth: np.ndarray, axis: int | None = None) -> np.ndarray:
-    """F1 of 0/1 decisions: micro F1 over all of them, or of each label with `axis=0`. It is 1 where there is nothing to
-    find and nothing was found."""
+    """Return the F1 of 0/1 decisions: micro F1 over all of them, or the F1 of each label with `axis=0`. It is 1 if
+    there is nothing to find and nothing was found."""
     hits, marks = (predicted * truth).sum(axis), predicted.sum(axis) + truth.sum(axis)
     return np.where(marks > 0, 2 * hits / np.maximum(marks, 1), 1.0)
 
 
 def error(predicted: np.ndarray, truth: np.ndarray, thresholds: float | np.ndarray = 1) -> float:
-    """The error of multi-label classification, in training, records and tables: 1 - micro F1.
+    """Return the error of multi-label classification that training, records and tables use: 1 - micro F1.
 
-    `predicted` are decisions, or probabilities where there are `thresholds`.
+    `predicted` are 0/1 decisions, or probabilities if `thresholds` are given.
     """
     return 1 - float(f1(predicted >= thresholds, truth))
 
 
 def read_labels(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> pd.Series | None:
-    """The labels of each row where a text may have several, by the options or because they are lists; else None.
+    """Return each row's labels if texts may have several, by the options or because the cells are lists; else None.
 
     Raises `DataError`.
     """
@@ -101,7 +101,7 @@ def read_labels(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> pd.
 
 
 def _check_lists(lists: pd.Series, column: str) -> None:
-    """Raises `DataError` where lists do not name labels: they hold other lists or objects, or a 0 or 1 per label."""
+    """Raise `DataError` if the lists do not name labels: they hold lists or objects, or a 0 or 1 for each label."""
     members = [member for each in lists for member in each]
     if any(isinstance(member, dict | list | tuple) for member in members):
         raise DataError(f"column {column!r} has lists of objects; write a list of the labels' names")
@@ -114,7 +114,7 @@ def _check_lists(lists: pd.Series, column: str) -> None:
 
 
 def _unify_spelling(labels: pd.Series, notes: list[str]) -> pd.Series:
-    """The labels of each row in one spelling, without those that say that there is none."""
+    """Return the labels of each row in one spelling, without those that mean a missing value."""
     each = each_label(labels)
     spelling = dict(zip(each, unify_spelling(each, notes)))
 
@@ -126,8 +126,8 @@ def _unify_spelling(labels: pd.Series, notes: list[str]) -> pd.Series:
 
 
 def _labels_from_columns(table: pd.DataFrame, notes: list[str]) -> pd.Series:
-    """The names of the columns that are 1 in each row; a row of cells that are empty, or all -1 or ?, is not labelled.
-    Raises `DataError`."""
+    """Return the names of the columns that are 1 in each row; a row is unlabelled if its cells are all empty, all -1
+    or all ?. Raises `DataError` if another row has a cell that is neither 0 nor 1."""
     cells = table.apply(lambda column: column.str.strip().str.lower().str.replace(r"^(-?[01])\.0*$", r"\1", regex=True))
     blank = cells.isin(["", *NO_LABEL]).all(axis=1) | (cells == "-1").all(axis=1) | (cells == "?").all(axis=1)
     known = cells[~blank].stack()
@@ -146,25 +146,25 @@ def _labels_from_columns(table: pd.DataFrame, notes: list[str]) -> pd.Series:
 
 
 def rare_labels(df: pd.DataFrame, least: int) -> list[str]:
-    """The labels of fewer than `least` different texts."""
+    """Return the labels that fewer than `least` different texts have."""
     each = each_label(df.set_index("text")["label"]).reset_index().drop_duplicates()
     sizes = each["label"].value_counts()
     return sorted(sizes.index[sizes < least])
 
 
 def drop_labels(labels: pd.Series, left_out: list[str], what: str, notes: list[str]) -> pd.Series:
-    """The labels of each row without those `left_out`, and a note of them."""
+    """Return the labels of each row without those in `left_out`, and add a note of them."""
     if left_out:
         notes.append(f"left out: labels {what}: {', '.join(map(repr, left_out[:10]))}")
     return labels.map(lambda cell: cell and join_labels(set(split_labels(cell)) - set(left_out)))
 
 
 def _parse_list(cell: str) -> Iterable | None:
-    """A cell that is a list as JSON, Python or NumPy (without commas) writes it."""
+    """Return the items of a cell that is a list as JSON, Python or NumPy (without commas) writes it, else None."""
     if cell == "set()":
         return ()
     if cell.startswith("[") and all(re.fullmatch(r"\d+(\.0*)?", number) for number in cell[1:-1].split()):
-        return [number.partition(".")[0] for number in cell[1:-1].split()]  # as NumPy writes them
+        return [number.partition(".")[0] for number in cell[1:-1].split()]  # as NumPy writes numbers
     for read in (json.loads, ast.literal_eval) if cell.startswith(("[", "(", "{")) else ():
         try:
             value = read(cell if read is json.loads else re.sub(r"""(['"])\s+(?=['"])""", r"\1, ", cell))
@@ -175,7 +175,7 @@ def _parse_list(cell: str) -> Iterable | None:
 
 
 def _hints(labels: pd.Series, lists: pd.Series) -> list[str]:
-    """What suggests that cells hold several labels, which is never taken for granted."""
+    """Return a note if the cells look as if they held several labels; that is suggested to the user, never assumed."""
     if lists.any():
         return [f"label: {lists.sum():,} cells are lists; if they hold several labels, use --multi-label"]
     for sep in (SEP, "|", ","):

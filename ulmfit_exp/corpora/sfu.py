@@ -1,4 +1,4 @@
-"""SFU Review Corpus (Taboada 2008): 400 reviews, in each of 8 categories, 25 recommend the product and 25 do not.
+"""SFU Review Corpus (Taboada 2008): 400 reviews; in each of 8 categories, 25 recommend the product and 25 do not.
 
 Layout: SFU_Review_Corpus_Raw.zip with CATEGORY/{yes,no}N.txt, Windows-1252 with CRLF.
 """
@@ -23,10 +23,10 @@ FOLDS = 5
 
 
 def load(data_dir: Path | None, target: str = "sentiment", fold: int = 0) -> Corpus:
-    """`target` is sentiment (yes/no: recommended or not) or category; `fold` (0-4) is the test split.
+    """Load the reviews labelled by `target`, sentiment (yes/no: recommended or not) or category; test on `fold` (0-4).
 
-    The folds are stratified by category and sentiment and fixed by file name: the k-th file of each of the 16 cells,
-    in order of its number, is in fold k mod 5. Both targets have the same splits, so they share a language model.
+    The folds are stratified by category and sentiment and fixed by file name: file k (from 0) of each of the 16 groups,
+    in the order of the file numbers, is in fold k mod 5. Both targets have the same splits and share a language model.
     """
     if fold not in range(FOLDS):
         raise DataError(f"--fold {fold}: the folds of SFU are 0 to {FOLDS - 1}")

@@ -14,22 +14,22 @@ DATA_VARIABLE = "ULMFIT_EXP_DATA"
 
 @dataclass(frozen=True)
 class Source:
-    """A publisher's file: its place below a data directory, its address, and its published digest."""
+    """A publisher's file: its path below a data directory, its address and its published digest."""
 
     path: str
     url: str
     sha256: str = ""
-    """Of the published file; empty where none is published."""
+    """SHA-256 of the file as published; empty if none is published."""
     unpacked: str = ""
-    """The folder that an archive unpacks to, read just as well where the archive is missing."""
+    """Folder that an archive unpacks to; it is read if the archive is missing."""
     by_hand: bool = False
-    """True where no file address is known or a log-in is needed: `url` is then the page to get the file from."""
+    """True if no file address is known or a login is needed; `url` is then the page to get the file from."""
 
 
 def find(source: Source, data_dir: Path | None, download: bool = True) -> Path:
-    """The path of `source`: in `data_dir`, in the cache, or downloaded into the cache.
+    """Return the path of `source`: in `data_dir`, in the cache, or downloaded into the cache.
 
-    A file listed in the data directory's `SHA256SUMS` is checked against it. Raises `DataError`.
+    A file listed in `SHA256SUMS` of the data directory or the cache is checked against it. Raises `DataError`.
     """
     if data_dir is not None and not data_dir.is_dir():
         raise DataError(f"the data directory {data_dir} does not exist or is not a directory")
@@ -59,7 +59,7 @@ def _check_sums(folder: Path, path: Path) -> None:
 
 
 def _download(source: Source, cache: Path, data_dir: Path | None) -> Path:
-    """The published file, downloaded into the cache; kept only if it has the published digest."""
+    """Download the published file into the cache, where it is kept only if it has the published digest."""
     target = (data_dir or cache) / source.path
     advice = f"put it at {target}, or try the bundled texts with --miniature"
     if source.by_hand:
@@ -69,5 +69,5 @@ def _download(source: Source, cache: Path, data_dir: Path | None) -> Path:
     fetch = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30)
     try:
         return Path(pooch.retrieve(source.url, known, final.name, final.parent, downloader=fetch))
-    except (OSError, ValueError) as e:  # pooch's ValueError: another digest than the published one
+    except (OSError, ValueError) as e:  # pooch raises ValueError if the digest is not the published one
         raise DataError(f"{final.name} is missing and could not be downloaded from {source.url} ({e}); {advice}") from e

@@ -1,4 +1,4 @@
-"""Splits are columns: fixed by the texts themselves, never by a random state."""
+"""Splits of a corpus, stored as a column and fixed by the texts themselves, never by a random state."""
 
 import hashlib
 import math
@@ -16,19 +16,19 @@ SPLIT_NAMES = {"train": "train", "training": "train", "valid": "valid", "validat
     "dev": "valid", "eval": "valid", "evaluation": "valid", "test": "test", "testing": "test", "unsup": "unlabelled",
     "unlabelled": "unlabelled", "unlabeled": "unlabelled", "unsupervised": "unlabelled",
 }  # fmt: skip
-"""What publishers call the splits."""
+"""Names that publishers give the splits, and the split that each means."""
 BOOLEANS = dict.fromkeys(("true", "1", "1.0", "yes", "y", "t"), True)
 BOOLEANS |= dict.fromkeys(("false", "0", "0.0", "no", "n", "f", ""), False)
-"""Cells that say yes or no."""
+"""Cells, in lower case, that mean yes or no."""
 
 
 def text_order(texts: pd.Series) -> pd.Series:
-    """A fixed shuffle: the SHA-1 of each text, so that a split depends neither on row order nor on a random state."""
+    """Return keys for a fixed shuffle, the SHA-1 of each text: splits do not depend on row order or a random state."""
     return texts.map(lambda t: hashlib.sha1(t.encode("utf-8", "surrogatepass")).hexdigest())
 
 
 def stratified(df: pd.DataFrame, size: int, by: str | list[str] = "label") -> pd.Index:
-    """`size` row indices of `df`, shared out over the groups of `by` by largest remainder, at least one each."""
+    """Return `size` row indices of `df`, shared out over the groups of `by` by largest remainder, at least one each."""
     order = text_order(df["text"]).sort_values(kind="stable").index
     groups = df.loc[order].groupby(by, sort=True).groups
     exact = {g: size * len(rows) / len(df) for g, rows in groups.items()}
@@ -50,7 +50,7 @@ def hold_out(df: pd.DataFrame, share: float = 0.1, by: str | list[str] = "label"
 
 
 def hold_out_groups(groups: pd.Series, shares: dict[str, float]) -> pd.Series:
-    """A split name a row such that all rows of a group stay together: `shares` of the groups, the rest train."""
+    """Return a split name per row, the same in all rows of a group: `shares` of the groups by split, the rest train."""
     names = pd.Series(groups.unique())
     order = iter(names[text_order(names).sort_values().index])
     split = {g: name for name, share in shares.items() for g in islice(order, max(1, round(share * len(names))))}
@@ -58,7 +58,7 @@ def hold_out_groups(groups: pd.Series, shares: dict[str, float]) -> pd.Series:
 
 
 def merge_test_flag(table: pd.DataFrame, named: list[str], notes: list[str]) -> pd.DataFrame:
-    """Columns is_valid and is_test of true and false as one column of splits, is_valid, unless they are `named`."""
+    """Merge the true/false columns is_valid and is_test into one split column, is_valid, unless they are `named`."""
     flags = {_compact_name(column): column for column in table.columns.drop(named)}
     valid, test = flags.get("isvalid"), flags.get("istest")
     if not (valid and test and _is_flag(table[valid]) and _is_flag(table[test])):
@@ -69,7 +69,7 @@ def merge_test_flag(table: pd.DataFrame, named: list[str], notes: list[str]) -> 
 
 
 def _compact_name(column: str) -> str:
-    """A column's name as fastai's is_valid may be written: Is Valid, isValid."""
+    """Return a column's name in a form that is the same for fastai's is_valid, Is Valid and isValid."""
     return re.sub("[ _-]", "", column.lower())
 
 
@@ -78,8 +78,8 @@ def _is_flag(column: pd.Series) -> bool:
 
 
 def guess_split_columns(table: pd.DataFrame, notes: list[str]) -> list[str]:
-    """The columns all of whose values name a split, train and another, and a column is_valid of true and false; first
-    those that name test rows."""
+    """Return the columns whose values all name splits, train and another, and a true/false column is_valid; those that
+    name test rows come first. Raises `DataError` if a split column is empty in some rows."""
     found = {}
     for column in table:
         values, name = set(table[column].str.strip().str.lower()), _compact_name(column)
@@ -97,7 +97,7 @@ def guess_split_columns(table: pd.DataFrame, notes: list[str]) -> list[str]:
 
 
 def _look_like_splits(column: pd.Series) -> bool:
-    """Whether every value has a word for a split in it, such as PublicTest or test_a."""
+    """Whether every value contains a word for a split, such as PublicTest or test_a."""
     return all(
         not SPLIT_NAMES.keys().isdisjoint(map(str.lower, re.findall("[A-Z]?[a-z]+|[A-Z]+", value)))
         for value in column.unique()
@@ -105,7 +105,7 @@ def _look_like_splits(column: pd.Series) -> bool:
 
 
 def row_splits(column: pd.Series) -> pd.Series:
-    """The split of each row, by its name; or fastai's true for valid, of a column such as is_test for test."""
+    """Return each row's split from a column of split names, or of true/false as in is_valid, is_test or is_train."""
     values = column.str.strip().str.lower()
     if values.isin(list(BOOLEANS)).all():
         name = str(column.name).lower()

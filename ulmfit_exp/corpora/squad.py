@@ -23,14 +23,14 @@ _SHA256 = {
     "dev-v2.0": "80a5225e94905956a6446d296ca1093975c4d3b3260f1d6c8f68bc2ab77182d8",
 }
 SOURCES = {name: Source(f"squad/{name}.json", f"{_ADDRESS}{name}.json", digest) for name, digest in _SHA256.items()}
-FIELD = "xxfld"  # fastai's mark between the fields of a text
+FIELD = "xxfld"  # fastai's mark before each field of a text
 
 
 def load(data_dir: Path | None, task: str = "topic", version: str = "v2.0", train: bool = False) -> Corpus:
-    """`task` is answerable (can the paragraph answer the question?) or topic (which article is a question about?).
+    """Load `task` answerable (can the paragraph answer the question?) or topic (which article is a question about?).
 
-    answerable is split by article, topic by paragraph: no article, respectively no paragraph, is on both sides.
-    With `train` the published train set is read too; for answerable the dev set is then the whole test split.
+    answerable is split by article and topic by paragraph, so that no article (or paragraph) is in two splits. With
+    `train`, the published training set is read too; for answerable, the whole dev set is then the test split.
     """
     if task == "answerable" and version == "v1.1":
         raise DataError("SQuAD v1.1 has no unanswerable questions; the answerable task needs --version v2.0")
@@ -42,7 +42,7 @@ def load(data_dir: Path | None, task: str = "topic", version: str = "v2.0", trai
 
 
 def _answerable(df: pd.DataFrame) -> pd.DataFrame:
-    """One row a question: its paragraph and the question as two fastai fields, the question last; yes or no."""
+    """Return one row per question: its paragraph and then the question as two fastai fields, labelled yes or no."""
     if (df["part"] == "train").any():
         train = df["part"] == "train"
         split = hold_out_groups(df.loc[train, "article"], {"valid": 0.1}).reindex(df.index, fill_value="test")
@@ -53,7 +53,7 @@ def _answerable(df: pd.DataFrame) -> pd.DataFrame:
 
 
 def _topic(df: pd.DataFrame) -> pd.DataFrame:
-    """One row a question, labelled with its article; the training paragraphs are unlabelled texts besides."""
+    """Return one row per question, labelled with its article; the training paragraphs are added as unlabelled texts."""
     split = pd.concat(
         hold_out_groups(rows["paragraph"], {"test": 0.2, "valid": 0.1}) for _, rows in df.groupby("article")
     ).reindex(df.index)

@@ -1,6 +1,6 @@
 """TREC-6 question classification (Li & Roth 2002): 5,452 training and 500 test questions, the paper's TREC-6.
 
-Layout: train_5500.label and TREC_10.label, Latin-1, one `COARSE:fine question` a line.
+Layout: train_5500.label and TREC_10.label, Latin-1, one `COARSE:fine question` per line.
 """
 
 from pathlib import Path
@@ -27,9 +27,9 @@ TEST = Source(
 
 
 def load(data_dir: Path | None) -> Corpus:
-    """The six coarse classes on the official split; 10% of the training questions are the valid split.
+    """Load the six coarse classes with the official split; 10% of the training questions become the validation set.
 
-    Ten of the 500 test questions stand in the published train set too. They stay, as in everybody's figures.
+    Ten of the 500 test questions are also in the published training set. They are kept, as in all published results.
     """
     df = pd.concat([_read(find(TRAIN, data_dir), "train"), _read(find(TEST, data_dir), "test")], ignore_index=True)
     return Corpus("trec", hold_out(df))

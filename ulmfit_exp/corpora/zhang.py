@@ -1,7 +1,7 @@
-"""The text classification sets of Zhang et al. (2015) that the paper uses: DBpedia ontology, AG News and Yelp.
+"""The text classification data sets of Zhang et al. (2015) in the paper: DBpedia ontology, AG News and Yelp.
 
-Layout: NAME_csv.tar.gz, or the folder it unpacks to, with {train,test}.csv in UTF-8. They have no header; a row is the
-class, numbered from 1, and one or two fields of text, all in quotes.
+Layout: NAME_csv.tar.gz, or the folder it unpacks to, with {train,test}.csv in UTF-8, without a header. Each row has the
+class, numbered from 1, and one or two text fields, all in quotes.
 """
 
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ from .table import csv_table
 
 @dataclass(frozen=True)
 class Layout:
-    """What differs between the sets."""
+    """Where a data set comes from and how it is written."""
 
     source: Source
     classes: tuple[str, ...]
-    """Their names, in the order of their numbers."""
+    """Class names, in the order of the class numbers."""
     fields: tuple[str, ...]
     escapes: tuple[tuple[str, str], ...] = ()
-    """What a backslash stands for in a text, replaced one after the other."""
+    """Escapes with a backslash in the texts and their meanings, replaced in this order."""
 
 
 def _source(name: str, sha256: str) -> Source:
@@ -49,7 +49,7 @@ SETS = {
         _source("ag_news_csv", "9a8c300eabb45750237fcc669f61cb8a3448f3ef6f6098e1ce340e444f6872be"),
         ("World", "Sports", "Business", "Sci/Tech"),
         _TITLED,
-        # A line of the article ends in a backslash alone, so the n of "\new" is a letter.
+        # A backslash alone marks the end of a line of the article, so the n of "\new" is a letter.
         (("\\$", "$"), ("\\", " ")),
     ),
     "yelp-polarity": Layout(
@@ -68,7 +68,7 @@ SETS = {
 
 
 def load(name: str, data_dir: Path | None) -> Corpus:
-    """The set of that name on its official split; 10% of the training texts are the valid split."""
+    """Load the data set `name` with its official split; 10% of the training texts become the validation set."""
     layout = SETS[name]
     path = find(layout.source, data_dir)
     parts = {m["split"]: data for m, data in members(path, r"(?P<split>train|test)\.csv")}

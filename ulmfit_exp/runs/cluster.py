@@ -1,6 +1,6 @@
-"""Cells on other machines: a Ray cluster's, or those of SLURM's jobs (docs/clusters.md).
+"""Running cells on other machines: the nodes of a Ray cluster, or SLURM jobs (docs/clusters.md).
 
-Both are optional extras. The home, the data and this environment are at the same path on all machines.
+Both are optional extras. The home, the data and this environment must be at the same path on all machines.
 """
 
 import os
@@ -30,17 +30,17 @@ from .settings import Experiment, Grid
 from .workers import Workers
 
 OPTION = re.compile(r"([\w-]+)(?:=(.*?)(?=,[\w-]+=|$))?(?:,|$)")
-"""An option of sbatch, or a flag, before the others; a value may have commas."""
+"""Matches one option of sbatch: NAME=VALUE, whose value may contain commas, or a flag, which comes before these."""
 CLOSING = 10
 """Seconds that the machines have to end their cells after Ctrl-C."""
 ANSWER = 120
-"""Seconds that a node of Ray has to say what it sees of the home."""
+"""Seconds that a Ray node has to report what it sees of the home."""
 IDLE = 120
-"""Seconds after which a SLURM job that no cell comes to ends."""
+"""Seconds without a new cell after which a SLURM job ends."""
 
 
 def start(options: Grid, home: Path, device: str = "auto") -> AbstractContextManager[Workers]:
-    """The workers that the options ask for. Raises `DataError` where there are none."""
+    """Return a context with the workers that the options ask for. Raises `DataError` if an option is impossible."""
     if options.jobs < 1:
         raise DataError(f"--jobs {options.jobs} is impossible: it must be 1 or more")
     if options.ray and options.slurm:
@@ -58,10 +58,10 @@ def start(options: Grid, home: Path, device: str = "auto") -> AbstractContextMan
 
 @contextmanager
 def ray_cluster(options: Grid, home: Path, device: str) -> Iterator[Workers]:
-    """The processes of a Ray cluster; each of its nodes is asked first whether it shares the home."""
+    """Workers on a Ray cluster. First checks that each of its nodes shares the home. Raises `DataError`."""
     ray, refs = _optional("ray", "ray"), []
     _connect(ray, options.ray)
-    interruptible(CLOSING)  # Ray has put its own handlers in the place of ours
+    interruptible(CLOSING)  # Ray has replaced our signal handlers with its own
 
     def nodes() -> list[dict]:
         return [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
@@ -87,7 +87,7 @@ def ray_cluster(options: Grid, home: Path, device: str) -> Iterator[Workers]:
             yield Workers(submit, slots, (errors.WorkerCrashedError, errors.NodeDiedError, errors.OutOfMemoryError))
     finally:
         for ref in refs:
-            ray.cancel(ref)  # those under way end with their W&B runs closed
+            ray.cancel(ref)  # running cells close their W&B runs and end
         if refs:
             ray.wait(refs, num_returns=len(refs), timeout=CLOSING / 2)
         ray.shutdown()
@@ -112,19 +112,19 @@ def _connect(ray: ModuleType, address: str) -> None:
 
 
 def _run_cell(folder: Path, work, settings: Experiment, log: Path) -> str | None:
-    """A cell on another machine, in the folder that the paths of its settings are relative to."""
+    """Run a cell on another machine, in the folder to which the paths in its settings are relative."""
     os.chdir(folder)
     return work(settings, log)
 
 
 def _probe(ray: ModuleType, folder: Path, nodes: list[dict]) -> None:
-    """Ask every node for what it sees of the home. Raises `DataError`."""
+    """Ask every node what it sees of the home. Raises `DataError` if one does not share it."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as OnNode
 
     ask, files, asked = ray.remote(num_cpus=0, max_retries=0)(home_problem), {}, {}
     for id in [node["NodeID"] for node in nodes]:
         files[id] = folder / id / "file"
-        files[id].exists()  # so that NFS remembers that it was absent, as it does of records
+        files[id].exists()  # so that NFS caches that it is absent, as it does for records
         asked[id] = ask.options(scheduling_strategy=OnNode(id, soft=False)).remote(folder, id)
     for node in nodes:
         try:
@@ -139,7 +139,7 @@ def _probe(ray: ModuleType, folder: Path, nodes: list[dict]) -> None:
 
 @contextmanager
 def _shared(home: Path) -> Iterator[Path]:
-    """A folder in the home by which another machine finds out whether it shares the home; see `home_problem`."""
+    """Create a temporary folder in the home, with which other machines check that they share it; see `home_problem`."""
     with writable(home):
         folder = home.absolute() / f"probe-{token_hex(4)}"
         folder.mkdir(parents=True)
@@ -151,7 +151,7 @@ def _shared(home: Path) -> Iterator[Path]:
 
 
 def home_problem(folder: Path, name: str) -> str | None:
-    """What is wrong with the home on this machine; None if nothing. Leaves a folder of that name."""
+    """Return what is wrong with the home on this machine, or None. Creates a folder called `name` in `folder`."""
     try:
         if not folder.is_dir():
             return "does not see the files that this machine writes: all need one file system, at the same path"
@@ -164,13 +164,13 @@ def home_problem(folder: Path, name: str) -> str | None:
         (folder / f"{name}.part").mkdir()
         (folder / f"{name}.part" / "file").touch()
         os.replace(folder / f"{name}.part", folder / name)
-    except (OSError, NotImplementedError) as e:  # the second is filelock's, where a file system has no locks
+    except (OSError, NotImplementedError) as e:  # filelock raises the second if a file system has no locks
         return f"cannot use it: {e}"
     return None
 
 
 def _optional(package: str, extra: str) -> ModuleType:
-    """A package that an extra installs, of the name of the option that needs it. Raises `DataError`."""
+    """Import the package that the option `--extra` needs from the extra of that name. Raises `DataError`."""
     try:
         return import_module(package)
     except ImportError as e:
@@ -179,9 +179,9 @@ def _optional(package: str, extra: str) -> ModuleType:
 
 @contextmanager
 def slurm_jobs(options: Grid, home: Path) -> Iterator[Workers]:
-    """At most `options.jobs` jobs of SLURM at once, each of which runs many cells.
+    """Workers in SLURM jobs, at most `options.jobs` at once, each of which runs many cells.
 
-    A thread of this process keeps each job: it submits the job when there is a cell for it, and hands it one cell
+    A thread of this process controls each job: it submits the job when there is a cell for it, and hands it one cell
     after another through files.
     """
     executor = _executor(options.slurm, home)
@@ -208,7 +208,7 @@ def slurm_jobs(options: Grid, home: Path) -> Iterator[Workers]:
 
 
 def _executor(options: str, home: Path):
-    """submitit's executor. Of `options`, cluster is submitit's own, and the others are those of sbatch."""
+    """Return submitit's executor. `options` are those of sbatch, except cluster, which is submitit's own."""
     submitit = _optional("submitit", "slurm")
     given = {"time": "240"} | {k.strip("-").replace("_", "-"): value or True for k, value in OPTION.findall(options)}
     cluster = given.pop("cluster", "slurm")
@@ -228,11 +228,11 @@ def _executor(options: str, home: Path):
 
 
 class JobDied(Exception):
-    """A job of SLURM ended in the middle of a cell."""
+    """A SLURM job ended before its cell was finished."""
 
 
 class _Job:
-    """A job of SLURM and the folder through which it gets its cells."""
+    """A SLURM job and the folder through which it receives its cells."""
 
     def __init__(self, executor, folder: Path, number: int):
         self.executor, self.box, self.job = executor, folder / f"job-{number}", None
@@ -240,8 +240,8 @@ class _Job:
         self.box.mkdir()
 
     def run(self, settings: Experiment, log: Path) -> str | None:
-        """Run a cell in the job, and submit the job first where it has ended. Raises `JobDied`."""
-        import cloudpickle  # comes with submitit; it also takes the settings' class where that is in __main__
+        """Run a cell in the job, submitting the job first unless it is running. Raises `JobDied` or `DataError`."""
+        import cloudpickle  # comes with submitit; it also pickles a settings class that is defined in __main__
 
         self.cells += 1
         cell, taken, answer = (self.box / f"{self.cells}.{kind}" for kind in ("cell", "taken", "answer"))
@@ -258,13 +258,13 @@ class _Job:
             if not self.job and not answer.exists():
                 try:
                     self.job = self.executor.submit(serve, self.box, IDLE)
-                except (OSError, RuntimeError) as e:  # the errors of submitit are RuntimeErrors
+                except (OSError, RuntimeError) as e:  # submitit's errors are RuntimeErrors
                     raise DataError(f"--slurm: no job can be submitted: {e}") from e
             self.ended.wait(1)
         return pickle.loads(answer.read_bytes())
 
     def _has_ended(self) -> bool:
-        """Has the job ended? submitit waits for one that was preempted, which need not be started again."""
+        """Return whether the job has ended or was preempted: submitit waits for a restart, which need not come."""
         if self.job.state.startswith("PREEMPTED") and not self.job.done():
             self.job.cancel(check=False)
             return True
@@ -277,7 +277,7 @@ class _Job:
 
 
 def serve(box: Path, idle: float) -> None:
-    """What a job does: run the cells that come to the box, one after another, until none has come for `idle` s."""
+    """Run the cells that arrive in `box` one after another, until none has come for `idle` seconds. A job runs this."""
     problem, last = home_problem(box.parent, token_hex(8)), time.monotonic()
     while True:
         for cell in sorted(box.glob("*.cell")):

@@ -1,4 +1,4 @@
-"""What a grid will take: tokens by the rate of finished stages of the same size, or else by the model's size."""
+"""Estimated time of a grid, from the speed of finished stages of the same size, or else from the model's size."""
 
 import json
 import math
@@ -20,41 +20,41 @@ from ..recipe import LMRecipe, Model
 from .plan import Run
 
 CHARACTERS = 4.3
-"""Of a token, spaces and marks counted in."""
+"""Characters of text, including spaces, per token, including marks such as xxbos."""
 GPU_SPEED = 2.1e13
-"""Weights times tokens per second in training on a GPU: docs/performance.md."""
+"""Weights times tokens per second when training on a GPU (docs/performance.md)."""
 UPDATES = 7.5e7
-"""Weights per second in the optimizer's steps of a thread, which is most of the time where texts are short."""
+"""Weights that the optimizer updates per second on one thread. If texts are short, this takes most of the time."""
 GPU_STEP = 0.01
-"""Seconds of a GPU for `seq_len` tokens of each text of a batch, which it reads one after another."""
+"""Seconds that a GPU takes to read `seq_len` tokens of each text in a batch, one token after another."""
 READING = 100_000
-"""Tokens per second of tokenising and of the baseline."""
+"""Tokens per second in tokenisation and in the baseline."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """Part of a finished or a planned training, by which trainings are of the same size."""
+    """Size and duration of a finished or planned training, for comparison with others of the same size."""
 
     kind: str
     """lm or clas."""
     precision: str
     model: str
     batch: float
-    """Tokens of a step."""
+    """Tokens per training step."""
     tokens: float = 0
     seconds: float = 0
 
     def like(self, other: "Trained") -> bool:
-        """Are the models equal, and their batches within a factor of two?"""
+        """Return whether both train the same model in the same precision, with batch sizes within a factor of two."""
         same = (self.kind, self.precision, self.model) == (other.kind, other.precision, other.model)
         return same and 0.5 <= self.batch / max(other.batch, 1e-9) <= 2
 
 
 def finished_trainings(home: Path) -> list[Trained]:
-    """The trainings that a home has."""
+    """Return the finished trainings in a home."""
     stages, found = {}, []
     for path in (home / "stages").glob("*/stage.json"):
-        with suppress(OSError, ValueError):  # a damaged one is computed again
+        with suppress(OSError, ValueError):  # a damaged stage is computed again
             stages[path.parent.name] = read_json(path)
     for name, stage in stages.items():
         kind, info, inputs = name.split("-")[0], stage["info"], stage["inputs"]
@@ -67,7 +67,7 @@ def finished_trainings(home: Path) -> list[Trained]:
 
 
 def seconds(run: Run, name: str, trained: list[Trained]) -> float:
-    """An estimate of what a stage takes."""
+    """Return the estimated seconds that a stage takes."""
     kind, df = name.split()[0], run.corpus.df
     splits = {"tokens": SPLITS, "baseline": LABELLED, "features": LABELLED}
     if kind in ("lm", "clas"):
@@ -78,7 +78,7 @@ def seconds(run: Run, name: str, trained: list[Trained]) -> float:
     directions = len(run.command.directions) if kind == "eval" else 1
     waits = GPU_STEP * tokens / (run.recipe.clas.bs * run.recipe.seq_len) if _gpu() else 0
     training = tokens * _lstm_weights(run.recipe.model) / _speed(run.command.precision) + waits
-    return 1 + directions * training / 3  # the pass forward alone
+    return 1 + directions * training / 3  # only the forward pass
 
 
 def _training(run: Run, name: str, trained: list[Trained]) -> float:
@@ -108,20 +108,20 @@ def _speed(precision: str) -> float:
 
 @cache
 def thread_speed(precision: str) -> float:
-    """Weights times tokens per second in training on a thread of this processor: the rate of a matrix product of the
-    shipped model's size, of which training does one forward and two backward."""
+    """Measure weights times tokens per second when training on one thread of this processor: a third of the rate of a
+    matrix product of the shipped model's size, because training does one such product forward and two backward."""
     tokens, inputs, outputs = 32 * 70, 448, 4 * 448
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     a, b = torch.ones(tokens, inputs, dtype=dtype), torch.ones(inputs, outputs, dtype=dtype)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    fastest = min(repeat(lambda: a @ b, timer=process_time, number=1, repeat=5))  # other processes do not count
+    fastest = min(repeat(lambda: a @ b, timer=process_time, number=1, repeat=5))  # without the time of other processes
     torch.set_num_threads(threads)
     return tokens * inputs * outputs / fastest / 3
 
 
 def seconds_by_size(kind: str, recipe: LMRecipe, tokens: float, steps: float, speed: float, gpu: bool = False) -> float:
-    """Seconds of an epoch, where no training of the same size is finished; `speed` is in weights times tokens."""
+    """Estimate an epoch's seconds if no training of its size is finished; `speed` is weights times tokens a second."""
     words = min(recipe.max_vocab, 14 * math.sqrt(tokens))  # Heaps' law
     lstm, embedding = _lstm_weights(recipe.model), recipe.model.emb_sz * words
     softmax = recipe.model.emb_sz * min(recipe.softmax_samples or words, words) if kind == "lm" else 0
@@ -133,11 +133,11 @@ def seconds_by_size(kind: str, recipe: LMRecipe, tokens: float, steps: float, sp
 
 
 def _lstm_weights(model: Model) -> int:
-    """Of the LSTM layers."""
+    """Return the number of weights in the LSTM layers."""
     sizes = [model.emb_sz, *[model.n_hid] * (model.n_layers - 1), model.emb_sz]
     return sum(4 * n * (m + n) for m, n in pairwise(sizes))
 
 
 def _model(lm: dict) -> str:
-    """The model among what went into a language model's stage."""
+    """Return the model among the inputs of a language model's stage, as JSON."""
     return json.dumps(lm.get("model"), sort_keys=True)

@@ -19,15 +19,15 @@ from .plan import Run
 from .stages import clas_learner
 
 MISTAKES, MISTAKE = 20, 1000
-"""How many of the most confident mistakes an evaluation keeps, and characters of each."""
+"""Number of the most confident mistakes that an evaluation keeps, and characters of text kept for each."""
 
 
 def evaluate(run: Run, folder: Path) -> dict:
-    """Metrics on the validation and test sets, of each direction's classifier and of the mean of their probabilities.
+    """Compute metrics on the validation and test sets, for each direction and for the mean of their probabilities.
 
-    Leaves `predictions.csv`, a row per text of both sets, and `mistakes.json`, the most confident mistakes on the
-    test set; both name a text by its row in the user's table. Their probabilities are those after temperature scaling,
-    as in `predict`. Nothing is chosen by the test metrics, as in the baseline.
+    Writes `predictions.csv`, with a row per text of both sets, and `mistakes.json`, with the most confident mistakes
+    on the test set; both identify a text by its row in the user's table. Their probabilities are those after
+    temperature scaling, as in `predict`. As in the baseline, no choice depends on the test metrics.
     """
     print(f"\n{run.corpus.name}: evaluation", flush=True)
     rows = run.corpus.split("valid", "test")
@@ -44,7 +44,7 @@ def evaluate(run: Run, folder: Path) -> dict:
     fitted = {d: scores.fit_thresholds(p[valid], truth[valid]) for d, p in probs.items()}
     thresholds = (
         scores.apply_temperature(fitted["mean"], temperature, multi_label) if multi_label else None
-    )  # same decisions
+    )  # the same decisions as before scaling
     rows = _predicted(rows, run.corpus.classes, truth, calibrated, thresholds)
     _save_predictions(run, rows, calibrated, folder)
     write_json(folder / "mistakes.json", _mistakes(run, rows[test], learns))
@@ -67,8 +67,8 @@ def evaluate(run: Run, folder: Path) -> dict:
 
 
 def _predicted(rows: pd.DataFrame, classes: list[str], truth, probs, thresholds) -> pd.DataFrame:
-    """The rows with the predicted class, its confidence, and the number of the class whose words explain a mistake: the
-    predicted one, or of several labels the wrong one farthest from its threshold."""
+    """Return the rows with the predicted class, its confidence, and the number of the class whose words explain a
+    mistake: the predicted class or, with several labels, the wrongly decided label farthest from its threshold."""
     names, confidence = scores.predicted_names(probs, classes, thresholds)
     explained_by = probs if thresholds is None else abs(probs - thresholds) * ((probs >= thresholds) != truth)
     return rows.assign(predicted=names, confidence=confidence, explained=explained_by.argmax(axis=1))
@@ -82,13 +82,13 @@ def _save_predictions(run: Run, rows: pd.DataFrame, probs: np.ndarray, folder: P
 
 
 def _track_evaluation(run: Run, rows: pd.DataFrame, info: dict, folder: Path) -> str | None:
-    """Log the metrics, and the predictions of the labelled test texts `rows`; the path of the W&B run."""
+    """Log the metrics, and the predictions for the labelled test texts `rows`; return the path of the W&B run."""
     with run.tracker("eval") as tracker:
         if len(rows):
             tracker.log_test(rows, info["per_class"], with_confusion="confusion" in info)
         final = {f"{d}/{s}/{k}": v for d, f in info["figures"].items() for s, m in f.items() for k, v in m.items()}
         mean = {name.removeprefix("mean/"): v for name, v in final.items() if name.startswith("mean/")}
-        tracker.log({**mean, "step": 0})  # `wandb leet` draws nothing that is in the summary alone
+        tracker.log({**mean, "step": 0})  # `wandb leet` does not draw what is only in the summary
         simpler = run.stage("baseline", partial(baseline, run)).info
         simpler = {f"baseline/{k}": v for k, v in simpler.items() if k.endswith("error")}
         tracker.finish({**mean, **simpler, **{k: v for k, v in final.items() if not k.startswith("mean/")}}, folder)
@@ -102,7 +102,7 @@ def _classifier(run: Run, direction: str, folder: Path) -> learners.TextLearner:
 
 
 def _predict(run: Run, direction: str, learns: dict[str, learners.TextLearner]) -> np.ndarray:
-    """Probabilities `rows x classes` of the valid and test texts, in the order of the corpus."""
+    """Return the probabilities `rows x classes` of the validation and test texts, in the order of the corpus."""
     if run.recipe.head == "features":
         return np.load(run.path(f"features {direction}") / "probs.npy")
     parts = []
@@ -114,7 +114,7 @@ def _predict(run: Run, direction: str, learns: dict[str, learners.TextLearner]) 
 
 
 def _mistakes(run: Run, rows: pd.DataFrame, learns: dict[str, learners.TextLearner]) -> list[dict]:
-    """The most confident mistakes of the labelled test texts `rows`; of a classifier, with the weights of the words."""
+    """Return the most confident mistakes on the labelled test texts `rows`; with `learns`, also the words' weights."""
     ids_of = {word: i for i, word in enumerate(run.tokens.vocab)}
     models = {d: learn.model.eval() for d, learn in learns.items()}
     options = {"lang": run.recipe.lang, "multi_label": run.corpus.multi_label}
@@ -134,6 +134,6 @@ def _mistakes(run: Run, rows: pd.DataFrame, learns: dict[str, learners.TextLearn
 
 
 def baseline(run: Run, _: Path) -> dict:
-    """TF-IDF + logistic regression on the same splits."""
+    """Evaluate TF-IDF + logistic regression on the same splits."""
     print(f"\n{run.corpus.name}: TF-IDF + logistic regression", flush=True)
     return tfidf(run.corpus)

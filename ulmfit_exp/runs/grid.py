@@ -1,6 +1,6 @@
-"""A grid of runs: what it will take, and which cell is next.
+"""A grid of runs: planning it, with an estimate of the time, and running its cells.
 
-A cell is finished when its record is there; a stage that cells share is computed once.
+A cell is finished when its record exists; a stage that several cells share is computed once.
 """
 
 import time
@@ -23,7 +23,7 @@ from .workers import Workers, appears, error_line
 
 ALL_LABELS = {"train_size": None, "shots": None, "draw": 0, "labelled_only": False}
 MOVES = 3
-"""How many times a cell whose process died is run again without a new checkpoint."""
+"""Largest number of restarts of a cell whose process died, without a new checkpoint in between."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Cell:
     """One run of a table or figure."""
 
     row: str
-    """Which variant."""
+    """Name of the variant."""
     data: str
-    """Which data set."""
+    """Name of the data set."""
     replicate: int
-    """Which seed, fold or draw."""
+    """Number of the seed, fold or draw."""
     settings: Experiment
 
     def __str__(self):
@@ -49,9 +49,9 @@ class Planned:
 
     cell: Cell
     path: Path
-    """Its record."""
+    """Path of its record."""
     stages: dict[Path, float]
-    """Folder of each stage, with the seconds that it may take."""
+    """Folder of each stage, with its estimated seconds."""
 
     @property
     def finished(self) -> bool:
@@ -59,33 +59,33 @@ class Planned:
 
     @property
     def log(self) -> Path:
-        """Where its output goes."""
+        """Path of the file that its output is written to."""
         return self.cell.settings.home / "logs" / f"{self.path.parent.name}.log"
 
     def to_do(self) -> dict[Path, float]:
         return {} if self.finished else {p: s for p, s in self.stages.items() if not p.exists()}
 
     def progress(self) -> list[tuple[Path, float]]:
-        """The last checkpoints of its unfinished stages, each with its time."""
+        """Return the checkpoint file of each unfinished stage, with its modification time, or 0 if there is no file."""
         files = [p.parents[1] / "unfinished" / p.name / CHECKPOINT for p in self.to_do()]
         return [(file, file.stat().st_mtime if file.exists() else 0) for file in files]
 
 
 def unfinished_stages(planned: Iterable[Planned]) -> dict[Path, float]:
-    """The stages that are still to be computed, each once, with the seconds that it may take."""
+    """Return the stages that still have to be computed, each once, with their estimated seconds."""
     return {path: s for p in planned for path, s in p.to_do().items()}
 
 
 def plan(cells: list[Cell], elsewhere: bool = False) -> tuple[list[Planned], dict[Cell, str]]:
-    """The cells with what they need; and those that cannot be run, with the reason. Computes nothing.
+    """Return the cells with what they need, and those that cannot be run, with the reason. Computes nothing.
 
-    Where they run `elsewhere`, this machine needs no GPU.
+    If the cells run `elsewhere`, this machine needs no GPU.
     """
     planned, failed, read_texts, trained = [], {}, {}, None
     for cell in cells:
         try:
             all_texts = replace(cell.settings, recipe=None, seed=0, **ALL_LABELS)
-            if all_texts not in read_texts:  # cells that differ in recipe, seed or labels share one reading of them
+            if all_texts not in read_texts:  # read once for all cells that differ only in recipe, seed or labels
                 read_texts[all_texts] = all_texts.texts()
             device = cell.settings.device
             here = replace(cell.settings, device="auto" if elsewhere and device.startswith("cuda") else device)
@@ -100,7 +100,7 @@ def plan(cells: list[Cell], elsewhere: bool = False) -> tuple[list[Planned], dic
 
 
 def describe(planned: list[Planned], slots: int, elsewhere: bool = False) -> str:
-    """The plan in words: cells, stages to compute and to reuse, time, which is that of this machine."""
+    """Describe the plan: cells, stages to compute and to reuse, time and cost. Times are those of this machine."""
     cells = [p for p in planned if not p.finished]
     to_do = unfinished_stages(cells)
     wanted = {path for p in cells for path in p.stages}
@@ -118,13 +118,13 @@ def describe(planned: list[Planned], slots: int, elsewhere: bool = False) -> str
 
 
 def makespan(planned: list[Planned], slots: int) -> float:
-    """Seconds until so many processes have run all cells, in the order of `run_grid` and as fast as estimated."""
+    """Return the seconds that `slots` processes need for all cells, in the order of `run_grid`, by the estimates."""
     waiting, ends = [to_do for p in planned if (to_do := p.to_do())], {}  # cells, and when each stage ends
-    free = [0.0] * slots  # when each process has nothing to do
+    free = [0.0] * slots  # when each process becomes free
     while waiting:
         now = heappop(free)
         cell = next((cell for cell in waiting if all(ends.get(stage, 0) <= now for stage in cell)), None)
-        if cell is None:  # each waits for a stage that another process computes
+        if cell is None:  # every cell waits for a stage that another process computes
             now = min(end for end in ends.values() if end > now)
         else:
             waiting.remove(cell)
@@ -135,7 +135,7 @@ def makespan(planned: list[Planned], slots: int) -> float:
 
 
 def run_grid(planned: list[Planned], workers: Workers) -> dict[Cell, str]:
-    """Run the cells that are not finished; says why of those that fail. The others still run.
+    """Run the unfinished cells, and return those that failed, with the reason. The others still run.
 
     A cell whose process or machine died runs again from its last checkpoint, at most `MOVES` times without a new one.
     """
@@ -172,13 +172,13 @@ def run_grid(planned: list[Planned], workers: Workers) -> dict[Cell, str]:
 
 
 def _next(waiting: list[Planned], running: Iterable[Planned]) -> Planned | None:
-    """The first cell that needs no stage which another one is computing."""
+    """Return the first cell that needs no stage that another cell is computing, or None."""
     busy = {path for cell in running for path in cell.to_do()}
     return next((cell for cell in waiting if not busy & cell.to_do().keys()), None)
 
 
 class View:
-    """What the grid is doing: on a terminal a bar, and the last line of each running cell; a line per finished cell."""
+    """View of a running grid: a line per finished cell; on a terminal, a bar and the last line of each running cell."""
 
     def __init__(self, progress: Progress, planned: list[Planned]):
         self.progress, self.cells, self.tasks = progress, len(planned), {}
@@ -212,6 +212,6 @@ def _result_line(path: Path) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Hours and minutes."""
+    """Return a duration in words, in hours and minutes."""
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60} min" if minutes > 59 else f"{minutes} min" if minutes else "a minute"

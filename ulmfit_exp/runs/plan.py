@@ -1,4 +1,4 @@
-"""What a run consists of: its stages, and everything that goes into each. Nothing is computed here."""
+"""The plan of a run: its stages and the inputs of each. Nothing is computed here."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,7 +27,7 @@ INTO_TOKENS = ("max_vocab", "min_freq")
 INTO_LM = ("lang", "model", "lm", "seq_len", "skip_tokens", "max_tokens", "softmax_samples")
 INTO_CLAS = ("clas", "max_len", "pooling", "class_weights")
 INTO_FEATURES = ("max_len", "pooling", "class_weights")
-"""Fields of the recipe that a stage depends on, besides the stages before it."""
+"""Fields of the recipe that each kind of stage depends on, in addition to the stages before it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,17 +36,17 @@ class Run:
 
     corpus: Corpus | Documents
     command: Command
-    """The settings, with the precision that the device takes."""
+    """The settings, with the precision that the device uses."""
     recipe: LMRecipe
-    """The settings' recipe, with the shape of the pretrained models."""
+    """The recipe in the settings, with the shape of the pretrained models."""
     pretrained: dict[str, Pretrained]
     """The model that each direction's language model starts from; empty for random weights."""
     environment: dict = field(default_factory=machine.description)
-    """Versions, commit and machine as the run starts; each stage keeps those that made it."""
+    """Versions, commit and machine at the start of the run; each stage keeps those with which it was made."""
 
     @cached_property
     def plan(self) -> dict[str, dict]:
-        """Every stage of the run in its order: KIND or KIND DIRECTION, such as `lm forward`, and what goes into it."""
+        """The inputs of every stage of the run, in order, by its name: KIND or KIND DIRECTION, such as `lm forward`."""
         plan, head = {}, getattr(self.recipe, "head", None)
         if head:
             plan["baseline"] = {"corpus": self.corpus.digest, "choices": CHOICES}
@@ -91,14 +91,14 @@ class Run:
         return {**made, "seed": self.command.seed, "precision": self.command.precision, **self._fields(INTO_CLAS)}
 
     def classifier(self, direction: str) -> str:
-        """The stage whose classifier is evaluated and predicts."""
+        """Return the name of the stage whose classifier is evaluated and used for prediction."""
         return f"{'features' if self.recipe.head == 'features' else 'clas'} {direction}"
 
     @cached_property
     def pretrained_vocab(self) -> list[str] | None:
-        """The pretrained models' vocabulary, where the recipe keeps it; that of two models is the union of theirs.
+        """Vocabulary of the pretrained models, the union if there are two; None without one, or if the recipe drops it.
 
-        Raises `DataError` where the recipe wants none but theirs, and there is none or there are two.
+        Raises `DataError` if the recipe uses only the pretrained vocabulary, and there is none or there are two.
         """
         vocabs = list(dict.fromkeys(tuple(p.content[1]) for p in self.pretrained.values()))
         if self.recipe.vocab == "pretrained" and len(vocabs) != 1:
@@ -109,7 +109,7 @@ class Run:
 
     @cached_property
     def wikitext(self) -> Documents | None:
-        """WikiText-2, where it is in the data directory or the cache; of an English model."""
+        """WikiText-2, if the model is English and the file is in the data directory or the cache; else None."""
         if self.recipe.lang != "en":
             return None
         with suppress(DataError):
@@ -117,7 +117,7 @@ class Run:
 
     @cached_property
     def record(self) -> Path:
-        """Where the record is when the run is finished; named by its settings and all of its stages."""
+        """Path that the record has when the run is finished; its folder is named by the settings and all stages."""
         c, settings = self.command, self.command.settings()
         given = {k: settings[k] for k in not_default(c) if k in settings and k != "recipe"}
         names = {stage: store.stage_name(stage, inputs) for stage, inputs in self.plan.items()}
@@ -125,22 +125,22 @@ class Run:
         return c.home / "runs" / f"{self.corpus.name}-{c.recipe_name}-seed{c.seed}-{what}" / FILE
 
     def path(self, name: str) -> Path:
-        """The folder of a stage of the plan, finished or not."""
+        """Return the folder of a stage of the plan; it exists once the stage is finished."""
         return store.stage_path(self.command.home, name, self.plan[name])
 
     @property
     def tokens(self) -> Tokens:
-        """The token ids, once their stage is finished."""
+        """The token ids; their stage must be finished."""
         return read_tokens(self.path("tokens"))
 
     def stage(self, name: str, work: Callable[[Path], dict]) -> Stage:
-        """The stage of that name in the plan, made by `work` unless it is finished."""
+        """Return the stage with this name in the plan, computing it with `work` unless it is finished."""
         return store.stage(
             self.command.home, name, self.plan[name], lambda folder: {**work(folder), "by": self.environment}
         )
 
     def tracker(self, name: str) -> Tracker:
-        """A W&B run for one stage, with all settings and everything that went into it as its config; or for `sweep`."""
+        """Start a W&B run for one stage, with all settings and the stage's inputs as its config; or one for `sweep`."""
         c, stage = self.command, {"stage": self.plan[name]} if name in self.plan else {}
         made = {"record": self.record.parent.name, "digest": self.corpus.digest, **self.environment}
         miniature = ["miniature"] if getattr(c, "miniature", False) else []
@@ -151,8 +151,8 @@ class Run:
 
 
 def with_pretrained_shape(recipe: LMRecipe, pretrained: dict[str, Pretrained]) -> LMRecipe:
-    """`recipe` with the shape of the pretrained models. Raises `DataError` where two directions' shapes differ, or the
-    models are of another language."""
+    """Return `recipe` with the shape of the pretrained models. Raises `DataError` if the shapes of the two directions
+    differ, or if the models are for another language."""
     for p in pretrained.values():
         if p.lang not in (None, recipe.lang):
             raise DataError(

@@ -1,4 +1,4 @@
-"""Running a command's settings: prepare, compute what is missing, write the record."""
+"""Running a command: prepare the run, compute the missing stages, write the record."""
 
 import os
 import shutil
@@ -33,9 +33,9 @@ NO_PRETRAINING = (
 
 
 def run(settings: Command, texts: Corpus | Documents | None = None) -> tuple[dict, Path]:
-    """Compute every stage, reusing what is finished; write the record, and return it with its path.
+    """Compute every stage that is not finished, write the record, and return it with its path.
 
-    `texts` take the place of those that the settings would read. Raises `DataError`, `StoreError`.
+    `texts` replace those that the settings would read. Raises `DataError` and `StoreError`.
     """
     prepared = prepare(settings, texts)
     if not prepared.pretrained and isinstance(prepared.corpus, Corpus):
@@ -67,7 +67,7 @@ WORK = {
 
 
 def _run_all(run: Run) -> dict[str, Stage]:
-    """Every stage of the plan in its order, by name; a line is printed as each ends."""
+    """Compute or reuse every stage of the plan in order; return them by name. Prints a line when each ends."""
     done = {}
     for name in run.plan:
         kind, *direction = name.split()
@@ -79,7 +79,7 @@ def _run_all(run: Run) -> dict[str, Stage]:
 
 
 def _stage_line(stage: Stage, environment: dict) -> str:
-    """Name and time of a stage; of a reused one, the versions that made it where this run has others."""
+    """Return the name and time of a stage; for a reused one, which of its versions, threads or GPU differ from now."""
     if not stage.reused:
         return f"{stage.name:<32} {stage.info['seconds']:.0f} s"
     then, now = (
@@ -91,7 +91,7 @@ def _stage_line(stage: Stage, environment: dict) -> str:
 
 
 def _train_alongside(run: Run) -> NoReturn:
-    """What all processes of a launcher but the first do: train the language model with it, and write nothing."""
+    """In all processes of a launcher but the first: train the language model together with it, and write nothing."""
     with open(os.devnull, "w") as nothing, redirect_stdout(nothing):
         while folder := distributed.announced():
             learn, _ = stages.new_lm(run, *run.command.directions, folder)
@@ -100,7 +100,7 @@ def _train_alongside(run: Run) -> NoReturn:
 
 
 def prepare(settings: Command, texts: Corpus | Documents | None = None) -> Run:
-    """The run, with the precision that this device takes: read and checked, nothing computed. Raises `DataError`."""
+    """Read and check all inputs of a run, and choose the device's precision. Computes nothing. Raises `DataError`."""
     check(settings.recipe)
     if not 0 <= settings.seed < 2**63:
         raise DataError(f"--seed {settings.seed} is impossible: it must be 0 to 2**63 - 1")
@@ -117,21 +117,21 @@ def prepare(settings: Command, texts: Corpus | Documents | None = None) -> Run:
 
 
 def _keep_classifiers(run: Run, folder: Path) -> None:
-    """Put a finished run's classifiers beside its record, so that the folder alone can predict."""
+    """Put a finished run's classifiers next to its record, so that this folder is enough for prediction."""
     for direction in run.command.directions if "eval" in run.plan else ():
         target = folder / "classifier" / direction
         target.mkdir(parents=True, exist_ok=True)
         for name in FILES:
             source = run.path(run.classifier(direction)) / name
-            with replacing(target / name) as part:  # another process may do the same now
+            with replacing(target / name) as part:  # another process may be doing the same
                 try:
-                    os.link(source, part)  # costs no room
+                    os.link(source, part)  # takes no disk space
                 except OSError:
                     shutil.copy2(source, part)
 
 
 def _record(run: Run, done: dict[str, Stage]) -> dict:
-    """What `result.json` holds: names, settings, texts, stages, figures; versions, commit, machine."""
+    """Return the contents of `result.json`: names, settings, texts, stages, metrics; versions, commit and machine."""
     settings = run.command
     trained = [s.info for s in done.values() if "tokens_per_second" in s.info]
     tokens = sum(row["tokens"] for info in trained for row in info["history"])
@@ -165,7 +165,7 @@ def _record(run: Run, done: dict[str, Stage]) -> dict:
 
 
 def _stage_summary(name: str, stage: Stage) -> dict:
-    """What a record keeps of a stage: where it is, and what made it."""
+    """Return what a record keeps about a stage: where it is, and with what it was made."""
     by = stage.info["by"]
     return {
         "name": name,
@@ -181,9 +181,9 @@ def _stage_summary(name: str, stage: Stage) -> dict:
 
 
 def _classification_figures(run: Run, done: dict[str, Stage]) -> dict:
-    """The figures of an experiment: its corpus, and errors and losses of ours and of the baseline.
+    """Return the results of an experiment: its corpus, and the metrics of our classifiers and of the baseline.
 
-    Without a labelled test text there are none of the test set.
+    There are none for the test set if none of its texts has a label.
     """
     found = done["eval"].info
     figures, calibrated = found["figures"], found["calibrated"]
@@ -201,7 +201,7 @@ def _classification_figures(run: Run, done: dict[str, Stage]) -> dict:
         **{k: v for k, v in figures["mean"].items() if k == "test"},
         **{k: found[k] for k in ("interval", "per_class", "confusion") if k in found},
         "calibration": {**fitted, **before_and_after},
-        "reliability": found.get("reliability", []),  # without a label on test there are none
+        "reliability": found.get("reliability", []),  # empty if no test text has a label
         "directions": {d: f for d, f in figures.items() if d != "mean"},
         "baseline": {k: v for k, v in done["baseline"].info.items() if k not in ("seconds", "by")},
     }

@@ -1,4 +1,4 @@
-"""The settings that all commands share, and the names of a run. Imports nothing heavy: `--help` answers at once."""
+"""The settings that all commands share, and the names of a run. Imports nothing slow, so that `--help` is fast."""
 
 import os
 from abc import ABC, abstractmethod
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from ..corpora.corpus import Corpus
     from ..corpora.documents import Documents
 
-# Settings that say where and how to show, not what: they change no figure and name no record.
+# Settings that say where to run and how to report, not what to run: they affect no result and no record's path.
 WHERE = ("device", "data_dir", "home", "wandb", "log_artifacts", "log_texts", "tags", "label")
 Precision = Literal["auto", "fp32", "bf16"]
 RecipeName = Literal["auto", "default", "lp-ft", "paper", "small", "few", "features", "scratch", "tiny"]
 Wandb = Literal["auto", "online", "offline", "disabled"]
 AUTO = "auto"
 FEW_LABELS = 200
-"""Labelled training texts below which `auto` is lp-ft (experiments/notes/recipe.md)."""
+"""Number of labelled training texts below which `auto` is lp-ft (experiments/notes/recipe.md)."""
 LONGEST_NAME = 60
-"""Characters of the differences to a recipe in a variant's name. Of a longer list it has the fields and a digest."""
+"""Most characters of a recipe's changes in a variant's name. A longer list is shortened to its fields and a digest."""
 
 
 def recipe_named(recipes: dict[str, LMRecipe], name: str) -> LMRecipe:
-    """The recipe of that name; that of `auto` as long as the number of labels is unknown."""
+    """Return the recipe with this name; for `auto` the default one, because the number of labels is not yet known."""
     return recipes["default" if name == AUTO else name]
 
 
@@ -39,11 +39,11 @@ class Command(ABC):
     name: ClassVar[str]
     recipes: ClassVar[dict[str, LMRecipe]]
     replicate_by: ClassVar[str] = "seed"
-    """The setting in which repetitions of a variant differ."""
+    """Name of the setting in which repetitions of a variant differ."""
     paths: ClassVar[tuple[str, ...]] = ()
-    """Settings that are paths; of one elsewhere on this machine a record has only the name."""
+    """Names of settings that are paths. If a path is absolute or contains `..`, a record has only its last part."""
     in_variant: ClassVar[dict[str, str]] = {}
-    """Setting -> how the variant's name shows its value; at its default it is left out."""
+    """Setting -> how the variant's name shows its value; default values are left out."""
 
     recipe_name: str
     recipe: LMRecipe
@@ -53,7 +53,7 @@ class Command(ABC):
     """fp32 is the paper's arithmetic. auto is bf16 on GPUs that support it, on CPUs with AMX, and on AMD CPUs with
     AVX-512 bf16."""
     device: str = "auto"
-    """auto uses a GPU if there is one; cpu, cuda and cuda:N choose."""
+    """auto uses a GPU if there is one; cpu, cuda or cuda:N selects the device."""
     data_dir: Path | None = None
     """Folder of the data sets (default: $ULMFIT_EXP_DATA); missing files are downloaded to the user's cache."""
     home: Path = Path("runs")
@@ -65,28 +65,28 @@ class Command(ABC):
     log_texts: bool = True
     """Whether the test texts are uploaded to W&B, with their predictions."""
     tags: tuple[str, ...] = ()
-    """Tags for W&B, besides data set, seed, commit and miniature."""
+    """Tags for W&B, in addition to data set, seed, commit and miniature."""
     label: str = ""
     """Name of this variant in records and W&B (default: the fields that differ from the named recipe)."""
 
     @property
     @abstractmethod
     def dataset(self) -> str:
-        """Data set and what is predicted, in a word, for names."""
+        """Data set and what is predicted, in one word, for use in names."""
 
     @property
     @abstractmethod
     def directions(self) -> tuple[str, ...]:
-        """forward, backward or both."""
+        """The directions in which texts are read: forward, backward or both."""
 
     @property
     def changes(self) -> dict[str, str]:
-        """The recipe's fields that differ from those of the recipe that it names, with their values in words."""
+        """The fields in which the recipe differs from the one called `recipe_name`, with their values in words."""
         return differences(self.recipe, recipe_named(self.recipes, self.recipe_name))
 
     @property
     def variant(self) -> str:
-        """Recipe and settings in a few words: what runs share that differ in the seed or fold alone."""
+        """Recipe and settings in a few words, the same for all runs that differ only in seed or fold."""
         defaults = {f.name: f.default for f in fields(self)}
         also = [
             text.format(in_words(v)) for k, text in self.in_variant.items() if (v := getattr(self, k)) != defaults[k]
@@ -98,34 +98,34 @@ class Command(ABC):
 
     @property
     def replicate(self) -> str:
-        """Which repetition: seed0, or fold0."""
+        """Name of the repetition, such as seed0 or fold0."""
         by = self.replicate_by
         name = f"{by}{getattr(self, by)}" + (f"-seed{self.seed}" if by != "seed" and self.seed else "")
         return name + (f"-draw{self.draw}" if getattr(self, "shots", None) else "")
 
     @property
     def group(self) -> str:
-        """Data set and variant: the W&B group, whose members differ in seed or fold."""
+        """Data set and variant: the W&B group, whose runs differ only in seed or fold."""
         return f"{self.dataset} {self.variant}"[:128]
 
     def names(self) -> dict:
-        """What a record says of the run in words."""
+        """Return the fields of a record that describe the run in words."""
         return {k: getattr(self, k) for k in ("dataset", "variant", "replicate", "label", "changes")}
 
     @property
     def data_directory(self) -> Path | None:
-        """`data_dir`, or else $ULMFIT_EXP_DATA; None is the user's cache."""
+        """`data_dir`, or else $ULMFIT_EXP_DATA; None means the user's cache."""
         from ..corpora.sources import DATA_VARIABLE
 
         return self.data_dir or (Path(d) if (d := os.environ.get(DATA_VARIABLE)) else None)
 
     @abstractmethod
     def texts(self) -> "Corpus | Documents":
-        """What the run is about, read from the data directory."""
+        """Read the run's texts from the data directory."""
 
     @classmethod
     def from_record(cls, record: dict, **where) -> Self:
-        """The settings that a record was made with; `where` has those that say where. Raises `DataError`."""
+        """Return the settings that a record was made with; `where` gives others, such as `home`. Raises `DataError`."""
         if unknown := set(record["settings"]) - {f.name for f in fields(cls)}:
             raise DataError(f"the record has settings that this commit does not know: {', '.join(sorted(unknown))}")
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in record["settings"].items()}
@@ -133,34 +133,34 @@ class Command(ABC):
         return cls(**{**values, **paths, "recipe": recipe_from(values["recipe"]), **where})
 
     def settings(self) -> dict:
-        """What the figures depend on, as JSON."""
+        """Return the settings that the results depend on, as JSON."""
         settings = {k: v for k, v in asdict(self).items() if k not in WHERE}
         settings["recipe"]["pretrained"] = ",".join(map(_without_folders, self.recipe.pretrained.split(",")))
         return settings | {k: _without_folders(settings[k]) for k in self.paths if settings.get(k)}
 
 
 def _without_folders(path: str | Path) -> str:
-    """A path as a record may hold it: of one elsewhere its name; what is not UTF-8 is replaced."""
+    """Return a path for a record: its last part if it is absolute or contains `..`; non-UTF-8 bytes are replaced."""
     named = Path(path).name if Path(path).is_absolute() or ".." in Path(path).parts else str(path)
     return os.fsencode(named).decode("utf-8", "replace")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """How many runs, and which processes run them."""
+    """Number of runs, and the processes that run them."""
 
     seeds: int = 1
-    """Number of runs of each variant, with seeds from --seed upwards; the last line has their mean and standard
-    deviation. A table of the paper has seeds from 0, and with 3 or more it has all five folds of SFU."""
+    """Number of runs of each variant, with seeds from --seed upwards; the last line shows their mean and standard
+    deviation. The paper's tables use seeds from 0, and with 3 or more seeds all five folds of SFU."""
     jobs: int = 1
     """Number of runs at once; they share the processor's threads, unless OMP_NUM_THREADS sets the number for each run.
-    With --slurm, the largest number of jobs."""
+    With --slurm, the largest number of jobs at once."""
     ray: str | None = None
     """Address of a Ray cluster; auto uses the one running on this machine, or starts one with all its cores."""
     gpus_per_run: float | None = None
     """With --ray, number of GPUs per run, such as 0.25 (default: 1 if the cluster has any)."""
     slurm: str | None = None
-    """Run as SLURM jobs with these options of sbatch: partition=NAME,gpus=1,time=240 (minutes)."""
+    """Run in SLURM jobs with these options of sbatch: partition=NAME,gpus=1,time=240 (minutes)."""
 
 
 ONE = Grid()
@@ -169,7 +169,7 @@ ONE = Grid()
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment(Command):
-    """Settings of one run of ULMFiT. The experiment of a data set adds its own, and loads its corpus."""
+    """Settings of one run of ULMFiT. Each data set's experiment adds its own settings and loads its corpus."""
 
     recipes: ClassVar[dict[str, Recipe]] = RECIPES
     in_variant: ClassVar[dict[str, str]] = {
@@ -179,26 +179,26 @@ class Experiment(Command):
         "labelled_only": "labelled texts only",
     }
     paper: ClassVar[float | None] = None
-    """The paper's test error in % on this data, where it has one."""
+    """The paper's test error in % on this data, if it reports one."""
 
     recipe_name: Annotated[RecipeName, tyro.conf.arg(name="recipe")] = AUTO
     """Recipe to start from (with --miniature: tiny). auto is lp-ft with fewer than 200 labelled training texts, else
     default. features trains no classifier. The --recipe.… options below change its fields."""
     recipe: Recipe = RECIPES["default"]
     miniature: bool = False
-    """Run on the bundled texts, without data or network, in about a minute. TREC-6 and IMDb have none."""
+    """Run on the bundled texts, without data or network, in about a minute. TREC-6 and IMDb have no bundled texts."""
     train_size: int | None = None
     """Keep the labels of this many training texts, stratified by class; the others stay, without labels."""
     shots: int | None = None
     """Keep the labels of this many training texts per class, drawn at random; the others stay, without labels."""
     draw: int = 0
-    """Number of the random draw of --shots."""
+    """Seed of the random draw of --shots."""
     labelled_only: bool = False
     """Leave out the unlabelled texts: the language model reads only the labelled ones (paper, figure 3)."""
 
     @abstractmethod
     def load(self, data_dir: Path | None) -> "Corpus":
-        """The corpus, read from `data_dir`; None is the user's cache."""
+        """Read the corpus from `data_dir`; None means the user's cache."""
 
     @property
     def dataset(self) -> str:
@@ -209,12 +209,12 @@ class Experiment(Command):
         return DIRECTIONS[self.recipe.direction]
 
     def resolve_auto(self, labels: int) -> Self:
-        """The settings with what recipe `auto` stands for, of so many labelled training texts."""
+        """Return the settings with recipe `auto` replaced by the one for this number of labelled training texts."""
         if self.recipe_name != AUTO:
             return self
         default, few = self.recipes["default"], self.recipes["lp-ft"]
         ours, usual = ((recipe.head, recipe.clas) for recipe in (self.recipe, default))
-        if labels >= FEW_LABELS or ours != usual:  # how the classifier is trained was set
+        if labels >= FEW_LABELS or ours != usual:  # or the user has changed how the classifier is trained
             return replace(self, recipe_name="default")
         return replace(self, recipe_name="lp-ft", recipe=replace(self.recipe, head=few.head, clas=few.clas))
 
@@ -224,7 +224,7 @@ class Experiment(Command):
         return self.select_labels(self.load(MINIATURE if self.miniature else self.data_directory))
 
     def select_labels(self, corpus: "Corpus") -> "Corpus":
-        """The corpus with the labels and texts that the settings keep. Raises `DataError`."""
+        """Return the corpus with only the labels and texts that the settings keep. Raises `DataError`."""
         if self.draw and self.shots is None:
             raise DataError(f"--draw {self.draw} has no meaning without --shots")
         corpus = corpus.with_train_size(self.train_size).with_shots(self.shots, self.draw)

@@ -1,4 +1,4 @@
-"""The work of a run's stages: each function writes files to the stage's folder, and returns what `stage.json` keeps."""
+"""The stages of a run: each function writes files to its stage's folder, and returns what `stage.json` keeps."""
 
 import json
 import math
@@ -35,7 +35,7 @@ NO_SPACES = (
 
 
 def tokenize(run: Run, folder: Path) -> dict:
-    """The texts as token ids with their vocabulary; the same for all labels of the same texts and splits."""
+    """Convert the texts to token ids with a vocabulary. The result depends on texts and splits, not on labels."""
     r, documents = run.recipe, run.corpus.documents()
     first_texts = list(islice(documents, 100))
     if r.lang not in UNSPACED and unspaced(text for text, _ in first_texts):
@@ -45,9 +45,9 @@ def tokenize(run: Run, folder: Path) -> dict:
 
 
 def finetune_lm(run: Run, direction: str, folder: Path) -> dict:
-    """The language model on the texts (paper, sections 3.1 and 3.2), from the pretrained one where there is one.
+    """Train the language model on the texts (paper, sections 3.1 and 3.2), from a pretrained one if there is one.
 
-    Its record has the words of its vocabulary that the pretrained model knew.
+    The result includes how many words of its vocabulary the pretrained model knew.
     """
     distributed.announced(folder)
     learn, found = new_lm(run, direction, folder)
@@ -55,7 +55,7 @@ def finetune_lm(run: Run, direction: str, folder: Path) -> dict:
 
 
 def new_lm(run: Run, direction: str, folder: Path) -> tuple[learners.LMLearner, dict[str, int]]:
-    """The learner as its training starts, and how many words the pretrained model knew."""
+    """Return the learner at the start of its training, and how many words the pretrained model knew."""
     set_seed(run.command.seed, reproducible=True)
     learn = _lm_learner(run, direction, folder)
     start = run.pretrained.get(direction)
@@ -69,8 +69,8 @@ def _lm_learner(run: Run, direction: str, folder: Path):
 
 
 def perplexity(run: Run, folder: Path) -> dict:
-    """Perplexity on the held-out texts and, if it is in the data directory or the cache, on WikiText-2's test
-    articles; with the share of unknown words of each. `COUNTED` says what a token is."""
+    """Compute perplexity and share of unknown words on the held-out texts and, for an English model, on WikiText-2's
+    test articles if they are in the data directory or the cache. `COUNTED` says what a token is."""
     (direction,) = run.command.directions
     learn, tokens = quiet(_lm_learner(run, direction, folder)), run.tokens
     load_model(learn.model, run.path(f"lm {direction}") / "model.safetensors")
@@ -97,7 +97,7 @@ def _perplexity(run: Run, learn, tokens: Tokens, split: str, direction: str) -> 
 
 
 def train_classifier(run: Run, direction: str, folder: Path) -> dict:
-    """The classifier on top of the language model's encoder (paper, section 3.3), or on its regression on features."""
+    """Train the classifier, starting from the language model's encoder (paper, section 3.3) or the `features` stage."""
     set_seed(run.command.seed, reproducible=True)
     learn = clas_learner(run, direction, folder)
     if run.recipe.head == "lp-ft":
@@ -108,7 +108,7 @@ def train_classifier(run: Run, direction: str, folder: Path) -> dict:
 
 
 def classify_features(run: Run, direction: str, folder: Path) -> dict:
-    """Logistic regression on the language model's features; the validation loss chooses their scaling and C."""
+    """Fit logistic regression on the language model's features; the validation loss chooses their scaling and C."""
     print(f"\n{run.corpus.name}: features {direction}", flush=True)
     options = {"max_len": run.recipe.max_len, "pooling": run.recipe.pooling}
     encoder = Encoder.load(run.path(f"lm {direction}"), direction=direction, **options)
@@ -126,7 +126,7 @@ def classify_features(run: Run, direction: str, folder: Path) -> dict:
 
 
 def _features_classifier(run: Run, encoder: Encoder, scaling: str, pipeline):
-    """The encoder with the logistic regression as its head, in the form of a fine-tuned classifier."""
+    """Return the encoder with the logistic regression as its head, in the form of a fine-tuned classifier."""
     awd_lstm = encoder.encoder_.module
     model = classifier(awd_lstm.encoder.num_embeddings, len(run.corpus.classes), run.recipe)
     model[0].module.load_state_dict(awd_lstm.state_dict())
@@ -135,8 +135,8 @@ def _features_classifier(run: Run, encoder: Encoder, scaling: str, pipeline):
 
 
 def _save_weights(model, folder: Path) -> None:
-    """Write the weights beside the vocabulary, readable for the same users: safetensors lets only the owner read them
-    (its issue 782)."""
+    """Write the weights next to the vocabulary, with the same permissions: safetensors would let only the owner read
+    them (its issue 782)."""
     save_model(model, str(folder / "model.safetensors"))
     shutil.copymode(folder / "vocab.json", folder / "model.safetensors")
 
@@ -150,11 +150,11 @@ def clas_learner(run: Run, direction: str, folder: Path):
 
 
 def _train(run: Run, learn, training: Training, name: str, folder: Path) -> dict:
-    """Train with a tracker; leaves the weights with their vocabulary, and `steps.csv` with a row per training step."""
+    """Train with a tracker; write the weights, their vocabulary, and `steps.csv` with a row per training step."""
     print(f"\n{run.corpus.name}: {name.replace('lm', 'language model').replace('clas', 'classifier')}", flush=True)
     with run.tracker(name) as tracker:
         info, steps = train(quiet(learn), training, run.command.seed, folder, [tracker])
-        tracker.log_new(steps, info["history"])  # all of them, where a kill came after the last epoch
+        tracker.log_new(steps, info["history"])  # all of them, if the run was killed after the last epoch
         (folder / "vocab.json").write_text(json.dumps(learn.dls.vocab, ensure_ascii=False), encoding="utf-8")
         _save_weights(learn.model, folder)
         if steps:

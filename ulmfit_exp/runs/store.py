@@ -1,8 +1,8 @@
-"""A stage's folder: named by what went into it, finished or absent, never half.
+"""Folders of stages: each is named by the stage's inputs, and is finished or absent, never incomplete.
 
 HOME/stages/KIND-DIGEST       finished; appears by one rename
-HOME/unfinished/KIND-DIGEST   under way; holds the last checkpoint, and counts for nothing else
-HOME/locks/                   one file a stage: of two processes that want a stage, one works and one waits
+HOME/unfinished/KIND-DIGEST   in progress; only its last checkpoint is used again
+HOME/locks/                   one file per stage: if two processes need a stage, one computes it and the other waits
 """
 
 import os
@@ -25,19 +25,19 @@ class Stage:
     """A finished stage."""
 
     name: str
-    """KIND-DIGEST, unique to what went into it."""
+    """KIND-DIGEST, unique to its inputs."""
     path: Path
     info: dict
-    """What the work returned, and `seconds` that it took; kept in stage.json."""
+    """What its work returned, and the `seconds` that it took; kept in stage.json."""
     reused: bool
-    """True where it was finished before this run."""
+    """Whether it was finished before this run."""
 
 
 def stage(home: Path, kind: str, inputs: dict, work: Callable[[Path], dict]) -> Stage:
-    """The stage that `work` makes from `inputs`, reused if it is finished.
+    """Return the stage that `work` makes from `inputs`, reused if it is finished.
 
-    `work` gets a folder to write to and returns what to remember as JSON. Where it was killed before, the folder holds
-    its last checkpoint. Raises `StoreError` where the home cannot be written.
+    `work` gets a folder to write to, and returns what to keep as JSON. If it was interrupted before, the folder holds
+    its last checkpoint. Raises `StoreError` if the home cannot be written.
     """
     final = stage_path(home, kind, inputs)
     under_way = home / "unfinished" / final.name
@@ -71,17 +71,17 @@ def stage(home: Path, kind: str, inputs: dict, work: Callable[[Path], dict]) -> 
 
 
 def stage_name(kind: str, inputs: dict) -> str:
-    """KIND-DIGEST of a stage; a direction is part of its kind, such as `lm forward`."""
+    """Return the name of a stage, KIND-DIGEST. A direction is part of the kind, as in `lm forward`."""
     return f"{kind.replace(' ', '-')}-{digest([VERSIONS[kind.split()[0]], inputs])}"
 
 
 def stage_path(home: Path, kind: str, inputs: dict) -> Path:
-    """Where the stage is when it is finished."""
+    """Return the folder that the stage has when it is finished."""
     return home / "stages" / stage_name(kind, inputs)
 
 
 def _keep_checkpoint_alone(folder: Path) -> None:
-    """Remove what a failed stage wrote, except its last checkpoint."""
+    """Remove everything that an unfinished stage wrote, except its last checkpoint."""
     for file in folder.iterdir():
         if file.name != CHECKPOINT:
             file.unlink()
@@ -90,18 +90,18 @@ def _keep_checkpoint_alone(folder: Path) -> None:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file of a stage's work."""
+    """Return the SHA-256 of each file that a stage wrote."""
     return {p.name: sha256(p) for p in sorted(folder.iterdir()) if p.name not in (CHECKPOINT, "stage.json")}
 
 
 def _modified_file(path: Path) -> str | None:
-    """The first file of a finished stage that was modified or is missing."""
+    """Return the first file of a finished stage that was modified or is missing, or None."""
     try:
         saved = read_json(path / "stage.json")
         recorded = saved.pop("sha256", None)  # an older stage has none
     except (FileNotFoundError, NotADirectoryError, ValueError, AttributeError):
         return "stage.json"
-    if recorded and not recorded.startswith(digest(saved)):  # an older version has all of the digits
+    if recorded and not recorded.startswith(digest(saved)):  # older versions kept all digits
         return "stage.json"
     wanted = saved.get("files", {})
     return next((f for f, known in wanted.items() if not (path / f).is_file() or sha256(path / f) != known), None)

@@ -5,11 +5,11 @@ What is logged, and the x axis on which W&B draws it:
     over `step`             train/loss, phase; lr/group_0 (the lowest) ..., 0 while a group is frozen; lr/frozen_groups
     over `step`, by epoch   train_loss, valid_loss, valid_error_rate: the whole training in one curve
     over `phase_N/epoch`    phase_N/valid_loss ...: each phase separately
-    of an evaluation        test/error ..., test/confusion, test/classes, test/predictions
-    in the summary          of a training valid_loss.min ..., and kept/valid_loss of the epoch that is kept; of an
+    for an evaluation       test/error ..., test/confusion, test/classes, test/predictions
+    in the summary          for a training valid_loss.min ..., and kept/valid_loss of the epoch that is kept; for an
                             evaluation test/error ..., forward/test/error ..., baseline/error
 
-`wandb agent` gives the process of a sweep one run; only `log_sweep` logs there.
+In a sweep, `wandb agent` gives each process a single run; only `log_sweep` logs to it.
 """
 
 import os
@@ -26,21 +26,21 @@ from .settings import Wandb
 
 PROJECT = "ulmfit"
 TEXTS, CHARACTERS = 1_000, 500
-"""Size of the table of predictions: rows, and characters per text."""
+"""Largest size of the table of predictions: rows, and characters per text."""
 NO_MACHINE = {"x_save_requirements": False, "host": "-", "program": "-"} | dict.fromkeys(
     ("x_disable_stats", "x_disable_meta", "x_disable_machine_info", "disable_git", "disable_code"), True
 )
-"""W&B's settings without which it keeps the command's arguments, paths and the host's name."""
+"""Settings that keep W&B from recording the command's arguments, paths and the host name."""
 CLASSES = 50
-"""Most classes of a confusion matrix: of more, W&B's plot is not legible, and it has their square as rows."""
+"""Most classes of a confusion matrix: W&B's plot has the square of their number as rows, and is illegible with more."""
 
 
 class Tracker(Callback):
-    """A W&B run for a stage, which logs training as a fastai callback. Without W&B, or after an error in it, which is
-    reported once as a warning, nothing is logged."""
+    """A W&B run for a stage, and the fastai callback that logs its training. Nothing is logged without W&B, or after an
+    error in it, which is reported once as a warning."""
 
     order = 66  # after History, whose rows are logged
-    reachable = True  # False once W&B's server did not answer this process
+    reachable = True  # False after W&B's server has failed to answer this process
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Tracker(Callback):
         artifacts: bool = False,
         texts: bool = True,
     ):
-        """`artifacts` keeps the stage's folder as a W&B artifact when the run is finished; `texts`, the test texts."""
+        """`artifacts` keeps the stage's folder as a W&B artifact when the run is finished; `texts` logs test texts."""
         self.wandb_run, self.home = None, home.resolve()
         self.artifacts, self.texts, self.job_type = artifacts, texts, job_type
         self.logged_steps = self.logged_epochs = 0
@@ -74,7 +74,7 @@ class Tracker(Callback):
             return
         options |= {
             "project": os.environ.get("WANDB_PROJECT", PROJECT),
-            "tags": [tag[:64] for tag in options["tags"] if tag],  # W&B refuses an empty or longer one
+            "tags": [tag[:64] for tag in options["tags"] if tag],  # W&B rejects empty and longer tags
             "reinit": "create_new",  # else it would continue a run that failed
             # By default an unreachable W&B delays a run by 90 s at its start and for ever at its end.
             "settings": wandb.Settings(init_timeout=30, finish_timeout=60, silent=True, console="off", **NO_MACHINE),
@@ -90,13 +90,13 @@ class Tracker(Callback):
         self.define_axis("valid_*", over="step", summary="min")
 
     def define_axis(self, key: str, over: str, summary: str | None = None) -> None:
-        """Set the x axis of a metric, or of all that match a pattern, and the summary of it in W&B's table of runs."""
+        """Set the x axis of a metric, or of all that match a pattern, and how W&B's table of runs summarises it."""
         if self.wandb_run:
             self._safely(lambda: self.wandb_run.define_metric(key, step_metric=over, summary=summary))
 
     @property
     def path(self) -> str | None:
-        """The W&B run's folder below the home, for `wandb leet` and `wandb sync`."""
+        """Path of the W&B run's folder, relative to the home, for `wandb leet` and `wandb sync`."""
         folder = Path(self.wandb_run.dir).parent.resolve() if self.wandb_run else None
         return folder.relative_to(self.home).as_posix() if folder and folder.is_relative_to(self.home) else None
 
@@ -106,7 +106,7 @@ class Tracker(Callback):
     after_epoch = after_cancel_fit = after_batch
 
     def log_new(self, steps: list[dict], epochs: list[dict]) -> None:
-        """Log the training steps and epochs that are not logged yet; after a kill these include the earlier ones."""
+        """Log the training steps and epochs not logged yet; in a resumed training, also those before it was killed."""
         new = [*steps[self.logged_steps :], *epochs[self.logged_epochs :]]
         self.logged_steps, self.logged_epochs = len(steps), len(epochs)
         for row in sorted(new, key=lambda row: row["step"]):
@@ -119,12 +119,12 @@ class Tracker(Callback):
         self.log({**epoch_metrics(row), "step": row["step"]})
 
     def log(self, values: dict) -> None:
-        """Log a row of metrics, with the `step` that they are drawn over."""
+        """Log a row of metrics, with the `step` over which they are drawn."""
         if self.wandb_run:
             self._safely(lambda: self.wandb_run.log(values))
 
     def log_test(self, rows: pd.DataFrame, per_class: dict[str, dict], with_confusion: bool) -> None:
-        """The metrics of each class, a confusion matrix, and the predictions: the most confident mistakes first."""
+        """Log the metrics of each class, a confusion matrix, and the predictions, the most confident mistakes first."""
         if self.wandb_run:
             self._safely(lambda: self._log_test(rows, per_class, with_confusion))
 
@@ -164,7 +164,7 @@ class Tracker(Callback):
         return self
 
     def __exit__(self, kind, *_) -> None:
-        """Where the stage failed, close the W&B run as failed."""
+        """If the stage failed, close the W&B run as failed."""
         if self.wandb_run and kind:
             self._safely(lambda: self.wandb_run.finish(exit_code=1))
 
@@ -177,7 +177,7 @@ class Tracker(Callback):
 
 
 def step_metrics(row: dict) -> dict:
-    """A training step under the names by which it is logged; the learning rate of a frozen layer group is 0."""
+    """Return a training step's metrics by their logged names; the learning rate of a frozen layer group is 0."""
     rates = [v for k, v in row.items() if k.startswith("lr_")]
     groups = {f"lr/group_{i}": rate or 0.0 for i, rate in enumerate(rates)}
     frozen = {"lr/frozen_groups": rates.count(None)}
@@ -185,19 +185,19 @@ def step_metrics(row: dict) -> dict:
 
 
 def epoch_metrics(row: dict) -> dict:
-    """An epoch under the names by which it is logged: for the whole training, and for its phase."""
+    """Return an epoch's metrics by their logged names, for the whole training and for its phase."""
     of_phase = {**metrics(row), "epoch": row["epoch"] + 1, "seconds": row.get("seconds", 0.0)}
     return metrics(row) | {f"phase_{row['phase']}/{k}": v for k, v in of_phase.items()}
 
 
 def in_sweep() -> bool:
-    """Was this process started by `wandb agent`?"""
+    """Return whether this process was started by `wandb agent`."""
     return "WANDB_SWEEP_ID" in os.environ
 
 
 def log_sweep(tracker: Tracker, record: dict) -> None:
-    """The run that a sweep ranks: each stage's epochs, and the metrics of the validation set only, since they choose
-    the settings."""
+    """Log the run that a sweep ranks: each stage's epochs, and only the validation metrics, because they choose the
+    settings."""
     for name, history in record["history"].items():
         stage = name.replace(" ", "_")
         tracker.define_axis(f"{stage}/*", over="step")

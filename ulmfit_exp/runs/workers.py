@@ -1,6 +1,6 @@
-"""What runs a grid's cells: `Workers`, and the processes of this machine; `cluster.py` has those of others.
+"""Processes that run a grid's cells: `Workers`, and a pool on this machine; `cluster.py` has those on other machines.
 
-pebble's pool, in which a process that dies loses its own cell alone. The standard library's would lose every cell.
+The pool is pebble's: if a process dies, only its own cell is lost. The standard library's pool would lose every cell.
 """
 
 import os
@@ -30,19 +30,19 @@ APPEARS = 90
 
 @dataclass(frozen=True)
 class Workers:
-    """Processes that run cells, on this machine or on others. Which cell is next is the grid's own decision."""
+    """Processes that run cells, on this machine or on others. The grid decides which cell is next."""
 
     submit: Callable[[Experiment, Path], Future]
-    """Have one of them run some settings, its output going to a log; the future is of what `work` returns."""
+    """Have a process run these settings and write its output to a log; the future holds what `work` returns."""
     slots: Callable[[], int]
-    """How many cells they can run at once, now."""
+    """Return the number of cells that can run at once now."""
     deaths: tuple[type[Exception], ...] = ()
-    """Exceptions of a future whose machine died; `ProcessExpired` is that of a process of this one."""
+    """Exceptions of a future whose process or machine died, besides `ProcessExpired` for a process of this machine."""
 
     def outcome(self, future: Future) -> tuple[str | None, bool]:
-        """What went wrong with a cell, None if nothing; and whether its process or machine died.
+        """Return a cell's error, or None, and whether its process or machine died.
 
-        Raises `DataError` where no process can be had for any cell.
+        Raises `DataError` if no process is available for any cell.
         """
         try:
             return future.result(), False
@@ -52,16 +52,16 @@ class Workers:
             return f"its process ended with exit code {e.exitcode}; it was killed, or ran out of memory", True
         except self.deaths as e:
             return str(e).partition("\n")[0] or repr(e), True
-        except Exception as e:  # also where a machine lacks a module
+        except Exception as e:  # also if a machine lacks a module
             return error_line(e), False
 
 
 @contextmanager
 def pool(jobs: int, device: str = "auto") -> Iterator[Workers]:
-    """So many processes of this machine, each with its share of the threads, and one GPU where there are any and
-    `device` names none by its number.
+    """Start `jobs` processes on this machine, each with its share of the threads, and with one of the GPUs, if there
+    are any and `device` does not name one by its number.
 
-    On the way out they are ended: a cell under way closes its W&B run, and resumes from its checkpoint next time.
+    On exit they are ended: a running cell closes its W&B run, and resumes from its checkpoint next time.
     """
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = before or str(max(1, cpu_count() // jobs))  # read by torch in the new processes
@@ -78,7 +78,7 @@ def pool(jobs: int, device: str = "auto") -> Iterator[Workers]:
 
 
 def init_worker(gpus: list[str], pids) -> None:
-    """In a new process: take the place of one that has ended in `pids`, and the GPU of that place."""
+    """Prepare a new process: it takes the place in `pids` of one that has ended, and the GPU of that place."""
     end_with_parent()
     with pids.get_lock():
         place = next((i for i, pid in enumerate(pids) if not pid or not psutil.pid_exists(pid)), 0)
@@ -88,7 +88,7 @@ def init_worker(gpus: list[str], pids) -> None:
 
 
 def work(settings: Experiment, log: Path) -> str | None:
-    """Run some settings in this process; the reason if that failed. A signal ends the process, its W&B run closed."""
+    """Run these settings; return the error, or None. A signal closes the W&B run and ends this process."""
     before = {s: signal.getsignal(s) for s in SIGNALS}
     interruptible()
     try:
@@ -110,17 +110,17 @@ def work(settings: Experiment, log: Path) -> str | None:
 
 
 def error_line(e: Exception) -> str:
-    """An exception in a line."""
-    e = getattr(e, "cause", None) or e  # Ray's errors have that of the task as their cause
+    """Return an exception as one line."""
+    e = getattr(e, "cause", None) or e  # a Ray error has the task's error as its cause
     if isinstance(e, (DataError, OSError)) and str(e):
         return str(e)
     return f"{type(e).__name__}: {' '.join(str(e).split())}"
 
 
 def appears(path: Path, within: float | None = None) -> bool:
-    """Is a file that another machine writes visible, now or within some seconds?
+    """Return whether a file that another machine writes becomes visible within `within` seconds (default: `APPEARS`).
 
-    NFS caches for a minute that a file was absent; listing its folder refreshes that.
+    NFS caches for a minute that a file was absent; listing its folder refreshes this cache.
     """
     end = time.monotonic() + (APPEARS if within is None else within)
     while True:
