@@ -175,6 +175,11 @@ def test_several_text_columns_and_a_table_without_labels(tmp_path):
         (delimited(ROWS[:5]), {}, "there are 5 rows, of columns 'body', 'stars', 'id'"),
         (delimited(), {"test_pct": 1.5}, "--test-pct 1.5 is impossible"),
         (delimited([(t, "one", i) for t, _, i in ROWS]), {"label_col": "stars"}, "fewer than two classes"),
+        (
+            delimited([("A.", "one", "1"), ("B.", "two", "2"), *[(t, "one", i) for t, _, i in ROWS]]),
+            {"label_col": "stars"},
+            "fewer than two classes.*made unlabelled: classes with fewer than 3 texts: 'two'",
+        ),
         (delimited([(t, t, t) for t, _, _ in ROWS], head=("a", "b", "c")), {}, "--label-col"),
         (
             delimited(
@@ -458,6 +463,17 @@ def test_the_only_training_text_of_a_class_is_not_held_out(tmp_path):
     (tmp_path / "a.csv").write_text(delimited(rows, head=("text", "label", "split")))
     corpus, _ = load(tmp_path / "a.csv")
     assert "odd" in set(corpus.split("train")["label"])
+
+
+def test_a_class_without_a_training_text_is_left_out_but_its_test_texts_are_predicted(tmp_path):
+    rows = [(t, s, split) for t, s, _ in ROWS for split in ("train", "valid", "test")]
+    rows += [(f"Odd {i}.", "odd", "test" if i % 2 else "valid") for i in range(4)]
+    (tmp_path / "a.csv").write_text(delimited(rows, head=("text", "label", "split")))
+    corpus, said = load(tmp_path / "a.csv")
+    assert "made unlabelled: classes not in train: 'odd' (4 rows)" in said
+    odd = corpus.df[corpus.df["text"].str.startswith("Odd")]
+    assert odd["split"].tolist() == ["unlabelled", "test"] * 2 and set(odd["label"]) == {""}
+    assert "odd" not in corpus.classes
 
 
 def test_unlabelled_texts_are_read_from_the_columns_of_the_labelled_ones_whatever_their_case(tmp_path):

@@ -60,7 +60,7 @@ def from_frame(table: pd.DataFrame, name: str, options: OwnTable, notes: list[st
     try:
         return _fields(table, name, options, notes)
     except DataError as e:
-        reasons = ("split: ", "label: column", "text: column", "left out", "unlabelled now")
+        reasons = ("split: ", "label: column", "text: column", "left out", "made unlabelled")
         raise DataError("; ".join([str(e), *(note for note in notes if note.startswith(reasons))])) from e
 
 
@@ -207,9 +207,10 @@ def _handle_missing_labels(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
 
 
 def _drop_small_classes(df: pd.DataFrame, multi_label: bool, notes: list[str]) -> pd.DataFrame:
-    """Remove the labels of classes too small for three splits; without `multi_label`, their rows become unlabelled.
+    """Remove the labels of classes that are too small for three splits or absent from train.
 
-    Raises `DataError` if fewer than two classes are left, but not with `multi_label`."""
+    Without `multi_label`, their rows become unlabelled, but those of test stay. Raises `DataError` if fewer than two
+    classes are left, but not with `multi_label`."""
     labelled = df["label"] != ""
     if multi_label:
         df["label"] = drop_labels(
@@ -217,12 +218,14 @@ def _drop_small_classes(df: pd.DataFrame, multi_label: bool, notes: list[str]) -
         )
         return df
     sizes = df[labelled].drop_duplicates("text")["label"].value_counts()
-    if small := sorted(sizes.index[sizes < MIN_PER_CLASS]):
-        rare = labelled & df["label"].isin(small)
-        notes.append(
-            f"made unlabelled: classes with fewer than 3 texts: {quote_names(small[:10])} ({rare.sum():,} rows)"
-        )
-        df.loc[rare, ["label", "split"]] = ["", "unlabelled"]
+    unseen = set(sizes.index) - set(df.loc[df["split"] == "train", "label"])
+    for which, classes in (("with fewer than 3 texts", sizes.index[sizes < MIN_PER_CLASS]), ("not in train", unseen)):
+        rows = labelled & df["label"].isin(classes)
+        if rows.any():
+            names = quote_names(sorted(set(df["label"][rows]))[:10])
+            notes.append(f"made unlabelled: classes {which}: {names} ({rows.sum():,} rows)")
+            df.loc[rows & (df["split"] != "test"), "split"] = "unlabelled"
+            df.loc[rows, "label"] = ""
     if df.loc[df["label"] != "", "label"].nunique() < 2:
         raise DataError(
             "fewer than two classes of three or more different texts each are left; are the label and the text column "
