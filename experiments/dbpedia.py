@@ -1,8 +1,8 @@
 """DBpedia: which ontology class is the subject of an abstract?
 
 The paper's 14 classes, or the 9, 70 or 219 of the long abstracts. Lab record, 2026-11-26: a sample of 7,200 training,
-800 validation and 1,998 test texts, a language model of 224 million tokens, an NVIDIA H100 (bf16) with 23 other runs at
-once, commit 53387c8c70f6; seed 0 on one thread of an AMD EPYC (AVX2, fp32), commit 11cfa836a6f7:
+800 validation and 1,998 test texts; a language model of 224 million tokens; an NVIDIA H100 (bf16) with 23 other runs at
+once, commit 53387c8c70f6, but seed 0 on one thread of an AMD EPYC (AVX2, fp32), commit 11cfa836a6f7:
 
     ulmfit-exp dbpedia --seed 0
 
@@ -23,7 +23,7 @@ from ulmfit_exp.cli import main
 from ulmfit_exp.recipe import RECIPES, Phase, Recipe, Training, changed, gradual
 from ulmfit_exp.runs.settings import Experiment
 
-# The small pretrained model hardly knows the many names in these texts, so lower layers learn almost as fast as others.
+# The small pretrained model hardly knows the names in these texts, so lower layers learn almost as fast as the last.
 LM_OF_NAMES = Training((Phase(epochs=8, lr=8e-3, decay=1.3),), bs=32)
 
 # With a decay of 1.3 instead of 2.6 the classifier's validation error, forward, seed 0, was 2.13 % instead of 4.13 %.
@@ -56,7 +56,7 @@ class Dbpedia(Experiment):
     }  # fmt: skip
 
     level: Literal["ontology", "l1", "l2", "l3", "dump"] = "ontology"
-    """ontology: the paper's 14 classes. l1, l2, l3: 9, 70 or 219 of long abstracts. dump: DBpedia's own release."""
+    """ontology: the paper's 14 classes. l1, l2, l3: 9, 70 or 219 classes of long abstracts. dump: DBpedia's release."""
     dump_classes: tuple[str, ...] | None = None
     """For the dump: names of ontology classes (default: the paper's 14)."""
     dump_rows: int = 1000

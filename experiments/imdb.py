@@ -9,8 +9,8 @@
     baseline          9.70 (TF-IDF + logistic regression); the paper, at full size, 4.60
     a fifth of IMDb   10.29 ± 0.38 (ulmfit-exp paper figure4 --data imdb; 3 seeds, forward); baseline 12.28
 
-Differs from the paper: the small pretrained language model, 12,000 words, 1 or 3 passes over the reviews instead of 15,
-4 epochs of the classifier instead of 50; 10% of the training reviews are held out for validation.
+Differs from the paper: the small pretrained language model, a vocabulary of 12,000 words, 1 or 3 passes over the
+reviews instead of 15, 4 classifier epochs instead of 50; 10% of the training reviews are held out for validation.
 
 What was tried, and how the settings were chosen: experiments/notes/imdb.md
 """
@@ -25,7 +25,7 @@ from ulmfit_exp.runs.settings import Experiment
 
 
 def _large(name: str, passes: int = 1, decay: float = 2.6) -> Recipe:
-    """A recipe for 20 million tokens on two cores: few passes, and few words, as the softmax costs most of the time."""
+    """Return a recipe for 20 million tokens on two cores: few passes; few words, as the softmax takes most time."""
     return replace(
         RECIPES[name],
         lm=Training((Phase(epochs=passes, lr=5e-3, decay=1.3),), bs=32, drop_mult=0.3),
@@ -34,7 +34,7 @@ def _large(name: str, passes: int = 1, decay: float = 2.6) -> Recipe:
     )
 
 
-# A fifth of the reviews, as the paper's figures have it here: more passes, and one rate for all layers.
+# For a fifth of the reviews, used for the paper's figures here: more passes, one rate for all classifier layers.
 FIFTH = RECIPES | {name: _large(name, passes=3, decay=1.0) for name in ("small", "features")}
 
 

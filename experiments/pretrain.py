@@ -1,4 +1,4 @@
-"""Pretrain a language model (paper, section 3.1), or continue with a domain's texts.
+"""Pretrain a language model (paper, section 3.1), or continue the pretraining on a domain's texts.
 
 Lab record of wikipedia-small, which ships: seven cycles from 2026-11-23 to 2026-11-26. The first six read 46 million
 tokens together, with one thread per direction; the seventh read 178 million in 5 minutes on an NVIDIA H100 (bf16,
@@ -43,8 +43,8 @@ class Pretrain(Format, Command):
     backwards: bool = False
     """Read texts from their end."""
     recipe_name: Annotated[Literal["small", "cycle", "domain", "paper", "tiny"], tyro.conf.arg(name="size")] = "small"
-    """small has the shape of the model that ships; cycle trains that further, domain on a domain's texts, with their
-    words; paper is the paper's AWD-LSTM, for a GPU. Its fields are the --recipe.… options below."""
+    """small has the shape of the model that ships; cycle trains that model further, domain trains it on a domain's
+    texts with their vocabulary; paper is the paper's AWD-LSTM, for a GPU. The --recipe.… options below change it."""
     recipe: LMRecipe = PRETRAINING["small"]
 
     @property

@@ -35,7 +35,7 @@ class Squad(Experiment):
     recipes: ClassVar[dict[str, Recipe]] = RECIPES | {"small": replace(RECIPES["small"], lm=LM_OF_NAMES, clas=CLAS)}
 
     task: Literal["topic", "answerable"] = "topic"
-    """topic: which article is a question about. answerable: can the paragraph answer the question."""
+    """topic: which article a question is about. answerable: whether the paragraph can answer the question."""
     version: Literal["v1.1", "v2.0"] = "v2.0"
     """Version of SQuAD; v1.1 has no unanswerable questions."""
     train_set: bool = False

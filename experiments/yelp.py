@@ -1,7 +1,7 @@
 """Yelp: is a review negative or positive, or how many of five stars does it give?
 
 The paper's Yelp-bi and Yelp-full (Zhang et al. 2015): 560,000 training and 38,000 test reviews of two classes, or
-650,000 and 50,000 of five. Lab record: it was not run here on the published files, so it has no record. In miniature:
+650,000 and 50,000 of five. Lab record: none yet, as it was not run here on the published files. In miniature:
 
     ulmfit-exp yelp --miniature --level full
 

@@ -1,6 +1,6 @@
-"""The paper's claims, one page each in docs/claims/: our grid, its figure, the tests, and the verdict, from records.
+"""Make docs/claims/ from records, one page per claim of the paper: our runs, their plot, the tests, and the verdict.
 
-The tests are those of the tables: the difference from the table's reference, corrected for all of its comparisons.
+The tests are those of the tables: differences from the table's reference, corrected for all comparisons in the table.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from ulmfit_exp.results.statistics import ALPHA, FEWEST, p_against
 from ulmfit_exp.results.tables import markdown, mean_sd, pretrained
 
 RECORDS = "../../experiments/results"
-"""The committed records, as the pages link to them."""
+"""Path of the committed records in the links of the pages."""
 BASELINE = "TF-IDF + logistic regression"
 UNTESTED = "not tested"
 ABOUT = (
@@ -29,16 +29,16 @@ ABOUT = (
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper says, and the rows of our tables that are compared with the table's reference."""
+    """A claim of the paper, and the rows of our tables that are compared with the table's reference."""
 
     title: str
     text: str
     tables: tuple[str, ...]
     rows: tuple[str, ...]
     limits: str = ""
-    """What the tests leave open."""
+    """Questions that the tests leave open."""
     few: bool = False
-    """Without the size of all training texts."""
+    """Whether to leave out runs with the labels of all training texts."""
 
     @property
     def page(self) -> str:
@@ -126,7 +126,7 @@ CLAIMS = (
 
 
 def pages(results: dict[str, list[tuple]]) -> dict[str, str]:
-    """The pages by their names, made of each table's (cell, record) pairs; README.md lists the claims' verdicts."""
+    """Return file name -> page, made from each table's (cell, record) pairs; README.md lists the claims' verdicts."""
     found = {claim: pd.concat([compared(t, results[t], claim) for t in claim.tables]) for claim in CLAIMS}
     lines = [
         {"the paper's claim": f"[{claim.title}]({claim.page}). {claim.text}", "here": verdict(found[claim])}
@@ -143,7 +143,7 @@ def pages(results: dict[str, list[tuple]]) -> dict[str, str]:
 
 
 def page(claim: Claim, found: pd.DataFrame, results: dict[str, list]) -> str:
-    """A claim: verdict, comparisons with links to records, figures, commands."""
+    """Return the page of a claim: verdict, comparisons with links to records, plots, commands."""
     parts = [f"# {claim.title}", f"The paper: {claim.text}", f"**Here: {verdict(found)}.** {claim.limits}".strip()]
     parts += [markdown(found), ABOUT]
     for name in claim.tables:
@@ -159,7 +159,7 @@ def page(claim: Claim, found: pd.DataFrame, results: dict[str, list]) -> str:
 
 
 def compared(name: str, results: list[tuple], claim: Claim) -> pd.DataFrame:
-    """A table's reference beside each of the claim's rows, on each of its data sets."""
+    """Compare a table's reference with each of the claim's rows, on each data set of the table."""
     reference, lines = module(name).REFERENCE, []
     runs_of = {c.data: f"{c.settings.recipe_name}: {pretrained(r)}" for c, r in results if c.row == reference}
     for family in families(name, results, reference):
@@ -175,7 +175,7 @@ def compared(name: str, results: list[tuple], claim: Claim) -> pd.DataFrame:
 
 
 def families(name: str, results: list[tuple], reference: str) -> list[pd.DataFrame]:
-    """Test errors of a table's cells: of all that are corrected together, as in that table."""
+    """Return the test errors of a table's cells, one data frame per set of comparisons that is corrected together."""
     if name == "figure3":
         found = figures.errors_by_labels(results)
         named = found.assign(data=found["data"] + ", " + found["labels"].astype(str) + " labels")
@@ -205,7 +205,7 @@ def _tested(ours: pd.DataFrame, theirs: pd.DataFrame, p: float) -> dict[str, str
 
 
 def verdict(found: pd.DataFrame) -> str:
-    """All comparisons in a few words."""
+    """Summarise the outcome of all comparisons in a few words."""
     counts = found["verdict"].value_counts()
     tested = len(found) - counts.get(UNTESTED, 0)
     if not tested:

@@ -2,7 +2,7 @@
 
     ulmfit-exp dashboard                               the runs in runs/, and the committed records
     ulmfit-exp dashboard --home elsewhere --no-browser --port 8000
-    ulmfit-exp dashboard --records elsewhere           the records of another home or folder instead of the committed
+    ulmfit-exp dashboard --records elsewhere           records of another home or folder instead of the committed ones
 
 The records and their stage folders are read into trackio, which keeps them in HOME/trackio: a data set is a project, a
 record is a run. Run it again to import new runs. A record that cannot be read is reported and left out.
@@ -26,16 +26,16 @@ def main(
     """Show runs and records.
 
     Args:
-        home: Where runs were recorded.
+        home: Folder in which runs were recorded.
         records: Another home, or a folder of records.
         no_browser: Only print the address of the dashboard.
         port: Port on 127.0.0.1 (default: the first free one from 7860).
     """
     if not records.is_dir():
         sys.exit(f"error: there is no folder {records}; name one with --records")
-    from ulmfit_exp.results import dashboard  # imports pandas, for which --help does not wait
+    from ulmfit_exp.results import dashboard  # imported late: pandas would slow down --help
 
-    interruptible()  # also where a shell started it in the background, which then ignores SIGINT
+    interruptible()  # also if a shell started it in the background, ignoring SIGINT
     try:
         store = dashboard.open_trackio(home)
         counts, left_out = dashboard.update(store, home, records)

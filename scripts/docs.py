@@ -1,4 +1,4 @@
-"""What is generated in README.md and docs/ from the committed records in experiments/results/."""
+"""Generate parts of README.md and docs/ from the committed records in experiments/results/."""
 
 import ast
 import re
@@ -37,7 +37,7 @@ HEADLINE = {
         forward(with_recipe(run, pretrained="reviews-small")) for run in replicates("sfu", MOST_SEEDS, "default")
     ],
 }
-"""The rows of README's table: the runs whose records each is the mean of."""
+"""Rows of README's table -> the runs whose records are averaged in the row."""
 COMPARED = (
     ("dbpedia-ontology/small", "dbpedia-ontology/scratch"),
     ("dbpedia-ontology/few-100-labels", "dbpedia-ontology/scratch-100-labels"),
@@ -47,7 +47,7 @@ COMPARED = (
     ("sfu-sentiment/default", "sfu-sentiment/default-pretrained=reviews-small-forward"),
     ("sfu-sentiment/few-from-IMDb-classifier", "sfu-sentiment/features-from-IMDb-classifier"),
 )
-"""Folders of records that docs/findings.md compares, and no other table does."""
+"""Pairs of record folders that docs/findings.md compares and no other table does."""
 NOT_IN_TABLES = (
     "One row per variant; runs in one direction or with few labels that belong to a table or figure below are left "
     'out. The test error is in %. Where the variant has "features", it is that of logistic regression on the states '
@@ -62,11 +62,11 @@ FIGURE = re.compile(r"(?<!Python )(?<![\d.])\d+\.\d\d(?!\d)(?: ± \d+\.\d\d)?")
 NOTE = re.compile(r"\[([^][]*)\]\(([^)\s]*notes/[^)\s]*)\)")
 FROM_DOCS = "../experiments/results"
 NO_RECORDS = ("own_csv", "pretrain")
-"""Experiments without committed records, whose figures are in their notes alone."""
+"""Experiments without committed records; their figures are only in their notes."""
 
 
 def rebuilt() -> dict[Path, str]:
-    """The files that are generated or have a generated part, with their text."""
+    """Return path -> text of the files that are generated or have a generated part."""
     records = tables.committed(RECORDS)
     grids = {name: results for name in tables.NAMES if (results := tables.recorded(name, records))}
     made = {README: filled(README, headline(records)), RESULTS: filled(RESULTS, overview(records, grids))}
@@ -77,13 +77,13 @@ def rebuilt() -> dict[Path, str]:
 
 
 def filled(path: Path, made: str) -> str:
-    """The file's text with `made` between its two marks."""
+    """Return the file's text with `made` between its two marks."""
     before, _, rest = path.read_text(encoding="utf-8").partition(START)
     return before + START + made + "\n" + END + rest.partition(END)[2]
 
 
 def headline(records: list[dict]) -> str:
-    """README's table."""
+    """Return README's table."""
     by_settings = {settings_of(r, precision="auto"): r for r in records}
     found = {data: [by_settings[run] for run in runs if run in by_settings] for data, runs in HEADLINE.items()}
     errors = {
@@ -99,14 +99,14 @@ def headline(records: list[dict]) -> str:
 
 
 def listed(errors: dict[str, dict[str, dict[str, float]]]) -> pd.DataFrame:
-    """data -> row -> replicate -> error, as `statistics.p_against` takes them."""
+    """Convert data -> row -> replicate -> error to the columns that `statistics.p_against` takes."""
     by_row = ((data, row, errors) for data, rows in errors.items() for row, errors in rows.items())
     rows = [(data, row, replicate, error) for data, row, errors in by_row for replicate, error in errors.items()]
     return pd.DataFrame(rows, columns=["data", "row", "replicate", "error"])
 
 
 def row(data: str, records: list[dict], errors: dict[str, dict[str, float]], p: float) -> dict:
-    """A row of README's table: test error of ULMFiT, of the baseline and in the paper; the lower of ours in bold."""
+    """Return a row of README's table: test error of ULMFiT, the baseline and the paper, the lower of ours in bold."""
     folds = len({r["corpus"]["name"] for r in records}) > 1
     best = min(errors, key=lambda method: mean(errors[method].values()))
     of_paper = None if records[0]["settings"]["train_size"] else records[0]["paper"]
@@ -126,7 +126,7 @@ def row(data: str, records: list[dict], errors: dict[str, dict[str, float]], p: 
 
 
 def overview(records: list[dict], grids: dict[str, list[tuple]]) -> str:
-    """docs/results.md: a row for each recipe on each data set, and the paper's tables and figures in short."""
+    """Return the generated part of docs/results.md: a row per variant, and short forms of the tables and figures."""
     parts = [
         f"## Runs of each data set\n\n{NOT_IN_TABLES}\n\n{summary(tables.not_varied(records), FROM_DOCS)}",
         f"## Other comparisons\n\n{OTHER}\n\n{comparisons(records)}",
@@ -136,7 +136,7 @@ def overview(records: list[dict], grids: dict[str, list[tuple]]) -> str:
 
 
 def comparisons(records: list[dict]) -> str:
-    """The test errors of the variants in `COMPARED`; of the forward classifiers where one of the two has no other."""
+    """Return the test errors of the pairs in `COMPARED`, of the forward classifiers if one of a pair has no other."""
     groups, errors = {}, {}
     for record in sorted(records, key=lambda r: r["replicate"]):
         groups.setdefault(variant_folder(record), []).append(record)
@@ -152,12 +152,12 @@ def comparisons(records: list[dict]) -> str:
 
 
 def _error(record: dict, forward: bool) -> float:
-    """Test error in %, of the forward classifier alone if asked for."""
+    """Return the test error in %, with `forward` that of the forward classifier alone."""
     return 100 * (record["directions"]["forward"] if forward else record)["test"]["error"]
 
 
 def brief(name: str, results: list[tuple]) -> str:
-    """A table or figure in short: what it is, its tables, its plot, and a link to the rest."""
+    """Return a table or figure in short: its description, tables and plot, and a link to the rest."""
     about, file = module(name).__doc__.strip().partition("\n\n")[0], f"{FROM_DOCS}/paper/{name}"
     table = tables.drawn(name, results, FROM_DOCS)[0].replace(f"\n{SIGNIFICANCE}\n", "").strip()
     return (
@@ -167,8 +167,8 @@ def brief(name: str, results: list[tuple]) -> str:
 
 
 def stale() -> list[str]:
-    """What differs from the records, a line each."""
-    texts = {path: text for path, text in rebuilt().items() if path.suffix == ".md"}  # a plot depends on versions
+    """Return a line for each file or figure that differs from the records."""
+    texts = {path: text for path, text in rebuilt().items() if path.suffix == ".md"}  # plots differ between versions
     kept = {path: path.read_text("utf-8") for path in {*texts, *CLAIMS.glob("*")} if path.is_file()}
     lines = [f"{p.relative_to(ROOT)} differs" for p in sorted(texts | kept) if texts.get(p) != kept.get(p)]
     known = "".join(texts.values())
@@ -178,16 +178,16 @@ def stale() -> list[str]:
 
 
 def hand_written() -> dict[Path, str]:
-    """The texts whose figures are checked: README, the findings, and the lab records, which are docstrings."""
+    """Return the texts whose figures are checked: README, the findings, and the lab records (docstrings)."""
     modules = [p for p in ROOT.glob("experiments/*.py") if p.stem not in NO_RECORDS]
     records = {p: ast.get_docstring(ast.parse(p.read_text("utf-8"))) or "" for p in sorted(modules)}
     return {p: p.read_text("utf-8") for p in (README, FINDINGS)} | records
 
 
 def unsupported(text: str, known: str, folder: Path) -> list[str]:
-    """The figures with two decimals in `text` that are in no table of `known`, neither in full nor as a mean alone.
+    """Return the figures with two decimals in `text` that no table in `known` has, in full or as a mean alone.
 
-    Figures in a link to a note have to be in that note instead; `folder` is the one that links start from.
+    Figures in the text of a link to a note must be in that note instead; links are relative to `folder`.
     """
     text, figures = " ".join(text.split()), set(FIGURE.findall(known))
     figures |= {figure.partition(" ")[0] for figure in figures}
@@ -199,7 +199,7 @@ def unsupported(text: str, known: str, folder: Path) -> list[str]:
 
 
 def rewrite() -> None:
-    """Rewrite the generated parts."""
+    """Rewrite the generated files and parts, and delete pages of former claims."""
     made = rebuilt()
     for page in set(CLAIMS.glob("*.md")) - made.keys():
         page.unlink()
@@ -209,7 +209,7 @@ def rewrite() -> None:
 
 
 def take_in(run: Path) -> None:
-    """Put a run's record among the committed ones, in the place of an older one of the same data set and variant."""
+    """Add a run's record to the committed ones, replacing one of the same data set, variant and seed or fold."""
     record = read(run)
     target = RECORDS / variant_folder(record) / f"{record['replicate']}.json"
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -94,7 +94,7 @@ def _compare(file: Path, probs, expected, most: float) -> None:
 
 
 def write_hub(run: Path, out: Path, push: str | None) -> None:
-    """Write the folder for the hub; upload it if that was asked for."""
+    """Write the folder for the hub, and upload it if `push` names a repository."""
     from ulmfit_exp.inference import hub
 
     for what in hub.write(run, out):

@@ -1,10 +1,10 @@
-"""Run every notebook from top to bottom and save it with what it shows.
+"""Run every notebook from top to bottom and save it with its output.
 
 python scripts/notebooks.py                    all of them, two at a time; they share notebooks/runs
 python scripts/notebooks.py notebooks/2*.ipynb --check
 
-The notebooks of the data sets are made from notebooks/template/, so change them there. All others are their own source.
-In each, the cells for Colab are put after the first one. What depends on the time or the machine is not saved: timings,
+The notebooks of the data sets are made from notebooks/template/, so change them there; edit all others directly. The
+cells for Colab are inserted after the first cell. Output that depends on the time or the machine is not saved: timings,
 versions, progress bars, and the output of cells tagged `progress`. Pictures are saved in 128 colours, which takes a
 third of the bytes.
 """
@@ -42,7 +42,7 @@ if "google.colab" in sys.modules:  # elsewhere the package is installed already
     %pip install -q git+{REPOSITORY}"""
 CODE = re.compile(r"^```python(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
 BAR = re.compile(r"\s*(<div></div>|<style>\s*progress .*)?", re.DOTALL)
-"""What is left of a progress bar of fastai that has ended."""
+"""HTML that a finished progress bar of fastai leaves behind."""
 KERNEL = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -50,7 +50,7 @@ KERNEL = {
 
 
 def source(path: Path) -> nbformat.NotebookNode:
-    """A notebook as it is to be run: of a data set, made from the template; with the cells for Colab."""
+    """Return a notebook ready to run, with the cells for Colab; a data set's notebook is made from the template."""
     notebook = from_template(DATA_SETS[path.stem]) if path.stem in DATA_SETS else nbformat.read(path, as_version=4)
     first, *others = (cell for cell in notebook.cells if cell.id not in ("colab", "install"))
     colab = REPOSITORY.replace("https://", "https://colab.research.google.com/").replace("github.com", "github")
@@ -61,7 +61,7 @@ def source(path: Path) -> nbformat.NotebookNode:
 
 
 def from_template(words: dict[str, str]) -> nbformat.NotebookNode:
-    """The notebook of a data set: a cell for each block of code of the template, and for the text between two."""
+    """Return the notebook of a data set, a cell for each code block of the template and each text between two."""
     text = (TEMPLATE / "cells.md").read_text(encoding="utf-8")
     about, *rest = CODE.split(Template(text).substitute({k: v.strip() for k, v in words.items()}))
     cells = [new_markdown_cell(about.strip(), id="about")]
@@ -72,14 +72,14 @@ def from_template(words: dict[str, str]) -> nbformat.NotebookNode:
 
 
 def client(notebook: nbformat.NotebookNode, folder: Path, **options) -> NotebookClient:
-    """What runs a notebook in `folder`: in a kernel of its own, unless there is a `km`."""
+    """Return a client that runs a notebook in `folder`, in a kernel of its own unless `options` has a `km`."""
     quiet = ["--IPKernelApp.log_level=ERROR"]
     options |= {"timeout": 600, "kernel_name": "python3", "record_timing": False, "extra_arguments": quiet}
     return NotebookClient(notebook, resources={"metadata": {"path": str(folder)}}, **options)
 
 
 def executed(path: Path, folder: Path, **options) -> nbformat.NotebookNode:
-    """A notebook as its run from top to bottom in `folder` leaves it. Raises `CellExecutionError`."""
+    """Run a notebook from top to bottom in `folder` and return it with its output. Raises `CellExecutionError`."""
     notebook = source(path)
     client(notebook, folder, **options).execute()
     notebook.metadata = KERNEL
@@ -93,15 +93,15 @@ def executed(path: Path, folder: Path, **options) -> nbformat.NotebookNode:
 
 
 def smaller(png: str) -> str:
-    """A picture in few colours; both are PNG as base64."""
+    """Return a picture in fewer colours; both are PNG as base64."""
     picture = Image.open(BytesIO(b64decode(png))).convert("RGB")
-    picture = picture.quantize(128, Image.Quantize.MAXCOVERAGE)  # others lose the colours of thin lines
+    picture = picture.quantize(128, Image.Quantize.MAXCOVERAGE)  # other methods lose the colours of thin lines
     picture.save(saved := BytesIO(), "png", optimize=True)
     return b64encode(saved.getvalue()).decode()
 
 
 def pictures(notebook: nbformat.NotebookNode) -> int:
-    """How many pictures a notebook shows."""
+    """Return the number of pictures that a notebook shows."""
     return sum("image/png" in out.get("data", ()) for cell in notebook.cells for out in cell.get("outputs", ()))
 
 
@@ -109,11 +109,11 @@ def main(paths: tyro.conf.Positional[tuple[Path, ...]] = (), check: bool = False
     """Run notebooks and save them.
 
     Args:
-        paths: Which (default: all).
-        check: Save nothing; exit code 1 where one fails or shows another number of pictures than it was saved with.
-        jobs: How many at once, a thread each.
+        paths: Notebooks to run (default: all).
+        check: Save nothing; exit with the number of notebooks that fail, or show another number of pictures than saved.
+        jobs: Number of notebooks to run at once, a thread each.
     """
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # figures are the same for the same number of threads
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # figures depend on the number of threads
     try:
         sys.exit(run_all(paths or tuple(sorted(FOLDER.glob("*.ipynb"))), check, jobs))
     except KeyboardInterrupt:
@@ -121,7 +121,7 @@ def main(paths: tyro.conf.Positional[tuple[Path, ...]] = (), check: bool = False
 
 
 def run_all(paths: tuple[Path, ...], check: bool, jobs: int) -> int:
-    """How many notebooks failed, or show another number of pictures than they were saved with."""
+    """Return how many notebooks failed or, with `check`, show another number of pictures than the saved ones."""
     wrong, start = 0, time.monotonic()
     pool = ThreadPoolExecutor(jobs)
     under_way = {pool.submit(executed, path, FOLDER): path for path in paths}

@@ -3,7 +3,7 @@
     ulmfit-exp report                                   the runs in runs/, and the committed records
     ulmfit-exp report /data/runs --out report.html --open
 
-The page has a table of all variants to search, filter and sort; each opens to its runs. For the selected ones it shows
+The page has a table of all variants to search, filter and sort; a row opens to its runs. For selected variants it shows
 mean learning curves, the settings that differ, learning rates, figures per class, calibration, confusion matrices and
 the most confident mistakes. Below are the paper's tables and figures for which there are records; every figure links to
 its runs. The selection is in the page's address.
@@ -22,7 +22,7 @@ from ulmfit_exp.common import DataError
 from ulmfit_exp.record import variant_folder
 
 OPENING = "table7"
-"""The table whose reference and runner-up the page shows at first where all records are committed ones."""
+"""The table whose reference and best other row the page opens with if all records are committed ones."""
 
 if TYPE_CHECKING:
     from ulmfit_exp.results.page import Section
@@ -35,7 +35,7 @@ experiments, paper, DATA = (
 
 
 def sections(records: list[dict]) -> list["Section"]:
-    """The paper's tables and figures that these records make, and what the page shows of them at first."""
+    """Return the paper's tables and figures that have records here, and the variants that the page opens with."""
     from ulmfit_exp.results.figures import svg
     from ulmfit_exp.results.page import LINK, Section
 
@@ -51,7 +51,7 @@ def sections(records: list[dict]) -> list["Section"]:
 
 
 def best(results: list[tuple], reference: str) -> tuple[str, ...]:
-    """A table's reference and, of its other rows, that with the lowest test error on the first data set."""
+    """Return the folders of a table's reference and its other row with the lowest test error on the first data set."""
     from ulmfit_exp.results.figures import errors
 
     found = errors(results, "test")
@@ -61,7 +61,7 @@ def best(results: list[tuple], reference: str) -> tuple[str, ...]:
 
 
 def titles() -> dict[str, str]:
-    """The data sets, as records name them, in words."""
+    """Return data set -> title, under the names that records use."""
     from ulmfit_exp.results.figures import title
 
     return {settings.dataset: title(data) for data, settings in DATA.items()} | {
@@ -72,7 +72,7 @@ def titles() -> dict[str, str]:
 
 
 def _known(record: dict) -> bool:
-    """Does this commit have the settings of the record? Records of other commits are listed, and are in no table."""
+    """Return whether this commit knows all settings of the record. Other records are listed, but are in no table."""
     try:
         return bool(experiments.settings_of(record))
     except DataError:
@@ -88,16 +88,16 @@ def main(
 
     Args:
         folders: Homes of runs, or folders of records. Default: runs/ if it exists, and the committed records.
-        out: The file to write.
-        open: Show it in the browser.
+        out: File to write.
+        open: Open the file in the browser.
     """
     folders = folders or tuple(f for f in (Path("runs"), Path(os.path.relpath(paper.RECORDS))) if f.is_dir())
     if absent := [f for f in folders if not f.is_dir()]:
         sys.exit(f"error: there is no folder {', '.join(map(str, absent))}")
-    if not os.access(out.parent, os.W_OK):  # asked now, and not found when the work is done
+    if not os.access(out.parent, os.W_OK):  # checked before the work, not after it
         sys.exit(f"error: the folder of --out {out} does not exist or cannot be written; name another file with --out")
 
-    from ulmfit_exp.results import page  # imports torch, for which --help does not wait
+    from ulmfit_exp.results import page  # imported late: torch would slow down --help
 
     found, skipped = page.read(folders)
     for line in skipped:

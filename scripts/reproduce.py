@@ -2,8 +2,8 @@
 
     ulmfit-exp reproduce trec/small/seed0.json
 
-Reports for each figure whether it is equal, within the spread of the same settings' other seeds among the committed
-records, or different; and which versions and what of the machine differ. Exit code 1 if a figure is different.
+Reports for each figure whether it is equal, within the spread of the other seeds of the same settings among the
+committed records, or different; and any differences in versions and machine. Exit code 1 if a figure is different.
 
 If the language model that ships has changed since, the version that the record used is taken from the git history.
 """
@@ -29,8 +29,8 @@ RECORDS = import_part("experiments").RECORDS
 
 
 def spreads(record: dict, others: list[dict]) -> dict[str, float]:
-    """Standard deviation of each figure over the records that differ in seed and precision alone."""
-    from ulmfit_exp.results.tables import variant_of  # imports torch, which --help does not wait for
+    """Return the standard deviation of each figure over the records that differ only in seed and precision."""
+    from ulmfit_exp.results.tables import variant_of  # imported late: torch would slow down --help
 
     but = ("seed", "precision")
     seeds = {r["seed"]: figures(r) for r in [*others, record] if variant_of(r, but) == variant_of(record, but)}
@@ -40,7 +40,7 @@ def spreads(record: dict, others: list[dict]) -> dict[str, float]:
 
 
 def verdict(old: float, new: float | None, spread: float | None) -> str:
-    """equal, within the spread (two standard deviations of other seeds), or different."""
+    """Return whether `new` is equal to `old`, within the spread (two standard deviations over seeds), or different."""
     if new is None:
         return "not measured now: WikiText-2 is not in the data directory"
     if old == new:
@@ -49,7 +49,7 @@ def verdict(old: float, new: float | None, spread: float | None) -> str:
 
 
 def shipped_then(record: dict, name: str, folder: Path) -> str:
-    """The shipped model `name`, or a copy in `folder` of the version of it that a record started from."""
+    """Return the shipped model `name`, or the path in `folder` of a copy of the version that a record started from."""
     from ulmfit_exp.method.pretrained import SHIPPED, resolve
 
     def same(what: str) -> bool:
@@ -67,7 +67,7 @@ def shipped_then(record: dict, name: str, folder: Path) -> str:
 
 
 def versions(name: str, folder: Path) -> Iterator[tuple[str, Path]]:
-    """(commit, copy in `folder`) of every version of a shipped model in the git history, the newest first."""
+    """Yield (commit, copy in `folder`) for every version of a shipped model in the git history, the newest first."""
     from ulmfit_exp.method.pretrained import SHIPPED
 
     path = str((SHIPPED / name).relative_to(ROOT))
@@ -78,7 +78,7 @@ def versions(name: str, folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _git(*args: str) -> bytes:
-    """What a git command prints in this checkout; nothing where it fails, as without a checkout."""
+    """Return the output of a git command in this checkout; nothing if it fails, for example without a checkout."""
     return subprocess.run(["git", *args], cwd=ROOT, capture_output=True).stdout
 
 
@@ -92,7 +92,7 @@ def main(
 
     Args:
         record: A result.json, or DATASET/VARIANT/seed0.json of the committed records.
-        home: Where stages go; finished ones there are reused. Default: a new temporary folder.
+        home: Folder for stages; finished stages there are reused. Default: a new temporary folder.
         data_dir: As in the experiments.
         wandb: As in the experiments.
     """

@@ -1,7 +1,7 @@
 """Write the generated parts of README.md and docs/ from the committed records in experiments/results/.
 
     ulmfit-exp results            rewrite README's table, docs/results.md, docs/claims/ and experiments/results/paper/
-    ulmfit-exp results --check    exit with 1 if one of them, or a figure in hand-written text, differs from records
+    ulmfit-exp results --check    exit with 1 if one of them or a figure in hand-written text differs from records
     ulmfit-exp results --add runs/runs/NAME ...    add the records of these runs first
 
 Works in a checkout of the project.
@@ -22,7 +22,7 @@ def main(check: bool = False, add: tuple[Path, ...] = ()) -> None:
     """
     if INSTALLED:
         sys.exit("error: results works in a checkout of the project, whose README.md and docs/ it writes")
-    docs = import_part("scripts.docs")  # imports torch, for which --help does not wait
+    docs = import_part("scripts.docs")  # imported late: torch would slow down --help
     for run in add:
         docs.take_in(run)
     if not check:

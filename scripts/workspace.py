@@ -21,17 +21,17 @@ paper = import_part("experiments.paper.tables")
 
 
 def curve(key: str, title: str, x: str = "step"):
-    """A panel of one metric: a line per group, with the spread over its seeds and folds."""
+    """Return a panel of one metric, with a line per group and the spread over its seeds and folds."""
     return wr.LinePlot(title=title, x=x, y=[key], groupby_aggfunc="mean", groupby_rangefunc="stddev")
 
 
 def bars(key: str, title: str):
-    """A panel of one final metric: a bar per group, with the spread over its seeds and folds."""
+    """Return a panel of one final metric, with a bar per group and the spread over its seeds and folds."""
     return wr.BarPlot(title=title, metrics=[key], groupby_aggfunc="mean", groupby_rangefunc="stddev")
 
 
 def sections() -> dict[str, list]:
-    """The workspace's panels by section."""
+    """Return section -> panels of the workspace."""
     groups = [f"lr/group_{i}" for i in range(5)]
     return {
         "final metrics": [bars("test/error", "test error"), bars("valid/error", "valid error")],
@@ -50,7 +50,7 @@ def sections() -> dict[str, list]:
 
 
 def workspace(entity: str, project: str) -> ws.Workspace:
-    """All runs by group and job type, with the panels above."""
+    """Return a workspace of all runs by group and job type, with the panels of `sections`."""
     return ws.Workspace(
         name="ULMFiT",
         entity=entity,
@@ -64,12 +64,12 @@ def workspace(entity: str, project: str) -> ws.Workspace:
 
 
 def report(entity: str, project: str) -> wr.Report:
-    """A chapter for each of the paper's tables and figures: the runs that `ulmfit-exp paper` tagged with its name."""
+    """Return a report with a chapter for each of the paper's tables and figures, on the runs tagged with its name."""
     blocks = [wr.TableOfContents()]
     for name in paper.NAMES:
         module = paper.module(name)
         tagged = ws.And(ws.Tags().isin([name]))
-        runs = wr.Runset(name=name, filters=tagged, groupby=["Group"])  # without a project it is the report's own
+        runs = wr.Runset(name=name, filters=tagged, groupby=["Group"])  # the project defaults to the report's
         panels = [bars("test/error", "test error"), bars("valid/error", "valid error")]
         panels.append(curve("valid_error_rate", "valid error of the classifiers by training step"))
         made_by = wr.P(["Runs of ", wr.InlineCode(f"ulmfit-exp paper {name} --wandb online")])
@@ -90,10 +90,10 @@ def main(
     Args:
         entity: User or team at W&B (default: your own).
         project: W&B project (default: $WANDB_PROJECT, or that of the runs).
-        out: The file to write to without a login.
+        out: File to write without a login.
         dry_run: Only write the file.
     """
-    from ulmfit_exp.runs.tracking import PROJECT  # imports torch, for which --help does not wait
+    from ulmfit_exp.runs.tracking import PROJECT  # imported late: torch would slow down --help
 
     project = project or os.environ.get("WANDB_PROJECT", PROJECT)
     login = not dry_run and wandb.login(prompt=False, verify=False)

@@ -1,4 +1,4 @@
-"""Run a table or figure of the paper, and make its table and plot.
+"""Run the experiments of a table or figure of the paper, and make its table and plot.
 
     ulmfit-exp paper table7 --data trec sfu --seeds 3 --jobs 2
 
@@ -35,21 +35,21 @@ def main(
     wandb: Wandb = "auto",
     grid: Annotated[Grid, tyro.conf.arg(name="")] = THREE,
 ) -> None:
-    """Run a table or figure of the paper.
+    """Run the experiments of a table or figure of the paper.
 
     Args:
-        name: The table or figure.
+        name: Name of the table or figure.
         data: Data sets (default: those of the table). imdb is a fifth of the reviews, imdb-full all of them.
-        recipe: Recipe of the runs; paper has the paper's sizes, for a GPU. Default: that of the committed records.
+        recipe: Recipe of the runs; paper has the paper's sizes, for a GPU. Default: as in the committed records.
         plan: Run nothing; only print the plan, and the table of the finished runs.
         render: Run nothing; only draw from the committed records in experiments/results/, with all their seeds.
         miniature: Use the bundled texts of SFU, DBpedia, SQuAD, AG News and Yelp; this takes a minute or two.
         home: Folder for stages and records.
         data_dir: As in the experiments.
-        precision: As in the experiments; auto is decided once for all runs, by the machine of this command.
+        precision: As in the experiments; auto is resolved once for all runs, on the machine of this command.
         device: As in the experiments.
         wandb: As in the experiments.
-        grid: The seeds and processes.
+        grid: Seeds and processes.
     """
     if render:
         results, failed = tables.recorded(name, tables.committed(tables.RECORDS), data, recipe), {}

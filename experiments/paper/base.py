@@ -26,11 +26,11 @@ DATA = {
 }
 FOLDS = 5
 PATIENCE = 5
-"""Epochs without a better one after which early stopping ends training."""
+"""Number of epochs without improvement after which early stopping ends training."""
 
 
 def replicates(data: str, seeds: int, recipe: str = "small") -> list[Experiment]:
-    """A data set's run for each of so many seeds; for 3 or more, of SFU each of its five folds, all with seed 0."""
+    """Return a data set's run for each seed; for SFU each fold with seed 0, all five folds for 3 or more `seeds`."""
     recipes = FIFTH if data == "imdb" else DATA[data].recipes
     base = replace(DATA[data], recipe_name=recipe, recipe=recipes[recipe])
     if "fold" in {f.name for f in fields(base)}:
@@ -39,38 +39,38 @@ def replicates(data: str, seeds: int, recipe: str = "small") -> list[Experiment]
 
 
 def miniature_of(base: Experiment) -> Experiment:
-    """The same on the bundled texts."""
+    """Return the same run on the bundled texts, with a shortened recipe `tiny`."""
     return replace(base, miniature=True, recipe_name="tiny", recipe=shorter(base.recipes["tiny"]))
 
 
 def shorter(recipe: Recipe) -> Recipe:
-    """`recipe` with one epoch a phase."""
+    """Return `recipe` with one epoch per phase."""
     lm, clas = (replace(t, phases=changed(t.phases, epochs=1)) for t in (recipe.lm, recipe.clas))
     return replace(recipe, lm=lm, clas=clas)
 
 
 def with_recipe(base: Experiment, **changes) -> Experiment:
-    """`base` with these fields of its recipe."""
+    """Return `base` with these fields of its recipe changed."""
     return replace(base, recipe=replace(base.recipe, **changes))
 
 
 def with_lm(base: Experiment, **changes) -> Experiment:
-    """`base` with these settings of the language model's fine-tuning."""
+    """Return `base` with these settings of language model fine-tuning changed."""
     return with_recipe(base, lm=replace(base.recipe.lm, **changes))
 
 
 def with_clas(base: Experiment, **changes) -> Experiment:
-    """`base` with these settings of the classifier's fine-tuning."""
+    """Return `base` with these settings of classifier fine-tuning changed."""
     return with_recipe(base, clas=replace(base.recipe.clas, **changes))
 
 
 def forward(base: Experiment) -> Experiment:
-    """One direction: the paper's protocol for its analyses."""
+    """Return `base` in the forward direction only, the paper's protocol for its analyses."""
     return with_recipe(base, direction="forward")
 
 
 def full(base: Experiment, **changes) -> tuple[Phase, ...]:
-    """One phase of all layers, with the epochs of all of the recipe's phases and the constant rate of the last one."""
+    """Return one phase of all layers, with the epochs of all classifier phases and the last one's rate, constant."""
     phases = base.recipe.clas.phases
     plain = replace(phases[-1], epochs=sum(p.epochs for p in phases), freeze_to=0, decay=1.0, schedule="const")
     return (replace(plain, **changes),)

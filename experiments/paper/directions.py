@@ -1,7 +1,7 @@
 """Forward, backward, and the mean of both (paper, section 5.2, "impact of bidirectionality"): test error.
 
-The runs are those of tables 2 and 3. IMDb has recipe `small` and the language model of 20 million tokens, the others
-recipe `default` and that of 224 million.
+The runs are those of tables 2 and 3. IMDb uses recipe `small` and a language model pretrained on 20 million tokens,
+the other data sets recipe `default` and a language model pretrained on 224 million.
 """
 
 from ulmfit_exp.results.figures import ablation, test_errors
@@ -17,7 +17,7 @@ PAPER = {"imdb-full": {REFERENCE: 4.58, "forward alone": 5.30}}
 
 
 def variants(base: Experiment) -> dict[str, Experiment]:
-    """The data set's own run."""
+    """Return the data set's own run."""
     return {REFERENCE: base}
 
 

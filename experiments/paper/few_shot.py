@@ -1,13 +1,13 @@
-"""Few labels per class, 8 to 64, up to ten random draws, one direction: fine-tuning in two ways, features, baselines.
+"""Few labels per class (8 to 64), up to ten random draws, one direction: two ways to fine-tune, features, baselines.
 
 This is the protocol of later work on few labels (Tunstall et al. 2022), not a table of the paper; --seeds 10 makes ten
 draws. A run keeps the labels of K training texts per class, and its language model is fine-tuned on all training texts,
-without labels. The validation set is the usual one: it chooses C of every logistic regression, and nothing in
-fine-tuning. The draws share their language models. The committed runs on AG News are on a sample of it.
+without labels. The validation set is the usual one: it is used to choose C of every logistic regression, but not in
+fine-tuning. The draws share their language models. The committed runs on AG News use a sample of it.
 
 ULMFiT: a new head, and gradual unfreezing. features + LR: logistic regression on the pooled states of the fine-tuned
-language models. LP-FT: the classifier is fine-tuned from there (recipe lp-ft; Kumar et al. 2022). wordllama + LR:
-logistic regression on the mean of static word embeddings that were distilled from a large model
+language models. LP-FT: the classifier is fine-tuned with that regression as its head (recipe lp-ft; Kumar et al.
+2022). wordllama + LR: logistic regression on the mean of static word embeddings that were distilled from a large model
 (scripts/dev/static.py).
 """
 
@@ -30,7 +30,7 @@ STATIC = Path(__file__).parents[1] / "benchmarks" / "static.csv"
 
 
 def variants(base: Experiment) -> dict[str, Experiment]:
-    """Fine-tuning and features; repetitions differ in the draw, not in the seed."""
+    """Return fine-tuning in two ways and features; repetitions differ in the draw, not in the seed."""
     base = forward(replace(base, seed=0, draw=base.seed))
     few = with_recipe(base, head="lp-ft", clas=base.recipe.clas if base.miniature else base.recipes["lp-ft"].clas)
     few = few if base.miniature else replace(few, recipe_name="lp-ft")
@@ -38,7 +38,7 @@ def variants(base: Experiment) -> dict[str, Experiment]:
 
 
 def sized(settings: Experiment, data: str) -> list[Experiment]:
-    """A method with each number of labels per class."""
+    """Return a method's settings for each number of labels per class."""
     return [replace(settings, shots=shots) for shots in ((2, 4) if settings.miniature else SHOTS)]
 
 
@@ -48,7 +48,7 @@ def render(results):
 
 
 def static(found: pd.DataFrame) -> pd.DataFrame:
-    """The test errors of static embeddings on the draws that were run."""
+    """Return the test errors of static embeddings on the draws in `found`."""
     drawn = found[found["row"] == REFERENCE].drop(columns=["row", "error"])
-    source = f"../{STATIC.parent.name}/{STATIC.name}"  # from experiments/results/, where a table's other links lead
+    source = f"../{STATIC.parent.name}/{STATIC.name}"  # relative to experiments/results/, like other links
     return drawn.merge(pd.read_csv(STATIC)).assign(row="wordllama + LR", records=source)[found.columns]

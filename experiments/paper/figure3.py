@@ -5,10 +5,10 @@ the task's texts. From scratch: no pretraining and no language model, only the l
 five times as long, and stops early, as in the paper.
 
 With few labels every method trains for more epochs, up to ten times as many, in batches of at most 16, since an epoch
-of 20 texts is only a step or two. From scratch then needs a lower learning rate; the others do not. With 100, 500 and
-1,000 labels of IMDb, semi-supervised had a validation error of 29.2, 18.8 and 16.8 %; with a quarter of the learning
-rate, 30.8, 19.6 and 18.8 %. All seeds have the same labelled texts, so the spread is that of training alone. Differs
-from the paper: test error, not validation error.
+of 20 texts is only a step or two. Training from scratch then needs a lower learning rate; the others do not. With 100,
+500 and 1,000 labels of IMDb, semi-supervised had a validation error of 29.2, 18.8 and 16.8 %; with a quarter of the
+learning rate, 30.8, 19.6 and 18.8 %. All seeds have the same labelled texts, so the spread comes from training alone.
+Differs from the paper: test error, not validation error.
 """
 
 from dataclasses import replace
@@ -28,15 +28,15 @@ SIZES = {
     "dbpedia": (20, 100, 500, 2000),
     "sfu": (50, 100),
 }
-"""Numbers of labels besides all of them, of data sets that need other ones than the usual."""
+"""Numbers of labels, besides all of them, for data sets that need other ones than `USUAL`."""
 STEPS, BS = 375, 16
-"""Where the recipe has fewer steps of the classifier, it trains longer; and most texts a batch there."""
+"""If the classifier would train for fewer steps than `STEPS`, it trains longer, with at most `BS` texts per batch."""
 SCRATCH = 5
-"""Times as many epochs from random weights as from pretrained ones, if early stopping lets them."""
+"""Factor for the number of epochs when training from scratch; early stopping may end them sooner."""
 
 
 def variants(base: Experiment) -> dict[str, Experiment]:
-    """The three methods, with all labels."""
+    """Return the three methods, with all labels."""
     base = forward(base)
     untrained = with_lm(with_recipe(base, pretrained="none"), phases=())
     return {
@@ -47,16 +47,16 @@ def variants(base: Experiment) -> dict[str, Experiment]:
 
 
 def sized(settings: Experiment, data: str) -> list[Experiment]:
-    """A method with each number of labels."""
+    """Return a method's settings for each number of labels."""
     if settings.miniature:
         return [replace(settings, train_size=size) for size in (40, None)]
     return [replace(longer(settings, size), train_size=size) for size in (*SIZES.get(data, USUAL), None)]
 
 
 def longer(settings: Experiment, size: int | None) -> Experiment:
-    """More and smaller steps of the classifier for few labels; for what stops early, also more epochs and a lower rate.
+    """Take more, smaller classifier steps for few labels; with early stopping, also more epochs at a lower rate.
 
-    From random weights the rate falls with the batch: IMDb's for batches of 64 learns nothing in batches of 16.
+    From scratch, the rate falls with the batch size: IMDb's rate for batches of 64 learns nothing in batches of 16.
     """
     clas = settings.recipe.clas
     epochs, times, bs = sum(p.epochs for p in clas.phases), 1, clas.bs
@@ -67,7 +67,7 @@ def longer(settings: Experiment, size: int | None) -> Experiment:
     if clas.patience:
         phases = tuple(replace(p, epochs=SCRATCH * p.epochs, lr=p.lr * bs / clas.bs) for p in phases)
     patience = clas.patience and times * clas.patience
-    return with_clas(settings, bs=bs, phases=phases, patience=patience, min_steps=None)  # these are the steps
+    return with_clas(settings, bs=bs, phases=phases, patience=patience, min_steps=None)  # the phases set the steps
 
 
 def render(results):

@@ -1,8 +1,8 @@
 """Validation error by epoch of the classifier (paper, figure 4): full fine-tuning against ULMFiT.
 
 Full: all layers at once, at the learning rate of ULMFiT's last phase, without discriminative or slanted triangular
-rates, as in table 7 but without early stopping. If a recipe has fewer epochs, like IMDb's with 4, it is run with 12
-here.
+rates, as in table 7 but without early stopping. A recipe with fewer than 12 epochs, such as IMDb's with 4, is run with
+12 here.
 """
 
 from dataclasses import replace
@@ -19,7 +19,7 @@ EPOCHS = 12
 
 
 def variants(base: Experiment) -> dict[str, Experiment]:
-    """The two lines."""
+    """Return the two lines of the plot."""
     base = forward(base)
     (*frozen, last) = base.recipe.clas.phases
     short = EPOCHS - sum(p.epochs for p in base.recipe.clas.phases)

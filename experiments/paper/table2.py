@@ -1,8 +1,8 @@
 """Test error on small tasks (paper, table 2), both directions, with the baseline and the published figures.
 
 features + LR: logistic regression on the pooled states of the fine-tuned language models, instead of a classifier.
-IMDb has recipe `small` and the language model of 20 million tokens, the others recipe `default` and that of 224
-million.
+IMDb uses recipe `small` and a language model pretrained on 20 million tokens, the other data sets recipe `default` and
+a language model pretrained on 224 million.
 
 Differs from the paper: SFU and SQuAD are added; 10% of the training texts are held out; a small pretrained model.
 """
@@ -17,7 +17,7 @@ from .base import with_recipe
 TITLE = "Table 2: test error, small tasks"
 DATA = ("imdb-full", "imdb", "trec", "sfu", "squad")
 RECIPES = dict.fromkeys(("trec", "sfu", "squad", "dbpedia"), "default")
-"""Recipes other than `small`, that of all other data sets."""
+"""Recipes of the data sets that do not use `small`."""
 REFERENCE = "ULMFiT"
 PAPER = {
     "imdb-full": {REFERENCE: 4.6, "forward alone": 5.30, "CoVe": 8.2, "oh-LSTM": 5.9, "Virtual": 5.9},
@@ -26,7 +26,7 @@ PAPER = {
 
 
 def variants(base: Experiment) -> dict[str, Experiment]:
-    """The data set's own run, and logistic regression on the same language models' features."""
+    """Return the data set's own run, and logistic regression on the features of the same language models."""
     features = with_recipe(base, head="features")
     features = replace(features, recipe_name="features") if base.recipe_name == "small" else features
     return {REFERENCE: base, "features + LR": features}

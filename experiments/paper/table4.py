@@ -1,7 +1,7 @@
 """With and without pretraining (paper, table 4): validation error, one direction.
 
 The row without pretraining is the same recipe from random weights. Its epochs and learning rates were chosen for a
-pretrained model. The third row is recipe `scratch`: a smaller language model that is trained longer, on the task's
+pretrained model. The second row is recipe `scratch`: a smaller language model that is trained longer, on the task's
 texts alone, with learning rates chosen for that.
 
 Differs from the paper: a small pretrained model; no early stopping.
@@ -25,7 +25,7 @@ PAPER = {
 
 
 def variants(base: Experiment) -> dict[str, Experiment]:
-    """The two rows of the paper, and ours."""
+    """Return the two rows of the paper, and one of ours."""
     base = forward(base)
     recipe = base.recipes["scratch"]
     scratch = replace(base, recipe_name="scratch", recipe=shorter(recipe) if base.miniature else recipe)

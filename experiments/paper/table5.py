@@ -20,7 +20,7 @@ PAPER = {
 
 
 def variants(base: Experiment) -> dict[str, Experiment]:
-    """The two rows."""
+    """Return the two rows."""
     base = forward(base)
     return {"vanilla LM": with_lm(base, drop_mult=0.0), REFERENCE: base}
 

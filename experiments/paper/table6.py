@@ -21,7 +21,7 @@ PAPER = {
 
 
 def variants(base: Experiment) -> dict[str, Experiment]:
-    """The four rows."""
+    """Return the four rows."""
     base = forward(base)
     constant = changed(base.recipe.lm.phases, schedule="const")
     return {

@@ -37,7 +37,7 @@ PAPER = {
 
 
 def variants(base: Experiment) -> dict[str, Experiment]:
-    """The ten rows."""
+    """Return the ten rows."""
     base = forward(base)
     gradual = base.recipe.clas.phases
 
@@ -60,7 +60,7 @@ def variants(base: Experiment) -> dict[str, Experiment]:
 
 
 def chain_thaw(base: Experiment) -> tuple[Phase, ...]:
-    """An epoch of the new layers, one of each layer alone from the first to the last, the rest of all (Felbo 2017)."""
+    """Return an epoch of the new layers, one of each layer alone from first to last, the rest of all (Felbo 2017)."""
     (plain,) = full(base)
     one = [Phase(freeze_to=i, alone=True, lr=plain.lr, decay=1.0, schedule="const") for i in (-1, -5, -4, -3, -2, -1)]
     return (*one, Phase(epochs=max(1, plain.epochs - len(one)), lr=plain.lr, decay=1.0, schedule="const"))

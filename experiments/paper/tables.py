@@ -1,6 +1,6 @@
 """The paper's tables and figures: their runs, the committed records of these, and their rendering.
 
-What the command, the scripts and the notebooks share. A module of this package says what is in one table or figure.
+Shared by the command, the scripts and the notebooks. Each table or figure is defined in a module of its own.
 """
 
 import re
@@ -21,12 +21,12 @@ LINK = re.compile(r"\[([^]]+)\]\(([^)]+)\)")
 
 
 def module(name: str):
-    """The module of a table or figure."""
+    """Return the module of a table or figure."""
     return import_module(f".{name}", __package__)
 
 
 def cells(name: str, data: tuple[str, ...], seeds: int, miniature: bool = False, recipe: str | None = None) -> list:
-    """Every run of a table or figure; without a `recipe`, with that of the committed records."""
+    """Return every run of a table or figure; `recipe` defaults to the one of the committed records."""
     from ulmfit_exp.runs.grid import Cell
 
     found = []
@@ -41,23 +41,23 @@ def cells(name: str, data: tuple[str, ...], seeds: int, miniature: bool = False,
 
 
 def labelled(name: str, cell, **where):
-    """The cell with a label and tags for records and W&B; without a label where the recipe's name says enough.
+    """Return the cell with a label and tags for records and W&B; no label if the recipe's name says enough.
 
-    `where` has the settings that say where to run it, and how precisely.
+    `where` has the settings for where to run it, and in which precision.
     """
     label = f"{name} {cell.row}" if set(cell.settings.changes) - {"direction"} else ""
     return replace(cell, settings=replace(cell.settings, label=label, tags=("paper", name), **where))
 
 
 def committed(folder: Path) -> list[dict]:
-    """The records of a folder."""
+    """Return the records in a folder."""
     return [record for _, record in read_all([folder])[0]]
 
 
 def recorded(name: str, records: list[dict], data: tuple[str, ...] = (), recipe: str | None = None) -> list[tuple]:
-    """The cells of a table or figure that have a record of the same settings, in any precision; and that record.
+    """Return the cells of a table or figure with a record of the same settings, in any precision, and that record.
 
-    A data set of which an ablation has records of a single row is left out.
+    Data sets for which an ablation has records of only one row are left out.
     """
     results = with_records(cells(name, data or module(name).DATA, MOST_SEEDS, recipe=recipe), records)
     rows = Counter(data for data, _ in {(cell.data, cell.row) for cell, _ in results})
@@ -65,29 +65,29 @@ def recorded(name: str, records: list[dict], data: tuple[str, ...] = (), recipe:
 
 
 def with_records(found: list, records: list[dict]) -> list[tuple]:
-    """The cells that have a record of the same settings, in any precision; and that record."""
+    """Return the cells that have a record of the same settings, in any precision, each with that record."""
     by_settings = {settings_of(r, precision="auto"): r for r in records}
     return [(cell, by_settings[cell.settings]) for cell in found if cell.settings in by_settings]
 
 
 def not_varied(records: list[dict]) -> list[dict]:
-    """The records without those that a table or figure varies: of one direction, or of few labels per class."""
+    """Return the records without those of a table or figure in one direction or with few labels per class."""
     grids = [result for name in NAMES for result in recorded(name, records)]
     varied = {id(record) for cell, record in grids if cell.settings.recipe.direction != "both" or cell.settings.shots}
     return [r for r in records if id(r) not in varied]
 
 
 def drawn(name: str, results: list[tuple], records: str = "") -> tuple:
-    """Markdown tables and plot of these (cell, record) pairs.
+    """Return Markdown tables and a plot of these (cell, record) pairs.
 
-    `records` is the folder of committed records, as the page is to link to it; without it, nothing is linked.
+    `records` is the folder of committed records that the tables link to; without it, nothing is linked.
     """
     text, figure = module(name).render(results)
     return LINK.sub(rf"[\1]({records}/\2)" if records else r"\1", text), figure
 
 
 def rendered(name: str, results: list[tuple], records: str = "") -> tuple:
-    """`drawn`, with what the table or figure is, and what its runs took."""
+    """Return `drawn` with a description of the table or figure, and the time that its runs took."""
     from ulmfit_exp.results.figures import cost_line
 
     text, figure = drawn(name, results, records)
@@ -96,7 +96,7 @@ def rendered(name: str, results: list[tuple], records: str = "") -> tuple:
 
 
 def files(name: str, results: list[tuple], records: str = "") -> dict[str, str]:
-    """NAME.md and NAME.svg of these (cell, record) pairs, as `rendered` makes them."""
+    """Return NAME.md and NAME.svg with the text of each, made by `rendered` from these (cell, record) pairs."""
     from ulmfit_exp.results.figures import svg
 
     text, figure = rendered(name, results, records)

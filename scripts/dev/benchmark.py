@@ -1,4 +1,4 @@
-"""Measure the speed against stock fastai, and the share of the processor's matrix-product peak.
+"""Measure training speed against stock fastai, and as a share of the processor's peak in matrix products.
 
 python scripts/dev/benchmark.py train lm            the language model: the same tokens, weights and rates for both
 python scripts/dev/benchmark.py train classifier    the classifier, on texts of the lengths of reviews
@@ -38,17 +38,17 @@ def train(
     device: str = "cpu",
     out: Path | None = None,
 ) -> None:
-    """Train the language model, `bs` x 70 tokens a step, or the classifier, by stock fastai and then by ours.
+    """Train the language model (`bs` x 70 tokens per step) or the classifier with stock fastai, then with this package.
 
-    The texts of the classifier are cut from the corpus, of log-normal lengths with median 180, as reviews have.
+    The classifier's texts are cut from the corpus, with log-normal lengths of median 180, like those of reviews.
 
     Args:
-        task: What is trained.
+        task: Model to train.
         steps: Training steps of each side; tokens per second are measured over the last three quarters.
-        bs: Streams of text, or texts per batch, of similar length.
-        corpus: As for experiments.pretrain; None is random words.
-        size: Shape of the model: small is the shipped one.
-        device: auto is a GPU where there is one; or cpu, cuda, cuda:N.
+        bs: Number of text streams, or for the classifier of texts of similar length per batch.
+        corpus: As in experiments.pretrain; None uses random words.
+        size: Shape of the model; small is that of the shipped model.
+        device: auto uses a GPU if there is one; or cpu, cuda, cuda:N.
         out: Write the JSON object to this file.
     """
     if steps < 20:
@@ -66,7 +66,7 @@ def train(
             command = [sys.executable, Path(__file__).with_name("benchmark_training.py"), "--task", task]
             command += ["--side", side, "--folder", folder, "--steps", str(steps), "--bs", str(bs)]
             command += ["--size", size, "--device", device]
-            env = os.environ | {"GOMP_SPINCOUNT": "1000" if side == "ours" else "300000"}  # ours, and OpenMP's own
+            env = os.environ | {"GOMP_SPINCOUNT": "1000" if side == "ours" else "300000"}  # ours, and OpenMP's default
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=env)
             sides[side] = json.loads(done.stdout.splitlines()[-1])
             print(describe(side, sides[side]), flush=True)
@@ -80,8 +80,8 @@ def tokens(corpus: str = "wikipedia", max_vocab: int = 16_000, out: Path | None 
     """Tokenise a corpus into a temporary folder.
 
     Args:
-        corpus: As for experiments.pretrain.
-        max_vocab: Most words in the vocabulary.
+        corpus: As in experiments.pretrain.
+        max_vocab: Maximum size of the vocabulary.
         out: Write the JSON object to this file.
     """
     import psutil
@@ -95,7 +95,7 @@ def tokens(corpus: str = "wikipedia", max_vocab: int = 16_000, out: Path | None 
         while not over.wait(0.2):
             used = 0
             for p in [me, *me.children(recursive=True)]:
-                try:  # counts shared pages once, where the system reports them
+                try:  # counts shared pages once, if the system reports them
                     used += getattr(p.memory_full_info(), "pss", 0) or p.memory_info().rss
                 except psutil.Error:
                     continue
@@ -120,11 +120,11 @@ def tokens(corpus: str = "wikipedia", max_vocab: int = 16_000, out: Path | None 
 def predict(
     run: tyro.conf.Positional[Path], sizes: tuple[int, ...] = (1, 100, 100_000), out: Path | None = None
 ) -> None:
-    """`python -m ulmfit_exp.predict RUN texts.csv` with its start, on sentences of the bundled texts, each numbered.
+    """Time `python -m ulmfit_exp.predict RUN texts.jsonl`, start included, on numbered sentences of the bundled texts.
 
     Args:
         run: Folder of a finished run.
-        sizes: How many texts, one measurement each.
+        sizes: Numbers of texts, one measurement each.
         out: Write the JSON object to this file.
     """
     from ulmfit_exp.corpora import sfu
@@ -160,12 +160,12 @@ def predict(
 def onnx(
     run: tyro.conf.Positional[Path], sizes: tuple[int, ...] = (1, 1000), repeat: int = 5, out: Path | None = None
 ) -> None:
-    """Bundled reviews by the run's predictor and by the predict.py of `scripts/export.py --onnx`, the fastest of some.
+    """Time the run's predictor and the predict.py of `scripts/export.py --onnx` on bundled reviews; keep the fastest.
 
     Args:
         run: Folder of a finished run.
-        sizes: How many texts, one measurement each.
-        repeat: How often each is measured, the two in turn.
+        sizes: Numbers of texts, one measurement each.
+        repeat: Number of times each is measured, the two in turn.
         out: Write the JSON object to this file.
     """
     from ulmfit_exp.corpora import sfu
@@ -197,12 +197,12 @@ def onnx(
 
 
 def documents(corpus: str) -> Iterable[tuple[str, str]]:
-    """The texts of a corpus and their splits, as experiments.pretrain reads them."""
+    """Return the texts of a corpus and their splits, as read by experiments.pretrain."""
     return import_part("experiments").experiment("pretrain")(corpus=corpus).texts().documents()
 
 
 def write_random(folder: Path, tokens: int, words: int) -> None:
-    """Texts of 1,000 random words each, frequent ones like those of a language (Zipf's law)."""
+    """Write texts of 1,000 random words each, with word frequencies like those of a language (Zipf's law)."""
     import numpy as np
 
     random, texts = np.random.default_rng(0), 2 + tokens // 1_000

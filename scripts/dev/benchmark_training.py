@@ -1,4 +1,4 @@
-"""What `benchmark.py train` measures of a training by stock fastai or by ours, in a process of its own; prints JSON."""
+"""Measure one training run, with stock fastai or with this package, for `benchmark.py train`; prints JSON."""
 
 import json
 import resource
@@ -56,7 +56,7 @@ def side(
     size: Literal["small", "paper", "tiny"],
     device: str,
 ) -> None:
-    """One side of a comparison, in this process."""
+    """Train one side of a comparison in this process, and print its figures as JSON."""
     used = machine.use_device(device)
     precision = machine.precision("auto") if side == "ours" else "fp32"
     if side == "ours":
@@ -74,7 +74,7 @@ def side(
     peak = matrix_peak(torch.float32 if precision == "fp32" else torch.bfloat16, used)
     products = sum(p.numel() for n, p in learn.model.named_parameters() if "weight_" in n or "decoder.weight" in n)
     if task == "lm" and not any("decoder.weight" in n for n, _ in learn.model.named_parameters()):
-        products += learn.model[0].encoder.weight.numel()  # tied, and listed as the embedding alone
+        products += learn.model[0].encoder.weight.numel()  # tied weights, which are listed only as the embedding
     figures = {
         "precision": precision,
         "tokens_per_second": round(rate),
@@ -156,24 +156,24 @@ class Timing(Callback):
         raise CancelFitException  # no validation
 
     def kinds(self) -> dict[str, float]:
-        """Share of the time of each kind of operation, the largest first."""
+        """Return the share of the time spent on each kind of operation, the largest first."""
         times = Counter()
         for e in self.profiler.key_averages():
-            if e.device_type.name == "CPU":  # with its kernels
+            if e.device_type.name == "CPU":  # includes the time of its kernels
                 kind = next((kind for kind, names in KINDS.items() if any(n in e.key for n in names)), "other")
                 times[kind] += e.self_device_time_total if self.on_gpu else e.self_cpu_time_total
         return {kind: round(t / times.total(), 3) for kind, t in times.most_common()}
 
 
 def memory_mb(device) -> int:
-    """Most memory that was used: the GPU's, or this process's."""
+    """Return the peak memory of the GPU, or else of this process, in MB."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() // 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def matrix_peak(dtype, device) -> float:
-    """FLOPS of the fastest of ten 2048 x 2048 matrix products."""
+    """Return the FLOPS of the fastest of twelve 2048 x 2048 matrix products."""
     a, b = torch.randn(2, 2048, 2048, device=device).to(dtype)
     times = []
     for _ in range(12):

@@ -1,4 +1,4 @@
-"""End a run on the bundled texts at random moments: by SIGKILL, SIGTERM and Ctrl-C in turn, with a line per attempt.
+"""End runs on the bundled texts at random moments, by SIGKILL, SIGTERM and Ctrl-C in turn; print a line per attempt.
 
 python scripts/dev/faults.py --times 30
 
@@ -45,7 +45,7 @@ def main(times: int = 9, seed: int = 0) -> None:
         end, moment = ENDS[tried % len(ENDS)], rng.uniform(0, 1.3 * seconds)
         with TemporaryDirectory() as folder:
             where, problems = ended(Path(folder), end, moment)
-            if not where:  # the run was over before
+            if not where:  # the run had already ended
                 continue
             problems += ["other figures"] * (figures(Path(folder)) != whole)
         tried += 1
@@ -56,13 +56,13 @@ def main(times: int = 9, seed: int = 0) -> None:
 
 
 def start(home: Path) -> subprocess.Popen:
-    """The experiment, in a process group of its own."""
+    """Start the experiment in a process group of its own."""
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True, "errors": "replace"}
     return subprocess.Popen([*RUN, "--home", str(home)], cwd=ROOT, start_new_session=True, **pipes)
 
 
 def figures(home: Path) -> dict:
-    """Run to the end: the figures that the same command must reproduce."""
+    """Run the experiment to its end, and return the figures that the same command must reproduce."""
     process = start(home)
     _, err = process.communicate(timeout=900)
     if process.returncode:
@@ -73,7 +73,7 @@ def figures(home: Path) -> dict:
 
 
 def ended(home: Path, end: signal.Signals, moment: float) -> tuple[str, list[str]]:
-    """The stage in which a run got a signal, so many seconds after its first stage began, and what went wrong then."""
+    """Send a run a signal `moment` seconds after its first stage began; return the stage, and what went wrong then."""
     process = start(home)
     while not (home / "unfinished").exists() and process.poll() is None:
         time.sleep(0.01)
@@ -96,7 +96,7 @@ def ended(home: Path, end: signal.Signals, moment: float) -> tuple[str, list[str
 
 
 def closed(run: Path) -> bool:
-    """Does W&B's file say that its run has ended?"""
+    """Return whether W&B's file says that its run has ended."""
     wandb = Path(sys.executable).with_name("wandb")
     shown = subprocess.run([wandb, "leet", "inspect", "--json", run.parent], capture_output=True, text=True).stdout
     return '"exit"' in shown

@@ -1,16 +1,17 @@
-"""Every loader on damaged and hostile files: it gives a corpus or one clear error, soon and in bounded memory.
+"""Try every loader on damaged and hostile files: it must return a corpus or one clear error, soon, in bounded memory.
 
 python scripts/dev/fuzz.py sfu                  a minute of inputs made from the bundled texts
 python scripts/dev/fuzz.py all --minutes 30     each loader in its turn
 python scripts/dev/fuzz.py table --only 1234    one input again, with its traceback
 
-Input N of a loader is the same on any machine for a seed: the publisher's layout with changes, as in inputs.py. A
-finding is an error other than DataError or OSError, one without a message or of more than 2,000 characters, --hang
-seconds of processor time, or --memory more megabytes than before. Exits with 1 where there was one.
+For a given seed, input N of a loader is the same on any machine: files in the publisher's layout, changed as in
+inputs.py. A finding is an error other than DataError or OSError, a message that is empty or longer than 2,000
+characters, --hang seconds of processor time, or --memory additional megabytes. The exit code is 1 if there was a
+finding, or if a loader read no input.
 
 atheris was tried on the reader of tables: in 90 seconds it found nothing either. It is not used, because it changes the
-bytes of one file, where most of these inputs are folders and archives of several, and because coverage guides it in
-Python's code, while bytes are parsed in C.
+bytes of one file, while most of these inputs are folders and archives of several, and because it is guided by the
+coverage of Python code, while the bytes are parsed in C.
 """
 
 import bz2
@@ -45,12 +46,12 @@ from ulmfit_exp.corpora.documents import open_documents
 
 @dataclass(frozen=True)
 class Loader:
-    """A way to make good files, and what reads them."""
+    """A function that makes valid files, and the loader that reads them."""
 
     files: Callable[[Random], Files]
     load: Callable[[Path, Random], object]
     archive: tuple[str, ...] = ()
-    """Places where the files may also lie packed; their names' suffixes say how."""
+    """Paths of archives in which the files may be packed instead; the suffix gives the format."""
 
 
 def load_table(folder: Path, rng: Random):
@@ -106,7 +107,7 @@ LOADERS = {
 
 
 def make(loader: Loader, rng: Random, n: int) -> Files:
-    """Input `n`: 0 is the good files; then up to four changes of up to three files, and perhaps an archive of them."""
+    """Return input `n`: 0 is the valid files; others have up to four changes, and may be packed in an archive."""
     files = loader.files(rng)
     for _ in range(rng.choice([1, 1, 2, 4]) if n else 0):
         name = rng.choice(list(files))
@@ -127,11 +128,11 @@ def make(loader: Loader, rng: Random, n: int) -> Files:
 
 
 class Hang(BaseException):
-    """Too much processor time."""
+    """Raised when an input takes too much processor time."""
 
 
 def attempt(name: str, seed: int, n: int, hang: float) -> BaseException | None:
-    """What input `n` of a loader raised."""
+    """Return the error that a loader raised on input `n`, if any."""
 
     def stop(*_):
         raise Hang
@@ -162,7 +163,7 @@ def clear(error: BaseException | None) -> bool:
 
 
 def fuzz(name: str, minutes: float, seed: int, hang: float) -> int:
-    """Run one loader; returns the number of findings, each printed once."""
+    """Fuzz one loader and return the number of findings, each kind printed once; 1 if the loader read no input."""
     counts, found, end = Counter(), set(), time.monotonic() + 60 * minutes
     for n in tqdm(takewhile(lambda _: time.monotonic() < end, count()), name, unit=" inputs", disable=None):
         error = attempt(name, seed, n, hang)
@@ -191,9 +192,9 @@ def main(
     """Fuzz loaders.
 
     Args:
-        loader: Which; all of them in their turn.
-        minutes: Time for each.
-        seed: Another seed, other inputs.
+        loader: Loader to fuzz; all takes each in turn.
+        minutes: Minutes for each loader.
+        seed: Seed of the inputs.
         only: Try this input alone and show its traceback.
         hang: Seconds of processor time that an input may take.
         memory: Megabytes that the process may grow by.

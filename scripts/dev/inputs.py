@@ -1,7 +1,7 @@
-"""Good files for each loader, and changes of them that damage or hostility could make.
+"""Valid files for each loader, and changes to them such as damage or an attacker could cause.
 
-Bytes flipped, pieces cut, moved and repeated, fields swapped, other encodings, names and JSON values; and archives with
-members that no one should follow.
+Bytes are flipped, pieces cut, moved and repeated, fields swapped, encodings, names and JSON values replaced; archives
+get members that must not be followed.
 """
 
 import bz2
@@ -22,7 +22,7 @@ from ulmfit_exp.corpora import dbpedia
 from ulmfit_exp.corpora.sources import MINIATURE
 
 Files = dict[str, bytes]
-"""Name -> content, below a folder."""
+"""File path relative to a folder -> content."""
 ODD = [
     b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\r", b"\n", b"\r\n", b'"', b'""', b"'", b",", b";", b"\t",
     b"|", b"\\", b"{", b"}", b"[", b"]", b"null", b"NaN", b"1e999", b"9" * 5000, b"\\ud800", b"\\u0000", b"[" * 100_000,
@@ -33,7 +33,7 @@ ODD = [
 CODECS = ["utf-16", "utf-8-sig", "latin-1", "cp1251", "shift_jis", "utf-32", "utf-7", "cp037"]
 NAMES = ["../../escape", "/etc/escape", "a\nb.txt", "", ".", "x" * 300, "\udcff.txt", "con", "a/../../b"]
 PARTS = ["\udcff", "a\nb", "🙂", "\u202e", "-rf", "=1+1", "<b>", "'", "a" * 200, " ", "train", "no1"]
-"""Of a path on the disk."""
+"""Names that replace a part of a file's path."""
 VALUES = [None, True, 0, -1, 1e308, "", "x" * 100_000, [], {}, [[]], {"a": None}, "\ud800", "\0", 10**400]
 
 
@@ -110,7 +110,7 @@ def tiny_model() -> dict:
 
 
 def pretrained_files(rng: Random) -> Files:
-    """A folder of ours, or fastai's archive."""
+    """Return a pretrained model as a folder of this package, or as fastai's archive."""
     import torch
     from safetensors.torch import save
 
@@ -130,7 +130,7 @@ def pretrained_files(rng: Random) -> Files:
 
 
 def mutate(data: bytes, rng: Random) -> bytes:
-    """One change of a file's bytes, which are unpacked for it where they are packed."""
+    """Make one change to a file's bytes; compressed bytes are usually decompressed for it."""
     for pack, unpack, magic in ((gzip.compress, gzip.decompress, b"\x1f\x8b"), (bz2.compress, bz2.decompress, b"BZh"),
                                 (lzma.compress, lzma.decompress, b"\xfd7zXZ")):  # fmt: skip
         if data.startswith(magic) and rng.random() < 0.7:
@@ -159,13 +159,13 @@ def inserted(data: bytes, rng: Random) -> bytes:
 
 
 def replaced(data: bytes, rng: Random) -> bytes:
-    """All or one of some bytes that stand in the file by others."""
+    """Replace one, up to 100 or all occurrences of some bytes in the file with others."""
     a, b = (rng.choice([b",", b'"', b"\n", b" ", b";", b"\t", b":", b"{", b"text", b"label", b"1", b"a"]) for _ in "ab")
     return data.replace(a, rng.choice([b, rng.choice(ODD)[:100]]), rng.choice([-1, 1, 100]))[:20_000_000]
 
 
 def relined(data: bytes, rng: Random) -> bytes:
-    """Lines swapped, dropped, repeated, joined; or two fields of one swapped."""
+    """Swap, drop, repeat or shuffle lines; or shuffle the fields of one line."""
     lines = data.split(b"\n")
     i, j = rng.randrange(len(lines)), rng.randrange(len(lines))
     kind = rng.randrange(5)
@@ -190,7 +190,7 @@ def recoded(data: bytes, rng: Random) -> bytes:
 
 
 def rejsoned(data: bytes, rng: Random) -> bytes:
-    """A value somewhere in a JSON file, or in a line of it, by one of another kind."""
+    """Replace a value somewhere in a JSON file, or in a line of it, with one of `VALUES`."""
     lines = [data] if data[:2] == b"{\n" else data.split(b"\n")
     i = rng.randrange(len(lines))
     try:
@@ -211,7 +211,7 @@ CHANGES = [flipped, cut, inserted, inserted, replaced, relined, recoded, rejsone
 
 
 def packed(files: Files, name: str, rng: Random) -> bytes:
-    """An archive of these files with, now and then, a member that no one should follow."""
+    """Return an archive of these files, sometimes with a member that must not be followed."""
     hostile = [(rng.choice(NAMES), b"escape")] if rng.random() < 0.3 else []
     out, members = io.BytesIO(), [*files.items(), *hostile]
     rng.shuffle(members)

@@ -1,9 +1,9 @@
-"""Does more pretraining help? Each language model that was ever shipped, by the features that it gives.
+"""Measure whether more pretraining helps, by the features of each language model that was ever shipped.
 
     python -m scripts.dev.panel
 
-For every version of wikipedia-small in the git history: the validation error of logistic regression on the pooled
-states of both directions, without fine-tuning, on the data sets of `PANEL`. A measurement takes a few minutes per
+Measures, for every version of wikipedia-small in the git history, the validation error of logistic regression on the
+pooled states of both directions, without fine-tuning, on the data sets of `PANEL`. This takes a few minutes per
 version. Test sets are not read. Writes experiments/benchmarks/panel.csv and a plot beside it.
 """
 
@@ -37,12 +37,12 @@ PANEL = {
     "SFU sentiment, fold 0": DATA["sfu"],
 }
 MOST_VALID = 1000
-"""Validation texts that are read."""
+"""Maximum number of validation texts."""
 OUT = RECORDS.parent / "benchmarks" / "panel.csv"
 
 
 def main(data_dir: Path | None = None) -> None:
-    """Measure every version.
+    """Measure every version of the model.
 
     Args:
         data_dir: As in the experiments.
@@ -62,7 +62,7 @@ def main(data_dir: Path | None = None) -> None:
 
 
 def valid_error(corpus: Corpus, model: Path) -> float:
-    """Validation error in % of the mean of both directions; the validation loss chooses C."""
+    """Return the validation error in % of the mean of both directions; C is chosen by the validation loss."""
     train, valid = corpus.split("train"), corpus.split("valid").head(MOST_VALID)
     y, truth = corpus.numbers(train), corpus.numbers(valid)
     probs = 0
@@ -75,7 +75,7 @@ def valid_error(corpus: Corpus, model: Path) -> float:
 
 
 def plot(table: pd.DataFrame) -> Figure:
-    """Error by tokens, a line a data set."""
+    """Plot the error by number of tokens, a line per data set."""
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.subplots()
     for name in PANEL:

@@ -3,8 +3,8 @@
 python scripts/dev/ship.py runs/runs/FORWARD runs/runs/BACKWARD --name wikipedia-small
 
 Writes the weights as int8 with a scale per row, the vocabulary as JSON, and the run's record. If the run started from a
-shipped model, the record lists the cycles before it under `chain`. A cycle replaces the model of its name if it started
-from it and its perplexity on the validation texts is lower.
+shipped model, the record lists the cycles before it under `chain`. A run replaces the shipped model of the same name
+only if it started from that model and its perplexity on the validation texts is lower.
 """
 
 import sys
@@ -21,11 +21,11 @@ from ulmfit_exp.record import read
 
 
 def main(runs: tyro.conf.Positional[tuple[Path, Path]], name: str) -> None:
-    """Ship two runs.
+    """Copy the models of two runs into the package.
 
     Args:
         runs: Folders of the forward and the backward run.
-        name: The model's name for --pretrained.
+        name: Name of the model for --pretrained.
     """
     new = {}
     for run, direction in zip(runs, ("forward", "backward")):
@@ -49,7 +49,7 @@ def main(runs: tyro.conf.Positional[tuple[Path, Path]], name: str) -> None:
 
 
 def digest(folder: Path) -> str:
-    """Of the shipped model in `folder`, as records have it."""
+    """Return the digest of the shipped model in `folder`, as given in records."""
     return Pretrained((folder / "model.safetensors", folder / "vocab.json")).digest
 
 

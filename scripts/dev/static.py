@@ -1,9 +1,10 @@
-"""Logistic regression on static word embeddings, with the draws of the table few_shot: a second baseline.
+"""Measure a second baseline for the table few_shot: logistic regression on static word embeddings, on the same draws.
 
     pip install wordllama
     python -m scripts.dev.static --data trec
 
-A text's vector is the mean of its tokens' embeddings, of unit length. The validation error chooses C, as for TF-IDF.
+A text's vector is the mean of its tokens' embeddings, scaled to unit length. C is chosen by the validation error, as
+for TF-IDF.
 Writes experiments/benchmarks/static.csv.
 """
 
@@ -46,7 +47,7 @@ def main(data: tuple[Literal[DATA], ...] = DATA, data_dir: Path | None = None) -
 
 
 def embeddings():
-    """wordllama's model of 256 dimensions, from the files in its wheel, which it looks for in a cache folder."""
+    """Load wordllama's model of 256 dimensions from the files in its wheel, by way of a cache folder."""
     import wordllama
 
     with TemporaryDirectory() as cache:
@@ -56,7 +57,7 @@ def embeddings():
 
 
 def error(model, corpus: Corpus) -> float:
-    """Test error in %."""
+    """Return the test error in %."""
     texts = {split: corpus.split(split) for split in ("train", "valid", "test")}
     x = {split: model.embed(list(part["text"]), norm=True) for split, part in texts.items()}
     y = {split: corpus.numbers(part) for split, part in texts.items()}

@@ -1,4 +1,4 @@
-"""Token ids -> fastai's TextDataLoaders: batches of a language model or a classifier."""
+"""Token ids -> fastai's TextDataLoaders: batches for a language model or a classifier."""
 
 from itertools import chain, count
 
@@ -23,7 +23,7 @@ from .tokens import Tokens
 
 
 class Texts:
-    """Texts as a fastai dataset: (TensorText,), or with a class number or a 0 or 1 per label."""
+    """A fastai dataset of texts. An item is (TensorText,), or with `labels` also the class, or a 0 or 1 per label."""
 
     def __init__(self, tokens: Tokens, rows: np.ndarray, backwards: bool, labels: np.ndarray | None = None):
         self.tokens, self.rows, self.backwards, self.labels = tokens, rows, backwards, labels
@@ -38,7 +38,7 @@ class Texts:
         return text, (TensorCategory if self.labels.ndim == 1 else TensorMultiCategory)(self.labels[i])
 
     def ids(self, i: int) -> np.ndarray:
-        """The token ids of a text in the order of reading."""
+        """Return the token ids of text `i` in the direction of reading."""
         return self.tokens[self.rows[i]][:: -1 if self.backwards else 1]
 
     @property
@@ -47,15 +47,15 @@ class Texts:
 
 
 def text_tensor(ids: np.ndarray) -> TensorText:
-    """Ids of any type as fastai's models read them."""
+    """Convert token ids of any integer type to the tensor that fastai's models read."""
     return TensorText(torch.from_numpy(ids.astype(np.int64)))
 
 
 class LMLoader(LMDataLoader):
-    """fastai's, with all ids of an epoch in one array: the same batches, for which a GPU would otherwise wait."""
+    """fastai's LMDataLoader with all ids of an epoch in one array: the same batches, for which a GPU need not wait."""
 
     streams = slice(None)
-    """Those that this process reads."""
+    """Streams of text that this process reads; by default all."""
 
     def make_chunks(self):
         texts = self.items.coll
@@ -69,17 +69,17 @@ class LMLoader(LMDataLoader):
             yield LMTensorText(text_tensor(x[:, part])), text_tensor(y[:, part])
 
     def create_item(self, seq):
-        """An item, which fastai takes to see the types of a batch."""
+        """Return one item, from which fastai learns the types in a batch."""
         return tuple(part[0] for part in next(self.create_batches(())))
 
 
 def dls_lm(
     tokens: Tokens, bs: int, seq_len: int, backwards: bool, max_tokens: int | None = None, skip_tokens: int = 0
 ) -> TextDataLoaders:
-    """Language-model batches `bs x seq_len`: train and unlabelled texts, shuffled each epoch; validation texts.
+    """Return language-model batches `bs x seq_len`: train and unlabelled texts, shuffled each epoch; validation texts.
 
-    With `skip_tokens`, without the first texts that hold so many; with `max_tokens`, the first of the others. Raises
-    `DataError` where no text is left.
+    `skip_tokens` leaves out the first texts that together have this many tokens; `max_tokens` then keeps only the first
+    texts that together have this many. Raises `DataError` if no text is left.
     """
     rows = tokens.rows("train", "unlabelled")
     if skip_tokens:
@@ -93,14 +93,14 @@ def dls_lm(
 
 
 def lm_dl(tokens: Tokens, rows: np.ndarray, bs: int, seq_len: int, backwards: bool, **kwargs) -> LMLoader:
-    """Batches of these texts in sequence, in `bs` streams; fewer if a stream would be shorter than a step."""
+    """Return batches of the joined texts, cut into `bs` streams, or fewer if they would be shorter than `seq_len`."""
     ds = Texts(tokens, rows, backwards)
     streams = max(1, min(bs, sum(ds.lengths) // seq_len))
     return LMLoader(ds, lens=ds.lengths, bs=streams, seq_len=seq_len, **kwargs)
 
 
 def dls_clas(tokens: Tokens, corpus: Corpus, bs: int, backwards: bool) -> TextDataLoaders:
-    """Classifier batches of texts of similar length; labels are as `corpus.numbers` has them."""
+    """Return classifier batches of texts of similar length, with labels from `corpus.numbers`."""
     return _dls(
         clas_dl(tokens, corpus, "train", bs, backwards, shuffle=True),
         clas_dl(tokens, corpus, "valid", bs, backwards),
@@ -109,7 +109,7 @@ def dls_clas(tokens: Tokens, corpus: Corpus, bs: int, backwards: bool) -> TextDa
 
 
 def clas_dl(tokens: Tokens, corpus: Corpus, split: str, bs: int, backwards: bool, shuffle: bool = False) -> SortedDL:
-    """One split's batches of texts of similar length, padded at the end."""
+    """Return batches of one split: texts of similar length, padded at the end."""
     rows = corpus.split(split)
     ds = Texts(tokens, rows.index.to_numpy(), backwards, corpus.numbers(rows))
     bs = without_single(len(ds), bs) if shuffle else bs
@@ -117,7 +117,7 @@ def clas_dl(tokens: Tokens, corpus: Corpus, split: str, bs: int, backwards: bool
 
 
 class Repeated(GetAttr):
-    """A loader whose epoch goes over `dl` several times, shuffled each time, since one pass over few texts is short."""
+    """A loader that goes over `dl` several times in an epoch, shuffled each time; one pass over few texts is short."""
 
     _default = "dl"
 
@@ -132,7 +132,7 @@ class Repeated(GetAttr):
 
 
 def without_single(n: int, bs: int) -> int:
-    """`bs`, or the nearest batch size whose last batch has more than one text: batch norm cannot train on one."""
+    """Return `bs` or the next smaller (else larger) size without a batch of one text, which batch norm cannot take."""
     return next(b for b in chain(range(bs, 1, -1), count(bs + 1)) if n % b != 1 or b >= n)
 
 

@@ -1,4 +1,4 @@
-"""What a training has done so far, in one file from which it is resumed after a kill."""
+"""The state of a training so far, in one file from which it resumes after being killed."""
 
 import io
 from pathlib import Path
@@ -14,23 +14,23 @@ CHECKPOINT = "checkpoint.pt"
 
 
 class Checkpoint:
-    """The metrics of a training so far; with the learner's weights and optimizer in a file, complete or absent."""
+    """The metrics of a training so far, saved with the learner's weights and optimizer in a file written atomically."""
 
     def __init__(self, path: Path, learn: Learner):
         self.path, self.learn = path, learn
         self.history: list[dict] = []
-        """A row per epoch."""
+        """One row per epoch."""
         self.steps: list[dict] = []
-        """A row per training step."""
+        """One row per training step."""
         self.best: dict | None = None
-        """Weights of the best epoch, if early stopping is to keep them."""
+        """Weights of the best epoch, if early stopping keeps them."""
         self.optimizer: dict | None = None
         """State of the optimizer, as loaded."""
         self.within: dict | None = None
         """Position within an unfinished epoch, as loaded: tokens and seconds so far, and the state of `batch_state`."""
 
     def save(self, within: dict | None = None) -> None:
-        """Write the file, after an epoch or `within` one; of several processes, in the first."""
+        """Write the file, after an epoch or `within` one. Only the first of several processes writes it."""
         if rank_distrib():
             return
         opt = self.learn.opt
@@ -43,19 +43,19 @@ class Checkpoint:
             "steps": self.steps,
             "within": within,
         }
-        saved = io.BytesIO()  # a full disk is then an OSError, which torch's own writer hides
+        saved = io.BytesIO()  # a full disk then raises OSError; torch's own writer hides it
         torch.save(state, saved)
         with replacing(self.path) as part:
             part.write_bytes(saved.getbuffer())
 
     def load(self) -> None:
-        """Restore what was saved, and the model's weights. A file that cannot be read is reported and not used."""
+        """Restore the saved state and the model's weights. A file that cannot be read is reported and ignored."""
         if not self.path.exists():
             return
-        data = self.path.read_bytes()  # an error of the file system is no damage, and ends the run
+        data = self.path.read_bytes()  # a file-system error does not mean damage: it ends the run
         try:
             saved = self._parsed(data)
-        except Exception as e:  # of any kind: zip, pickle and torch each raise their own
+        except Exception as e:  # zip, pickle and torch each raise their own errors
             reason = str(e).partition("\n")[0]
             print(f"{self.path} cannot be read ({type(e).__name__}: {reason}); training starts again", flush=True)
             return
@@ -77,14 +77,14 @@ class Checkpoint:
 
 
 def batch_state(model) -> dict:
-    """What the next batch depends on besides weights and optimizer: torch's random states, the LSTMs' hidden state."""
+    """Return what affects the next batch besides weights and optimizer: torch's random and the LSTMs' hidden states."""
     cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
     layers = _awd_lstm(model)
     return {"cpu": torch.get_rng_state(), "cuda": cuda, "hidden": {"hidden": layers.hidden, "bs": layers.bs}}
 
 
 def restore_batch_state(model, state: dict) -> None:
-    """Restore what `batch_state` returned."""
+    """Restore the state that `batch_state` returned."""
     torch.set_rng_state(state["cpu"].cpu())
     if state["cuda"] is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"].cpu())
@@ -92,11 +92,11 @@ def restore_batch_state(model, state: dict) -> None:
 
 
 def unwrapped(model):
-    """The model without what several processes wrap it in."""
+    """Return the model without its wrapper for training in several processes."""
     return getattr(model, "module", model)
 
 
 def _awd_lstm(model) -> AWD_LSTM:
-    """The encoder of a language model or classifier; it carries its hidden state from batch to batch."""
+    """Return the encoder of a language model or classifier, which carries its hidden state from batch to batch."""
     model = unwrapped(model)
     return getattr(model[0], "module", model[0])

@@ -1,7 +1,7 @@
-"""One training of a language model by several processes, through fastai's `Learner.distrib_ctx` and accelerate.
+"""Training one language model in several processes, with fastai's `Learner.distrib_ctx` and accelerate.
 
 `torchrun` or `accelerate launch` starts the processes. Each reads its share of the streams of text, so that together
-they train on the batches of one process. The first process alone reads and writes stages; the others train with it.
+they train on the same batches as one process would. Only the first reads and writes stages; the others train with it.
 
 test_distributed fails once one of the workarounds for fastai is no longer needed.
 """
@@ -20,12 +20,12 @@ from ..common import DataError, install
 
 LONGEST_WAIT = timedelta(days=7)
 """How long the other processes wait while the first tokenises; if one fails, the launcher ends them all. They wait in a
-gloo group of their own: with NCCL the GPU would be busy, and training needs a shorter limit to report a hang."""
+separate gloo group: NCCL would keep the GPU busy, and training needs a shorter limit to report a hang."""
 waiting = None
 
 
 def join(language_model: bool) -> None:
-    """Connect the processes that a launcher has started, if one has. Raises `DataError`."""
+    """Connect the processes if a launcher has started several. Raises `DataError` if they cannot train together."""
     if num_distrib() < 2 or dist.is_initialized():
         return
     if not language_model:
@@ -40,7 +40,7 @@ def join(language_model: bool) -> None:
 
 
 def announced(folder: Path | None = None) -> Path | None:
-    """What the first process gives to all: the folder of the stage that they train, None at the end."""
+    """Send `folder` from the first process to all and return it: the stage they train next, or None at the end."""
     value = [folder]
     if dist.is_initialized():
         dist.broadcast_object_list(value, group=waiting)
@@ -48,7 +48,7 @@ def announced(folder: Path | None = None) -> Path | None:
 
 
 def leave() -> None:
-    """End the other processes; the first one is then like one without a launcher."""
+    """End the other processes; the first then continues as if there were no launcher."""
     if dist.is_initialized():
         announced(None)
         dist.destroy_process_group()
@@ -57,27 +57,30 @@ def leave() -> None:
 
 @contextmanager
 def together(learn: Learner) -> Iterator[None]:
-    """Fit in all processes with averaged gradients, each on its share of the streams. Raises `DataError`."""
+    """Context for fitting in all processes, each on an equal share of the streams, with averaged gradients.
+
+    Raises `DataError` if the streams cannot be shared equally.
+    """
     if (processes := num_distrib()) < 2:
         yield
         return
     import fastai.distributed  # noqa: F401  adds distrib_ctx to Learner
 
-    loader = getattr(learn.dls.train, "dl", learn.dls.train)  # within Repeated
+    loader = getattr(learn.dls.train, "dl", learn.dls.train)  # inside a Repeated loader
     streams = loader.bs
     if streams % processes:
         raise DataError(f"{streams} streams of text cannot be shared by {processes} processes: change --recipe.lm.bs")
     share = streams // processes
     loader.streams = slice(rank_distrib() * share, (rank_distrib() + 1) * share)
     with learn.distrib_ctx(cpu=learn.dls.device.type == "cpu", mixed_precision="no"):
-        # Its DistributedDL needs CUDA, fails at an odd number of batches, and cuts across the streams.
+        # fastai's DistributedDL needs CUDA, fails with an odd number of batches, and cuts across the streams.
         learn.distributed_trainer._wrap_dl = noop
         yield
-    learn.remove_cb(ProgressCallback)  # which it leaves in all but the first process
+    learn.remove_cb(ProgressCallback)  # distrib_ctx leaves it in all processes but the first
 
 
 def gathered(state: dict) -> dict | list[dict]:
-    """The states of all processes, in memory of the processor; of a process that is alone, its own."""
+    """Return the states of all processes, in CPU memory; with a single process, return its state as it is."""
     if num_distrib() < 2:
         return state
     states = [None] * num_distrib()
@@ -86,7 +89,7 @@ def gathered(state: dict) -> dict | list[dict]:
 
 
 def own_state(states: dict | list[dict]) -> dict:
-    """This process's part of what `gathered` returned. Raises `DataError` where there were more or fewer processes."""
+    """Return this process's part of what `gathered` returned. Raises `DataError` if the number of processes changed."""
     processes = len(states) if isinstance(states, list) else 1
     if processes != max(1, num_distrib()):
         raise DataError(

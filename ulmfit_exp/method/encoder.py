@@ -1,4 +1,4 @@
-"""The classifier's encoder (BPT3C) and pooling (paper, section 3.3): a text has the same logits in any batch."""
+"""The classifier's encoder (BPT3C) and pooling (paper, section 3.3): a text has the same logits in every batch."""
 
 from threading import Lock
 
@@ -11,37 +11,37 @@ from torch import nn
 from ..recipe import POOLING
 
 IN_USE = Lock()
-"""An encoder keeps its hidden state from chunk to chunk, so threads that predict take turns, a batch each."""
+"""Held for each batch of a prediction: an encoder keeps its hidden state between chunks, so threads take turns."""
 
 
 class BatchFreeEncoder(SentenceEncoder):
     """fastai's encoder (BPT3C; paper, section 3.3), changed so that a text's states do not depend on its batch.
 
-    fastai 2.8 (issue 3379) assumes that rows are sorted by length and that each text reaches the batch's last chunk,
-    which its padding does not ensure; it then runs the wrong rows. Here every text starts in the first chunk and leaves
-    after its own last one. test_learners fails once this is no longer needed. A batch has one dropout mask of words and
-    of weights for all of its chunks, and embeds only the words that it has, not the vocabulary: 1.4 times as fast.
+    fastai 2.8 (issue 3379) assumes that rows are sorted by length and that each text reaches the batch's last chunk.
+    Its padding does not ensure this, and it then processes the wrong rows. Here every text starts in the first chunk
+    and ends with its own last one. test_learners fails once this is no longer needed. All chunks of a batch share one
+    dropout mask of words and of weights, and only the batch's words are embedded, not all: 1.4 times as fast.
     """
 
     def __init__(self, bptt: int, module: AWD_LSTM, pad_idx: int, max_len: int):
         super().__init__(bptt, module, pad_idx, max_len)
         self.drop_weights = [rnn._setweights for rnn in module.rnns]
         for rnn in module.rnns:
-            rnn._setweights = noop  # it would draw a new mask for every chunk
+            rnn._setweights = noop  # else it would draw a new mask for every chunk
 
     def forward(self, input):
-        """Token ids `bs x len`, padded at the end -> states `bs x len x emb_sz`, and mask `bs x len`: not pooled."""
+        """Token ids `bs x len`, padded at the end -> states `bs x len x emb_sz`, mask `bs x len` (True: not pooled)."""
         input = input.as_subclass(torch.Tensor)  # fastai's subclass slows down every operation
         lengths = (input != self.pad_idx).sum(dim=1)
         order = lengths.argsort(descending=True, stable=True)
-        sizes = lengths[order].tolist()  # once a batch: the processor waits for the GPU
+        sizes = lengths[order].tolist()  # only once per batch, as the CPU waits for the GPU here
         self.reset()
         for drop in self.drop_weights:
             drop()
         embedded, outs = self.embed(input[order]), []
         for start in range(0, sizes[0], self.bptt):
             n = sum(size > start for size in sizes)
-            pooled = start + self.bptt > sizes[n - 1] - self.max_len  # else only its final hidden state matters
+            pooled = start + self.bptt > sizes[n - 1] - self.max_len  # else only the final hidden state is used
             with torch.set_grad_enabled(torch.is_grad_enabled() and pooled):
                 out = self.module(embedded[:n, start : start + self.bptt], from_embeds=True)
             outs.append(F.pad(out, (0, 0, 0, 0, 0, len(input) - n)))
@@ -50,7 +50,7 @@ class BatchFreeEncoder(SentenceEncoder):
         return out, (place >= lengths[:, None]) | (place < lengths[:, None] - self.max_len)
 
     def embed(self, input):
-        """Embeddings of token ids, with dropout of whole words in training."""
+        """Return the embeddings of token ids; in training, with dropout of whole words."""
         embedded, p = self.module.encoder(input), self.module.encoder_dp.embed_p
         if not self.training or p == 0:
             return embedded
@@ -58,7 +58,7 @@ class BatchFreeEncoder(SentenceEncoder):
 
 
 class ConcatPoolClassifier(Module):
-    """The classifier's head on a text's pooled states (paper, section 3.3)."""
+    """The classifier's head, which reads a text's pooled states (paper, section 3.3)."""
 
     pooling = POOLING  # for classifiers pickled before this was a setting
 
@@ -71,23 +71,23 @@ class ConcatPoolClassifier(Module):
 
 
 class FeaturesHead(Module):
-    """Logistic regression on scaled features, fitted by scikit-learn, as the layers of `ConcatPoolClassifier`."""
+    """The `layers` of `ConcatPoolClassifier` for a logistic regression on scaled features, fitted by scikit-learn."""
 
     def __init__(self, parts: int, width: int, n_out: int):
         self.parts, self.linear = parts, nn.Linear(parts * width, n_out)
         self.register_buffer("mean", torch.zeros(parts * width))
         self.register_buffer("scale", torch.ones(parts * width))
-        self.register_buffer("by_part", torch.zeros(1))  # 1: each part of a text then has root mean square 1
+        self.register_buffer("by_part", torch.zeros(1))  # if 1, each part of a text is scaled to root mean square 1
 
     @torch.no_grad()
     def fit(self, scaling: str, pipeline) -> None:
-        """Take over one of `inference.features.regressions`."""
+        """Copy the parameters of a fitted pipeline from `inference.features.regressions`."""
         regression = pipeline[-1]
         scaler = pipeline[0][0] if scaling == "parts" else pipeline[0]
-        parts = getattr(regression, "estimators_", [regression])  # of several labels, one each
+        parts = getattr(regression, "estimators_", [regression])  # with several labels, one regression per label
         weight = torch.from_numpy(np.concatenate([part.coef_ for part in parts])).float()
         bias = torch.from_numpy(np.concatenate([part.intercept_ for part in parts])).float()
-        if len(weight) == 1:  # of two classes scikit-learn has the log-odds of the second
+        if len(weight) == 1:  # for two classes scikit-learn has only the log-odds of the second
             weight, bias = (torch.cat([torch.zeros_like(x), x]) for x in (weight, bias))
         self.linear.weight.copy_(weight)
         self.linear.bias.copy_(bias)
@@ -106,8 +106,8 @@ class FeaturesHead(Module):
 def concat_pool(out: torch.Tensor, mask: torch.Tensor, pooling: tuple[str, ...] = POOLING) -> torch.Tensor:
     """States `bs x len x emb_sz` and padding mask `bs x len` (True where padded) -> `bs x parts * emb_sz`.
 
-    fastai's masked_concat_pool finds the last state by counting padding in the last chunk, where a short text in a
-    batch with longer ones has leading padding too: it then reads a padded position.
+    fastai's masked_concat_pool finds the last state by counting the padding in the last chunk. A short text in a batch
+    with longer ones has leading padding there too, so that a padded position is read.
     """
     return torch.cat([POOLS[part](out, ~mask) for part in pooling], dim=1)
 
@@ -126,4 +126,4 @@ def _mean(out: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
 
 
 POOLS = {"last": _last, "max": _max, "mean": _mean}
-"""What `recipe.pooling` names: states `bs x len x emb_sz` and which are real `bs x len` -> `bs x emb_sz`."""
+"""Functions named by `recipe.pooling`: states `bs x len x emb_sz`, mask `bs x len` (True: pooled) -> `bs x emb_sz`."""

@@ -1,4 +1,4 @@
-"""The language model's loss and Adam's step: fastai's arithmetic in fewer passes over memory."""
+"""The language model's loss and the Adam step: fastai's arithmetic in fewer passes over memory."""
 
 import math
 
@@ -10,11 +10,11 @@ from torch.optim.adamw import adamw
 from .tokenizer import UNK_ID
 
 CHUNK, CUDA_CHUNK = 2**23, 2**27
-"""Logits computed at once: so many stay near a processor's cache; a GPU needs few and large products."""
+"""Number of logits computed at once, on a CPU (to stay near its cache) and on a GPU (few and large products)."""
 
 
 class FeatureDecoder(Module):
-    """fastai's LinearDecoder without its matrix product: `LMLoss` gets the features `bs x len x emb_sz`."""
+    """fastai's LinearDecoder without its matrix product; the features `bs x len x emb_sz` go to `LMLoss`."""
 
     def __init__(self, linear: LinearDecoder):
         self.decoder, self.output_dp = linear.decoder, linear.output_dp
@@ -25,14 +25,14 @@ class FeatureDecoder(Module):
 
 
 class LMLoss:
-    """Mean cross entropy of a decoder's logits, without all of them in memory at once.
+    """Mean cross entropy of a decoder's logits, without holding all of them in memory at once.
 
-    fastai writes and reads the logits, 16,000 and more per token, some ten times a step. Here a few rows at a time are
+    fastai writes and reads the logits, 16,000 and more per token, about ten times a step. Here a few rows at a time are
     computed, turned into their own gradient in place, and multiplied by the weights.
 
-    With `samples`, a training step has the logits of its own target words and of so many others, drawn uniformly
-    without replacement and shared by the batch (sampled softmax; Jean et al. 2015). Words from `targets` on are only
-    read: as a target each is the unknown word.
+    With `samples`, a training step computes the logits of its own target words and of this many others, drawn uniformly
+    without replacement and shared by the batch (sampled softmax; Jean et al. 2015). Words with ids from `targets` on
+    are input only: as targets they count as the unknown word.
     """
 
     def __init__(self, decoder: FeatureDecoder, samples: int | None = None, targets: int | None = None):
@@ -50,14 +50,14 @@ class LMLoss:
         targets = targets.masked_fill(targets >= self.targets, UNK_ID)
         if self.samples is not None and with_grad:
             weight, bias, targets = self._sampled(weight, bias, targets)
-        with torch.autocast(features.device.type, enabled=False):  # CUDA's would make the softmax float32
+        with torch.autocast(features.device.type, enabled=False):  # on CUDA, autocast would make the softmax float32
             return _CrossEntropy.apply(rows, weight.to(dtype), bias.to(dtype), targets, with_grad)
 
     def _sampled(self, weight: torch.Tensor, bias: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Weight and bias of the batch's own words and of those drawn, and the targets as indices into these.
+        """Return weight and bias for the batch's own words and the drawn ones, and the targets as indices into these.
 
-        A drawn word represents all those that it was drawn from: log(candidates / drawn) is added to its logit, which
-        makes the estimate of the softmax's denominator unbiased.
+        The drawn words represent all candidates: log(candidates / drawn) is added to their logits, which makes the
+        estimate of the softmax's denominator unbiased.
         """
         needed, places = targets.unique(return_inverse=True)
         candidates = torch.ones(len(bias), dtype=torch.bool, device=targets.device)
@@ -70,7 +70,7 @@ class LMLoss:
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """Linear layer and mean cross entropy of rows `n x emb_sz`; the gradient is computed in the forward pass."""
+    """Linear layer and mean cross entropy for rows `n x emb_sz`; the forward pass also computes the gradient."""
 
     @staticmethod
     def forward(ctx, rows, weight, bias, targets, with_grad):
@@ -101,7 +101,7 @@ class _CrossEntropy(torch.autograd.Function):
 
 
 def fused_adam(p, lr, mom, sqr_mom, eps, wd, do_wd=True, step=None, grad_avg=None, sqr_avg=None, **kwargs) -> dict:
-    """fastai's weight_decay, average_grad, average_sqr_grad and adam_step in one pass of torch's."""
+    """fastai's weight_decay, average_grad, average_sqr_grad and adam_step in a single call of torch's fused AdamW."""
     if step is None:
         step, grad_avg, sqr_avg = torch.zeros((), device=p.device), torch.zeros_like(p), torch.zeros_like(p)
     adamw(
@@ -112,5 +112,5 @@ def fused_adam(p, lr, mom, sqr_mom, eps, wd, do_wd=True, step=None, grad_avg=Non
 
 
 def FusedAdam(params, lr, mom=0.9, sqr_mom=0.99, eps=1e-5, wd=0.01) -> Optimizer:
-    """fastai's Adam, with its defaults."""
+    """Return fastai's Adam, with the same defaults, as an optimizer that uses `fused_adam`."""
     return Optimizer(params, [fused_adam], lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)

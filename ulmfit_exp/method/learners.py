@@ -1,4 +1,4 @@
-"""fastai's AWD_LSTM learners for the two tasks, with the fixes that fastai needs; loading of weights."""
+"""fastai's AWD_LSTM learners for the two tasks, with the fixes that fastai needs; loading weights into them."""
 
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ OPTIMIZER = partial(FusedAdam, mom=0.7, sqr_mom=0.99)
 
 
 def lm_learner(dls: TextDataLoaders, recipe: LMRecipe, precision: str, path: Path) -> LMLearner:
-    """A language-model learner with random weights; 4 layer groups: the LSTMs, then embedding and decoder."""
+    """Return a language-model learner with random weights and 4 layer groups: the LSTMs, then embedding and decoder."""
     model = language_model(len(dls.vocab), recipe.model, recipe.lm.drop_mult)
     model[1] = FeatureDecoder(model[1])
     loss = LMLoss(model[1], recipe.softmax_samples, dls.targets)
@@ -50,9 +50,9 @@ def clas_learner(
     multi_label: bool = False,
     thresh: float | Tensor = 0.5,
 ) -> TextLearner:
-    """A classifier of `n_out` classes with random weights; 5 layer groups: embedding, the LSTMs, head.
+    """Return a classifier for `n_out` classes with random weights and 5 layer groups: embedding, the LSTMs, head.
 
-    `weight` is that of each class in the loss; several labels of a text are those that reach `thresh`.
+    `weight` is the weight of each class in the loss. With `multi_label`, a text has the labels that reach `thresh`.
     """
     weight = None if weight is None else tensor(weight).float().to(dls.device)
     model = classifier(len(_get_text_vocab(dls)), n_out, recipe).to(dls.device)
@@ -61,7 +61,7 @@ def clas_learner(
 
 
 def loss_and_error(multi_label: bool, weight: Tensor | None = None, thresh: float | Tensor = 0.5) -> dict:
-    """fastai's loss, with the weight of each class, and the error. A text's labels are those that reach `thresh`."""
+    """Return fastai's loss with class weights, and the error; with `multi_label`, for labels that reach `thresh`."""
     if not multi_label:
         return {"loss_func": CrossEntropyLossFlat(weight=weight), "metrics": error_rate}
     as_arrays = {"activation": "sigmoid", "to_np": True, "flatten": False}
@@ -70,19 +70,19 @@ def loss_and_error(multi_label: bool, weight: Tensor | None = None, thresh: floa
 
 
 def learner_options(training: Training, precision: str, path: Path) -> dict:
-    """Options that every learner of ours has: the paper's Adam, weight decay, clipped gradients, fp32 or bf16."""
+    """Return the options that all learners share: the paper's Adam, weight decay, clipped gradients, fp32 or bf16."""
     cbs = [GradientClip(training.clip), *([Autocast()] if precision == "bf16" else [])]
     return {"opt_func": OPTIMIZER, "wd": training.wd, "path": path, "cbs": cbs}
 
 
 def load_pretrained(learn: LMLearner, pretrained: Pretrained) -> dict[str, int]:
-    """Load a pretrained language model; returns how many of the vocabulary's `words` it knows (`words_found`)."""
+    """Load a pretrained language model. Returns the learner's number of `words` and of known ones (`words_found`)."""
     weights, found = pretrained.matched(learn.dls.vocab)
     learn.model.load_state_dict(weights)
     return found
 
 
 def load_lm_encoder(learn: TextLearner, path: Path) -> None:
-    """Load the encoder of a saved language model with the same vocabulary into a classifier."""
+    """Load into a classifier the encoder of a saved language model with the same vocabulary."""
     weights = {k.removeprefix("0."): w for k, w in load_file(path).items() if k.startswith("0.")}
     learn.model[0].module.load_state_dict(weights | {"encoder_dp.emb.weight": weights["encoder.weight"]})

@@ -1,4 +1,4 @@
-"""What a run runs on: memory, precision, and the description that goes into its record."""
+"""The machine of a run: memory, device, precision, and the description that goes into the record."""
 
 import ctypes
 import os
@@ -25,7 +25,7 @@ PACKAGES = ("fastai", "fastcore", "torch", "spacy", "pandas", "numpy", "scikit-l
 
 
 def keep_memory() -> None:
-    """Make glibc keep freed memory: otherwise every batch's large tensors are mapped again (1.5 times slower)."""
+    """Make glibc keep freed memory; otherwise the large tensors of every batch are mapped again (1.5 times slower)."""
     if platform.libc_ver()[0] == "glibc":
         trim_threshold, mmap_max = -1, -4
         libc = ctypes.CDLL("libc.so.6")
@@ -34,13 +34,13 @@ def keep_memory() -> None:
 
 
 def use_device(wanted: str | None = None) -> torch.device:
-    """Make `wanted` fastai's default device, and return it: auto, which is a GPU where there is one, cpu, cuda or
-    cuda:N. None leaves the device as it is. On a GPU fp32 is then fp32, and equal runs have equal figures.
+    """Make `wanted` fastai's default device, and return it: auto (a GPU if there is one), cpu, cuda or cuda:N.
 
-    Raises `DataError` where there is no such device.
+    None keeps the current default. On a GPU, fp32 is then not replaced by TF32, and the results are reproducible.
+    Raises `DataError` if there is no such device.
     """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
-    torch.backends.cudnn.allow_tf32 = False  # by default LSTMs compute in TF32
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # must be set before CUDA starts
+    torch.backends.cudnn.allow_tf32 = False  # the default lets LSTMs compute in TF32
     if wanted is None:
         return default_device()
     name, _, number = wanted.partition(":")
@@ -60,7 +60,7 @@ def use_device(wanted: str | None = None) -> torch.device:
 
 
 def gpus() -> list[str]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    """Return the GPUs that this process may use, named as in CUDA_VISIBLE_DEVICES."""
     if not torch.cuda.is_available():
         return []
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -68,7 +68,7 @@ def gpus() -> list[str]:
 
 
 def end_with_parent() -> None:
-    """End this process when its parent dies; a pool's process would wait for work for ever."""
+    """End this process when its parent dies; a process of a pool would otherwise wait for work for ever."""
 
     def wait():
         parent_process().join()
@@ -79,9 +79,9 @@ def end_with_parent() -> None:
 
 @contextmanager
 def without_main():
-    """Processes that are spawned in this context do not import the main module.
+    """Within this context, spawned processes do not import the main module.
 
-    A script without `if __name__ == "__main__":` would otherwise run again in each of them, and wait for the stage that
+    Otherwise a script without `if __name__ == "__main__":` would run again in each of them, and wait for the stage that
     the script itself is computing.
     """
     main = sys.modules["__main__"]
@@ -93,8 +93,8 @@ def without_main():
 
 
 class Autocast(Callback):
-    """bfloat16 for the model and the loss, on any device: fastai's MixedPrecision is for CUDA alone, and leaves its
-    context open where a batch fails."""
+    """Runs the model and the loss in bfloat16 on any device: fastai's MixedPrecision supports only CUDA, and leaves its
+    context open if a batch fails."""
 
     order = 10
 
@@ -117,10 +117,10 @@ class Autocast(Callback):
 
 
 def precision(wanted: str) -> str:
-    """fp32 or bf16; auto is bf16 where it is faster.
+    """Return fp32 or bf16; auto is bf16 if that is faster on this machine.
 
-    That is GPUs, processors with AMX, and AMD's with AVX-512 bf16 (2.2x in matrix products). Intel's with AVX-512 bf16
-    and no AMX reached 0.6 of fp32's speed. Raises `DataError` for bf16 where oneDNN has no LSTM in it.
+    It is faster on GPUs with bf16, CPUs with AMX, and AMD's CPUs with AVX-512 bf16 (2.2x in matrix products). Intel's
+    with AVX-512 bf16 but no AMX reached 0.6 of fp32's speed. Raises `DataError` for bf16 if oneDNN has no bf16 LSTM.
     """
     if wanted == "bf16" and default_device().type == "cpu" and _lacks_bf16():
         raise DataError("--precision bf16 needs a processor with AVX-512, or a GPU; leave the option out, or give fp32")
@@ -137,7 +137,7 @@ def _lacks_bf16() -> bool:
 
 
 def description() -> dict:
-    """`versions`, `commit` and `machine`, for records."""
+    """Return the `versions`, `commit` and `machine` that go into a record."""
     return {"versions": _versions(), "commit": _commit(), "machine": _machine()}
 
 
@@ -151,10 +151,10 @@ def _versions() -> dict[str, str]:
 
 @cache
 def _commit() -> str:
-    """The commit of this code as it was imported, with + where files differ from it; unknown outside a git checkout."""
+    """Return this code's commit at the first call, with + if files differ from it; unknown outside a git checkout."""
     git, file = ["git", "-C", str(Path(__file__).parent)], Path(__file__).name
     commands = (
-        ["ls-files", "--error-unmatch", file],  # fails where the package is installed within another repository
+        ["ls-files", "--error-unmatch", file],  # fails if the package is installed inside another repository
         ["describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"],
     )
     try:
@@ -170,7 +170,7 @@ def _cpuinfo() -> str:
 
 
 def _machine() -> dict:
-    """Processor, cores, memory and accelerator, without any name or path of the machine."""
+    """Return the CPU, cores, memory and accelerator, without any name or path of the machine."""
     cpu = _cpuinfo()
     name = re.search(r"model name\s*: (.*)", cpu)
     return {

@@ -1,11 +1,11 @@
-"""Pretrained language models: finding one, reading it safely, and matching its words with a corpus's.
+"""Pretrained language models: finding one, reading it safely, and matching its words to a corpus.
 
 A model's folder holds `model.safetensors` (fastai's parameter names, any floating type) and `vocab.json` (a list; row i
 of the embedding is word i). A matrix may also be int8 with a scale per row, as `NAME` and `NAME.scale`. A model of both
-directions is a folder with such folders `forward` and `backward`. The finished run of an experiment is a model too: it
-leads to the language models that it fine-tuned, and with #clas after its name to the encoders of its classifiers, to
-continue from a related task with labels (Phang et al. 2018). A model that was saved by fastai is a `.pth` and an
-`itos.pkl` or `itos.json` in a folder, or an archive of both; nothing in them is run.
+directions is a folder with such folders `forward` and `backward`. The folder of a finished run can be given too: its
+fine-tuned language models are used or, with #clas after its name, the encoders of its classifiers, to continue from a
+related labelled task (Phang et al. 2018). A model saved by fastai is a `.pth` and an `itos.pkl` or `itos.json`, in a
+folder or in one archive; no code in them is run.
 """
 
 from dataclasses import dataclass, replace
@@ -35,29 +35,29 @@ TIED = ("0.encoder_dp.emb.weight", "1.decoder.weight")
 
 @dataclass(frozen=True)
 class Pretrained:
-    """One direction's language model, on disk."""
+    """A language model of one direction, on disk."""
 
     files: tuple[Path, ...]
-    """Weights and vocabulary, or one archive of both; optionally a classifier whose encoder is used."""
+    """Weights and vocabulary, or one archive with both; optionally also a classifier whose encoder is used."""
     lang: str | None = "en"
-    """Language of its texts; None where a model of someone else does not say."""
+    """Language of its texts; None if the model does not state it."""
     members: tuple[str, ...] = ()
-    """Weights and vocabulary in the archive."""
+    """Names of the weights and the vocabulary in the archive."""
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the files, which a stage that starts from this model depends on."""
+        """Shortened SHA-256 of the files, on which every stage that starts from this model depends."""
         return "-".join(sha256(path)[:16] for path in self.files)
 
     @cached_property
     def content(self) -> tuple[dict[str, torch.Tensor], list[str]]:
-        """(weights in float32 by fastai's names, vocabulary). Raises `DataError`."""
+        """The float32 weights under fastai's names, and the vocabulary. Raises `DataError` if they are not a model."""
         weights, vocab = read(*self.files[:2], members=self.members)
         for classifier in self.files[2:]:
             head = {k: w for k, w in weights.items() if k.startswith("1.") and k not in TIED}
             encoder = {k: w for k, w in read_weights(classifier).items() if k.startswith("0.module.")}
             weights = head | {k.replace("module.", "", 1): w for k, w in encoder.items()}
-        weights = {k if k[:1].isdigit() else f"0.{k}": w for k, w in weights.items()}  # a saved encoder
+        weights = {k if k[:1].isdigit() else f"0.{k}": w for k, w in weights.items()}  # a saved encoder has no prefix
         weights = {k.replace("module.weight_hh_l0", "weight_hh_l0_raw"): w for k, w in clean_raw_keys(weights).items()}
         weights = {k: w.float() for k, w in {"1.decoder.bias": torch.zeros(len(vocab)), **weights}.items()}
         for tied in (EMBEDDING, *TIED):
@@ -78,12 +78,12 @@ class Pretrained:
         return weights, vocab
 
     def shape(self, model: Model) -> Model:
-        """`model` with the sizes of this one."""
+        """Return `model` with the sizes of this pretrained model."""
         sizes = _shape(self.content[0])
         return replace(model, emb_sz=sizes.emb_sz, n_hid=sizes.n_hid, n_layers=sizes.n_layers)
 
     def matched(self, vocab: list[str]) -> tuple[dict[str, torch.Tensor], dict[str, int]]:
-        """The weights with a row for each word of `vocab`, and how many `words_found` of its `words` were known.
+        """Return weights with a row per word of `vocab`, and its number of `words` and of known ones (`words_found`).
 
         An unknown word gets the mean row, as in fastai's own ULMFiT.
         """
@@ -101,10 +101,10 @@ def _shape(weights: dict[str, torch.Tensor]) -> Model:
 
 
 def resolve(what: str, directions: tuple[str, ...], data_dir: Path | None) -> dict[str, Pretrained]:
-    """The pretrained model of each direction; empty for none. Raises `DataError`.
+    """Return the pretrained model of each direction; an empty dict for none. Raises `DataError`.
 
-    `what` is none, a shipped model's name, wt103 (wt103-fwd or -bwd for one direction), hf:OWNER/NAME, a folder, an
-    archive of fastai's, or two of these as FORWARD,BACKWARD; a folder of a finished run may end in #clas.
+    `what` is none, a shipped model's name, wt103 (wt103-fwd or -bwd for one direction), hf:OWNER/NAME, a folder, a
+    fastai archive, or two of these as FORWARD,BACKWARD; the folder of a finished run may end in #clas.
     """
     if what == "none":
         return {}
@@ -128,7 +128,7 @@ def resolve(what: str, directions: tuple[str, ...], data_dir: Path | None) -> di
 
 
 def _place(name: str) -> Path:
-    """The folder or archive of a model; that of the hub is downloaded."""
+    """Return the folder or archive of a model, downloading it if it is on the Hugging Face hub."""
     if name.startswith("hf:"):
         return _downloaded(name.removeprefix("hf:"))
     shipped = sorted(p.name for p in SHIPPED.glob("*"))
@@ -145,7 +145,7 @@ def _place(name: str) -> Path:
 
 
 def _in_place(name: str, folder: Path, direction: str) -> Pretrained:
-    """The model of one direction in a folder of any kind, or in an archive."""
+    """Return the model of one direction in an archive or any kind of folder."""
     if folder.is_file():
         return Pretrained((folder,), None, members(folder, direction))
     classifier = []
@@ -173,7 +173,7 @@ def _in_place(name: str, folder: Path, direction: str) -> Pretrained:
 
 
 def _lang(folder: Path) -> str | None:
-    """The language of a model, from its stage, its record or that of the folder around it."""
+    """Return the language of a model from its stage, its record, or the record in the parent folder."""
     stage, *records = folder / "stage.json", folder / "record.json", folder.parent / "result.json"
     if stage.is_file():
         return read_json(stage)["inputs"].get("lang", "en")

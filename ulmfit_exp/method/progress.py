@@ -9,24 +9,24 @@ from tqdm.auto import tqdm
 from ..record import metrics
 
 REPORT_EVERY = 60
-"""Seconds between lines of progress within an epoch."""
+"""Seconds between progress lines within an epoch."""
 
 
 def quiet(learn: Learner) -> Learner:
-    """The learner without fastai's own progress bars and epoch lines; `Progress` takes their place."""
+    """Remove fastai's progress bars and epoch lines from the learner and return it; `Progress` replaces them."""
     learn.remove_cb(ProgressCallback)
     learn.logger = noop
     return learn
 
 
 class Progress(Callback):
-    """A bar over the batches on a terminal. In training also a line per epoch and one every `REPORT_EVERY` seconds,
-    from what the callback `History` collects: a log shows no bar."""
+    """Shows a progress bar over the batches on a terminal. In training it also prints a line per epoch and one every
+    `REPORT_EVERY` seconds, for logs, which show no bar; the figures are from the callback `History`."""
 
     order = 70  # after History
 
     def __init__(self, epochs: int = 0):
-        """`epochs` is the number of all phases together, 0 outside of training."""
+        """`epochs` is the total number over all phases, or 0 outside training."""
         self.epochs, self.reported = epochs, time.monotonic()
 
     def before_train(self):
@@ -47,12 +47,12 @@ class Progress(Callback):
     def after_batch(self):
         self.bar.update()
         due = self.epochs and self.training and time.monotonic() - self.reported > REPORT_EVERY
-        if due and self.history.losses:  # none is read in the first steps
+        if due and self.history.losses:  # no loss has been read in the first steps
             self.reported = time.monotonic()
             self._report()
 
     def _report(self):
-        """How far the epoch is."""
+        """Print a line on the progress within the epoch."""
         losses, tokens, seconds = self.history.losses, self.history.tokens, self.history.seconds
         loss = sum(losses[-100:]) / len(losses[-100:])
         perplexity = "" if self.metrics else f"  perplexity {math.exp(min(loss, 99)):.1f}"  # a classifier has metrics
@@ -65,7 +65,7 @@ class Progress(Callback):
         )
 
     def after_epoch(self):
-        """The metrics of the epoch."""
+        """Print the metrics of the finished epoch."""
         if not self.epochs or self.epoch < self.history.first_epoch:
             return
         row = self.history.epochs[-1]

@@ -1,4 +1,4 @@
-"""Learning rates over the steps of a phase, of each layer group; how long a training of few or many texts is."""
+"""The learning rate of each layer group over the steps of a phase; the length of training on few or many texts."""
 
 import math
 from dataclasses import replace
@@ -13,10 +13,10 @@ _ONE_CYCLE = combined_cos(0.25, 1 / 25, 1, 1e-5)
 
 
 def stlr(t: int, steps: int, cut_frac: float = 0.1, ratio: float = 32) -> float:
-    """Share of the highest learning rate at step `t` of `steps`: slanted triangular rates (paper, equation 3).
+    """Return the share of the highest learning rate at step `t` of `steps`: slanted triangular (paper, equation 3).
 
-    `ratio` is the highest rate divided by the lowest. Where `cut` is rounded down, the equation's last steps would
-    fall below the lowest rate, and even below 0; they are kept at it. A `cut` of 0 becomes 1.
+    `ratio` is the highest rate divided by the lowest. If `cut` is rounded down, the equation's rates in the last steps
+    would fall below the lowest rate, or below 0; here they stay at the lowest. A `cut` of 0 becomes 1.
     """
     cut = max(1, math.floor(steps * cut_frac))
     p = t / cut if t < cut else 1 - (t - cut) / (cut * (1 / cut_frac - 1))
@@ -24,7 +24,7 @@ def stlr(t: int, steps: int, cut_frac: float = 0.1, ratio: float = 32) -> float:
 
 
 def share_of_highest_lr(schedule: str, pct: float, steps: int) -> float:
-    """Share of the highest learning rate at a point `pct`, 0 to 1, of a phase of `steps` steps."""
+    """Return the share of the highest learning rate at point `pct` (0 to 1) of a phase with `steps` steps."""
     return {
         "stlr": lambda: stlr(round(pct * steps), steps),
         "one_cycle": lambda: _ONE_CYCLE(pct),
@@ -34,13 +34,13 @@ def share_of_highest_lr(schedule: str, pct: float, steps: int) -> float:
 
 
 def passes_per_epoch(training: Training, steps: int) -> int:
-    """How many times an epoch goes over the texts, `steps` steps each time, for `min_steps`."""
+    """Return how many times (at most 10) an epoch goes over the texts, in `steps` steps each, to reach `min_steps`."""
     planned = steps * sum(p.epochs for p in training.phases)
     return min(10, math.ceil(training.min_steps / planned)) if training.min_steps and planned else 1
 
 
 def shortened(training: Training, steps: int) -> Training:
-    """`training` with a last phase no longer than `max_steps` allows, where an epoch has `steps` steps."""
+    """Return `training` with its last phase cut to fit `max_steps`, but to no less than one epoch of `steps` steps."""
     if not training.phases or not training.max_steps:
         return training
     *first, last = training.phases
@@ -49,9 +49,9 @@ def shortened(training: Training, steps: int) -> Training:
 
 
 def rates(phases: tuple[Phase, ...], groups: int, steps: int = 100) -> pd.DataFrame:
-    """The learning rate of each of `groups` layer groups in a recipe's phases, NaN where the group is frozen.
+    """Return the learning rate of each of `groups` layer groups in a recipe's phases; NaN while a group is frozen.
 
-    One row per step, with `steps` steps an epoch; the index is the epoch, the columns are the groups from the lowest.
+    It has one row per step, `steps` in an epoch; the index is the epoch, the columns are the groups, lowest first.
     """
     rows, start = {}, 0
     for phase in phases:

@@ -1,4 +1,4 @@
-"""Texts -> words: fastai's rules and spaCy's tokenizer; characters, for languages without spaces between words."""
+"""Texts -> words by fastai's rules and spaCy's tokenizer; characters in languages without spaces between words."""
 
 import re
 from collections.abc import Iterable
@@ -11,13 +11,13 @@ from fastai.text.all import PAD, UNK, SpacyTokenizer, compose, defaults, rm_usel
 from ..common import DataError
 
 UNK_ID, PAD_ID, BOS_ID = 0, 1, 2
-"""Ids that fastai gives the words xxunk, xxpad and xxbos: an unknown word, padding, the beginning of a text."""
+"""Ids that fastai gives to xxunk (an unknown word), xxpad (padding) and xxbos (the beginning of a text)."""
 LONGEST_WORD = 100
-"""Characters; a longer word is split. spaCy's time is quadratic in a word's length."""
+"""Characters; a longer word is split, as the time that spaCy takes is quadratic in a word's length."""
 PIECE = 100_000
-"""Characters; a longer text is tokenised in pieces, split between words. spaCy refuses a million."""
+"""Characters; a longer text is tokenised in pieces, split between words, as spaCy rejects texts above a million."""
 UNSPACED = ("ja", "zh", "th", "lo", "km", "my")
-"""Languages written without spaces between words, which are read by characters."""
+"""Languages written without spaces between words; each character is a token."""
 UNSPACED_CHARACTER = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]"
 )
@@ -35,14 +35,15 @@ TOKENIZER = {
 
 @cache
 def tokenizer(lang: str):
-    """fastai's rules and spaCy's tokenizer as fastai makes it, without fastai's list of each token's attributes.
+    """Return a function from text to tokens, which applies fastai's rules and the spaCy tokenizer that fastai creates.
 
-    The word xxpad in a text becomes xxunk: as padding it would end the text. Raises `DataError`.
+    Unlike fastai, it makes no list of each token's attributes. The word xxpad in a text becomes xxunk, as padding would
+    end the text. Raises `DataError` if spaCy has no tokenizer for the language.
     """
     try:
         spacy = SpacyTokenizer("xx" if lang in UNSPACED else lang).pipe.__self__.tokenizer
     except (ImportError, AttributeError) as e:
-        if isinstance(e, ModuleNotFoundError):  # of a package that spaCy needs; of a language it is an ImportError
+        if isinstance(e, ModuleNotFoundError):  # of a package that spaCy needs; an unknown language is an ImportError
             raise
         raise DataError(
             f"--lang {lang}: spaCy has no tokenizer of that language here; give a code such as de, or xx, which suits "
@@ -55,20 +56,20 @@ def tokenizer(lang: str):
 
 
 def _apart(text: str) -> str:
-    """Spaces around each character of a script without spaces; words and numbers of other scripts stay whole."""
+    """Put spaces around each character of a script without them; words and numbers in other scripts stay whole."""
     return rm_useless_spaces(UNSPACED_CHARACTER.sub(r" \g<0> ", text))
 
 
 def unspaced(texts: Iterable[str]) -> bool:
-    """Whether scripts without spaces between words have a third of the letters, or more, of the first texts."""
+    """Return whether more than a third of the first 1000 texts' letters are in scripts without spaces between words."""
     sample = "\n".join(islice(texts, 1000))
     return 3 * len(UNSPACED_CHARACTER.findall(sample)) > len(re.findall(r"\w", sample))
 
 
 def words(text: str, lang: str = "en") -> list[str]:
-    """fastai's tokens of a text of any size."""
+    """Return the tokens of a text of any length."""
     tokenize = tokenizer(lang)
-    text = text.encode("utf-8", "replace").decode()  # spaCy refuses a lone surrogate
+    text = text.encode("utf-8", "replace").decode()  # spaCy rejects lone surrogates
     text = text.replace("\r\n", "\n").replace("\r", "\n")  # pretrained models know only \n
     if len(text) > LONGEST_WORD:
         char = rf"(?!{UNSPACED_CHARACTER.pattern})\S" if lang in UNSPACED else r"\S"
@@ -76,4 +77,4 @@ def words(text: str, lang: str = "en") -> list[str]:
     if len(text) <= PIECE:
         return tokenize(text)
     pieces = map(tokenize, re.findall(rf"(?s).{{1,{PIECE}}}(?!\S)|.{{1,{PIECE}}}", text))
-    return list(chain(next(pieces), *(piece[1:] for piece in pieces)))  # each begins with xxbos
+    return list(chain(next(pieces), *(piece[1:] for piece in pieces)))  # each piece begins with xxbos

@@ -1,4 +1,4 @@
-"""Texts -> token ids on disk, once."""
+"""Texts -> token ids, stored on disk so that texts are tokenised only once."""
 
 import json
 from collections import Counter, deque
@@ -20,11 +20,11 @@ from ..corpora.splits import SPLITS
 from .machine import end_with_parent, without_main
 from .tokenizer import UNK_ID, words
 
-MOST_PROCESSES = min(4, cpu_count(), torch.get_num_threads())  # each takes some 0.4 GB; a grid's cell has fewer threads
+MOST_PROCESSES = min(4, cpu_count(), torch.get_num_threads())  # about 0.4 GB each; a grid's runs have fewer threads
 CHUNK = 500_000
-"""Characters of text that a process tokenises at once."""
+"""Number of characters of text that a process tokenises at once."""
 COPIED = 10_000_000
-"""Ids copied at once."""
+"""Number of ids copied at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,30 +32,30 @@ class Tokens:
     """The token ids of many texts, memory-mapped."""
 
     ids: np.ndarray
-    """The ids of all texts in one array of the smallest unsigned type that holds them."""
+    """Ids of all texts in one array, of the smallest unsigned type that can hold them."""
     offsets: np.ndarray
     """Text i is `ids[offsets[i]:offsets[i + 1]]`."""
     splits: np.ndarray
-    """Each text's index into SPLITS."""
+    """The split of each text, as an index into `SPLITS`."""
     vocab: list[str]
     targets: int
-    """The language model predicts the first so many words of the vocabulary; the others are only read."""
+    """The language model predicts only this many first words of the vocabulary; the others are input only."""
 
     def __getitem__(self, i: int) -> np.ndarray:
         return self.ids[self.offsets[i] : self.offsets[i + 1]]
 
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens of each text."""
+        """Number of tokens in each text."""
         return np.diff(self.offsets)
 
     def rows(self, *splits: str) -> np.ndarray:
-        """Indices of the texts in these splits."""
+        """Return the indices of the texts in these splits."""
         return np.flatnonzero(np.isin(self.splits, [SPLITS.index(s) for s in splits]))
 
 
 def _numbered(lang: str, documents: list[tuple[str, str]]) -> tuple[list[str], np.ndarray, list[int], list[int]]:
-    """(distinct words in order of appearance, the number of each word, words per text, split per text)."""
+    """Return distinct words in order of appearance, each token's index into these, and each text's length and split."""
     number: dict[str, int] = {}
     each = [[number.setdefault(w, len(number)) for w in words(text, lang)] for text, _ in documents]
     ids, sizes = np.fromiter(chain(*each), np.uint32), [len(numbers) for numbers in each]
@@ -63,7 +63,7 @@ def _numbered(lang: str, documents: list[tuple[str, str]]) -> tuple[list[str], n
 
 
 def _parallel(documents: Iterable[tuple[str, str]], processes: int, lang: str) -> Iterator:
-    """`_numbered` of chunks of the texts, in order; in several processes if there are more than a few."""
+    """Yield `_numbered` for chunks of the texts, in order; four or more chunks are shared by several processes."""
     numbered, chunks = partial(_numbered, lang), chunked(documents, CHUNK, lambda document: len(document[0]))
     first = list(islice(chunks, 4))
     if len(first) < 4 or processes == 1:
@@ -73,7 +73,7 @@ def _parallel(documents: Iterable[tuple[str, str]], processes: int, lang: str) -
     with ProcessPoolExecutor(processes, spawn, initializer=end_with_parent) as pool:
         waiting = deque()
         for chunk in chain(first, chunks):
-            with without_main():  # the pool spawns its processes as it is given work
+            with without_main():  # the pool starts its processes when work is submitted
                 waiting.append(pool.submit(numbered, chunk))
             if len(waiting) > 2 * processes:
                 yield waiting.popleft().result()
@@ -90,10 +90,10 @@ def write_tokens(
     processes: int | None = None,
     lang: str = "en",
 ) -> dict:
-    """Tokenise (text, split) pairs with fastai's rules and spaCy into `folder`.
+    """Tokenise (text, split) pairs with fastai's rules and spaCy, write `folder`, and return the counts for the record.
 
-    The vocabulary has the words of the train and unlabelled texts, then the other words of `pretrained`, a pretrained
-    model's vocabulary; with `only_pretrained` it is just these.
+    The vocabulary has the words of the train and unlabelled texts, then the other words of `pretrained`, the vocabulary
+    of a pretrained model; with `only_pretrained` it is `pretrained` alone.
     """
     raw_path = folder / "raw.bin"
     count, lengths, splits = _write_raw(documents, raw_path, processes or MOST_PROCESSES, lang)
@@ -122,9 +122,9 @@ def write_tokens(
 def _write_raw(
     documents: Iterable[tuple[str, str]], path: Path, processes: int, lang: str
 ) -> tuple[Counter, list[int], np.ndarray]:
-    """Write each token as the number of its word, in the order in which words are met.
+    """Write each token as the number of its word; words are numbered in order of appearance.
 
-    Returns the words in that order, with their counts in train and unlabelled texts; and each text's length and split.
+    Returns the words in that order with their counts in train and unlabelled texts, and each text's length and split.
     """
     number, count, lengths, splits = {}, Counter(), [], []
     counted = [SPLITS.index("train"), SPLITS.index("unlabelled")]
@@ -140,14 +140,14 @@ def _write_raw(
 
 
 def read_tokens(folder: Path) -> Tokens:
-    """What `write_tokens` left in `folder`."""
+    """Read the tokens that `write_tokens` wrote to `folder`."""
     ids = np.load(folder / "ids.npy", mmap_mode="r")
     offsets, splits = (np.load(folder / f"{name}.npy") for name in ("offsets", "splits"))
     return Tokens(ids, offsets, splits, read_json(folder / "vocab.json"), read_json(folder / "targets.json"))
 
 
 def encode(texts: Iterable[str], vocab: list[str], lang: str = "en") -> Tokens:
-    """Test texts as ids of an existing vocabulary, in memory."""
+    """Return texts, as a test split, as ids of an existing vocabulary, in memory."""
     ids_of = {w: i for i, w in enumerate(vocab)}
     each = [[ids_of.get(w, UNK_ID) for w in words(text, lang)] for text in texts]
     offsets = np.cumsum([0, *map(len, each)])

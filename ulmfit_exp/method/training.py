@@ -1,12 +1,12 @@
-"""Training: the phases of a recipe with fastai, seeded at each epoch and resumed after a kill.
+"""Training: runs the phases of a recipe with fastai, seeds each epoch, and resumes after being killed.
 
-Its callbacks, in their order; the others find `History` as `learn.history`:
+Its callbacks, in their order; the other callbacks read `History` as `learn.history`:
 
-Resume     -30  skips the batches that a checkpoint within an epoch has; clears `checkpoint.within`
+Resume     -30  skips the batches that were finished before a checkpoint within an epoch; clears `checkpoint.within`
 EpochSeed  -20  seeds each epoch
 History     65  adds to `checkpoint.history` and `checkpoint.steps`, and saves the checkpoint
 Progress    70  shows what `learn.history` has collected
-StopEarly   90  ends the last phase by `learn.history.epochs`
+StopEarly   90  may end the last phase early, judging by `learn.history.epochs`
 """
 
 import hashlib
@@ -42,16 +42,16 @@ from .tokenizer import PAD_ID
 SAVE_EVERY = 300
 """Seconds between checkpoints within an epoch."""
 READ_EVERY = 20
-"""Training steps between two reads of their losses: at each, the processor waits for the GPU."""
+"""Training steps between two reads of the losses; at each read the CPU waits for the GPU."""
 
 
 def train(learn: Learner, training: Training, seed: int, work: Path, cbs=()) -> tuple[dict, list[dict]]:
     """Run the phases in order, from the checkpoint in the folder `work` if there is one. Returns information and steps.
 
-    The information has the `history`, a row per epoch, and `seconds` and `tokens_per_second` over all processes that
-    took part. The steps are a row per training step: its phase and loss, and the learning rate of each layer group,
-    None while it is frozen. The callbacks `cbs` find both in `learn.history`. Raises `DataError` where a loss is not
-    finite.
+    The information has the `history` with one row per epoch, the `kept_epoch`, and `seconds` and `tokens_per_second`
+    over the whole training, also if it was interrupted. The steps have one row per training step: its phase, its loss,
+    and each layer group's learning rate, None while it is frozen. The callbacks `cbs` can read both in `learn.history`.
+    Raises `DataError` if a loss is not finite.
     """
     training = sized_for_data(learn, training)
     checkpoint = Checkpoint(work / CHECKPOINT, learn)
@@ -88,27 +88,27 @@ def train(learn: Learner, training: Training, seed: int, work: Path, cbs=()) -> 
 
 
 def sized_for_data(learn: Learner, training: Training) -> Training:
-    """`training` on these texts: longer epochs for `min_steps`, a shorter last phase for `max_steps`."""
+    """Adapt `training` to the learner's texts: longer epochs for `min_steps`, a shorter last phase for `max_steps`."""
     if (times := passes_per_epoch(training, len(learn.dls.train))) > 1:
         learn.dls.loaders[0] = Repeated(learn.dls.train, times)
     return shortened(training, len(learn.dls.train))
 
 
 def best_epoch(history: list[dict]) -> int:
-    """Index of the epoch with the lowest error on the validation set, or loss where there is no error; -1 of none."""
+    """Return the index of the epoch with the lowest validation error, or loss if it has no error; -1 without epochs."""
     scores = [(row.get("valid_error_rate", 0), row["valid_loss"]) for row in history]
     return min(range(len(scores)), key=scores.__getitem__, default=-1)
 
 
 def has_stopped_early(history: list[dict], training: Training) -> bool:
-    """Has early stopping ended the last phase?"""
+    """Return whether early stopping has ended the last phase."""
     last = sum(row["phase"] == len(training.phases) - 1 for row in history)
     since = len(history) - 1 - best_epoch(history)
     return training.patience is not None and min(last, since) >= training.patience
 
 
 def freeze(learn: Learner, phase: Phase) -> None:
-    """Make the layer groups of a phase trainable, and no others."""
+    """Make only the layer groups of a phase trainable."""
     learn.freeze_to(phase.freeze_to)
     for p in learn.model.parameters():
         p.grad = None  # fastai leaves zeros, and weight decay would continue in a group that is frozen again
@@ -119,7 +119,7 @@ def freeze(learn: Learner, phase: Phase) -> None:
 
 
 def fit(learn: Learner, phase: Phase, start_epoch: int, cbs: list[Callback]) -> None:
-    """One phase: discriminative learning rates under the phase's schedule."""
+    """Train one phase with discriminative learning rates under its schedule."""
     groups, steps = len(learn.opt.param_lists), phase.epochs * len(learn.dls.train)
     rates = slice(phase.lr / phase.decay ** (groups - 1), phase.lr)
     highest = np.array(even_mults(rates.start, rates.stop, groups))
@@ -132,8 +132,8 @@ def fit(learn: Learner, phase: Phase, start_epoch: int, cbs: list[Callback]) -> 
 
 
 class EpochSeed(Callback):
-    """Seeds each epoch and undoes earlier shuffles, so that an epoch depends on no random state before it: after a kill
-    it is the same as without."""
+    """Seeds each epoch and undoes earlier shuffles, so that an epoch does not depend on earlier random states: a
+    training that was killed and resumed is the same as one that was not."""
 
     order = -20
 
@@ -143,9 +143,9 @@ class EpochSeed(Callback):
     def before_epoch(self):
         key = f"{self.seed} {self.phase} {self.epoch}"
         set_seed(_number(key), reproducible=True)
-        if rank := rank_distrib():  # another dropout than the first process's, for the same order of texts
+        if rank := rank_distrib():  # each process has its own dropout, but the same order of texts
             torch.manual_seed(_number(f"{key} {rank}"))
-        items = getattr(self.dls.train, "items", None)  # LMDataLoader shuffles what it shuffled the epoch before
+        items = getattr(self.dls.train, "items", None)  # LMDataLoader shuffles the order of the epoch before
         if hasattr(items, "idxs"):
             items.idxs.items.sort()
 
@@ -172,8 +172,8 @@ class Resume(Callback):
 
 
 class History(Callback):
-    """Collects a row per training step and per epoch. Saves a checkpoint after each epoch, and every `SAVE_EVERY`
-    seconds within one. Cancels the fit at a loss that is not finite.
+    """Collects one row per training step and per epoch. Saves a checkpoint after each epoch, and every `SAVE_EVERY`
+    seconds within one. Cancels the fit if a loss is not finite.
 
     Losses and token counts stay on the device, and are read every `READ_EVERY` steps."""
 
@@ -184,7 +184,7 @@ class History(Callback):
         self.epochs, self.steps = checkpoint.history, checkpoint.steps
 
     def before_fit(self):
-        self.recorder.smooth_loss.accumulate = noop  # it would read every loss, and nothing shows it
+        self.recorder.smooth_loss.accumulate = noop  # it would read every loss for a figure that is not shown
 
     def before_epoch(self):
         within = self.checkpoint.within if self.epoch == self.first_epoch else None
@@ -197,12 +197,12 @@ class History(Callback):
 
     @property
     def losses(self) -> list[float]:
-        """Of the epoch's batches so far."""
+        """Training losses of the epoch's batches so far."""
         return [row["train_loss"] for row in self.steps[self.first_step :]]
 
     @property
     def seconds(self) -> float:
-        """That the epoch has taken so far, in all processes that took part."""
+        """Seconds that the epoch has taken so far, including the time before an interruption."""
         return round(self.earlier + time.monotonic() - self.began, 3)
 
     def after_batch(self):
@@ -221,7 +221,7 @@ class History(Callback):
             self.saved = time.monotonic()
 
     def _read(self) -> bool:
-        """Move the unread rows to `steps`, with the mean loss of all processes; is a checkpoint due in any of them?"""
+        """Move the unread rows to `steps`, with the mean loss of all processes. Returns whether a checkpoint is due."""
         due = self.loss.new_tensor(time.monotonic() - self.saved > SAVE_EVERY)
         values = [*(row["train_loss"] for row in self.unread), self.unread_tokens, due]
         found = torch.stack([value.as_subclass(torch.Tensor).float() for value in values])
@@ -235,7 +235,7 @@ class History(Callback):
         return due > 0
 
     def after_epoch(self):
-        if self.epoch < self.first_epoch:  # fastai calls this for the epochs that it skips, too
+        if self.epoch < self.first_epoch:  # fastai also calls this for skipped epochs
             return
         names = ["valid_loss", *(f"valid_{m.name}" for m in self.learn.metrics)]
         losses = self.losses
@@ -243,7 +243,7 @@ class History(Callback):
             {
                 "phase": self.phase,
                 "epoch": self.epoch,
-                "train_loss": sum(losses) / len(losses),  # fastai's is smoothed over earlier epochs
+                "train_loss": sum(losses) / len(losses),  # fastai smooths its own over earlier epochs
                 **dict(zip(names, map(float, self.recorder.values[-1][1:]))),
                 "lr": float(self.opt.hypers[-1]["lr"]),
                 "step": len(self.steps),
@@ -257,7 +257,7 @@ class History(Callback):
         self.checkpoint.save()
 
     def _check(self, loss: float):
-        """Cancel the fit unless the loss is finite; `train` raises the error, which fastai would reword here."""
+        """Cancel the fit unless the loss is finite. `train` raises the error, as fastai would reword it here."""
         self.last_loss = loss
         if not math.isfinite(loss):
             raise CancelFitException
@@ -266,7 +266,7 @@ class History(Callback):
 class StopEarly(Callback):
     """Ends the last phase after the recipe's `patience` epochs without an improvement."""
 
-    order = 90  # after all that look at an epoch
+    order = 90  # after all callbacks that use a finished epoch
 
     def __init__(self, training: Training):
         self.settings = training
@@ -278,7 +278,7 @@ class StopEarly(Callback):
 
 
 class TotalLoss(Callback):
-    """Sum of the loss over tokens: fastai's mean weights a short last batch like the others."""
+    """Sums the loss over all tokens in validation; fastai's mean gives a short last batch the weight of a full one."""
 
     def before_validate(self):
         self.summed, self.tokens = 0.0, 0

@@ -1,4 +1,4 @@
-"""Reading the weights and words of a model's files, without running anything that they may hold."""
+"""Reading the weights and words in a model's files, without running any code that they may contain."""
 
 import io
 import json
@@ -18,11 +18,11 @@ from ..corpora.archives import hidden
 
 SCALE = ".scale"
 FASTAI = {".pth": [r"\.pth"], ".pkl or .json of its words": [r"(itos|vocab)[^/]*\.(pkl|json)", r"\.pkl", r"\.json"]}
-"""The two files of a fastai model, and how the name of each ends, the likelier end first."""
+"""The two files of a fastai model, and patterns for the end of each name, the likeliest first."""
 
 
 def read(*files: Path, members: tuple[str, ...] = ()) -> tuple[dict[str, torch.Tensor], list[str]]:
-    """The weights and words of two files, or of these `members` of an archive. Raises `DataError`."""
+    """Read the weights and words from two files, or from two `members` of an archive. Raises `DataError`."""
     if not members:
         weights, words = files
         return read_weights(weights), _words(words, words.name, words.read_bytes())
@@ -33,7 +33,7 @@ def read(*files: Path, members: tuple[str, ...] = ()) -> tuple[dict[str, torch.T
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The weights of a safetensors file, with `quantised` undone, or of a `.pth`. Raises `DataError`."""
+    """Read the weights in a safetensors file, undoing `quantised`, or in a `.pth`. Raises `DataError` if it cannot."""
     if path.suffix.lower() == ".pth":
         return _pickled_weights(path, path.read_bytes())
     try:
@@ -45,7 +45,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _words(path: Path, name: str, data: bytes) -> list[str]:
-    """The words in a pickle or in JSON, by the end of `name`; errors name the `path`."""
+    """Read the words in a pickle, if `name` ends in .pkl, or in JSON. Raises `DataError`, which names the `path`."""
     if name.lower().endswith(".pkl"):
         with _safely(path):
             vocab = WordsUnpickler(io.BytesIO(data)).load()
@@ -61,9 +61,10 @@ def _words(path: Path, name: str, data: bytes) -> list[str]:
 
 
 def quantised(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Weights for a small file: each matrix as int8 and `NAME.scale`, a row's largest value / 127; the rest as float16.
+    """Return weights for a small file: matrices as int8 with a `NAME.scale` per row, all others as float16.
 
-    A quarter of float32's size; on Wikipedia the perplexity changed by less than 0.01 %.
+    The scale is a row's largest absolute value / 127. The file is a quarter of float32's size; on Wikipedia the
+    perplexity changed by less than 0.01 %.
     """
     small = {}
     for name, weight in weights.items():
@@ -84,8 +85,8 @@ def _dequantised(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def members(path: Path, direction: str) -> tuple[str, ...]:
-    """The names of the weights and the vocabulary of a direction in a folder or an archive of fastai's: the only ones,
-    or those that have fwd or bwd for the direction. Raises `DataError`."""
+    """Return the names of the weights and vocabulary of a direction in a fastai folder or archive: the only ones, or
+    those with fwd or bwd for the direction in their names. Raises `DataError` unless there is exactly one of each."""
     if path.is_dir():
         names = {file.name for file in path.iterdir() if file.is_file()}
     else:
@@ -107,18 +108,18 @@ def members(path: Path, direction: str) -> tuple[str, ...]:
 
 
 def _pickled_weights(path: Path, data: bytes) -> dict[str, torch.Tensor]:
-    """What fastai's Learner saved, with or without its optimizer."""
+    """Read the weights that fastai's Learner saved, with or without its optimizer."""
     with _safely(path), torch.serialization.safe_globals([(Inert, name) for name in INERT]):
         weights = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         return {k: w for k, w in weights.get("model", weights).items() if isinstance(w, torch.Tensor)}
 
 
 INERT = ("fastcore.foundation.L", "numpy.dtype", "numpy._core.multiarray.scalar", "numpy.core.multiarray.scalar")
-"""What fastai's optimizers and vocabularies hold besides tensors, lists and numbers."""
+"""Types that fastai's saved optimizers and vocabularies may hold besides tensors, lists and numbers."""
 
 
 class Inert:
-    """Takes the place of such an object, so that its own code is not run; a list's words can be read from it."""
+    """Replaces an object of a type in `INERT`, so that its code is not run; the words in an `L` can be read from it."""
 
     def __init__(self, *args):
         self.state = {"items": args}
@@ -128,17 +129,17 @@ class Inert:
 
 
 class WordsUnpickler(pickle.Unpickler):
-    """Reads lists and strings, and nothing that a pickle could run."""
+    """Reads lists and strings, and rejects everything that could run code."""
 
     def find_class(self, module, name):
         if f"{module}.{name}" in INERT:
             return Inert
-        raise pickle.UnpicklingError(f"Unsupported global: GLOBAL {module}.{name}")  # as torch words it
+        raise pickle.UnpicklingError(f"Unsupported global: GLOBAL {module}.{name}")  # worded as in torch
 
 
 @contextmanager
 def _safely(path: Path) -> Iterator[None]:
-    """Whatever arbitrary bytes fail with becomes a `DataError`; nothing in them has been run."""
+    """Turn any error in reading untrusted bytes into a `DataError`; no code in them has been run."""
     try:
         yield
     except Exception as e:

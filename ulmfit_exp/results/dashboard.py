@@ -1,10 +1,10 @@
-"""Records in trackio: a dashboard on this machine that needs no account and no network.
+"""Show records in trackio, a local dashboard that needs no account and no network.
 
-A data set is a project there, and a record with the stage folders that it names is a run:
+A data set becomes a trackio project, and a record, with the stage folders that it names, a run:
 
     final/test_error, final/baseline_test_error, ...             one value per run
     clas/forward/valid_error_rate, clas/forward/train_loss ...   per epoch, drawn over training steps
-    clas/forward/batch_loss, clas/forward/lr/group_0 ...         per training step, where the stage's folder is there
+    clas/forward/batch_loss, clas/forward/lr/group_0 ...         per training step, if the stage's folder exists
     test/mistakes, test/classes, test/confusion                  tables
 """
 
@@ -28,30 +28,30 @@ from ..record import FILE, find_records, metrics, mistakes, read, settings_in_wo
 FIRST = ("test_error", "baseline_test_error", "forward_test_error", "backward_test_error", "valid_error", "*")
 ORDER = ",".join([*(f"final/{metric}" for metric in FIRST), "clas/*", "lm/*"])
 VARIANTS, MOST = 2, 10
-"""At first the newest so many variants are drawn, of each at most so many runs; others are selected in the browser."""
+"""The dashboard opens with the newest `VARIANTS` variants, at most `MOST` runs of each; others can be selected."""
 POINTS = 1_000
-"""Most training steps per stage, evenly spaced: a plot is no wider."""
+"""Maximum number of training steps per stage, evenly spaced; a plot is no wider than this."""
 CLASSES = 50
-"""Most classes of a confusion matrix."""
+"""Maximum number of classes for which the confusion matrix is shown."""
 WORDS = 8
-"""Words shown of a mistake: those that speak most for the predicted class."""
+"""Number of words shown per mistake: those that count most for the predicted class."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A record as a run in trackio."""
+    """A record as a trackio run."""
 
     project: str
     name: str
     time: str
-    """ISO 8601."""
+    """When the record was last modified, in ISO 8601."""
     config: dict
     rows: list[dict]
-    """Metrics and tables, with the `step` of each."""
+    """Metrics and tables, each row with its `step`."""
 
 
 def open_trackio(home: Path):
-    """trackio's storage, in a folder of `home`, without a network. Must be called before trackio is imported."""
+    """Return trackio's storage, offline and in a folder of `home`. Must be called before trackio is imported."""
     os.environ["TRACKIO_DIR"] = str(home.resolve() / "trackio")
     os.environ["TRACKIO_PLOT_ORDER"] = ORDER
     os.environ["HF_HUB_OFFLINE"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -61,17 +61,17 @@ def open_trackio(home: Path):
 
 
 def update(store, home: Path, records: Path) -> tuple[dict[str, tuple[int, int]], dict[Path, str]]:
-    """Make trackio hold the records of `home` and of the folder `records`: add those that are new, delete others.
+    """Synchronise trackio with the records of `home` and of the folder `records`: add new ones, delete all others.
 
-    Returns how many runs of each project are new and how many there are, and why records are left out.
+    Returns the number of new runs and of all runs for each project, and the reason for each record left out.
     """
     (home / "trackio").mkdir(parents=True, exist_ok=True)  # trackio's own lock gives up after ten seconds
     with locked(home / "trackio" / "update.lock", "another dashboard is reading the records; waiting for it"):
         runs = {r["id"]: (p, r["name"]) for p in store.get_projects() for r in store.get_run_records(p)}
         paths, left_out = {}, {}
-        for path in [*find_records(records), *find_records(home)]:  # of two equal ones, a home's
+        for path in [*find_records(records), *find_records(home)]:  # of two identical ones, the one in `home` is used
             try:
-                paths[sha256(path)[:12]] = path  # one that was changed is another
+                paths[sha256(path)[:12]] = path  # a changed record is a new run
             except OSError as e:
                 left_out[path] = str(e)
         for deleted in set(runs) - set(paths):
@@ -93,7 +93,7 @@ def update(store, home: Path, records: Path) -> tuple[dict[str, tuple[int, int]]
 
 
 def _add(store, id: str, shown: Shown) -> None:
-    """Add a run in one transaction, which leaves nothing if it is interrupted."""
+    """Add a run in one transaction, so that an interruption leaves nothing behind."""
     steps = [row["step"] for row in shown.rows]
     metrics = [{k: v for k, v in row.items() if k != "step"} for row in shown.rows]
     store.bulk_log(shown.project, shown.name, metrics, steps, [shown.time] * len(steps), shown.config, run_id=id)
@@ -102,20 +102,20 @@ def _add(store, id: str, shown: Shown) -> None:
 def show(store, port: int | None, browser: bool) -> None:
     """Serve trackio on 127.0.0.1 until interrupted, opening with the newest variants of the newest project.
 
-    The address of each project is printed: trackio's own choice of another project would draw all of its runs. Raises
-    `OSError` where the port is taken.
+    Prints an address for each project, because choosing a project in trackio's own menu would draw all of its runs.
+    Raises `OSError` if the port is taken.
     """
-    import trackio  # after open_trackio, which says where its data are
+    import trackio  # imported after `open_trackio`, which sets the folder of its data
 
     runs = {project: store.get_run_records(project) for project in store.get_projects()}  # the newest last
     projects = sorted(filter(runs.get, runs), key=lambda project: runs[project][-1]["created_at"], reverse=True)
-    store.get_projects = lambda: projects  # the page opens with the first, which would be that of the alphabet
-    with redirect_stdout(io.StringIO()):  # it would print an address with the right to rename and delete runs
+    store.get_projects = lambda: projects  # the page opens with the first, by default alphabetically
+    with redirect_stdout(io.StringIO()):  # it would print an address that allows renaming and deleting runs
         _, url, *_ = trackio.show(
             open_browser=False, host="127.0.0.1", share=False, server_port=port, block_thread=False
         )
     found = [f"{url}?smoothing=0&run_ids={','.join(_opening(runs[p]))}&project={p}" for p in projects] or [url]
-    found[0] = found[0].partition("&project=")[0]  # the first project is shown anyway; one named has no menu of others
+    found[0] = found[0].partition("&project=")[0]  # shown by default; with a name there is no project menu
     print(f"{found[0]}   (Ctrl-C ends it)", *found[1:], sep="\n", flush=True)
     if browser:
         webbrowser.open(found[0])
@@ -123,7 +123,7 @@ def show(store, port: int | None, browser: bool) -> None:
 
 
 def _opening(runs: list[dict]) -> list[str]:
-    """The ids of the newest variants' runs; `runs` are a project's, the newest last."""
+    """Return the ids of the runs of the newest variants; `runs` are the runs of a project, the newest last."""
     variants: dict[str, list[str]] = {}
     for run in reversed(runs):
         variants.setdefault(run["name"].rpartition(" ")[0], []).append(run["id"])
@@ -131,7 +131,7 @@ def _opening(runs: list[dict]) -> list[str]:
 
 
 def read_record(path: Path) -> Shown:
-    """A record with its stage folders. Raises `DataError`."""
+    """Read a record with its stage folders. Raises `DataError` if it is damaged or incomplete."""
     record = read(path)
     try:
         home = path.parents[2] if path.name == FILE else None
@@ -151,7 +151,7 @@ def read_record(path: Path) -> Shown:
 
 
 def _config(record: dict, path: Path, time: str) -> dict:
-    """What trackio compares of runs, and the group of the seeds and folds of a variant."""
+    """Return the settings by which trackio compares runs, and the group of a variant's seeds and folds."""
     about = {k: record[k] for k in ("experiment", "commit", "versions", "machine")}
     about["record"] = path.parent.name if path.name == FILE else path.stem
     settings = {k.replace(".", "/"): v for k, v in settings_in_words(record).items()}  # trackio escapes dots
@@ -159,18 +159,18 @@ def _config(record: dict, path: Path, time: str) -> dict:
 
 
 def _curves(record: dict, stage: str, folder: Path | None) -> list[dict]:
-    """Rows per epoch, and per training step where the stage left them; the names begin with the stage."""
+    """Return rows per epoch, and per training step if the stage saved them; the names begin with the stage."""
     history, prefix = record["history"][stage], stage.replace(" ", "/")
     epochs = [
         metrics(row) | {"step": row.get("step", i)}
-        for i, row in enumerate(history, start=1)  # an old record has no training steps: its epochs are drawn as such
+        for i, row in enumerate(history, start=1)  # an old record has no steps: epoch numbers are used
     ]
     rows = [*(_steps(folder / "steps.csv") if folder else []), *epochs]
     return [{k if k == "step" else f"{prefix}/{k}": v for k, v in row.items()} for row in rows]
 
 
 def _steps(path: Path) -> list[dict]:
-    """Rows per training step: the loss, the learning rate of each layer group, and how many groups are frozen."""
+    """Return rows per training step: the loss, each layer group's learning rate, and the number of frozen groups."""
     if not path.is_file():
         return []
     table = pd.read_csv(path)
@@ -183,7 +183,7 @@ def _steps(path: Path) -> list[dict]:
 
 
 def _final(record: dict, folders: dict[str, Path]) -> dict:
-    """Final metrics: of the run, of its single directions, of the baseline, and of the kept language models."""
+    """Return the final metrics of the run, of each direction alone, of the baseline and of the kept language models."""
     final = {f"{split}_{k}": v for split in ("test", "valid") for k, v in record.get(split, {}).items()}
     for direction, splits in record.get("directions", {}).items():
         final |= {f"{direction}_{split}_error": metrics["error"] for split, metrics in splits.items()}
@@ -199,7 +199,7 @@ def _final(record: dict, folders: dict[str, Path]) -> dict:
 
 
 def _tables(record: dict, path: Path) -> dict:
-    """The metrics of each class, the confusion matrix, and the most confident mistakes."""
+    """Return tables of the metrics of each class, the confusion matrix, and the most confident mistakes."""
     tables = {"classes": [{"class": c, **metrics} for c, metrics in record.get("per_class", {}).items()]}
     if (counts := record.get("confusion")) and len(counts) <= CLASSES:
         classes = record["corpus"]["classes"]
@@ -211,14 +211,14 @@ def _tables(record: dict, path: Path) -> dict:
 
 
 def _mistake(mistake: dict) -> dict:
-    """A mistake as a row; of the words' weights, the words with the highest."""
+    """Return a mistake as a row, in which the words with the highest weights replace all the weights."""
     words = sorted(mistake.get("words", []), key=lambda word: -word[1])[:WORDS]
     shown = {k: mistake[k] for k in ("row", "label", "predicted", "confidence", "text")}
     return {**shown, "words": ", ".join(word for word, _ in words)}
 
 
 def _kept_epoch(folder: Path | None) -> int:
-    """The epoch whose weights a stage kept; the last one where its folder is absent."""
+    """Return the index of the epoch whose weights a stage kept; -1 (the last one) if its folder is absent."""
     if folder is None or not (folder / "stage.json").is_file():
         return -1
     return read_json(folder / "stage.json")["info"].get("kept_epoch", -1)

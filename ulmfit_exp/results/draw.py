@@ -1,4 +1,4 @@
-"""Pictures of the method and of single runs, for notebooks; `figures` has those of the paper's grids."""
+"""Plots of the method and of single runs, for notebooks; `figures` has the plots of the paper's grids."""
 
 import textwrap
 from itertools import cycle
@@ -23,17 +23,17 @@ GROUPS = {
 """Layer groups of fastai's language model and classifier, from the lowest."""
 COLOURS = [colormaps["tab10"](i) for i in range(10)]
 DPI = 80
-"""Small files; and the widths of letters come out as whole pixels, on which `_texts` counts."""
+"""Keeps files small, and makes the widths of letters whole pixels, which `_texts` relies on."""
 LINE = 96
-"""Characters of a line of text in a picture."""
+"""Number of characters per line of text in a plot."""
 UNITS = 40
-"""Units of a state in a picture."""
+"""Number of units of a hidden state shown in a plot."""
 LINES = 6
-"""Lines of a text in a picture; the rest of it is left out."""
+"""Maximum number of lines of a text in a plot; the rest of the text is left out."""
 
 
 def schedules() -> Figure:
-    """Share of the highest rate over a phase of 200 steps."""
+    """Plot the share of the highest learning rate over a phase of 200 steps, for each schedule."""
     figure = Figure(figsize=(6, 2.6), dpi=DPI, layout="constrained")
     panel = figure.subplots()
     for schedule in ("stlr", "one_cycle", "cos", "const"):
@@ -45,7 +45,7 @@ def schedules() -> Figure:
 
 
 def rates(phases: tuple[Phase, ...], task: Literal["lm", "clas"]) -> Figure:
-    """The rate of each layer group over the epochs of some phases, on a logarithmic axis; none where it is frozen."""
+    """Plot each layer group's learning rate by epoch on a logarithmic axis, with no line while the group is frozen."""
     layers = GROUPS[task]
     table = rates_of(phases, len(layers))
     figure = Figure(figsize=(6.5, 2.8), dpi=DPI, layout="constrained")
@@ -59,7 +59,7 @@ def rates(phases: tuple[Phase, ...], task: Literal["lm", "clas"]) -> Figure:
 
 
 def pooling(tokens: list[str], states: torch.Tensor, pooled: torch.Tensor) -> Figure:
-    """States `len x emb_sz` of a text, and the `parts * emb_sz` that are pooled of them; the first `UNITS`."""
+    """Plot the first `UNITS` units of a text's states (`len x emb_sz`) and of their pooling (`parts * emb_sz`)."""
     figure = Figure(figsize=(8, 4.6), dpi=DPI, layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[len(tokens), len(POOLING)])
     limit = {"cmap": "RdBu_r", "aspect": "auto", "vmin": -1, "vmax": 1}
@@ -75,10 +75,10 @@ def pooling(tokens: list[str], states: torch.Tensor, pooled: torch.Tensor) -> Fi
 
 
 def curves(*records: dict) -> Figure:
-    """Losses of the language model and of the classifier by epoch, and its validation error; a colour a record.
+    """Plot the language model's and the classifier's loss and the validation error by epoch, one colour per record.
 
-    Solid lines read forward, dashed ones backward; faint is the loss on the training texts. A record of which nothing
-    was trained has no colour.
+    Solid lines are forward, dashed lines backward, and faint lines the loss on the training texts. Records of runs
+    that trained nothing are left out.
     """
     records = [r for r in records if any(r["history"].values())]
     figure = Figure(figsize=(9.5, 3 + 0.18 * len(records)), dpi=DPI, layout="constrained")
@@ -106,7 +106,7 @@ def curves(*records: dict) -> Figure:
 
 
 def confusion(record: dict) -> Figure:
-    """How many test texts of each class were predicted as which. Raises `DataError` of a record that does not say."""
+    """Plot the number of test texts by true and predicted class. Raises `DataError` if the record lacks the numbers."""
     if "confusion" not in record:
         if record["corpus"].get("multi_label"):
             raise DataError(f"{run_name(record)} has no confusion matrix: a text may have several labels")
@@ -129,7 +129,7 @@ def confusion(record: dict) -> Figure:
 
 
 def mistakes(found: list[dict], most: int = 3) -> Figure:
-    """The first of an evaluation's mistakes, words shaded: blue counts for the predicted class, orange against."""
+    """Show the first `most` mistakes with shaded words: blue counts for the predicted class, orange against it."""
     shown = [
         (
             f"{m['label']}, predicted {m['predicted']} ({m['confidence']:.0%})",
@@ -141,7 +141,7 @@ def mistakes(found: list[dict], most: int = 3) -> Figure:
 
 
 def words(weights: insight.WordWeights, title: str) -> Figure:
-    """The words of a text, shaded: blue counts for the class that the weights are of, orange against."""
+    """Show the words of a text, shaded by weight: blue counts for the class of the weights, orange against it."""
     return _texts([(title, weights)])
 
 
@@ -165,7 +165,7 @@ def _texts(shown: list[tuple[str, insight.WordWeights]]) -> Figure:
 
 
 def _laid_out(shades: list[tuple]) -> tuple[list[tuple], int]:
-    """(word, column, line, colour, opacity) of the words on the first lines, and how many lines these are."""
+    """Return (word, column, line, colour, opacity) of the words on the first `LINES` lines, and the number of lines."""
     placed, column, line = [], 0, 0
     for word, colour, opacity in shades:
         word = textwrap.shorten(word, LINE - 2, placeholder="…")

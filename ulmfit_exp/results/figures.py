@@ -1,6 +1,6 @@
-"""Records of a grid -> Markdown tables and plots.
+"""Make Markdown tables and plots from the records of a grid.
 
-A table's figures link to the folder of their records, DATASET/VARIANT, from the folder of all committed records.
+The figures in a table link to the folder of their records, DATASET/VARIANT, relative to that of all committed records.
 """
 
 import io
@@ -30,7 +30,7 @@ TITLES = {
     "yelp-polarity": "Yelp polarity",
     "yelp-full": "Yelp full",
 }
-"""Data sets in words; one that is not here has its own name."""
+"""Titles of data sets; one that is not listed is shown under its own name."""
 COLUMNS = ["row", "data", "replicate", "error", "records"]
 SIGNIFICANCE = (
     f"\\* significantly different from the reference in bold: two-sided paired t-test over at least {FEWEST} seeds, "
@@ -45,12 +45,12 @@ OURS, THEIRS = "#1f77b4", "#d62728"
 
 
 def title(data: str) -> str:
-    """A data set in words."""
+    """Return the title of a data set."""
     return TITLES.get(data, data)
 
 
 def measure_cells(results: Results, measure: Callable, parts: Callable = lambda cell, record: {}) -> pd.DataFrame:
-    """`measure` of each cell's record, and of `parts` of it by their rows, in `COLUMNS` and labels."""
+    """Return `measure` of each cell's record, and of its `parts` (row -> part), with `COLUMNS` and the labels."""
     rows = [
         (row, c.data, c.replicate, measure(part), variant_folder(r), r["corpus"]["rows"]["train"])
         for c, r in results
@@ -60,12 +60,12 @@ def measure_cells(results: Results, measure: Callable, parts: Callable = lambda 
 
 
 def errors(results: Results, split: str, *parts: Callable) -> pd.DataFrame:
-    """Error in % of each cell and of `parts`, as `measure_cells` has them."""
+    """Return the error in % of each cell and of its `parts`, in the columns of `measure_cells`."""
     return measure_cells(results, lambda r: 100 * r[split]["error"], *parts)
 
 
 def test_errors(results: Results, reference: str) -> pd.DataFrame:
-    """Test error in % of each cell; of the row `reference` also that of either direction alone and of the baseline."""
+    """Return each cell's test error in %; for the row `reference` also that of each direction and of the baseline."""
 
     def parts(cell: Cell, r: dict) -> dict[str, dict]:
         alone = {f"{direction} alone": part for direction, part in r["directions"].items()}
@@ -75,7 +75,7 @@ def test_errors(results: Results, reference: str) -> pd.DataFrame:
 
 
 def errors_by_labels(results: Results) -> pd.DataFrame:
-    """Test error in % of each cell and of its baseline, each once."""
+    """Return the test error in % of each cell and of its baseline, without duplicates."""
     return errors(results, "test", _baseline).drop_duplicates(["data", "labels", "replicate", "row"])
 
 
@@ -84,7 +84,7 @@ def _baseline(_: Cell, record: dict) -> dict[str, dict]:
 
 
 def curve(record: dict) -> pd.Series:
-    """Validation error in % of the forward classifier after each epoch."""
+    """Return the validation error in % of the forward classifier after each epoch."""
     return 100 * pd.Series([epoch["valid_error_rate"] for epoch in record["history"]["clas forward"]])
 
 
@@ -96,10 +96,10 @@ def ablation(
     test: pd.DataFrame | None = None,
     tested: bool = True,
 ) -> tuple[str, Figure]:
-    """Rows against data sets: mean, deviation and n of ours, the paper's figure beside it, and what differs.
+    """Tabulate and plot rows by data set: our mean, deviation and n, the paper's figure, and what is significant.
 
-    `found` is as `errors` makes it; `paper` is data -> row -> error in %; `reference` is the row that the others are
-    compared with. The plot marks the mean of `test`, the test errors of the same runs, too.
+    `found` is a table from `errors`; `paper` is data -> row -> error in %; `reference` is the row that the others are
+    compared with. The plot also marks the mean of `test`, the test errors of the same runs.
     """
     columns = found["data"].unique()
     published = [row for data in columns for row in paper.get(data, {})]
@@ -118,10 +118,10 @@ def ablation(
 
 
 def both_errors(results: Results, paper: dict, reference: str, best: str = "") -> tuple[str, Figure]:
-    """`ablation` of the validation error, as in the paper's analyses; and below it the test error of the same runs.
+    """Make the `ablation` of the validation error, as in the paper's analyses, and add the same runs' test error.
 
-    The row `best` has the best epoch of the row `reference`. Validation errors are not tested where a row chooses its
-    epoch by them.
+    The row `best` has the error of the best epoch of the row `reference`. Validation errors are not tested if any row
+    chooses its epoch by them.
     """
     valid, test = errors(results, "valid"), errors(results, "test")
     if best:
@@ -134,7 +134,7 @@ def both_errors(results: Results, paper: dict, reference: str, best: str = "") -
 
 
 def _cell(runs: pd.DataFrame, n: int, p: float | None) -> str:
-    """Mean ± deviation of a row on a data set, its mark, and how many runs it has where they are fewer than `n`."""
+    """Return a row's mean ± deviation on a data set, its mark, and the number of runs if it is less than `n`."""
     if runs.empty:
         return ""
     few = f" (n = {len(runs)})" if len(runs) < n else ""
@@ -142,12 +142,12 @@ def _cell(runs: pd.DataFrame, n: int, p: float | None) -> str:
 
 
 def significance_mark(p: float | None) -> str:
-    """The sign of a significant difference; p is NaN or None where there is no test."""
+    """Return the mark of a significant difference, or nothing; p is NaN or None if there is no test."""
     return "\\*" if p is not None and p < ALPHA else ""
 
 
 def _dots(found: pd.DataFrame, paper: dict, order, columns, what: str, test: pd.DataFrame | None) -> Figure:
-    """A panel a data set: each run, the mean with its deviation, the mean on test, and the paper's figure."""
+    """Plot a panel per data set: each run, the mean with its deviation, the mean on test, and the paper's figure."""
     figure = Figure(figsize=(1.8 + 3 * len(columns), 1.1 + 0.32 * len(order)), layout="constrained")
     panels = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
     place = {row: -i for i, row in enumerate(order)}
@@ -170,17 +170,17 @@ def _dots(found: pd.DataFrame, paper: dict, order, columns, what: str, test: pd.
 
 
 def _legend(figure: Figure) -> None:
-    """Below the panels, which it would hide parts of; each name once."""
+    """Add a legend with each name once, below the panels so that it hides nothing."""
     handles = {name: handle for p in figure.axes for handle, name in zip(*p.get_legend_handles_labels())}
     columns = min(4, 2 * len(figure.axes))
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=columns, fontsize="small")
 
 
 def by_labels(found: pd.DataFrame, ours: str, theirs: str) -> tuple[str, Figure]:
-    """Test error against the number of labelled texts, a line a row, a panel a data set (paper, figure 3).
+    """Plot and tabulate the test error by number of labels, a line per row, a panel per data set (paper, figure 3).
 
-    `found` is as `errors_by_labels` makes it. The table has the row `ours` in bold, and how many times as many labels
-    the row `theirs` needs for its errors.
+    `found` is a table from `errors_by_labels`. The Markdown table has `ours` in bold, and says how many times as many
+    labels `theirs` needs for the same errors.
     """
     columns = found["data"].unique()
     figure = Figure(figsize=(1 + 3.4 * len(columns), 3.4), layout="constrained")
@@ -204,7 +204,7 @@ def by_labels(found: pd.DataFrame, ours: str, theirs: str) -> tuple[str, Figure]
 
 
 def _table_by_labels(part: pd.DataFrame, ours: str, theirs: str) -> str:
-    """A data set's table of `by_labels`."""
+    """Return the table of one data set for `by_labels`."""
     p = p_against(part.assign(data=part["labels"]), ours)
     n = part["replicate"].nunique()
     lines = {}
@@ -218,9 +218,9 @@ def _table_by_labels(part: pd.DataFrame, ours: str, theirs: str) -> str:
 
 
 def labels_needed(ours: pd.Series, theirs: pd.Series) -> pd.Series:
-    """Times as many labels as `theirs` needs for the errors of `ours`; both are errors by number of labels.
+    """Return how many times as many labels `theirs` needs for the errors of `ours`, both indexed by labels.
 
-    Read off straight lines between the points of `theirs`, over the logarithm of the labels.
+    Interpolated linearly between the points of `theirs`, over the logarithm of the number of labels.
     """
     theirs = theirs.dropna().cummin()[::-1]
 
@@ -240,10 +240,10 @@ BY_EPOCH = {
 
 
 def by_epoch(results: Results, reference: str) -> tuple[str, Figure]:
-    """Validation error after each epoch of the classifier, a line a row, a panel a data set (paper, figure 4).
+    """Plot and tabulate validation error by classifier epoch, a line per row, a panel per data set (paper, figure 4).
 
-    The table has the test error after the last epoch, too. What depends on the best epoch is not tested, because it is
-    chosen on the same validation texts.
+    The table also has the test error after the last epoch. Figures that depend on the best epoch are not tested,
+    because that epoch is chosen on the same validation texts.
     """
     columns = list(dict.fromkeys(c.data for c, _ in results))
     figure = Figure(figsize=(1 + 3.4 * len(columns), 3.4), layout="constrained")
@@ -266,13 +266,13 @@ def by_epoch(results: Results, reference: str) -> tuple[str, Figure]:
 
 
 def errors_by_epoch(results: Results) -> pd.DataFrame:
-    """Error in % of each cell after the last epoch, on validation and test: what `by_epoch` tests, in `COLUMNS`."""
+    """Return each cell's validation and test error in % after the last epoch, which are the ones `by_epoch` tests."""
     tested = {name: measure_cells(results, BY_EPOCH[name]) for name in ("last epoch", "test")}
     return pd.concat([part.assign(data=part["data"] + f", {name}") for name, part in tested.items()])
 
 
 def _table_by_epoch(results: Results, reference: str) -> str:
-    """The table of `by_epoch`."""
+    """Return the table of `by_epoch`."""
     found = {name: measure_cells(results, measure) for name, measure in BY_EPOCH.items()}
     p, table = p_against(errors_by_epoch(results), reference), []
     for data, row in dict.fromkeys((c.data, c.row) for c, _ in results):
@@ -284,7 +284,7 @@ def _table_by_epoch(results: Results, reference: str) -> str:
 
 
 def cost_line(results: Results) -> str:
-    """What the runs took, and would have taken without shared stages."""
+    """Return a sentence on the time that the runs took, and would have taken without shared stages."""
     shared, alone = cost([r for _, r in results])
     return (
         f"{len(results)} runs. Their stages took {duration(shared)}, each computed once, and would have taken "
@@ -293,7 +293,7 @@ def cost_line(results: Results) -> str:
 
 
 def svg(figure: Figure, name: str) -> str:
-    """The figure as SVG, the same text for the same figure; `name` keeps the identifiers of several apart."""
+    """Return the figure as SVG, always the same text for the same figure; `name` keeps ids of several figures apart."""
     text = io.StringIO()
     with rc_context({"svg.hashsalt": name}):
         figure.savefig(text, format="svg", metadata={"Date": None})

@@ -1,7 +1,7 @@
-"""Do two variants differ? Tests over runs (seeds or folds), and over the texts of one test set.
+"""Tests whether two variants differ: over runs (seeds or folds), and over the texts of one test set.
 
-`p_against` and `paired` need the errors of several runs: every table uses them. `mcnemar` and `bootstrap` need the
-predictions of the runs, which a finished run keeps in the stage of its evaluation.
+`p_against` and `paired` need the errors of several runs; every table uses them. `mcnemar` and `bootstrap` need the
+predictions of the runs, which a finished run keeps in its evaluation stage.
 
 All tests are two-sided. A difference is called significant when p < ALPHA after correction.
 """
@@ -17,38 +17,38 @@ from ..record import evaluation
 
 ALPHA = 0.05
 FEWEST = 3
-"""Runs of each variant below which nothing is tested."""
+"""Minimum number of runs of each variant for a test."""
 SAMPLES = 10_000
-"""Resamples of the bootstrap."""
+"""Number of bootstrap resamples."""
 
 
 def paired(differences: pd.DataFrame) -> pd.Series:
-    """p of the paired t-test: is the mean difference between two variants, run with the same seeds or folds, 0?
+    """Return p of the paired t-test that two variants, run with the same seeds or folds, have a mean difference of 0.
 
-    A column has the differences of a pair of variants; a run that one of the two lacks is NaN.
+    Each column has the differences between one pair of variants, with NaN for a run that one of the two lacks.
 
     Assumes that the differences are independent and normally distributed. Over seeds, all runs share the training and
     test texts: the test is about repeating the training on them, not about other texts. Over folds, the differences
     are not independent, because the training texts of the folds overlap: the test is anti-conservative (p is too low).
-    NaN, so no test, for fewer than three differences, and where all are equal.
+    p is NaN (no test) for fewer than three differences, or if all of them are equal.
     """
-    differences = differences.round(9)  # errors are fractions: differences of as many texts are to be equal
+    differences = differences.round(9)  # errors are fractions: equal numbers of texts must compare equal
     tested = differences.loc[:, (differences.count() >= FEWEST) & (differences.nunique() > 1)]
     p = ttest_1samp(tested, 0, nan_policy="omit").pvalue
     return pd.Series(p, tested.columns, dtype=float).reindex(differences.columns)
 
 
 def holm(p: pd.Series) -> pd.Series:
-    """p corrected for the number of tests by Holm's method (1979), whether or not the tests depend on each other.
+    """Return p corrected for the number of tests by Holm's method (1979); the tests may depend on each other.
 
-    The chance of one or more false positives among all of them is at most ALPHA. NaN is not a test.
+    The chance of one or more false positives among all tests is at most ALPHA. NaN values do not count as tests.
     """
     ordered = p.dropna().sort_values()
     return (ordered * np.arange(len(ordered), 0, -1)).cummax().clip(upper=1).reindex(p.index)
 
 
 def p_against(found: pd.DataFrame, reference: str) -> dict[tuple, float]:
-    """(data, row) -> p of that row's difference from the row `reference` on the same data, by `paired`.
+    """Return (data, row) -> p of the row's difference from the row `reference` on the same data, tested by `paired`.
 
     `found` has the columns row, data, replicate and error: all rows of one table, on all of its data sets. p is
     corrected by `holm` for all comparisons of the table.
@@ -63,8 +63,8 @@ def p_against(found: pd.DataFrame, reference: str) -> dict[tuple, float]:
 
 
 def wrong(run: Path) -> pd.Series:
-    """Of each labelled test text of a finished run, by its row and label: is its prediction, or of several labels any
-    of them, wrong?"""
+    """Return whether the prediction for each labelled test text of a finished run is wrong, by row and label; with
+    several labels per text, whether any of them is wrong."""
     path = evaluation(run) / "predictions.csv"
     if not path.is_file():
         raise DataError(f"{run} has no predictions: there is no file {path}")
@@ -74,11 +74,11 @@ def wrong(run: Path) -> pd.Series:
 
 
 def mcnemar(ours: pd.Series, theirs: pd.Series) -> float:
-    """p of McNemar's exact test: of the texts that one of two runs gets wrong, does each get as many wrong?
+    """Return p of McNemar's exact test: of the texts that only one of two runs gets wrong, does each get as many?
 
-    Both are as `wrong` returns them. Assumes that the test texts are independent of each other. It is about these two
-    trained models on other texts of the same kind. Training is not repeated, so how much another seed changes is left
-    out: use `bootstrap` for a statement about two variants.
+    Both arguments are as returned by `wrong`. Assumes that the test texts are independent of each other. The result
+    holds for these two trained models on other texts of the same kind. Training is not repeated, so the effect of
+    another seed is ignored: use `bootstrap` for a statement about two variants.
     """
     _check_same_texts([ours, theirs])
     only_ours, only_theirs = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
@@ -86,17 +86,17 @@ def mcnemar(ours: pd.Series, theirs: pd.Series) -> float:
 
 
 def bootstrap(ours: list[pd.Series], theirs: list[pd.Series], samples: int = SAMPLES) -> tuple[float, float, float]:
-    """Mean difference in test error, ours - theirs in points, and the ends of its 95 % interval, over texts and seeds.
+    """Return the mean difference in test error (ours - theirs, in points) and its 95 % interval over texts and seeds.
 
-    Each list has a run per seed, as `wrong` returns it, in the same order of seeds. Texts and seeds are both resampled
-    with replacement, each independently of the other; the interval is that of the percentiles. An interval without 0
-    is a significant difference. Assumes independent texts and independent seeds, on one test set; it cannot see what
-    another split into training and test texts would change, and with three seeds it is too narrow (anti-conservative).
-    Not for folds: they have different test texts.
+    Each list has one run per seed, as returned by `wrong`, in the same order of seeds. Texts and seeds are resampled
+    with replacement, independently of each other; the ends of the interval are percentiles. The difference is
+    significant if the interval does not contain 0. Assumes independent texts and independent seeds, on one test set;
+    it does not cover another split into training and test texts, and with three seeds it is too narrow
+    (anti-conservative). Do not use it for folds: they have different test texts.
     """
     _check_same_texts([*ours, *theirs])
     differences = np.array(ours, dtype=float) - np.array(theirs, dtype=float)  # seeds x texts
-    kinds, counts = np.unique(differences, axis=1, return_counts=True)  # texts that all runs treat alike
+    kinds, counts = np.unique(differences, axis=1, return_counts=True)  # texts with the same difference in every seed
     rng, seeds, texts = np.random.default_rng(0), len(differences), differences.shape[1]
     of_seeds = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=samples) / seeds
     of_kinds = rng.multinomial(texts, counts / texts, size=samples) / texts

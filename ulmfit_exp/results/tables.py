@@ -1,4 +1,4 @@
-"""Records -> tables."""
+"""Make tables from records."""
 
 import json
 from collections import Counter
@@ -16,12 +16,12 @@ REPEATED = ("seed", "fold", "draw")
 
 
 def run_table(record: dict) -> str:
-    """One run as text."""
+    """Return the table of one run as text."""
     return classification_table(record) if "valid" in record else perplexity_table(record)
 
 
 def classification_table(record: dict) -> str:
-    """One run as text: error in % of ours, of the baseline, and the paper's figure where there is one."""
+    """Return the table of one run as text: error in % of our model, of the baseline, and of the paper if it has one."""
     both = len(record["directions"]) > 1
     ours = {f"{method(record)}{', mean of both directions' if both else ''}": record}
     ours |= {f"  {d} alone": figures for d, figures in record["directions"].items() if both}
@@ -39,12 +39,12 @@ def classification_table(record: dict) -> str:
 
 
 def method(record: dict) -> str:
-    """ULMFiT, or logistic regression on its features."""
+    """Return the name of the method: ULMFiT, or logistic regression on its features."""
     return "features + LR" if record["settings"]["recipe"].get("head") == "features" else "ULMFiT"
 
 
 def perplexity_table(record: dict) -> str:
-    """A pretraining run as text."""
+    """Return the table of a pretraining run as text."""
     rows = [
         [name, f"{f['perplexity']:.1f}", f"{f['texts']:,}", f"{f['tokens']:,}", f"{100 * f['unknown']:.1f} %"]
         for name, f in record["perplexity"].items()
@@ -53,12 +53,12 @@ def perplexity_table(record: dict) -> str:
 
 
 def summary(records: list[dict], folder: str = "") -> str:
-    """Markdown: a row for each experiment with its settings; test error in %, mean ± deviation over folds and seeds.
+    """Return a Markdown table, a row per variant: settings, test error in % (mean ± deviation over folds and seeds).
 
-    `folder` is the folder of committed records, as a page is to link to it.
+    `folder` is the folder of committed records that the table links to; without it, nothing is linked.
     """
     groups: dict[str, list[dict]] = {}
-    classified = [r for r in records if "test" in r]  # the others are pretraining runs
+    classified = [r for r in records if "test" in r]  # the others are pretraining runs, or have no labelled test texts
     for r, variant in zip(classified, variants_of(classified)):
         groups.setdefault(variant, []).append(r)
     rows = []
@@ -85,7 +85,7 @@ def summary(records: list[dict], folder: str = "") -> str:
 
 
 def pretrained(record: dict) -> str:
-    """What a run started from; of a shipped model, of which there are several versions, with the tokens it had read."""
+    """Return the model that a run started from; for a shipped one, which has several versions, with its tokens read."""
     model = record["settings"]["recipe"].get("pretrained", "none")
     digests = [start["digest"] for start in record.get("pretrained", {}).values()]
     seen = max((_tokens_read().get(digest, 0) for digest in digests), default=0)
@@ -94,7 +94,7 @@ def pretrained(record: dict) -> str:
 
 @cache
 def _tokens_read() -> dict[str, int]:
-    """Digest of each version of the shipped models -> tokens that it was trained on, over all cycles."""
+    """Return digest -> number of training tokens over all cycles, for each version of the shipped models."""
     found = {}
     for folder in SHIPPED.glob("*/*"):
         record = read(folder / "record.json")
@@ -106,9 +106,9 @@ def _tokens_read() -> dict[str, int]:
 
 
 def beside_baseline(records: list[dict]) -> str:
-    """Markdown: a line per variant that says whether it or the baseline has the lower test error, and by how much.
+    """Return a Markdown list: for each variant, whether it or the baseline has the lower test error, and by how much.
 
-    The differences are tested over seeds or folds by `statistics.p_against`, corrected for the comparisons of the
+    The differences are tested over seeds or folds by `statistics.p_against`, corrected for all comparisons in the
     list.
     """
     variants = variants_of(records)
@@ -118,7 +118,7 @@ def beside_baseline(records: list[dict]) -> str:
         for r, variant in zip(records, variants)
         for row, error in ((method(r), r["test"]["error"]), (r["baseline"]["method"], r["baseline"]["error"]))
     ]
-    found, lines = pd.DataFrame(rows, columns=["row", "data", "replicate", "error"]), []  # a variant is on one data set
+    found, lines = pd.DataFrame(rows, columns=["row", "data", "replicate", "error"]), []  # a variant has one data set
     ours = found.replace({"row": "features + LR"}, "ULMFiT")
     p = {data: value for (data, _), value in p_against(ours, "ULMFiT").items()}
     for variant, part in found.groupby("data", sort=False):
@@ -138,13 +138,13 @@ def beside_baseline(records: list[dict]) -> str:
 
 
 def variant_of(record: dict, but: tuple[str, ...] = REPEATED) -> str:
-    """What the records of the same texts and settings share that differ in `but` alone."""
+    """Return a key shared by records of an experiment with the same texts and, apart from `but`, the same settings."""
     same = {k: v for k, v in record["settings"].items() if k not in but}
     return json.dumps([record["experiment"], same, texts_of(record)], sort_keys=True)
 
 
 def variants_of(records: list[dict]) -> list[str]:
-    """The variant of each record. Its runs may differ in precision, unless a seed, fold or draw was run in two."""
+    """Return each record's variant. Its runs may differ in precision, unless a seed, fold or draw was run in two."""
     pooled = [variant_of(r, (*REPEATED, "precision")) for r in records]
     run = {(v, r["replicate"], r["settings"].get("precision")) for v, r in zip(pooled, records)}
     in_both = {v for (v, _), n in Counter((v, replicate) for v, replicate, _ in run).items() if n > 1}
@@ -152,19 +152,19 @@ def variants_of(records: list[dict]) -> list[str]:
 
 
 def texts_of(record: dict) -> str | int:
-    """The digest of the texts; of folds and draws, which share out the same texts differently, the number of tokens."""
+    """Return the digest of the texts; for folds and draws, which split the same texts differently, the token count."""
     settings = record["settings"]
     return record["corpus"]["tokens" if "fold" in settings or settings.get("shots") else "digest"]
 
 
 def difference(*records: dict) -> pd.DataFrame:
-    """The settings in which some records differ: a row a setting, a column a record."""
+    """Return the settings in which records differ, one row per setting and one column per record."""
     table = pd.DataFrame(map(settings_in_words, records), index=map(run_name, records), dtype=object).T
     return table[[len({repr(v) for v in row}) > 1 for row in table.to_numpy()]]
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """A Markdown table."""
+    """Return a data frame as a Markdown table."""
     lines = [list(table), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -174,7 +174,7 @@ def _both(record: dict) -> bool:
 
 
 def mean_sd(values: list[float]) -> str:
-    """Mean, and standard deviation (n - 1) where there are several; nothing of none."""
+    """Return the mean as text, with the standard deviation (n - 1) of several values; of no values, an empty string."""
     values = pd.Series(values, dtype=float)
     if len(values) > 1:
         return f"{values.mean():.2f} ± {values.std():.2f}"

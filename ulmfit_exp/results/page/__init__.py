@@ -1,6 +1,6 @@
-"""Records -> one HTML file in which variants are found and compared: no network, nothing else to open it with.
+"""Make one HTML file from records, to find and compare variants in a browser without a network.
 
-The table is DataTables' (as itables bundles it) and the plots are Plotly's; page.js puts the chosen variants into them.
+The table uses DataTables (as bundled by itables) and the plots use Plotly; page.js shows the selected variants in them.
 """
 
 import json
@@ -29,9 +29,9 @@ from ..statistics import p_against
 from ..tables import REPEATED, mean_sd, texts_of, variants_of
 
 WITH_MISTAKES = 50
-"""So many runs come with their mistakes, which are most of the page's size; a home's newest are the first."""
+"""Number of runs shown with their mistakes, which are most of the page's size; the newest of a home come first."""
 LINK = "#show="
-"""Where the page's links to a variant start: the folder of its records follows."""
+"""Start of the page's links to a variant; the folder of its records follows."""
 
 Found = list[tuple[Path, dict]]
 """Records with their paths."""
@@ -43,21 +43,21 @@ class Section:
 
     title: str
     markdown: str
-    """Its links to variants start with `LINK`."""
+    """Text and tables, in which links to variants start with `LINK`."""
     svg: str
     rows: dict[str, str]
-    """Folder of records -> the row that they are in this table."""
+    """Folder of records -> their row in this table."""
     opening: tuple[str, ...] = ()
-    """The folders that the page shows at first: the table's reference and the best of the other rows."""
+    """Folders of the variants selected when the page opens: the table's reference and the best other row."""
 
 
 def read(folders: list[Path]) -> tuple[Found, list[str]]:
-    """The records in some folders, a home's before committed ones, the newest first; and why others were left out."""
+    """Return the records in `folders`, a home's before committed ones, newest first, and why others are left out."""
     found, skipped = read_all(folders)
     shown = []
     for path, record in sorted(found, key=lambda pr: (pr[0].name != FILE, -pr[0].stat().st_mtime, str(pr[0]))):
         try:
-            _run(path, record, "", Path())  # raises where the record lacks what the page shows
+            _run(path, record, "", Path())  # raises if the record lacks something that the page shows
             shown.append((path, _complete(record)))
         except (ValueError, KeyError, TypeError, AttributeError) as e:
             skipped.append(f"{path}: {type(e).__name__}: {e}")
@@ -65,16 +65,16 @@ def read(folders: list[Path]) -> tuple[Found, list[str]]:
 
 
 def _complete(record: dict) -> dict:
-    """A record with all fields of its recipe: one that is older than a field has the field's default."""
+    """Return the record with all fields of its recipe; a field that is newer than the record gets its default."""
     recipe = asdict(recipe_from(record["settings"]["recipe"]))
     return {**record, "settings": {**record["settings"], "recipe": recipe}}
 
 
 def page(records: Found, sections: list[Section], titles: dict[str, str], reproduce: str, folder: Path) -> str:
-    """The file's content.
+    """Return the content of the HTML file.
 
-    `titles` names data sets in words, `reproduce` is the command that runs a record again, and `folder` is where the
-    file will be, from which it links to records.
+    `titles` maps data sets to titles, `reproduce` is the command that runs a record again, and `folder` is the folder
+    of the file, to which its links to records are relative.
     """
     rates_of: dict[str, dict] = {}
     newest = {path for path, _ in records[:WITH_MISTAKES]}
@@ -113,9 +113,9 @@ def _html(section: Section) -> str:
 
 
 def _by_variant(records: Found) -> dict[str, Found]:
-    """The runs of each variant by the folder of their records, which is numbered where other settings have the same.
+    """Group runs by variant, under the folder of their records, with a number if other settings have the same folder.
 
-    Those with the most runs come first. Of two records of the same seed or fold, the first is taken.
+    Variants with the most runs come first. Of two records of the same seed or fold, the first is used.
     """
     groups: dict[str, dict[str, tuple[Path, dict]]] = {}
     for (path, record), variant in zip(records, variants_of([record for _, record in records])):
@@ -131,15 +131,15 @@ def _by_variant(records: Found) -> dict[str, Found]:
 
 
 def _opening(runs_of: dict[str, Found], newest: Path, sections: list[Section]) -> Iterable[str]:
-    """The variants that the page shows at first: of committed records those of a table, else that of the newest run."""
+    """Return the variants to open with: a table's if all records are committed ones, otherwise the newest run's."""
     tables = [s.opening for s in sections if s.opening and newest.name != FILE]
     return tables[0] if tables else [name for name, runs in runs_of.items() if newest in dict(runs)]
 
 
 def _tests(variants: list[dict]) -> dict[str, dict[str, float]]:
-    """Reference -> variant -> p of the difference in test error, corrected for all comparisons with that reference.
+    """Return reference -> variant -> p of the difference in test error, corrected for the reference's comparisons.
 
-    Compared are variants of the same data set with as many labels, and with as many test texts of each class.
+    Compares variants of the same data set with equal numbers of labels, and of test texts of each class.
     """
     tested = {v["id"]: [(c, f["n"]) for c, f in (v["runs"][0]["classes"] or {}).items()] for v in variants}
     alike = {v["id"]: (v["data"], v["labels"], *tested[v["id"]]) for v in variants}
@@ -155,7 +155,7 @@ def _tests(variants: list[dict]) -> dict[str, dict[str, float]]:
 def _variant(
     name: str, records: list[dict], runs: list[dict], rows: list[str], titles: dict[str, str], rates_of: dict[str, dict]
 ) -> dict:
-    """What page.js knows of a variant; measures are [mean, mean and deviation in words]."""
+    """Return the data of a variant for page.js; measures are [mean, mean and deviation as text]."""
     first = records[0]
 
     def mean(measure: Callable[[dict], float | None]) -> list | None:
@@ -187,7 +187,7 @@ def _percent(figures: dict | None) -> float | None:
 
 
 def _run(path: Path, record: dict, reproduce: str, folder: Path, with_mistakes: bool = False) -> dict:
-    """What page.js knows of a run."""
+    """Return the data of a run for page.js."""
     calibration, directions = record.get("calibration", {}), record.get("directions", {})
     return {
         "name": record["replicate"],
@@ -208,12 +208,12 @@ def _run(path: Path, record: dict, reproduce: str, folder: Path, with_mistakes: 
 
 
 def _columns(rows: list[dict]) -> dict[str, list]:
-    """Metrics by epoch."""
+    """Return metric -> values by epoch."""
     return {k: [round(row[k], 4) for row in rows] for k in metrics(rows[0] if rows else {})}
 
 
 def _rates(record: dict, known: dict[str, dict]) -> str:
-    """The key, in `known`, of the learning rates of a run: epochs, and the rate of each layer group, by task."""
+    """Add a run's learning rates by epoch and layer group, for each task, to `known`, and return their key there."""
     recipe, layers = recipe_from(record["settings"]["recipe"]), record["model"]["n_layers"]
     groups_of = {"lm": layers + 1, "clas": layers + 2}
     tasks = {stage.split()[0]: rows for stage, rows in record["history"].items()}
@@ -228,7 +228,7 @@ def _rates(record: dict, known: dict[str, dict]) -> str:
 
 
 def _phases_run(training: Training, history: list[dict]) -> tuple[Phase, ...]:
-    """The phases with the epochs that `max_steps` left of them; early stopping changes no rate of the epochs before."""
+    """Return the phases with the epochs left by `max_steps`; early stopping does not change rates of earlier epochs."""
     if training.patience is not None:
         return training.phases
     epochs = Counter(row["phase"] for row in history)
@@ -236,7 +236,7 @@ def _phases_run(training: Training, history: list[dict]) -> tuple[Phase, ...]:
 
 
 def _mistakes(path: Path) -> str:
-    """The mistakes that the run's evaluation left in its stage's folder, as HTML; nothing where it is not there."""
+    """Return the mistakes saved by the run's evaluation stage as HTML; an empty string if there are none."""
     rows = [
         f"<tr><td>{escape(str(m['row']))}</td><td>{escape(m['label'])}</td><td>{escape(m['predicted'])}</td><td>{m['confidence']:.0%}</td>"
         f"<td>{html(m['words']) if 'words' in m else escape(m['text'])}</td></tr>"
