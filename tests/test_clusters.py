@@ -259,6 +259,13 @@ def test_a_device_that_only_other_machines_have_is_no_error_of_the_plan(tmp_path
     assert planned.cell.settings.device == "cuda:99"
 
 
+def test_the_plan_names_the_recipe_that_auto_stands_for(tmp_path):
+    seed = Sfu(miniature=True, recipe_name="auto", train_size=40, home=tmp_path)
+    cells = [grid.Cell(seed.variant, "sfu", 0, seed), grid.Cell("full", "sfu", 0, seed)]
+    planned, _ = grid.plan(cells)
+    assert [p.cell.row for p in planned] == ["lp-ft miniature 40 labels", "full"]
+
+
 def test_a_home_that_is_not_shared_or_has_no_locks_is_noticed(tmp_path):
     assert "does not see the files" in cluster.home_problem(tmp_path / "absent", "node")
     with cluster._shared(tmp_path) as folder:

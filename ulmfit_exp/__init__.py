@@ -1,4 +1,4 @@
-"""ULMFiT (Howard & Ruder 2018) on today's fastai: how experiments are run. What is run is in `experiments/`."""
+"""ULMFiT (Howard & Ruder 2018) on current fastai: the library that runs the experiments defined in `experiments/`."""
 
 import os
 import warnings
@@ -10,10 +10,10 @@ if TYPE_CHECKING:  # for completion in editors
     from .corpora.corpus import Corpus
     from .recipe import RECIPES, Recipe
 
-# OpenMP's threads wait by spinning, 300,000 times: two runs on the same two cores then reach a twentieth of the speed
-# of one. With 1,000 they share it evenly, and one alone has 0.91 of it. Must precede torch's import.
+# By default, waiting OpenMP threads spin 300,000 times: two runs on the same two cores then reach a twentieth of the
+# speed of one. With 1,000 they share it evenly, and a single run has 0.91 of it. Must be set before torch is imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-# tqdm's, in every notebook without ipywidgets: it then has no bars, and epochs are printed all the same.
+# tqdm's warning in every notebook without ipywidgets: there are no progress bars then, but epochs are still printed.
 warnings.filterwarnings("ignore", "IProgress not found")
 
 __all__ = ["RECIPES", "Corpus", "Recipe", "Result", "load", "ulmfit"]
@@ -21,7 +21,7 @@ _FOUND_IN = {"Corpus": "corpora.corpus", "RECIPES": "recipe", "Recipe": "recipe"
 
 
 def __getattr__(name: str):
-    """`from ulmfit_exp import Corpus, ulmfit` imports pandas and torch only then: `--help` should not wait for them."""
+    """Import a public name, and with it pandas and torch, only when it is used: `--help` should not wait for them."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_FOUND_IN.get(name, 'api')}", __name__), name)

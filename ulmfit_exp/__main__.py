@@ -1,4 +1,4 @@
-"""`ulmfit-exp COMMAND …`, or `python -m ulmfit_exp COMMAND …`: the experiments and the scripts."""
+"""`ulmfit-exp COMMAND …`, or `python -m ulmfit_exp COMMAND …`: run an experiment or a script."""
 
 import ast
 import sys
@@ -24,7 +24,7 @@ def main(args: list[str] | None = None) -> None:
 
 
 def commands() -> dict[str, Path]:
-    """The module of each command, as a file."""
+    """Return the file of each command's module."""
     experiments, scripts = cli.ROOT / "experiments", cli.ROOT / "scripts"
     return {
         **{name: experiments / f"{name}.py" for name in cli.import_part("experiments").NAMES},
@@ -35,7 +35,7 @@ def commands() -> dict[str, Path]:
 
 
 def usage(files: dict[str, Path]) -> str:
-    """The commands, each with the first line of its docstring; imports none of them."""
+    """List the commands, each with the first line of its docstring, without importing them."""
     docs = {name: ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) for name, file in files.items()}
     ours = cli.shell_command("ulmfit-exp")
     lines = [f"usage: {ours} COMMAND [OPTIONS]", ""]

@@ -36,33 +36,33 @@ Direction = Literal["forward", "backward"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Result:
-    """A finished run in use. In a notebook it shows its table of errors.
+    """A finished run, with its record and its models. A notebook displays it as its table of errors.
 
-    `path` is its folder, `record` what it left there, `error` its test error; `predict`, `words`, `encoder` and
-    `learner` use its models.
+    `path` is its folder, `record` the content of its `result.json`, `error` its test error; `predict`, `words`,
+    `encoder` and `learner` use its models.
     """
 
     path: Path
-    """Its folder, which can be moved: `result.json` is the record, `classifier` has the models."""
+    """Folder of the run, which can be moved: `result.json` is the record, `classifier` has the models."""
     record: dict
     """Names, settings, errors, calibration, history, versions and machine."""
     corpus: Corpus | None = None
-    """The texts it was made from; None for a run that was loaded from its folder."""
+    """Texts that the run was made from; None for a run that was loaded from its folder."""
 
     @property
     def error(self) -> float | None:
-        """Share of the test texts whose predicted class is wrong, or of several labels 1 - micro F1; None where no test
-        text has a label."""
+        """Share of test texts whose predicted class is wrong, or 1 - micro F1 if texts may have several labels. None if
+        no test text has a label."""
         return self.record.get("test", {}).get("error")
 
     @property
     def directions(self) -> tuple[str, ...]:
-        """Which way its models read: forward, backward or both."""
+        """Directions in which the models read texts: forward, backward or both."""
         return DIRECTIONS[self.record["settings"]["recipe"]["direction"]]
 
     @cached_property
     def predictor(self) -> predict.Predictor:
-        """Its classifiers, read when they are first used. Raises `DataError` where the run has none."""
+        """Classifiers of the run, read when they are first used. Raises `DataError` if the run has no classifiers."""
         return predict.load(self._with_models())
 
     def _with_models(self) -> Path:
@@ -71,36 +71,36 @@ class Result:
         return self.path
 
     def predict(self, texts: str | Iterable[str]) -> pd.DataFrame:
-        """A row per text: `class`, `confidence`, and `p CLASS` for each class. A single string is one text; a column of
-        a table keeps its index, so that `df.join(run.predict(df["text"]))` has them side by side.
+        """Return a row per text: `class`, `confidence`, and `p CLASS` for each class. A single string is one text. A
+        Series keeps its index, so that `df.join(run.predict(df["text"]))` puts predictions beside the texts.
 
-        Several labels are joined by `;`, a lone `;` where there are none.
+        If a text may have several labels, `class` joins them by `;`; a single `;` means none of the labels.
         """
         return self.predictor.predict(texts)
 
     def words(self, text: str, cls: str | None = None) -> WordWeights:
-        """(word, weight) of each word: how far it moved the prediction towards `cls`; default: the predicted class."""
+        """Return (word, weight) pairs: how far a word moved the prediction to `cls` (default: the predicted class)."""
         return self.predictor.words(text, cls)
 
     def encoder(self, direction: Direction | None = None) -> Encoder:
-        """The fine-tuned language model's encoder as a transformer of scikit-learn: `encoder().transform(texts)`.
+        """Return the fine-tuned language model's encoder as a scikit-learn transformer: `encoder().transform(texts)`.
 
-        `direction` is by default the run's first.
+        `direction` defaults to the run's first direction.
         """
         recipe = recipe_from(self.record["settings"]["recipe"])
         options = {"seq_len": recipe.seq_len, "max_len": recipe.max_len, "pooling": recipe.pooling}
         return Encoder.load(self._with_models(), direction=self._direction(direction), **options)
 
     def learner(self, direction: Direction | None = None, corpus: Corpus | None = None) -> "TextLearner":
-        """fastai's Learner of one classifier: its weights, and the training and validation texts as its data.
+        """Return a fastai Learner with the weights of one classifier and with the training and validation texts.
 
-        Everything of fastai works: `dls.show_batch`, `validate`, `lr_find`, `freeze_to`, `fit_one_cycle`, `predict`,
+        All of fastai's methods work: `dls.show_batch`, `validate`, `lr_find`, `freeze_to`, `fit_one_cycle`, `predict`,
         `show_results`, `ClassificationInterpretation.from_learner`, `export`. There are five layer groups: embedding,
         three LSTMs, head.
 
-        It is a learner of its own: what is trained in it changes neither this run nor its record. `direction` is by
-        default the run's first. `corpus` are other texts of the same classes; a run that was loaded from its folder
-        needs them. Raises `DataError`.
+        The learner is a copy: training it changes neither this run nor its record. `direction` defaults to the run's
+        first direction. `corpus` has other texts of the same classes; it is required for a run that was loaded from
+        its folder. Raises `DataError`.
         """
         from .inference.export import classifier_learner
 
@@ -127,12 +127,12 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class OfCorpus(Experiment):
-    """The settings of a run on a corpus that is in memory."""
+    """Settings of a run on a corpus in memory."""
 
     name: ClassVar[str] = "own_csv"
 
     corpus: str
-    """The corpus' name."""
+    """Name of the corpus."""
     log_texts: bool = False
 
     @property
@@ -140,7 +140,7 @@ class OfCorpus(Experiment):
         return f"own_csv-{self.corpus}"
 
     def settings(self) -> dict:
-        """Those of `experiments.own_csv`: what the figures depend on is the corpus' digest."""
+        """Return the settings for the record, without the corpus's name: the figures depend on its digest instead."""
         return {k: v for k, v in super().settings().items() if k != "corpus"}
 
     def load(self, data_dir: Path | None) -> Corpus:
@@ -162,20 +162,20 @@ def ulmfit(
     tags: Iterable[str] = (),
     log_texts: bool = False,
 ) -> Result:
-    """Fine-tune on `corpus` and leave a record, as `experiments.own_csv` does; what is finished is reused.
+    """Fine-tune on `corpus` and write a record, as `experiments.own_csv` does; finished stages are reused.
 
     Args:
         corpus: The texts, with labels and splits.
-        recipe: Name of a recipe, or a `Recipe`, for example `replace(RECIPES["default"], max_len=200)`. The record says
-            in which fields that differs from the named recipe that is nearest to it. auto is lp-ft with
+        recipe: Name of a recipe, or a `Recipe`, for example `replace(RECIPES["default"], max_len=200)`. For a `Recipe`,
+            the record lists the fields that differ from the most similar named recipe. auto is lp-ft with
             fewer than 200 labelled training texts, else default.
-        direction: Which way texts are read; both is the mean of two classifiers. Default: the recipe's.
+        direction: Direction in which texts are read; both averages two classifiers. Default: the recipe's.
         seed: Seed of every stage.
         home: Folder of stages, records and W&B runs.
-        precision: fp32 is the paper's arithmetic; auto is bf16 where that is faster.
+        precision: fp32 is the paper's arithmetic; auto is bf16 on hardware where that is faster.
         device: auto uses a GPU if there is one; cpu, cuda and cuda:N choose.
         wandb: Weights & Biases; auto is online when logged in, else offline.
-        train_size: Keep the labels of this many training texts, stratified; the others stay in as unlabelled.
+        train_size: Keep the labels of this many training texts, stratified; the others stay in as unlabelled texts.
         label: Name of this variant in records and W&B. Default: the recipe's fields that differ from the named recipe.
         tags: Tags for W&B.
         log_texts: Show W&B the test texts beside their predictions.
@@ -187,7 +187,7 @@ def ulmfit(
 
 
 def _settings(corpus, tags, **others) -> tuple[Corpus, OfCorpus]:
-    """The corpus and the settings that `ulmfit` runs with, from its arguments. Raises `DataError`."""
+    """Return the corpus and the settings for the arguments of `ulmfit`. Raises `DataError`."""
     if isinstance(tags, Iterable):
         tags = (tags,) if isinstance(tags, str) else tuple(tags)
     hints = get_type_hints(ulmfit)
@@ -214,7 +214,7 @@ def _checked(corpus) -> Corpus:
 
 
 def load(path: str | Path) -> Result:
-    """A finished run, by its folder or its `result.json`. Raises `DataError`."""
+    """Load a finished run from its folder or its `result.json`. Raises `DataError`."""
     check_type(path, str | Path, "path")
     path = Path(path)
     record = read(path)
@@ -224,7 +224,7 @@ def load(path: str | Path) -> Result:
 
 
 def _chosen(recipe: Recipe | str) -> tuple[str, Recipe]:
-    """A recipe, and the name of the one that it is or has the fewest differences to."""
+    """Return the name of the recipe, or of the named recipe with the fewest differences from it, and the recipe."""
     if not isinstance(recipe, Recipe):
         return recipe, recipe_named(RECIPES, recipe)
     return min(RECIPES, key=lambda k: (len(differences(recipe, RECIPES[k])), k != "default")), recipe

@@ -1,4 +1,4 @@
-"""Which settings are possible: their types, and the values of a recipe."""
+"""Checks of settings: their types, and the range of a recipe's values."""
 
 import sys
 from dataclasses import asdict, fields, is_dataclass
@@ -21,11 +21,11 @@ BOUNDS = {
     "lm.freeze_to": (-4, 3),  # fastai's language model has 4 layer groups
     "clas.freeze_to": (-5, 4),
 }
-"""Least and greatest value of a field, of one task or of any."""
+"""Lowest and highest value of each field; a name such as `lm.bs` is the field of one task only."""
 
 
 def check(recipe: LMRecipe) -> None:
-    """Raises `DataError`, which names the option, where a value is impossible."""
+    """Raise `DataError`, which names the option, if a value of the recipe is impossible."""
     check_type(recipe, type(recipe), "--recipe")
     for option, value in flat(asdict(recipe)).items():
         task, name = option.split(".")[0], option.split(".")[-1]
@@ -42,7 +42,7 @@ def check(recipe: LMRecipe) -> None:
 
 
 def check_type(value, hint, name: str) -> None:
-    """Raises `DataError`, which names the setting, where a value or a part of it is not what its type hint says."""
+    """Raise `DataError`, which names the setting, if a value or a part of it does not match its type hint."""
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     choices = [choice for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]
     classes = tuple(get_origin(kind) or kind for kind in kinds if get_origin(kind) is not Literal)

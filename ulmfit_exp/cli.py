@@ -1,6 +1,6 @@
-"""Command lines: parse, run, print. Imports nothing heavy, so that `--help` is quick.
+"""Command lines: parse the options, run, print. Imports nothing heavy, so that `--help` is quick.
 
-A command's `--help` prints the first line of its module's docstring, usage and options, and last the rest of it.
+A command's `--help` prints the first line of its module's docstring, usage, options, and the docstring's other lines.
 """
 
 import os
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).parent
 INSTALLED = (PACKAGE / "experiments").is_dir()
 ROOT = PACKAGE if INSTALLED else PACKAGE.parent
-"""The folder of `experiments` and `scripts`: the checkout, or this package where it was installed from a wheel."""
+"""Folder of `experiments` and `scripts`: the checkout, or this package if it was installed from a wheel."""
 
 
 def import_part(name: str) -> ModuleType:
-    """A module of `experiments` or `scripts`: top-level in a checkout, within this package in a wheel.
+    """Import a module of `experiments` or `scripts`: top-level in a checkout, within this package in a wheel.
 
-    The library imports neither; this is for the console script and for the scripts.
+    Only the console script and the scripts use this; the library itself imports neither.
     """
     if INSTALLED:
         return import_module(f"{__package__}.{name}")
@@ -44,7 +44,7 @@ def import_part(name: str) -> ModuleType:
 
 
 def main(command: type[Command], args: list[str] | None = None) -> None:
-    """Run what the options say and print the table; the record's path is the last line, or that of several seeds."""
+    """Run a command with its options; the last line printed has the record's path, or several seeds' mean error."""
     with clean_exit():
         settings, grid = parse(command, sys.argv[1:] if args is None else args)
         if grid == ONE:
@@ -55,13 +55,13 @@ def main(command: type[Command], args: list[str] | None = None) -> None:
 
 
 def over_seeds(settings: Experiment, grid: Grid) -> None:
-    """Run an experiment with several seeds, from its own upwards; the last line has the mean of the test errors."""
+    """Run an experiment with several seeds, from its own upwards; the last line printed has their mean test error."""
     from .results.tables import mean_sd
     from .runs.grid import Cell
 
     each = [replace(settings, seed=settings.seed + i) for i in range(grid.seeds)]
     results, failed = compute([Cell(settings.variant, settings.dataset, s.seed, s) for s in each], grid)
-    tested = [r for _, r in results if "test" in r]  # without a labelled test row there is no test error
+    tested = [r for _, r in results if "test" in r]  # without labelled test texts there is no test error
     if tested:
         ours, baseline = (mean_sd([100 * r[k]["error"] for r in tested]) for k in ("test", "baseline"))
         seeds = f"{len(tested)} of {grid.seeds} seeds"
@@ -71,7 +71,7 @@ def over_seeds(settings: Experiment, grid: Grid) -> None:
 
 
 def compute(cells: list["Cell"], options: Grid, only_plan: bool = False) -> tuple[list[tuple], dict]:
-    """Plan and run a grid's cells; the (cell, record) pairs of finished runs, and why others failed."""
+    """Plan and run a grid's cells; return (cell, record) of each finished run, and why others failed."""
     from .record import read
     from .runs import cluster, grid
 
@@ -89,15 +89,15 @@ def compute(cells: list["Cell"], options: Grid, only_plan: bool = False) -> tupl
 
 
 def exit_with_failures(failed: dict["Cell", str]) -> NoReturn:
-    """Name the cells that failed; the exit code is 1 where there are any."""
+    """Print the cells that failed and exit, with code 1 if there are any."""
     for cell, error in failed.items():
         print(f"failed: {cell}: {error}", file=sys.stderr)
-    sys.exit(1 if failed else 0)  # W&B reads the exit code, and takes no bool
+    sys.exit(1 if failed else 0)  # W&B reads the exit code, which must not be a bool
 
 
 @contextmanager
 def interrupted() -> Iterator[None]:
-    """Within it, Ctrl-C and SIGTERM end this process with its W&B runs closed."""
+    """Context in which Ctrl-C and SIGTERM close the W&B runs of this process and end it."""
     from .runs.interrupt import interruptible, leave
 
     interruptible()
@@ -109,7 +109,7 @@ def interrupted() -> Iterator[None]:
 
 
 def run(settings: Command, texts: "Corpus | Documents | None" = None) -> Path:
-    """Run, print the table and how to look at the run; returns the path of the record."""
+    """Run, print the table and the commands that show the run, and return the path of the record."""
     from .results.tables import run_table  # imports torch, for which --help does not wait
     from .runs.run import run
 
@@ -126,8 +126,8 @@ def command(name: str, function: Callable, args: list[str] | None = None) -> Non
 
 
 def parse(command: type[Command], args: list[str]) -> tuple[Command, Grid]:
-    """The settings in `args`, with the recipe they name as the default of every recipe field; and how many seeds are
-    run by which processes: of pretraining, one in this process."""
+    """Parse `args` into settings, whose recipe fields default to the recipe that `args` names, and a grid: how many
+    seeds are run by which processes. Pretraining always runs one seed in this process."""
     name = _recipe_name(command, args)
     default = command(recipe_name=name, recipe=recipe_named(command.recipes, name))
     if not issubclass(command, Experiment):
@@ -137,17 +137,17 @@ def parse(command: type[Command], args: list[str]) -> tuple[Command, Grid]:
 
 
 def _recipe_name(command: type[Command], args: list[str]) -> str:
-    """The recipe that the arguments name. tyro needs the defaults first, and these are the fields of that recipe."""
+    """Return the recipe named by the arguments. tyro needs it before it parses them: its fields are the defaults."""
     name = "tiny" if "--miniature" in args else command.recipe_name
     for arg, following in zip(args, [*args[1:], ""]):
         option, _, value = arg.partition("=")
         if option in ("--recipe", "--size") and (value or following) in {*command.recipes, command.recipe_name}:
-            name = value or following  # tyro refuses another
+            name = value or following  # tyro rejects other names
     return name
 
 
 def _parsed(name: str, target, module: str, args: list[str], **default):
-    """What tyro makes of the command line; --help also prints the docstring of the module."""
+    """Parse the command line with tyro; --help also prints the docstring of the module."""
     summary, _, details = (sys.modules[module].__doc__ or "").strip().partition("\n")
     config = (tyro.conf.FlagCreatePairsOff,)
     prog = f"{shell_command('ulmfit-exp')} {name}"
@@ -161,9 +161,9 @@ def _parsed(name: str, target, module: str, args: list[str], **default):
 
 @contextmanager
 def clean_exit() -> Iterator[None]:
-    """Make an error that the user can correct one line, and end without one where the reader of a pipe has gone."""
+    """Print errors that the user can correct as one line; exit without a message if the reader of a pipe has gone."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a locale that has no letter for a label must not end a run
+        if isinstance(stream, TextIOWrapper):  # a label that the locale cannot encode must not end a run
             stream.reconfigure(errors="replace")
     try:
         try:
@@ -171,7 +171,7 @@ def clean_exit() -> Iterator[None]:
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes what is left when it exits
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes the remaining output when it exits
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -180,7 +180,7 @@ def clean_exit() -> Iterator[None]:
 
 
 def next_commands(record: dict, home: Path) -> str:
-    """Commands that show the run: ours, and W&B's own, which has a run for each stage."""
+    """List commands that show the run: those of this package, and those of W&B, which has a run for each stage."""
     ours, wandb, folder = shell_command("ulmfit-exp"), shell_command("wandb"), shell_quoted(str(home))
     lines = [
         "",
@@ -199,7 +199,8 @@ def next_commands(record: dict, home: Path) -> str:
 
 
 def shell_command(program: str) -> str:
-    """How a shell starts a program of this environment: by its name, or by this Python where that finds another."""
+    """Return the shell command for a program of this environment: its name, or `python -m` if the name is not on PATH
+    or finds a program of another environment."""
     python = Path(sys.executable)
     found = shutil.which(program)
     if found and Path(found).resolve().parent == python.parent.resolve():
@@ -208,5 +209,5 @@ def shell_command(program: str) -> str:
 
 
 def shell_path(path: Path) -> str:
-    """A path for a shell: quoted, and relative where it is below the current folder."""
+    """Quote a path for the shell; make it relative if it is below the current folder."""
     return shell_quoted(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))

@@ -1,4 +1,4 @@
-"""What every package needs: errors, digests, files that appear whole or not at all. Imports nothing heavy."""
+"""Helpers for every package: errors, digests, files written completely or not at all. Imports nothing heavy."""
 
 import errno
 import hashlib
@@ -19,7 +19,7 @@ class DataError(ValueError):
     """Data or a setting that cannot be used. The message says which file, row, field or option, and what to do."""
 
     def __init__(self, message: str):
-        super().__init__(message if len(message) <= 1000 else f"{message[:1000]} …")  # a cell may be of any length
+        super().__init__(message if len(message) <= 1000 else f"{message[:1000]} …")  # a cell may have any length
 
 
 class StoreError(OSError):
@@ -27,7 +27,7 @@ class StoreError(OSError):
 
 
 def install(extra: str) -> str:
-    """How to install an optional extra of this package."""
+    """Return instructions for installing an optional extra of this package."""
     return f"install the extra {extra}: pip install 'ulmfit-exp[{extra}]', or '.[{extra}]' in a checkout"
 
 
@@ -38,19 +38,19 @@ def sha256(path: Path) -> str:
 
 
 def digest(inputs) -> str:
-    """Twelve hexadecimal digits that name these inputs."""
+    """Return the first twelve hexadecimal digits of the SHA-256 of the inputs, written as JSON."""
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def shell_quoted(text: str) -> str:
-    """An argument as it is typed in a shell."""
+    """Quote an argument for the shell."""
     return subprocess.list2cmdline([text]) if os.name == "nt" else shlex.quote(text)
 
 
 def flat(settings, name: str = "") -> dict:
-    """Nested settings as one dict: the option that sets each, such as `recipe.clas.phases.0.lr`, and its value.
+    """Flatten nested settings into one dict: option, such as `recipe.clas.phases.0.lr`, -> value.
 
-    An empty list, such as no phases, is a value.
+    An empty list or dict, such as `phases` without any phase, is kept as a value.
     """
     if not isinstance(settings, dict | list | tuple) or not settings:
         return {name: settings} if name else {}
@@ -59,31 +59,31 @@ def flat(settings, name: str = "") -> dict:
 
 
 def read_json(path: Path):
-    """The value in a JSON file. Raises `OSError`, and `ValueError` where it is damaged."""
+    """Read the value in a JSON file. Raises `OSError`, or `ValueError` if the file is damaged."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def write_json(path: Path, value) -> None:
-    """Write JSON so that the file is complete or as it was before."""
+    """Write a value as JSON; if writing fails, the file stays as it was before."""
     with replacing(path) as part:
         part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 @contextmanager
 def replacing(path: Path):
-    """`with replacing(path) as part`: what is written to `part` becomes `path` at once, or leaves nothing."""
+    """Yield a temporary path; at the end the file written there replaces `path`, unless there was an error."""
     part = path.with_name(f"{path.name}.{token_hex(4)}.part")
     try:
         yield part
-        with open(part, "r+b") as f:  # Windows refuses to sync a file that is open for reading alone
-            os.fsync(f.fileno())  # else a power failure after the rename can leave an empty file
+        with open(part, "r+b") as f:  # Windows refuses to sync a file that is open only for reading
+            os.fsync(f.fileno())  # otherwise a power failure after the rename can leave an empty file
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
 
 
 def locked(path: Path, waiting: str) -> AbstractContextManager:
-    """A context that holds the lock of a file; `waiting` is printed where another process holds it."""
+    """Acquire a lock file and return the lock as a context; print `waiting` if another process holds it."""
     lock = FileLock(path)
     try:
         return lock.acquire(timeout=0)
@@ -94,7 +94,7 @@ def locked(path: Path, waiting: str) -> AbstractContextManager:
 
 @contextmanager
 def writable(home: Path):
-    """Turn a full disk or a folder that may not be written, however a library reports it, into one `StoreError`."""
+    """Raise `StoreError` if the disk is full or the folder cannot be written, however a library reports it."""
     try:
         yield
     except Exception as e:
@@ -110,7 +110,7 @@ def writable(home: Path):
 
 
 def chunked(items: Iterable, least: int, size: Callable = len) -> Iterator[list]:
-    """Consecutive items in lists, each just long enough that its items' sizes add up to `least`."""
+    """Yield lists of consecutive items, each ended once the sizes of its items add up to `least`."""
     chunk, total = [], 0
     for item in items:
         chunk.append(item)
@@ -123,11 +123,11 @@ def chunked(items: Iterable, least: int, size: Callable = len) -> Iterator[list]
 
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-"""Beginnings of a cell that a spreadsheet takes for a formula."""
+"""A spreadsheet treats a cell that begins with one of these as a formula."""
 
 
 def escape_formula(cell: str | int) -> str | int:
-    """A cell with spreadsheet formulas escaped; numbers stay unchanged."""
+    """Put an apostrophe before a cell that a spreadsheet would treat as a formula; numbers stay unchanged."""
     try:
         float(cell)
     except ValueError:

@@ -6,7 +6,7 @@
 The file is read as in training, from the same columns: CSV, JSON, Parquet, or one text per line, also compressed by
 gzip, bzip2, xz or zip. In a folder, each .txt file is a text. The output has one row per text, in order: its row number
 or id, the class, the confidence, and the probability of each class. An id or class that a spreadsheet would execute
-starts with '. The run's folder may have been moved, or copied from another machine.
+is written with a ' before it. The run's folder may have been moved, or copied from another machine.
 """
 
 import csv
@@ -39,7 +39,7 @@ def main(
         run: Folder of a finished run, or its result.json.
         texts: A file, a folder of .txt files, or - for standard input, one text per line.
         out: The file to write. Default: standard output.
-        text_col: Columns of the text, by name or by number from 0, which are joined. Default: as in training.
+        text_col: Columns of the text, by name or by number from 0; several are joined. Default: as in training.
         id_col: Column to write before each prediction. Default: the row's number in the file, from 0.
         device: auto uses a GPU if there is one; cpu, cuda and cuda:N choose.
         format: How the file is written.
@@ -54,7 +54,7 @@ def main(
     use_device(device)
     predictor = predict.load(run)
     tables = predict.predictions(predictor, texts, text_col, id_col, format)
-    first = list(islice(tables, 1))  # what cannot be read writes nothing
+    first = list(islice(tables, 1))  # nothing is written if the texts cannot be read
     if out and out.exists() and texts != "-" and out.samefile(texts):
         raise DataError(f"--out {out} is the file of the texts; name another")
     with _target(out) as target:
@@ -67,13 +67,13 @@ def main(
 
 
 def _is_plain(out: Path) -> bool:
-    """Is it a file or absent, and no device or pipe?"""
+    """Whether `out` is a regular file or does not exist yet, as opposed to a device or pipe."""
     return out.is_file() or not out.exists()
 
 
 @contextmanager
 def _target(out: Path | None) -> Iterator[TextIO]:
-    """Standard output; or a file beside `out` that takes its place once all is written."""
+    """Yield standard output, or a temporary file that replaces `out` once everything is written."""
     how = {"mode": "w", "newline": "", "encoding": "utf-8"}
     if out is None or not _is_plain(out):
         with open(out or 1, closefd=out is not None, **how) as target:

@@ -1,6 +1,6 @@
-"""The recipe as data: what is trained, in which phases, at which learning rates. Frozen values, nothing else.
+"""Recipes as frozen dataclasses: what is trained, in which phases, at which learning rates.
 
-An ablation of the paper is `dataclasses.replace` of a recipe; an unknown field is an error.
+Ablations of the paper change a recipe with `dataclasses.replace`, which raises an error for an unknown field.
 """
 
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
@@ -15,21 +15,21 @@ DIRECTIONS = {"forward": ("forward",), "backward": ("backward",), "both": ("forw
 
 @dataclass(frozen=True)
 class Phase:
-    """One call of fit: some epochs with the same layers training under one schedule."""
+    """One call of fit: a number of epochs that train the same layers under one schedule."""
 
     freeze_to: int = 0
-    """First layer group that is trained: 0 is all groups, -1 only the last (the paper's gradual unfreezing)."""
+    """First layer group that is trained: 0 trains all groups, -1 only the last (the paper's gradual unfreezing)."""
     alone: bool = False
-    """Train only that group, and freeze the groups above it as well (chain-thaw; paper, table 7)."""
+    """Train only the group `freeze_to`, with the groups above it frozen as well (chain-thaw; paper, table 7)."""
     epochs: int = 1
-    """Passes over the training texts."""
+    """Number of passes over the training texts."""
     lr: float = 0.01
     """Highest learning rate of the last layer group."""
     decay: float = 2.6
     """Discriminative learning rates: ratio of a layer group's rate to that of the group below; 1: the same for all."""
     schedule: Literal["stlr", "one_cycle", "cos", "const"] = "stlr"
-    """stlr: the paper's slanted triangular rates. one_cycle: fastai's cosine cycle, which also cycles the momentum.
-    cos: down to 0 along half a cosine. const: constant."""
+    """stlr: the paper's slanted triangular learning rates. one_cycle: fastai's cosine cycle, which also cycles the
+    momentum. cos: decrease to 0 along half a cosine. const: constant."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Model:
     n_hid: int = 1150
     """Width of the other hidden states."""
     n_layers: int = 3
-    """LSTM layers."""
+    """Number of LSTM layers."""
     output_p: float = 0.4
     """Dropout after the last layer."""
     hidden_p: float = 0.3
@@ -59,10 +59,10 @@ POOLING = ("last", "max", "mean")
 
 @dataclass(frozen=True)
 class Training:
-    """How one task, the language model or the classifier, is trained."""
+    """Settings for the training of one task, the language model or the classifier."""
 
     phases: tuple[Phase, ...]
-    """Run in order, each with a new optimizer state. Without any the weights stay as they are."""
+    """Phases, run in order, each with a new optimizer state. Without phases the weights stay unchanged."""
     bs: int = 64
     """Batch size: texts (classifier) or streams of text (language model)."""
     drop_mult: float = 1.0
@@ -75,14 +75,14 @@ class Training:
     """Early stopping: keep the epoch with the lowest validation error (language model: loss), and end the last phase
     after this many epochs without a lower one. None runs all epochs and keeps the last."""
     min_steps: int | None = None
-    """If the epochs make fewer steps than this, as with few labels, each goes over the texts up to ten times."""
+    """Minimum number of steps: with fewer, as with few labels, each epoch goes over the texts up to ten times."""
     max_steps: int | None = None
-    """If the epochs make more steps than this, the last phase is shortened, to one epoch at least."""
+    """Maximum number of steps: with more, the last phase is shortened, but to no less than one epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LMRecipe:
-    """All settings of a language model besides its texts and its seed."""
+    """All settings of a language model except its texts and its seed."""
 
     lm: Training
     """Training, or fine-tuning on the task's texts (paper, section 3.2), of the language model."""
@@ -94,37 +94,37 @@ class LMRecipe:
     max_vocab: int = 60_000
     """Largest number of words in the vocabulary."""
     min_freq: int = 2
-    """Words that occur less often are unknown."""
+    """Words that occur less often than this are treated as unknown words."""
     seq_len: int = 70
-    """Steps of back-propagation through time, and length of BPT3C's chunks."""
+    """Number of steps of back-propagation through time, and length of the chunks of BPT3C."""
     pretrained: Annotated[str, tyro.conf.arg(prefix_name=False)] = "none"
     """Language model to start from: wikipedia-small or reviews-small (ours), wt103 (fastai's; wt103-fwd or wt103-bwd
     for one direction), hf:OWNER/NAME, a folder in our format, the folder of a finished run (with #clas at the end: its
     classifiers' encoders), a folder or .tgz of fastai's .pth and vocabulary, or none (random weights)."""
     skip_tokens: int = 0
-    """The language model leaves out the first texts, of this many tokens together."""
+    """Number of tokens at the beginning, rounded up to whole texts, that the language model does not train on."""
     max_tokens: int | None = None
-    """Largest number of tokens that the language model trains on, after the texts left out; None is all."""
+    """Number of tokens, rounded up to whole texts, that the language model trains on after those skipped; None: all."""
     vocab: Literal["task", "union", "pretrained"] = "task"
     """task: the words of the texts, by `max_vocab` and `min_freq`. union: these, then the other words of the pretrained
     model, which are read but never predicted. pretrained: the words of the pretrained model alone."""
     softmax_samples: int | None = None
-    """Sampled softmax (Jean et al. 2015): a training step of the language model computes the logits of its own words
-    and of this many others drawn at random; None computes all. Validation always computes all."""
+    """Sampled softmax (Jean et al. 2015): a training step of the language model computes the logits of the batch's
+    words and of this many other words drawn at random; None computes all. Validation always computes all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(LMRecipe):
-    """All settings of a run besides its corpus and its seed."""
+    """All settings of a run except its corpus and its seed."""
 
     clas: Training
-    """Fine-tuning the classifier (paper, section 3.3)."""
+    """Fine-tuning of the classifier (paper, section 3.3)."""
     direction: Literal["forward", "backward", "both"] = "both"
-    """Direction of reading; both averages the probabilities of the two classifiers."""
+    """Direction in which texts are read; both averages the probabilities of the two classifiers."""
     max_len: int = 1400
-    """The classifier pools over at most this many tokens, the last ones of a text."""
+    """The classifier pools over at most this many tokens, the last ones that it reads of a text."""
     pooling: tuple[Literal["last", "max", "mean"], ...] = POOLING
-    """What the classifier's head reads: the last state of a text, and the maximum and the mean of all its states."""
+    """Input of the classifier's head: the last state of a text, and the maximum and the mean of all its states."""
     head: Literal["clas", "features", "lp-ft"] = "clas"
     """clas: the classifier is fine-tuned, with a new head. features: logistic regression on the language model's pooled
     states. lp-ft: the classifier is fine-tuned with that regression as its head (Kumar et al. 2022)."""
@@ -133,9 +133,9 @@ class Recipe(LMRecipe):
 
 
 def recipe_from(record: dict) -> LMRecipe:
-    """The recipe that a record's settings hold; a field that it lacks has its default.
+    """Return the recipe in a record's settings; a field that the record lacks gets its default.
 
-    Raises `DataError` where it has a field that is unknown here.
+    Raises `DataError` if the record has an unknown field.
     """
     try:
         values = {**record, "model": Model(**record["model"])}
@@ -150,7 +150,7 @@ def recipe_from(record: dict) -> LMRecipe:
 
 
 def differences(recipe, other) -> dict[str, str]:
-    """The fields of a recipe that differ from those of another one: name -> value in words, such as
+    """Return the fields of a recipe that differ from those of another one: name -> value in words, such as
     `clas.phases` -> `[-1: 1 epoch stlr 0.01/2.6, 0: 8 epochs stlr 0.004/2.6]`."""
     found = {}
     for field in fields(recipe):
@@ -165,7 +165,7 @@ def differences(recipe, other) -> dict[str, str]:
 
 
 def in_words(value) -> str:
-    """A setting in a few words; a schedule on one line: layer groups, epochs, schedule, learning rate/decay."""
+    """Describe a setting in a few words; phases on one line: layer groups, epochs, schedule, learning rate/decay."""
     if not isinstance(value, tuple):
         return str(value)
     if not all(isinstance(part, Phase) for part in value):
@@ -179,10 +179,10 @@ def in_words(value) -> str:
 
 
 def not_default(settings):
-    """Nested settings as JSON, without the fields that are at their class's default.
+    """Return nested settings as JSON values, without the fields that have their class's default.
 
-    Stages are named by this: a new field leaves the names of old stages as they are. So a class's default must not
-    change; give a recipe another value instead.
+    The names of stages depend on the result, so a new field does not change the names of old stages. For the same
+    reason a class's default must never change; give a recipe another value instead.
     """
     if is_dataclass(settings):
         values = {f: getattr(settings, f.name) for f in fields(settings)}
@@ -191,12 +191,12 @@ def not_default(settings):
 
 
 def gradual(groups: int, epochs: int = 1, **settings) -> tuple[Phase, ...]:
-    """Gradual unfreezing: one more of `groups` layer groups each `epochs`, up to all but the lowest."""
+    """Return phases that unfreeze one more of `groups` layer groups every `epochs` epochs, up to all but the lowest."""
     return tuple(Phase(freeze_to=-i, epochs=epochs, **settings) for i in range(1, groups))
 
 
 def changed(phases: tuple[Phase, ...], **fields) -> tuple[Phase, ...]:
-    """Every phase with these fields."""
+    """Return all phases with these fields replaced."""
     return tuple(replace(p, **fields) for p in phases)
 
 
@@ -207,21 +207,21 @@ RECIPES = {
         lm=Training((Phase(epochs=15, lr=0.004),)),
         clas=Training((*gradual(groups=5), Phase(epochs=46))),
     ),
-    # Two cores: a small pretrained language model.
+    # For two cores: a small pretrained language model.
     "small": Recipe(
         pretrained="wikipedia-small",
         model=Model(emb_sz=192, n_hid=448, output_p=0.2, hidden_p=0.15, input_p=0.25, embed_p=0.02, weight_p=0.2),
         lm=Training((Phase(epochs=6, lr=4e-3),), bs=32),
         clas=Training((*gradual(groups=5, lr=0.01), Phase(epochs=8, lr=4e-3)), bs=16),
     ),
-    # Two cores, no pretraining: a language model on the task's own texts alone.
+    # For two cores, without pretraining: a language model trained only on the task's own texts.
     "scratch": Recipe(
         model=Model(emb_sz=128, n_hid=256, output_p=0.2, hidden_p=0.15, input_p=0.25, embed_p=0.02, weight_p=0.2),
         lm=Training((Phase(epochs=10, lr=4e-3, decay=1.0, schedule="one_cycle"),), bs=32),
         clas=Training((*gradual(groups=5), Phase(epochs=10, lr=4e-3, decay=1.0)), bs=16, drop_mult=2.0),
         max_vocab=8_000,
     ),
-    # The miniatures: seconds per epoch.
+    # For the miniatures: an epoch takes seconds.
     "tiny": Recipe(
         pretrained="wikipedia-small",
         model=Model(emb_sz=48, n_hid=64, output_p=0.1, hidden_p=0.1, input_p=0.1, embed_p=0.0, weight_p=0.1),
@@ -230,7 +230,7 @@ RECIPES = {
     ),
 }
 
-# One recipe for all data sets (experiments/notes/recipe.md). Lower layers of so small a model have much to learn, too.
+# One recipe for all data sets (experiments/notes/recipe.md). Such a small model's lower layers have much to learn, too.
 RECIPES["default"] = replace(
     RECIPES["small"],
     vocab="union",
@@ -240,19 +240,19 @@ RECIPES["default"] = replace(
     ),
 )
 
-# Few labels: linear probing, then fine-tuning. A new head would overfit to them.
+# For few labels: linear probing, then fine-tuning. A new head would overfit to so few labels.
 RECIPES["lp-ft"] = replace(
     RECIPES["default"],
     head="lp-ft",
     clas=replace(RECIPES["default"].clas, phases=(Phase(epochs=3, lr=2e-3, decay=1.3),), min_steps=200),
 )
 
-# A hundred labels, before lp-ft: an epoch is a few steps, so there are more epochs.
+# For a hundred labels, replaced by lp-ft: an epoch has only a few steps, so there are more epochs.
 RECIPES["few"] = replace(
     RECIPES["small"], clas=Training((*gradual(groups=5, epochs=5), Phase(epochs=20, lr=4e-3)), bs=16)
 )
 
-# No fine-tuning of a classifier: the language model as a feature extractor.
+# Without fine-tuning a classifier: the language model is used as a feature extractor.
 RECIPES["features"] = replace(RECIPES["small"], head="features")
 
 # The general-domain language model (paper, section 3.1).
@@ -269,7 +269,7 @@ PRETRAINING = {
     ),
 }
 
-# The shipped model on texts of a domain, whose words become the vocabulary.
+# Continues with the shipped model on the texts of a domain, whose words become the vocabulary.
 PRETRAINING["domain"] = replace(
     PRETRAINING["small"],
     pretrained="wikipedia-small",
@@ -277,7 +277,7 @@ PRETRAINING["domain"] = replace(
     softmax_samples=2_000,
     max_tokens=8_000_000,
 )
-# The last cycle of the shipped model, on a GPU: all texts twice, without dropout (experiments/notes/pretrain.md).
+# The shipped model's last training cycle, on a GPU: all texts twice, without dropout (experiments/notes/pretrain.md).
 PRETRAINING["cycle"] = replace(
     PRETRAINING["domain"],
     vocab="pretrained",

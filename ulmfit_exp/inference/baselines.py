@@ -1,4 +1,4 @@
-"""The baseline: TF-IDF with logistic regression on the same splits."""
+"""The baseline: logistic regression on TF-IDF features, on the same splits."""
 
 import math
 
@@ -14,17 +14,17 @@ from . import scores
 from .features import regression
 
 CHOICES = {"min_df": (2, 1), "C": (10.0, 1.0, 100.0)}
-"""Fewest texts that a word must be in, and C; the first of those with the lowest validation error is used."""
+"""Minimum number of texts with a term, and C; the first combination with the lowest validation error is used."""
 MOST_WEIGHTS = 10_000_000
-"""Classes x words; only the most frequent words that fit are used. The solver keeps some twenty copies, 2 GB."""
+"""Maximum of classes x terms; only the most frequent terms are kept. The solver has some twenty copies, 2 GB."""
 WORDS = {"analyzer": "word", "ngram_range": (1, 2)}
 CHARACTERS = {"analyzer": "char", "ngram_range": (1, 3)}
 
 
 def tfidf(corpus: Corpus) -> dict:
-    """Errors and settings of TF-IDF (sublinear) with logistic regression; the validation error chooses the settings.
+    """Return errors and settings of logistic regression on sublinear TF-IDF; the validation error chooses the settings.
 
-    Its terms are words and word pairs; one to three characters where the training texts have no words.
+    Terms are words and word pairs; or sequences of one to three characters if the training texts have few words.
     """
     train, valid, test = (corpus.split(s) for s in ("train", "valid", "test"))
     test, terms = test[test["label"] != ""], _terms(train["text"])
@@ -35,7 +35,7 @@ def tfidf(corpus: Corpus) -> dict:
             vectors = TfidfVectorizer(**terms, sublinear_tf=True, min_df=min_df, max_features=most)
             try:
                 x = vectors.fit_transform(train["text"])
-            except ValueError:  # no term is in two texts
+            except ValueError:  # no term occurs in two texts
                 continue
             x_valid = vectors.transform(valid["text"])
             for c in CHOICES["C"]:
@@ -58,5 +58,6 @@ def _error(model, x, truth: np.ndarray, thresholds: np.ndarray | None) -> float:
 
 
 def _terms(texts: pd.Series) -> dict:
-    """What the terms are: characters where scripts without spaces have a third of the letters, or few texts a word."""
+    """Return options for the terms: `CHARACTERS` if a third of the letters belong to scripts without spaces, or if less
+    than half of the texts have a word of two or more letters; else `WORDS`."""
     return CHARACTERS if unspaced(texts) or texts.str.contains(r"\w\w").mean() < 0.5 else WORDS

@@ -1,4 +1,4 @@
-"""A finished run as fastai's Learner: of both directions for `export.pkl`, or of one with texts to train on."""
+"""fastai Learners of a finished run: with both directions for `export.pkl`, or with one direction and its texts."""
 
 from itertools import chain
 from pathlib import Path
@@ -44,7 +44,7 @@ from .scores import apply_temperature
 
 
 class Words(Transform):
-    """A text -> its tokens."""
+    """Transform of a text into its tokens."""
 
     lang = "en"  # for learners pickled before this was a setting
 
@@ -59,7 +59,7 @@ class Words(Transform):
 
 
 class Backwards(Transform):
-    """Token ids from last to first; shown in the order of the text."""
+    """Transform that reverses token ids; `decodes` restores the order of the text to show it."""
 
     def encodes(self, ids: TensorText):
         return ids.flip(0)
@@ -69,9 +69,9 @@ class Backwards(Transform):
 
 
 class Ensemble(torch.nn.Module):
-    """A run's classifiers as one: the logits of their mean probability at the run's temperature."""
+    """Combines a run's classifiers: returns the logits of their mean probabilities at the run's temperature."""
 
-    several = False  # for models pickled before there were several labels
+    several = False  # for models pickled before texts could have several labels
 
     def __init__(self, parts: dict[str, torch.nn.Module], temperature: float, several: bool):
         super().__init__()
@@ -90,17 +90,17 @@ class Ensemble(torch.nn.Module):
 
 
 def layer_groups(model: Ensemble) -> list[list[torch.nn.Parameter]]:
-    """The five layer groups of the classifiers: embedding, LSTMs and head, each that of all directions."""
+    """Return the five layer groups, embedding, LSTMs and head, each with the parameters of all directions."""
     return [[*chain(*same)] for same in zip(*map(awd_lstm_clas_split, model.models))]
 
 
 def learner(predictor: Predictor) -> Learner:
-    """A fastai Learner that predicts as the run does: `predict(text)`, and `get_preds(dl=dls.test_dl(texts))`.
+    """Return a fastai Learner that predicts as the run does: `predict(text)`, and `get_preds(dl=dls.test_dl(texts))`.
 
-    It has no data. To fine-tune it, give it `dls` of its own `dls.test_dl(df, with_labels=True)`, where `df` has the
-    columns text and label.
+    It has no data. To fine-tune it, set its `dls` to loaders made by its `dls.test_dl(df, with_labels=True)`, where
+    `df` has the columns text and label.
     """
-    one = predictor.classes[0]  # fastai needs some data to set its transforms up; they are not exported
+    one = predictor.classes[0]  # fastai needs data to set up its transforms; it is not exported
     rows = pd.DataFrame({"text": one, "label": one, "split": ["train", "valid"]})
     thresh = torch.tensor(predictor.thresholds) if predictor.multi_label else None
     return Learner(
@@ -113,9 +113,10 @@ def learner(predictor: Predictor) -> Learner:
 
 
 def classifier_learner(predictor: Predictor, direction: str, corpus: Corpus) -> TextLearner:
-    """A fastai Learner of one direction's classifier, with its weights and the train and valid texts of a corpus.
+    """Return a fastai Learner with one direction's classifier, and the training and validation texts of a corpus.
 
-    Raises `DataError` where the corpus has a class that the classifier does not have.
+    Raises `DataError` if the corpus has a class that the classifier does not have, or if only one of the two has
+    several labels per text.
     """
     if corpus.multi_label != predictor.multi_label:
         raise DataError(f"{corpus.name}: only one of the corpus and the classifier has several labels per text")
@@ -141,15 +142,15 @@ def dataloaders(
     backwards: bool = False,
     device: torch.device | None = None,
 ) -> DataLoaders:
-    """fastai's own loaders of the train and valid rows of `df`, which has the columns text, label and split.
+    """Return fastai loaders of the train and valid rows of `df`, which has the columns text, label and split.
 
-    A run trains on `method.tokens`, which reads ids from disk. These read texts, so that everything in fastai works
-    that shows a batch, predicts a text or takes new data.
+    Runs train on token ids from disk (`method.tokens`). These loaders read texts, as fastai requires to show a batch,
+    predict a text or take new data.
     """
     read_ids = [ColReader("text"), Words(predictor.recipe.lang), Numericalize(predictor.vocab)]
     read_ids += [Backwards()] if backwards else []
     rows = [np.flatnonzero(df["split"] == split).tolist() for split in ("train", "valid")]
-    sizes = [df["text"].iloc[places].str.len().tolist() for places in rows]  # else fastai tokenises them to sort them
+    sizes = [df["text"].iloc[places].str.len().tolist() for places in rows]  # else fastai tokenises texts to sort them
     classes = predictor.classes
     of_labels = [ColReader("label"), split_labels, MultiCategorize(classes), OneHotEncode(len(classes))]
     labels = of_labels if predictor.multi_label else [ColReader("label"), Categorize(classes)]
@@ -158,7 +159,7 @@ def dataloaders(
         bs=without_single(len(rows[0]), bs),
         dl_type=SortedDL,
         dl_kwargs=[{"res": sizes[0]}, {"val_res": sizes[1]}],
-        before_batch=Pad_Chunk(pad_first=False),  # pads as `pad_input`, which would show the padding
+        before_batch=Pad_Chunk(pad_first=False),  # the same padding as `pad_input`, which would show it
         drop_last=False,
         num_workers=0,
         device=device or use_device(),
@@ -169,8 +170,8 @@ def dataloaders(
 def show_results(
     x: TensorText, y: TensorCategory | TensorMultiCategory, samples, outs, ctxs=None, max_n=10, trunc_at=150, **kwargs
 ):
-    """In fastai 2.8 that of texts fails with "'Function' object is not subscriptable" (fastai issue 4092), and that of
-    several labels because they have no name for a column."""
+    """Replace fastai 2.8's method, which for texts fails with "'Function' object is not subscriptable" (fastai issue
+    4092), and for texts with several labels because these have no column name."""
     samples = L((text.truncate(trunc_at), _titled(label)) for text, label in samples)
     outs = L((_titled(label),) for (label,) in outs)
     ctxs = get_empty_df(min(len(samples), max_n)) if ctxs is None else ctxs

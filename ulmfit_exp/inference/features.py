@@ -1,6 +1,6 @@
 """The language model's encoder as a feature extractor with scikit-learn's interface.
 
-Encoder.load("runs/runs/NAME").transform(texts)                         # of the run's fine-tuned language model
+Encoder.load("runs/runs/NAME").transform(texts)                         # with the run's fine-tuned language model
 make_pipeline(Encoder("wikipedia-small"), unit_parts(), LogisticRegression())
 """
 
@@ -25,14 +25,14 @@ from ..method.tokenizer import PAD_ID, UNK_ID, words
 from ..recipe import POOLING, Model
 
 TOKENS = 16_000
-"""Tokens per batch, padding included."""
+"""Maximum number of tokens in a batch of several texts, padding included."""
 
 
 class Encoder(TransformerMixin, BaseEstimator):
-    """Texts -> float32 `texts x parts * emb_sz`: the encoder's last states, pooled (paper, section 3.3).
+    """Transformer of texts into float32 `texts x parts * emb_sz`: the last layer's states, pooled (paper, section 3.3).
 
-    `folder` is a shipped model's name, a folder of ours or a finished run, as of --pretrained. `lang` is by default the
-    model's language, or English where that is unknown. A text has the same features in any batch. Raises `DataError`.
+    `folder` is the name of a shipped model, a folder in our format or a finished run, as in --pretrained. `lang`
+    defaults to the model's language, or else English. A text has the same features in any batch. Raises `DataError`.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Encoder(TransformerMixin, BaseEstimator):
 
     @classmethod
     def load(cls, folder, **options) -> "Encoder":
-        """An encoder that is ready to transform."""
+        """Create an encoder that is ready to transform texts."""
         return cls(str(folder), **options).fit()
 
     def fit(self, X=None, y=None) -> "Encoder":
@@ -64,28 +64,28 @@ class Encoder(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: str | Iterable[str]) -> np.ndarray:
-        """The features of some texts, in order; a single string is one text. Raises `DataError`."""
+        """Return the features of the texts, in order; a single string is one text. Raises `DataError`."""
         texts, backwards = [words(text, self.lang_) for text in as_texts(X)], self.direction == "backward"
-        encoder = self.encoder_.to(machine.use_device())  # after unpickling it is on the processor
+        encoder = self.encoder_.to(machine.use_device())  # after unpickling it is on the CPU
         rows = in_batches(texts, self.ids_, backwards, encoder, lambda out: concat_pool(*out, self.pooling))
         return np.asarray(rows, dtype=np.float32).reshape(len(texts), len(self.pooling) * self.width_)
 
     def __getstate__(self) -> dict:
-        """For pickle: all tensors on the processor, so that a machine without a GPU can load them."""
+        """Return the state for pickle, with all tensors on the CPU, so that a machine without a GPU can load them."""
         torch.save(super().__getstate__(), content := BytesIO())
         content.seek(0)
-        return torch.load(content, map_location="cpu", weights_only=False)  # `.cpu()` leaves the hidden state
+        return torch.load(content, map_location="cpu", weights_only=False)  # `.cpu()` omits the hidden state
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
-        """last_0, ..., max_0, ..., mean_0, ..."""
+        """Return the names of the features: last_0, ..., max_0, ..., mean_0, ..."""
         return np.array([f"{part}_{i}" for part in self.pooling for i in range(self.width_)], dtype=object)
 
 
 def unit_parts(parts: int = len(POOLING)) -> Pipeline:
-    """Centres the features, then makes each part of a text's (last state, maximum, mean) of root mean square 1.
+    """Return a scaler that centres features, then gives each part (last state, maximum, mean) a root mean square of 1.
 
-    With 100 labels of DBpedia, 3 seeds and both directions, the valid error of logistic regression was 10.4 % so, and
-    11.8 where each feature was standardised. With all of TREC-6 it was 17.2 and 16.7, forward; on SFU equal.
+    With 100 labels of DBpedia, 3 seeds and both directions, the validation error of logistic regression was 10.4 % with
+    it, and 11.8 % with standardised features. With all of TREC-6, forward, it was 17.2 and 16.7 %; on SFU, equal.
     """
     return make_pipeline(StandardScaler(with_std=False), FunctionTransformer(_of_size_1, kw_args={"parts": parts}))
 
@@ -97,11 +97,11 @@ def _of_size_1(features: np.ndarray, parts: int) -> np.ndarray:
 
 SCALINGS = ("features", "parts")
 STRENGTHS = (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)
-"""What a run of features chooses from, by the validation loss: what is scaled, and C of the logistic regression."""
+"""Choices for what is scaled, and for C of the logistic regression; a run uses those of lowest validation loss."""
 
 
 def regression(c: float, multi_label: bool, **options) -> LogisticRegression | OneVsRestClassifier:
-    """Logistic regression; of several labels, each against the rest."""
+    """Return a logistic regression, or one for each label (one-vs-rest) if texts may have several labels."""
     one = LogisticRegression(C=c, max_iter=2000, **options)
     return OneVsRestClassifier(one) if multi_label else one
 
@@ -109,7 +109,7 @@ def regression(c: float, multi_label: bool, **options) -> LogisticRegression | O
 def regressions(
     parts: int = len(POOLING), weight: str | None = None, multi_label: bool = False
 ) -> dict[tuple[str, float], Pipeline]:
-    """The classifiers on features that a run chooses from, by scaling and C."""
+    """Return the classifiers on features from which a run chooses, by (scaling, C)."""
     scalers = {"features": StandardScaler, "parts": lambda: unit_parts(parts)}
     return {
         (scaling, c): make_pipeline(scalers[scaling](), regression(c, multi_label, class_weight=weight))
@@ -119,8 +119,8 @@ def regressions(
 
 
 def as_texts(texts: str | Iterable[str]) -> list[str]:
-    """Texts as a list; a single string is one text. Raises `DataError` where one is missing or is not a string."""
-    if not isinstance(texts, Iterable) or isinstance(texts, bytes | Mapping | pd.DataFrame):  # of no texts
+    """Return texts as a list; a single string is one text. Raises `DataError` if a text is missing or not a string."""
+    if not isinstance(texts, Iterable) or isinstance(texts, bytes | Mapping | pd.DataFrame):  # yield no texts
         raise DataError(f"texts are a list, or one column such as df['text'], not {type(texts).__name__}")
     texts = [texts] if isinstance(texts, str) else list(texts)
     for i, text in enumerate(texts):
@@ -133,7 +133,7 @@ def as_texts(texts: str | Iterable[str]) -> list[str]:
 def in_batches(
     texts: list[list[str]], ids_of: dict[str, int], backwards: bool, model: torch.nn.Module, rows_of: Callable
 ) -> list[np.ndarray]:
-    """A row per tokenised text, in order: `rows_of` the output of the model for batches of texts of similar length."""
+    """Return a row per tokenised text, in order: `rows_of` makes rows of the output for batches of similar lengths."""
     device = next(model.parameters()).device
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     found: dict[int, np.ndarray] = {}

@@ -1,4 +1,4 @@
-"""A finished run as a folder for the Hugging Face hub, with its model card."""
+"""Writing of a finished run as a folder for the Hugging Face hub, with a model card."""
 
 import html
 import shutil
@@ -11,10 +11,10 @@ from ..record import certainty, read
 
 
 def write(run: Path, out: Path) -> list[str]:
-    """Write to `out` what the hub is to hold of a finished run: its record, its model card and its models.
+    """Write a finished run's record, model card and models to the folder `out`, for the hub.
 
-    `forward` and `backward` are fine-tuned language models as --pretrained reads them, `classifier` is what
-    `ulmfit_exp.predict` reads. Returns what was left out. Raises `DataError`.
+    Its folders `forward` and `backward` are fine-tuned language models that --pretrained can read; `classifier` is read
+    by `ulmfit_exp.predict`. Returns a description of each part that was left out. Raises `DataError`.
     """
     record = read(run)
     if (out / "result.json").exists() and read(out) != record:
@@ -38,13 +38,13 @@ def write(run: Path, out: Path) -> list[str]:
 
 
 def _directions(record: dict) -> tuple[str, ...]:
-    """The directions in which the run's language models read."""
+    """Return the directions in which the run's language models read."""
     stages = {s["name"] for s in record["stages"]}
     return tuple(d for d in DIRECTIONS["both"] if f"lm {d}" in stages)
 
 
 def card(record: dict) -> str:
-    """The model card of a run, in the hub's Markdown, from its record."""
+    """Return the model card of a run, in the hub's Markdown, made from its record."""
     corpus, versions, recipe = record["corpus"], record["versions"], record["settings"]["recipe"]
     classifies, name = "valid" in record, _escaped(corpus["name"])
     return f"""\
@@ -70,13 +70,13 @@ seed {record["seed"]}, {" and ".join(_directions(record))}
 
 The weights are safetensors; nothing here is a pickle. `forward/` and `backward/` are language models to
 start from (`--pretrained hf:OWNER/NAME`); with `classifier/` the folder predicts
-(`python -m ulmfit_exp.predict FOLDER texts.csv`). The figures are of texts like those it was made from; of
-others they say nothing. The texts may have terms of their own, which their owner can tell.
+(`python -m ulmfit_exp.predict FOLDER texts.csv`). The figures hold for texts like those it was trained on, and
+may not hold for others. Ask the owner of the texts for their licence.
 """
 
 
 def _figures(record: dict) -> str:
-    """Perplexities; or of a classifier the test error, how certain it is, and a table of the classes."""
+    """Return a language model's perplexities, or a classifier's test error, its interval and a table of the classes."""
     if "valid" not in record:
         return "\n".join(f"- perplexity on {k}: {f['perplexity']:.1f}" for k, f in record["perplexity"].items())
     if "test" not in record:
@@ -96,6 +96,6 @@ Test error {100 * test["error"]:.2f} % on {test["n"]:,} texts, {base["method"]} 
 
 
 def _escaped(text: str) -> str:
-    """A user's text as text: no HTML, no Markdown, one line."""
+    """Escape HTML and Markdown in a user's text, and put it on one line."""
     text = html.escape(" ".join(text.split()))
     return "".join(f"\\{c}" if c in "|`*_[]#<>!" else c for c in text)

@@ -1,7 +1,7 @@
-"""A finished run as a folder for ONNX Runtime: `model.onnx`, its words, and the settings of its tokenizer.
+"""A finished run as a folder for ONNX Runtime: `model.onnx`, its vocabulary, and the settings of its tokenizer.
 
-The graph is built node by node, since torch's exporter fixes the length of a text that goes through an LSTM. It has no
-windows of BPT3C: the hidden state passes from one to the next, so one pass over the whole text gives the same states.
+The graph is built node by node, since torch's exporter fixes the length of texts that an LSTM reads. It does without
+the chunks of BPT3C: these pass on the hidden state, so that one pass over the whole text gives the same states.
 """
 
 import shutil
@@ -20,11 +20,11 @@ from .predict import Predictor
 
 OPSET = 17
 GATES = [0, 3, 1, 2]
-"""ONNX orders an LSTM's gates input, output, forget, cell; torch input, forget, cell, output."""
+"""Order of an LSTM's gates: input, output, forget, cell in ONNX; input, forget, cell, output in torch."""
 
 
 class Graph:
-    """Nodes and constants, each value with a name of its own."""
+    """Nodes and constants of an ONNX graph; every value has a unique name."""
 
     def __init__(self):
         self.nodes, self.constants = [], []
@@ -35,7 +35,7 @@ class Graph:
         return self.constants[-1].name
 
     def __call__(self, op: str, *inputs, outputs: int = 1, **attributes):
-        """Add a node; returns the name of its output, or their names. What is not a name is a constant."""
+        """Add a node; return the name of its output, or a list of names. Inputs that are not names become constants."""
         names = [x if isinstance(x, str) else self.constant(x) for x in inputs]
         out = [f"v{len(self.nodes)}_{i}" for i in range(outputs)]
         self.nodes.append(helper.make_node(op, names, out, **attributes))
@@ -43,7 +43,7 @@ class Graph:
 
 
 def model(predictor: Predictor):
-    """The ONNX model: token ids `texts x tokens`, padded at the end by 1 -> probabilities `texts x classes`."""
+    """Build the ONNX model: token ids `texts x tokens`, padded at the end with 1 -> probabilities `texts x classes`."""
     g = Graph()
     real = g("Cast", g("Not", g("Equal", "ids", np.int64(PAD_ID))), to=TensorProto.INT64)
     lengths = g("ReduceSum", real, [1], keepdims=0)
@@ -67,7 +67,7 @@ def model(predictor: Predictor):
 
 
 def _logits(g: Graph, part: nn.Module, ids: str, lengths: str) -> str:
-    """The logits of one direction's classifier."""
+    """Add the classifier of one direction to the graph, and return the name of its logits."""
     encoder, head = part
     states = g("Transpose", g("Gather", encoder.module.encoder.weight, ids), perm=[1, 0, 2])
     steps = g("Cast", lengths, to=TensorProto.INT32)
@@ -98,7 +98,7 @@ def _logits(g: Graph, part: nn.Module, ids: str, lengths: str) -> str:
 
 
 def _pooled(g: Graph, states: str, last: str, lengths: str, max_len: int, pooling: tuple[str, ...]) -> str:
-    """States `tokens x texts x width` -> `texts x parts * width`, over a text's last `max_len` tokens."""
+    """Pool states `tokens x texts x width` -> `texts x parts * width`, over the last `max_len` tokens of each text."""
     place = g("Range", np.int64(0), g("Gather", g("Shape", states), np.int64(0)), np.int64(1))
     place = g("Unsqueeze", place, [1])
     late, early = g("GreaterOrEqual", place, lengths), g("Less", place, g("Sub", lengths, np.int64(max_len)))
@@ -116,7 +116,7 @@ def _pooled(g: Graph, states: str, last: str, lengths: str, max_len: int, poolin
 
 
 def _gates(weight: torch.Tensor) -> torch.Tensor:
-    """An LSTM's weights or biases with the gates in ONNX's order."""
+    """Return an LSTM's weights or biases with the gates in ONNX's order."""
     return weight.detach().reshape(4, -1, *weight.shape[1:])[GATES].reshape(weight.shape)
 
 

@@ -1,4 +1,4 @@
-"""Predicts with a folder that `scripts/export.py --onnx` wrote. It needs onnxruntime, numpy and spacy, and no torch.
+"""Predict with a folder written by `scripts/export.py --onnx`. Needs onnxruntime, numpy and spacy, but no torch.
 
 python FOLDER/predict.py "A fine book." "It broke twice."
 """
@@ -25,10 +25,10 @@ HTML += [("<br />", "\n"), ('\\"', '"'), ("<unk>", "xxunk"), (" @.@ ", "."), (" 
 
 
 def probabilities(texts: list[str]) -> np.ndarray:
-    """Texts x classes."""
+    """Return probabilities `texts x classes`."""
     ids = [[IDS.get(token, 0) for token in tokens(text)] for text in texts]
     result, order = np.zeros((len(texts), len(S["classes"]))), sorted(range(len(texts)), key=lambda i: len(ids[i]))
-    for batch in (order[i : i + 32] for i in range(0, len(order), 32)):  # of similar length
+    for batch in (order[i : i + 32] for i in range(0, len(order), 32)):  # texts of similar length
         padded = np.ones((len(batch), len(ids[batch[-1]])), dtype=np.int64)  # 1 is padding
         for row, i in enumerate(batch):
             padded[row, : len(ids[i])] = ids[i]
@@ -37,7 +37,7 @@ def probabilities(texts: list[str]) -> np.ndarray:
 
 
 def tokens(text: str) -> list[str]:
-    """A text's tokens: fastai's rules, then spaCy's."""
+    """Split a text into tokens by fastai's rules and spaCy's tokenizer."""
     text = text.encode("utf-8", "replace").decode().replace("\r\n", "\n").replace("\r", "\n")
     char = rf"(?!{S['characters']})\S" if S["characters"] else r"\S"
     text = re.sub(rf"(?:{char}){{{S['longest_word']}}}(?={char})", r"\g<0> ", text)
@@ -47,7 +47,7 @@ def tokens(text: str) -> list[str]:
 
 
 def marked(text: str) -> str:
-    """The text with fastai's marks of its beginning, of repetitions and of capital letters."""
+    """Return the text with fastai's marks for its beginning, repetitions and capital letters."""
     for old, new in HTML:
         text = text.replace(old, new)
     text = re.sub(r"(\S)(\1{2,})", lambda m: f" xxrep {len(m[2]) + 1} {m[1]} ", html.unescape(text))

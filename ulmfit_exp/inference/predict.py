@@ -1,4 +1,4 @@
-"""A finished run's classifier on new texts. Its folder may have been moved or copied from another machine."""
+"""Predictions for new texts by a finished run, whose folder may have been moved or copied from another machine."""
 
 import sys
 from collections import Counter
@@ -32,32 +32,32 @@ FILES = ("model.safetensors", "vocab.json")
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """Classifiers of one or both directions, with their temperature and, of several labels, thresholds."""
+    """Classifiers of one or both directions, their temperature and, for multi-label data, their thresholds."""
 
     classes: list[str]
     models: dict[str, torch.nn.Module]
     """The classifier of each direction."""
     vocab: list[str]
-    """The words by their id; both directions have the same, since one tokens stage made both."""
+    """Words in the order of their ids; the same for both directions, which share a tokens stage."""
     temperature: float
     recipe: Recipe
-    """The run's, with the shape of its models."""
+    """Recipe of the run, with the shape of its models."""
     text_cols: tuple[str, ...] = ()
-    """Columns of the user's table that it was trained on."""
+    """Text columns of the user's table that the run was trained on."""
     thresholds: np.ndarray | None = None
-    """Probability from which a text has a label, for each; None where a text has one class."""
+    """Lowest probability at which a text has a label, for each label; None if a text has one class."""
     raw_thresholds: dict[str, list[float]] = field(default_factory=dict)
-    """Those of each direction alone, before temperature scaling; a record of an older version has none."""
+    """Multi-label thresholds of each direction alone, before temperature scaling; older versions recorded none."""
 
     def probabilities(self, texts: str | Iterable[str]) -> np.ndarray:
-        """`texts x classes`, float64: the mean of the directions at the temperature, the same in any batch.
+        """Return `texts x classes`, float64: the mean of the directions at the temperature, independent of the batch.
 
-        A single string is one text. Raises `DataError` where a text is missing or is not a string.
+        A single string is one text. Raises `DataError` if a text is missing or not a string.
         """
         split, total = [words(text, self.recipe.lang) for text in as_texts(texts)], np.zeros(len(self.classes))
         for direction, model in self.models.items():  # in fp32: with bf16 they would depend on the batch
             rows = in_batches(split, self.ids_of, direction == "backward", model, self._probabilities)
-            total = total + np.reshape(rows, (len(split), len(self.classes)))  # no texts have no rows
+            total = total + np.reshape(rows, (len(split), len(self.classes)))  # without texts there are no rows
         return apply_temperature(total / len(self.models), self.temperature, self.multi_label)
 
     @cached_property
@@ -67,7 +67,7 @@ class Predictor:
 
     @property
     def multi_label(self) -> bool:
-        """May a text have several labels?"""
+        """Whether a text may have several labels."""
         return self.thresholds is not None
 
     def _probabilities(self, output: tuple[torch.Tensor, ...]) -> torch.Tensor:
@@ -75,11 +75,11 @@ class Predictor:
         return logits.sigmoid() if self.multi_label else logits.softmax(dim=1)
 
     def predict(self, texts: str | Iterable[str]) -> pd.DataFrame:
-        """A row per text: `class`, `confidence`, and `p CLASS` for each class. A single string is one text; a column of
-        a table keeps its index.
+        """Return a row per text: `class`, `confidence`, and `p CLASS` for each class. A single string is one text. A
+        Series keeps its index.
 
-        Several labels are joined by `;` under `class`, a lone `;` where there are none; the confidence is then the
-        lowest probability of its decisions to give each label or not.
+        If a text may have several labels, `class` joins them by `;`, and a single `;` means none of the labels; the
+        confidence is the lowest probability among the decisions whether to give a label.
         """
         probs = self.probabilities(texts)
         names, confidence = predicted_names(probs, self.classes, self.thresholds)
@@ -88,8 +88,8 @@ class Predictor:
         return table.set_axis(texts.index) if isinstance(texts, pd.Series) else table
 
     def words(self, text: str, cls: str | None = None) -> insight.WordWeights:
-        """(word, weight) of each word of a text: how far it moved the prediction towards a class, by default the
-        predicted one, or of several labels the one that is most above its threshold.
+        """Return (word, weight) for each word of a text: how far it moved the prediction towards `cls`. The default is
+        the predicted class, or for multi-label data the label whose probability is farthest above its threshold.
 
         `insight.word_weights` defines the weights, `insight.html` shows them. Raises `DataError`.
         """
@@ -101,7 +101,7 @@ class Predictor:
 
 
 def load(run: Path) -> Predictor:
-    """The predictor of a finished run, by its folder or its `result.json`, on fastai's default device.
+    """Load the predictor of a finished run, from its folder or its `result.json`, onto fastai's default device.
 
     Raises `DataError`.
     """
@@ -134,7 +134,7 @@ def _load(folder: Path, n_out: int, recipe: Recipe) -> tuple[torch.nn.Module, li
 def predictions(
     predictor: Predictor, texts: str, text_col: tuple[str, ...], id_col: str | None, format: Format
 ) -> Iterator[pd.DataFrame]:
-    """Predictions of the texts of a file, a folder or standard input, whose index is what names their rows."""
+    """Yield predictions for the texts of a file, a folder or standard input; the index has the names of the rows."""
     empty = 0
     for part in _texts(predictor, texts, text_col, id_col, format):
         yield predictor.predict(part).set_axis(part.index)
@@ -173,7 +173,7 @@ def _texts(
 
 
 def _standard_input(format: Format) -> Iterator[pd.Series]:
-    """Each line as it comes."""
+    """Yield each line as soon as it is read."""
     invalid = 0
     with open(0, encoding=format.checked().encoding or "utf-8-sig", errors="replace", closefd=False) as lines:
         for n, line in enumerate(lines):
@@ -186,9 +186,9 @@ def _standard_input(format: Format) -> Iterator[pd.Series]:
 
 
 def _text_columns(table: Table, trained_on: tuple[str, ...]) -> list[str]:
-    """The columns of a table's texts: those of the training, the only one, or a guess where the record has none.
+    """Return a table's text columns: those used in training, the only column, or a guess if the record has none.
 
-    A number as a column of the training says that its table had no header, so it is no place in a table with one.
+    Columns that training named by number come from a table without a header; a table with one has its text in `text`.
     """
     if table.kind == "lines" or (len(table.columns) == 1 and len(trained_on) < 2):
         if table.columns[0] not in (*trained_on, "text"):

@@ -1,6 +1,6 @@
-"""Metrics of predictions: error, loss, calibration; per class.
+"""Metrics of predictions: error, loss and calibration, also per class.
 
-Probabilities are `n x classes`, the truth `n` class numbers. Where a text may have several labels, the truth is
+Probabilities are `n x classes`, the truth `n` class numbers. If a text may have several labels, the truth is
 `n x classes` of 0 and 1, and a text's labels are those whose probability reaches their threshold.
 """
 
@@ -17,18 +17,18 @@ from ..corpora.multilabel import error, f1, join_labels
 BOUND = 3.0
 """Largest absolute value of the logarithm of a temperature."""
 PRIOR = 0.5
-"""Standard deviation of the prior of that logarithm around 0: a few dozen texts move the temperature little from 1."""
+"""Standard deviation of that logarithm's prior, with mean 0: a few dozen texts change the temperature little."""
 GRID = np.arange(0.01, 1, 0.01)
-"""Thresholds that are tried."""
+"""Thresholds to try for each label."""
 FEW = 10
-"""With so many validation texts of a label its threshold is halfway between the best one and 0.5."""
+"""With this many validation texts of a label, its threshold is halfway between the best one and 0.5."""
 SAMPLES = 2000
-"""Bootstrap samples of the interval of several labels."""
+"""Number of bootstrap samples for the interval of the multi-label error."""
 
 
 def metrics(probs: np.ndarray, truth: np.ndarray, thresholds: np.ndarray | None = None) -> dict:
-    """Error, accuracy, mean loss, expected calibration error, and the mean F1 of the classes that occur; of several
-    labels also micro F1, and the share of texts whose labels are all right instead of the accuracy."""
+    """Return error, accuracy, mean loss, expected calibration error, and the mean F1 of the classes that occur; for
+    multi-label data also micro F1, and instead of the accuracy the share of texts whose labels are all correct."""
     if thresholds is not None:
         return _multi_label_metrics(probs, truth, probs >= thresholds)
     right = int((probs.argmax(axis=1) == truth).sum())
@@ -58,21 +58,21 @@ def _multi_label_metrics(probs: np.ndarray, truth: np.ndarray, predicted: np.nda
 
 
 def mean_loss(probs: np.ndarray, truth: np.ndarray) -> float:
-    """Mean cross-entropy: per text, or per text and label."""
+    """Return the mean cross-entropy per text, or per text and label for multi-label data."""
     probs, truth = as_binary(probs, truth)
     return float(log_loss(truth, probs, labels=range(probs.shape[1])))
 
 
 def as_binary(probs: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of several labels: whether a text has a label, each as a problem of the two classes no and yes."""
+    """Turn multi-label data into binary problems, no or yes for each text and label; leave other data unchanged."""
     if truth.ndim == 1:
         return probs, truth
     return np.stack([1 - probs, probs], axis=-1).reshape(-1, 2), truth.reshape(-1)
 
 
 def fit_thresholds(probs: np.ndarray, truth: np.ndarray) -> np.ndarray | None:
-    """Of each label the threshold with the highest F1, of several the one nearest to 0.5; drawn towards 0.5 where few
-    texts have the label. None where a text has one class."""
+    """Return each label's threshold with the highest F1 (on a tie, the one nearest to 0.5), drawn towards 0.5 if few
+    texts have the label. None if a text has one class."""
     if truth.ndim == 1:
         return None
     found = np.stack([f1(probs >= t, truth, axis=0) for t in GRID])
@@ -84,8 +84,8 @@ def fit_thresholds(probs: np.ndarray, truth: np.ndarray) -> np.ndarray | None:
 def predicted_names(
     probs: np.ndarray, classes: list[str], thresholds: np.ndarray | None
 ) -> tuple[list[str], np.ndarray]:
-    """The predicted class or labels of each text, and the confidence: the probability of the class, or of the least
-    certain decision on a label, to give it or not."""
+    """Return the predicted class or labels of each text, and the confidence: the probability of the class, or of the
+    least certain of the decisions whether to give a label."""
     if thresholds is None:
         return [classes[i] for i in probs.argmax(axis=1)], probs.max(axis=1)
     given = probs >= thresholds
@@ -99,7 +99,7 @@ def _ece(probs: np.ndarray, truth: np.ndarray) -> float:
 
 
 def reliability(probs: np.ndarray, truth: np.ndarray) -> list[dict]:
-    """A reliability diagram: mean confidence, accuracy and number of texts in each of ten bins that has any."""
+    """Return a reliability diagram: mean confidence, accuracy and number of texts in each non-empty bin of ten."""
     sure, right = probs.max(axis=1), probs.argmax(axis=1) == truth
     place = np.minimum((sure * 10).astype(int), 9)
     found = [(sure[place == b], right[place == b]) for b in np.unique(place)]
@@ -107,9 +107,9 @@ def reliability(probs: np.ndarray, truth: np.ndarray) -> list[dict]:
 
 
 def fit_temperature(probs: np.ndarray, truth: np.ndarray) -> float:
-    """The temperature at which probabilities have the lowest loss (Guo et al. 2017).
+    """Return the temperature at which probabilities have the lowest loss (Guo et al. 2017).
 
-    A normal prior of its logarithm draws it towards 1 where there are few texts.
+    A normal prior of its logarithm draws it towards 1 if there are few texts.
     """
     probs, truth = as_binary(probs, truth)
 
@@ -121,19 +121,19 @@ def fit_temperature(probs: np.ndarray, truth: np.ndarray) -> float:
 
 
 def at_bound(temperature: float) -> bool:
-    """Is it the lowest or highest that is tried, so that the best one is beyond it?"""
+    """Whether the temperature is at the limit of those tried, so that a better one may lie beyond it."""
     return bool(abs(np.log(temperature)) > BOUND - 0.01)
 
 
 def apply_temperature(probs: np.ndarray, temperature: float, multi_label: bool = False) -> np.ndarray:
-    """Probabilities at another temperature: less confident above 1, more below 1; or those of several labels."""
+    """Return probabilities at another temperature: less confident above 1, more below 1; or those of several labels."""
     if multi_label:
         return apply_temperature(np.stack([1 - probs, probs], axis=-1), temperature)[..., 1]
     return softmax(np.log(np.maximum(probs, 1e-30)) / temperature, axis=-1)
 
 
 def test_details(probs: np.ndarray, truth: np.ndarray, classes: list[str], thresholds: np.ndarray | None) -> dict:
-    """What a record has of the test set besides its figures; of several labels there is no confusion matrix."""
+    """Return a record's details of the test set, besides its metrics; multi-label data have no confusion matrix."""
     predicted = probs.argmax(axis=1) if thresholds is None else probs >= thresholds
     found = {"reliability": reliability(*as_binary(probs, truth)), "per_class": per_class(predicted, truth, classes)}
     if thresholds is not None:
@@ -147,7 +147,7 @@ def test_details(probs: np.ndarray, truth: np.ndarray, classes: list[str], thres
 
 
 def _interval(predicted: np.ndarray, truth: np.ndarray) -> list[float]:
-    """95 % interval of the error of several labels: percentiles over bootstrap samples of the texts."""
+    """Return the 95 % interval of the multi-label error: percentiles over bootstrap samples of the texts."""
     hits, marks = (predicted * truth).sum(axis=1), (predicted + truth).sum(axis=1)
     rng, n = np.random.default_rng(0), len(truth)
     samples = (rng.integers(n, size=n) for _ in range(SAMPLES))
@@ -156,7 +156,7 @@ def _interval(predicted: np.ndarray, truth: np.ndarray) -> list[float]:
 
 
 def per_class(predicted: np.ndarray, truth: np.ndarray, classes: list[str]) -> dict[str, dict]:
-    """Class -> precision, recall, F1 and number of texts."""
+    """Return class -> precision, recall, F1 and number of texts."""
     scores = precision_recall_fscore_support(truth, predicted, labels=range(len(classes)), zero_division=0)
     return {
         c: {"precision": round(p, 4), "recall": round(r, 4), "f1": round(f, 4), "n": int(n)}
@@ -165,6 +165,6 @@ def per_class(predicted: np.ndarray, truth: np.ndarray, classes: list[str]) -> d
 
 
 def confusion(predicted: np.ndarray, truth: np.ndarray, classes: list[str]) -> dict[str, dict[str, int]]:
-    """True class -> predicted class -> number of test texts; without zeros."""
+    """Return true class -> predicted class -> number of test texts, without zeros."""
     pairs = sorted(Counter(zip(truth.tolist(), predicted.tolist())).items())
     return {c: {classes[p]: n for (t, p), n in pairs if t == i} for i, c in enumerate(classes)}

@@ -95,7 +95,9 @@ def plan(cells: list[Cell], elsewhere: bool = False) -> tuple[list[Planned], dic
             continue
         trained = estimate.finished_trainings(run.command.home) if trained is None else trained
         stages = {run.path(name): estimate.seconds(run, name, trained) for name in run.plan}
-        planned.append(Planned(replace(cell, settings=replace(run.command, device=device)), run.record, stages))
+        row = run.command.variant if cell.row == cell.settings.variant else cell.row  # what `auto` stands for is known
+        known = replace(cell, row=row, settings=replace(run.command, device=device))
+        planned.append(Planned(known, run.record, stages))
     return planned, failed
 
 
