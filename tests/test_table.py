@@ -41,7 +41,7 @@ def write(path, content):
 
 def texts(path, columns, format=AUTO) -> list[str]:
     """As predictions and pretraining read them."""
-    table = open_table(path, format, columns, sure=False)
+    table = open_table(path, format, columns, must_be_table=False)
     columns = table.find_columns(columns, "--text-col")
     return [text for rows in table.chunks(columns) for text in join_columns(rows, columns)]
 
@@ -389,7 +389,7 @@ def test_a_text_file_is_a_table_only_if_its_first_line_names_a_column(tmp_path):
     lines = ["It rained, a lot.", "The text, label and all.", "We left, of course."]
     path = write(tmp_path / "a.txt", "\n".join(lines))
     assert texts(path, ["text"]) == lines
-    assert open_table(path, names=("text",), sure=False).kind == "lines"
+    assert open_table(path, names=("text",), must_be_table=False).kind == "lines"
     assert texts(write(path, "\n".join(["text", *lines])), ["Text"]) == lines
 
 

@@ -134,9 +134,9 @@ class Documents:
                 yield from ((each, _split(m[0])) for each in texts)
             bar.update(path.stat().st_size)
             return
-        table = open_table(path, self.format, self.text_col, sure=False)
+        table = open_table(path, self.format, self.text_col, must_be_table=False)
         if len(self.files) > 1 and not self.format.encoding and table.encoding in ENCODINGS:
-            table = open_table(path, replace(self.format, encoding=self.guess), self.text_col, sure=False)
+            table = open_table(path, replace(self.format, encoding=self.guess), self.text_col, must_be_table=False)
         for note in table.notes[len(self.files) > 1 :]:
             tqdm.write(note, sys.stderr)
         if table.kind == "lines":

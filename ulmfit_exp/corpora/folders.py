@@ -80,7 +80,7 @@ def _by_split(
     """Return the rows of all tables, train first, with the others' columns named as in the train table; and notes."""
     parts, notes, of_train = [], [], {}
     for file, split in sorted(files.items(), key=lambda item: (SPLITS.index(item[1]), item[0])):
-        rows, table = read_table(file, format, names, sure=split != "unlabelled")
+        rows, table = read_table(file, format, names, must_be_table=split != "unlabelled")
         if rows.empty:
             raise DataError(
                 f"{file} has no rows" + ", only a header line (see --header)" * table.header + "; or remove it"

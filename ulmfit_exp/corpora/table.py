@@ -137,18 +137,18 @@ def join_columns(rows: pd.DataFrame, columns: Collection[str]) -> pd.Series:
     return pd.Series(texts, rows.index, dtype=object)
 
 
-def read_table(path: Path, format: Format = AUTO, names: Collection[str] = (), sure: bool = True):
+def read_table(path: Path, format: Format = AUTO, names: Collection[str] = (), must_be_table: bool = True):
     """Read a table; return all its rows and the `Table`. Raises `DataError`."""
-    table = open_table(path, format, names, sure)
+    table = open_table(path, format, names, must_be_table)
     rows = pd.concat([pd.DataFrame(columns=list(table.columns), dtype=object), *table.chunks()])
     return rows.fillna(""), table
 
 
-def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), sure: bool = True) -> Table:
+def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), must_be_table: bool = True) -> Table:
     """Detect how a table is written. `names` are columns that it may have: requested ones, or those used in training.
 
-    If `sure` is false, a file that does not look like a table by its suffix, `format` or first rows is read as `lines`:
-    one text per line. Raises `DataError`.
+    Unless it `must_be_table`, a file that does not look like a table by its suffix, `format` or first rows is read as
+    `lines`: one text per line. Raises `DataError`.
     """
     if not path.is_file():
         raise DataError(f"{path} is a folder, a pipe or a device" if path.exists() else f"there is no file {path}")
@@ -167,7 +167,7 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), s
     if head and (excel := re.fullmatch(r'(?i)"?sep=(.)"?\s*', head[0])):
         table, head = replace(table, skip=1), head[1:]
         format = replace(format, delimiter=format.delimiter or excel[1])
-    may_have_title = format.header != "no" and (sure or suffix in TABLES)
+    may_have_title = format.header != "no" and (must_be_table or suffix in TABLES)
     if may_have_title and (above := csv_dialect.count_lines_above(head, names)):
         table, head = replace(table, skip=table.skip + above), head[above:]
         notes.append(f"lines above the header, not read: {above}")
@@ -176,8 +176,8 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), s
     else:
         usual = {".csv": ",", ".tsv": "\t", ".tab": "\t"}.get(suffix, "")
         likely = csv_dialect.likely_dialect(head, format, words, usual)
-        sure = sure or suffix in TABLES or bool(format.delimiter) or format.header != "auto"
-        if sure or _is_table(likely, head, words, names):
+        must_be_table = must_be_table or suffix in TABLES or bool(format.delimiter) or format.header != "auto"
+        if must_be_table or _is_table(likely, head, words, names):
             table = _delimited_table(replace(table, kind="delimited"), likely, format, names)
     shown = {"utf-8-sig": "UTF-8"}.get(encoding, encoding)
     return replace(table, notes=(f"{path.name}: {shown}, {_describe_layout(table, head)}", *notes, *table.notes))

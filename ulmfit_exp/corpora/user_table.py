@@ -119,7 +119,7 @@ def _read_unlabelled(options: OwnTable, notes: list[str]) -> pd.DataFrame:
         more, columns = texts.to_frame("text"), ["text"]
         notes += read
     else:
-        more, table = read_table(path, options, options.text_col, sure=False)
+        more, table = read_table(path, options, options.text_col, must_be_table=False)
         alike = {normalised(column): column for column in more}
         columns = [alike[normalised(c)] for c in options.text_col if normalised(c) in alike] or [guess_text(more)]
         notes += table.notes

@@ -159,7 +159,7 @@ def _texts(
         yield from (found[start : start + CHUNK_ROWS] for start in trange(0, len(found), CHUNK_ROWS, disable=None))
     else:
         trained_on = predictor.text_cols or ("text",)
-        table = open_table(path, format, [*(text_col or trained_on), *filter(None, [id_col])], sure=False)
+        table = open_table(path, format, [*(text_col or trained_on), *filter(None, [id_col])], must_be_table=False)
         print(*table.notes, sep="\n", file=sys.stderr)
         columns = table.find_columns(text_col, "--text-col") or _text_columns(table, predictor.text_cols)
         (id_col,) = table.find_columns([id_col], "--id-col") if id_col else [None]

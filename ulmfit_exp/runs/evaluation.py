@@ -25,9 +25,8 @@ MISTAKES, MISTAKE = 20, 1000
 def evaluate(run: Run, folder: Path) -> dict:
     """Compute metrics on the validation and test sets, for each direction and for the mean of their probabilities.
 
-    Writes `predictions.csv`, with a row per text of both sets, and `mistakes.json`, with the most confident mistakes
-    on the test set; both identify a text by its row in the user's table. Their probabilities are those after
-    temperature scaling, as in `predict`. As in the baseline, no choice depends on the test metrics.
+    Writes `predictions.csv`, a row per text of both sets, and `mistakes.json`, the most confident mistakes on the test
+    set, with probabilities after temperature scaling, as in `predict`. No choice depends on the test metrics.
     """
     print(f"\n{run.corpus.name}: evaluation", flush=True)
     rows = run.corpus.split("valid", "test")
@@ -40,11 +39,10 @@ def evaluate(run: Run, folder: Path) -> dict:
     valid, test = masks.values()
     temperature = scores.fit_temperature(probs["mean"][valid], truth[valid])
     multi_label = run.corpus.multi_label
-    calibrated = scores.apply_temperature(probs["mean"], temperature, multi_label)
+    scaled = partial(scores.apply_temperature, temperature=temperature, multi_label=multi_label)
+    calibrated = scaled(probs["mean"])
     fitted = {d: scores.fit_thresholds(p[valid], truth[valid]) for d, p in probs.items()}
-    thresholds = (
-        scores.apply_temperature(fitted["mean"], temperature, multi_label) if multi_label else None
-    )  # the same decisions as before scaling
+    thresholds = scaled(fitted["mean"]) if multi_label else None  # the same decisions as before scaling
     rows = _predicted(rows, run.corpus.classes, truth, calibrated, thresholds)
     _save_predictions(run, rows, calibrated, folder)
     write_json(folder / "mistakes.json", _mistakes(run, rows[test], learns))
