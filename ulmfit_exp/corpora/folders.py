@@ -57,11 +57,8 @@ def read_folder(folder: Path, format: Format, names: Collection[str]) -> tuple[p
 
 def _left_out(files: list, which: str) -> list[str]:
     """Return a list with a note of the files that are not read; it is empty if there are none."""
-    return (
-        [f"left out: {len(files):,} files {which}: {', '.join(replace_surrogates(str(f)) for f in files[:3])}"]
-        if files
-        else []
-    )
+    names = ", ".join(replace_surrogates(str(file)) for file in files[:3])
+    return [f"left out: {len(files):,} files {which}: {names}"] if files else []
 
 
 def _split_of(path: Path) -> str:
