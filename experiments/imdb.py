@@ -38,8 +38,19 @@ def _large(name: str, passes: int = 1, decay: float = 2.6) -> Recipe:
 FIFTH = RECIPES | {name: _large(name, passes=3, decay=1.0) for name in ("small", "features")}
 
 
-LARGE = {name: _large(name) for name in ("default", "small", "features")}
-LARGE["lp-ft"] = replace(LARGE["default"], head="lp-ft", clas=RECIPES["lp-ft"].clas)
+# For a GPU: more passes and words, in larger batches. On a CPU it takes hours, so `small` is for two cores.
+DEFAULT = replace(
+    RECIPES["default"],
+    lm=Training((Phase(epochs=3, lr=8e-3, decay=1.3),), bs=128, drop_mult=0.3),
+    clas=Training((*gradual(5, decay=1.3), Phase(epochs=5, lr=4e-3, decay=1.3)), bs=64),
+    max_vocab=30_000,
+)
+LARGE = {
+    "default": DEFAULT,
+    "lp-ft": replace(DEFAULT, head="lp-ft", clas=RECIPES["lp-ft"].clas),
+    "small": _large("small"),
+    "features": _large("features"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
