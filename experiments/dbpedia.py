@@ -8,7 +8,7 @@ once, commit 53387c8c70f6, but seed 0 on one thread of an AMD EPYC (AVX2, fp32),
 
     test error in %   1.62 ± 0.13 (3 seeds); forward 1.79 ± 0.10, backward 2.12 ± 0.06
     baseline          3.15 (TF-IDF + logistic regression); the paper, on 560,000 training texts, 0.80
-    100 labels        7.36 (--train-size 100; seed 0), recipe default 10.38 ± 0.08, features 7.62 ± 0.55; baseline 16.47
+    100 labels        7.06 ± 0.26 (--train-size 100), recipe default 10.38 ± 0.08, features 7.62 ± 0.55; baseline 16.47
 
 Long abstracts, one seed: --level l1 0.73, baseline 3.01; l3 (216 classes) 12.65, baseline 16.60.
 

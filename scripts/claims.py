@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from experiments.paper.tables import module
+from ulmfit_exp.record import variant_folder
 from ulmfit_exp.results import figures
 from ulmfit_exp.results.statistics import ALPHA, FEWEST, p_against
 from ulmfit_exp.results.tables import markdown, mean_sd, pretrained
@@ -134,9 +135,9 @@ def pages(results: dict[str, list[tuple]]) -> dict[str, str]:
     ]
     index = (
         "# The paper's claims\n\nMade by `python scripts/results.py` from the committed records. "
-        "[findings.md](../findings.md) says how to read the tests, and what they leave open. Most runs have recipe "
-        "`small` and start from an early version of the language model, not from the one that ships; the pages say "
-        "which.\n\n"
+        "[findings.md](../findings.md) says how to read the tests, and what they leave open. Many runs have recipe "
+        "`small`, and some start from an early version of the language model, not from the one that ships; the pages "
+        "say which.\n\n"
     )
     made = {claim.page: page(claim, found[claim], results) for claim in CLAIMS}
     return {"README.md": f"{index}{markdown(pd.DataFrame(lines))}\n", **made}
@@ -161,14 +162,14 @@ def page(claim: Claim, found: pd.DataFrame, results: dict[str, list]) -> str:
 def compared(name: str, results: list[tuple], claim: Claim) -> pd.DataFrame:
     """Compare a table's reference with each of the claim's rows, on each data set of the table."""
     reference, lines = module(name).REFERENCE, []
-    runs_of = {c.data: f"{c.settings.recipe_name}: {pretrained(r)}" for c, r in results if c.row == reference}
+    runs_of = {variant_folder(r): f"{c.settings.recipe_name}: {pretrained(r)}" for c, r in results}
     for family in families(name, results, reference):
         p, full = p_against(family, reference), family.loc[family["labels"].idxmax(), "data"]
         for (data, row), runs in family.groupby(["data", "row"], sort=False):
             ours = family[(family["data"] == data) & (family["row"] == reference)]
             if row in claim.rows and len(ours) and not (claim.few and data == full):
                 key, _, rest = data.partition(", ")
-                shown = {"data": ", ".join(filter(None, (figures.title(key), rest))), "runs": runs_of[key]}
+                shown = {"data": ", ".join(filter(None, (figures.title(key), rest))), "runs": runs_of[ours["records"].iloc[0]]}
                 shown |= {"n": len(runs), "reference": _linked(reference, ours), "compared with": _linked(row, runs)}
                 lines.append({**shown, **_tested(ours, runs, p.get((data, row), float("nan")))})
     return pd.DataFrame(lines)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from experiments import RECORDS, settings_of
 from experiments.paper import tables
-from experiments.paper.base import forward, replicates, with_recipe
+from experiments.paper.base import replicates, with_recipe
 from experiments.paper.tables import MOST_SEEDS, module
 from ulmfit_exp.common import write_json
 from ulmfit_exp.record import read, variant_folder
@@ -26,15 +26,15 @@ CLAIMS = ROOT / "docs" / "claims"
 START, END = "<!-- made by scripts/results.py -->\n", "<!-- end of what scripts/results.py made -->"
 HEADLINE = {
     "TREC-6: type of question": replicates("trec", MOST_SEEDS, "default"),
-    "IMDb: sentiment": replicates("imdb-full", MOST_SEEDS),
+    "IMDb: sentiment": replicates("imdb-full", MOST_SEEDS, "default"),
     "DBpedia ontology: 14 classes, 8,000 texts": replicates("dbpedia", MOST_SEEDS, "default"),
     "… with 100 labels, recipe `lp-ft`": [
         replace(run, train_size=100) for run in replicates("dbpedia", MOST_SEEDS, "lp-ft")
     ],
     "SQuAD: which of 35 articles": replicates("squad", MOST_SEEDS, "default"),
     "SFU reviews: sentiment": replicates("sfu", MOST_SEEDS, "default"),
-    "… from `reviews-small`, forward alone": [
-        forward(with_recipe(run, pretrained="reviews-small")) for run in replicates("sfu", MOST_SEEDS, "default")
+    "… from `reviews-small`": [
+        with_recipe(run, pretrained="reviews-small") for run in replicates("sfu", MOST_SEEDS, "default")
     ],
 }
 """Rows of README's table -> the runs whose records are averaged in the row."""
@@ -44,7 +44,8 @@ COMPARED = (
     ("dbpedia-ontology/few-100-labels", "dbpedia-ontology/features-100-labels"),
     ("dbpedia-ontology/default-100-labels", "dbpedia-ontology/default-100-labels-head=features"),
     ("squad-topic/small", "squad-topic/scratch-forward"),
-    ("sfu-sentiment/default", "sfu-sentiment/default-pretrained=reviews-small-forward"),
+    ("sfu-sentiment/default", "sfu-sentiment/default-pretrained=reviews-small"),
+    ("sfu-sentiment/default-pretrained=reviews-small", "sfu-sentiment/default-pretrained=reviews-small-forward"),
     ("sfu-sentiment/few-from-IMDb-classifier", "sfu-sentiment/features-from-IMDb-classifier"),
 )
 """Pairs of record folders that docs/findings.md compares and no other table does."""
@@ -160,8 +161,9 @@ def brief(name: str, results: list[tuple]) -> str:
     """Return a table or figure in short: its description, tables and plot, and a link to the rest."""
     about, file = module(name).__doc__.strip().partition("\n\n")[0], f"{FROM_DOCS}/paper/{name}"
     table = tables.drawn(name, results, FROM_DOCS)[0].replace(f"\n{SIGNIFICANCE}\n", "").strip()
+    models = tables.models_line(results)
     return (
-        f"### {module(name).TITLE}\n\n{about}\n\n{table}\n\n![{name}]({file}.svg)\n\n"
+        f"### {module(name).TITLE}\n\n{about}\n\n{table}\n\n{models}\n\n![{name}]({file}.svg)\n\n"
         f"`python -m experiments.paper {name}`. Differences from the paper, and run times: [{name}.md]({file}.md)"
     )
 

@@ -1,7 +1,6 @@
 """Forward, backward, and the mean of both (paper, section 5.2, "impact of bidirectionality"): test error.
 
-The runs are those of tables 2 and 3. IMDb uses recipe `small` and a language model pretrained on 20 million tokens,
-the other data sets recipe `default` and a language model pretrained on 224 million.
+The runs are those of tables 2 and 3.
 """
 
 from ulmfit_exp.results.figures import ablation, test_errors

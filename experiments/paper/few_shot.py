@@ -1,4 +1,4 @@
-"""Few labels per class (8 to 64), up to ten random draws, one direction: two ways to fine-tune, features, baselines.
+"""Few labels per class (8 to 64), ten random draws, one direction: two ways to fine-tune, features, baselines.
 
 This is the protocol of later work on few labels (Tunstall et al. 2022), not a table of the paper; --seeds 10 makes ten
 draws. A run keeps the labels of K training texts per class, and its language model is fine-tuned on all training texts,

@@ -1,8 +1,6 @@
 """Test error on small tasks (paper, table 2), both directions, with the baseline and the published figures.
 
 features + LR: logistic regression on the pooled states of the fine-tuned language models, instead of a classifier.
-IMDb uses recipe `small` and a language model pretrained on 20 million tokens, the other data sets recipe `default` and
-a language model pretrained on 224 million.
 
 Differs from the paper: SFU and SQuAD are added; 10% of the training texts are held out; a small pretrained model.
 """
@@ -16,7 +14,7 @@ from .base import with_recipe
 
 TITLE = "Table 2: test error, small tasks"
 DATA = ("imdb-full", "imdb", "trec", "sfu", "squad")
-RECIPES = dict.fromkeys(("trec", "sfu", "squad", "dbpedia"), "default")
+RECIPES = dict.fromkeys(("imdb-full", "trec", "sfu", "squad", "dbpedia", "ag_news"), "default")
 """Recipes of the data sets that do not use `small`."""
 REFERENCE = "ULMFiT"
 PAPER = {

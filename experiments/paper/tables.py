@@ -87,12 +87,24 @@ def drawn(name: str, results: list[tuple], records: str = "") -> tuple:
 
 
 def rendered(name: str, results: list[tuple], records: str = "") -> tuple:
-    """Return `drawn` with a description of the table or figure, and the time that its runs took."""
+    """Return `drawn` with a description of the table or figure, the models of its runs, and the time they took."""
     from ulmfit_exp.results.figures import cost_line
 
     text, figure = drawn(name, results, records)
     about = module(name).__doc__.strip()
-    return f"## {module(name).TITLE}\n\n{about}\n\n{text}\n{cost_line(results)}\n", figure
+    return f"## {module(name).TITLE}\n\n{about}\n\n{text}\n{models_line(results)}\n\n{cost_line(results)}\n", figure
+
+
+def models_line(results: list[tuple]) -> str:
+    """Return a line with the recipe and the pretrained model of each data set's runs; several, if they differ."""
+    from ulmfit_exp.results.figures import title
+    from ulmfit_exp.results.tables import pretrained
+
+    starts = {}
+    for cell, record in results:
+        if (model := pretrained(record)) != "none":
+            starts.setdefault(f"recipe {cell.settings.recipe_name} from {model}", {})[title(cell.data)] = None
+    return "; ".join(f"{' and '.join(data)}: {start}" for start, data in starts.items()) + "."
 
 
 def files(name: str, results: list[tuple], records: str = "") -> dict[str, str]:
