@@ -169,8 +169,9 @@ def compared(name: str, results: list[tuple], claim: Claim) -> pd.DataFrame:
             ours = family[(family["data"] == data) & (family["row"] == reference)]
             if row in claim.rows and len(ours) and not (claim.few and data == full):
                 key, _, rest = data.partition(", ")
-                shown = {"data": ", ".join(filter(None, (figures.title(key), rest))), "runs": runs_of[ours["records"].iloc[0]]}
-                shown |= {"n": len(runs), "reference": _linked(reference, ours), "compared with": _linked(row, runs)}
+                shown = {"data": ", ".join(filter(None, (figures.title(key), rest)))}
+                shown |= {"runs": runs_of[ours["records"].iloc[0]], "n": len(runs)}
+                shown |= {"reference": _linked(reference, ours), "compared with": _linked(row, runs)}
                 lines.append({**shown, **_tested(ours, runs, p.get((data, row), float("nan")))})
     return pd.DataFrame(lines)
 
