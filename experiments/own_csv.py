@@ -28,6 +28,11 @@ from ulmfit_exp.runs.settings import Experiment
 class OwnCsv(OwnTable, Experiment):
     name: ClassVar[str] = "own_csv"
     paths: ClassVar[tuple[str, ...]] = ("csv", "unlabelled")
+    in_variant: ClassVar[dict[str, str]] = Experiment.in_variant | {
+        "text_col": "text {}",
+        "label_col": "label {}",
+        "bins": "{} bins",
+    }
 
     csv: Path | None = None
     """A table; or a folder of CLASS/NAME.txt, of SPLIT/CLASS/NAME.txt, or of tables named train, valid and test."""

@@ -16,6 +16,7 @@ from safetensors.torch import load_model, save_file
 from experiments.ag_news import AgNews
 from experiments.dbpedia import Dbpedia
 from experiments.imdb import Imdb
+from experiments.own_csv import OwnCsv
 from experiments.paper.base import shorter
 from experiments.sfu import Sfu
 from experiments.squad import Squad
@@ -259,3 +260,10 @@ def test_the_options_of_a_grid_are_no_settings_of_a_run():
     settings, grid = parse(Sfu, args)
     assert grid == Grid(seeds=10, ray="auto", gpus_per_run=0.25)
     assert settings == parse(Sfu, ["--seed", "1"])[0]
+
+
+def test_runs_on_other_columns_of_a_table_are_other_variants():
+    by_column = [OwnCsv(csv=Path("a.csv"), text_col=("body",), label_col=label) for label in ("stars", "topic")]
+    assert [run.variant for run in by_column] == ["auto text body label stars", "auto text body label topic"]
+    many = OwnCsv(csv=Path("a.csv"), label_col=tuple(f"label{i}" for i in range(20))).variant
+    assert many.startswith("auto label label0, label1") and len(many) < 90

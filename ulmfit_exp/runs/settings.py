@@ -24,7 +24,7 @@ AUTO = "auto"
 FEW_LABELS = 200
 """Number of labelled training texts below which `auto` is lp-ft (experiments/notes/recipe.md)."""
 LONGEST_NAME = 60
-"""Most characters of a recipe's changes in a variant's name. A longer list is shortened to its fields and a digest."""
+"""Most characters of a setting, or of a recipe's changes, in a variant's name. Longer ones are cut, and get a digest."""
 
 
 def recipe_named(recipes: dict[str, LMRecipe], name: str) -> LMRecipe:
@@ -88,12 +88,10 @@ class Command(ABC):
     def variant(self) -> str:
         """Recipe and settings in a few words, the same for all runs that differ only in seed or fold."""
         defaults = {f.name: f.default for f in fields(self)}
-        also = [
-            text.format(in_words(v)) for k, text in self.in_variant.items() if (v := getattr(self, k)) != defaults[k]
-        ]
+        shown = {k: v for k in self.in_variant if (v := getattr(self, k)) != defaults[k]}
+        also = [_shortened(self.in_variant[k].format(in_words(v))) for k, v in shown.items()]
         changes = " ".join(v if k == "direction" else f"{k}={v}" for k, v in self.changes.items())
-        if len(changes) > LONGEST_NAME:
-            changes = f"{' '.join(self.changes)[:LONGEST_NAME]} {digest(changes)}"
+        changes = _shortened(changes, " ".join(self.changes))
         return " ".join([self.recipe_name, *also, self.label or changes]).strip()
 
     @property
@@ -137,6 +135,11 @@ class Command(ABC):
         settings = {k: v for k, v in asdict(self).items() if k not in WHERE}
         settings["recipe"]["pretrained"] = ",".join(map(_without_folders, self.recipe.pretrained.split(",")))
         return settings | {k: _without_folders(settings[k]) for k in self.paths if settings.get(k)}
+
+
+def _shortened(name: str, short: str | None = None) -> str:
+    """Return a name of at most `LONGEST_NAME` characters as it is, a longer one as `short`, cut, with its digest."""
+    return name if len(name) <= LONGEST_NAME else f"{(short or name)[:LONGEST_NAME]} {digest(name)}"
 
 
 def _without_folders(path: str | Path) -> str:
