@@ -1,5 +1,5 @@
 // The table of variants, and what is chosen in it, which is in the address:
-// #show=DATASET/VARIANT,DATASET/VARIANT/seed0&data=TREC-6&search=freez&sort=minutes:desc
+// #show=DATASET/VARIANT,DATASET/VARIANT/seed0&data=TREC-6&search=freez&sort=minutes:desc&open=DATASET/VARIANT
 const code = new Blob([document.getElementById("datatables").textContent], { type: "text/javascript" });
 const { default: DataTable } = await import(URL.createObjectURL(code));
 const COLOURS = ["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#17becf"];
@@ -23,6 +23,10 @@ function decoded(text) {
   }
 }
 
+// The variants whose runs are shown in the table, unless the address says which: the one that is alone there, as after a link
+// in a table of the paper.
+const usuallyOpen = (show) => (show.length === 1 ? [find(show[0]).variant.id] : []);
+
 function fromAddress() {
   const given = Object.fromEntries(location.hash.slice(1).split("&").map((part) => {
     const [key, ...value] = part.split("=");
@@ -30,7 +34,7 @@ function fromAddress() {
   }));
   const show = given.show === undefined ? data.opening : given.show.split(",").map((id) => id.replace(/^\//, ""));
   const known = show.filter(find);
-  return { show: known, unknown: show.filter((id) => id && !find(id)), data: given.data ?? (known.length ? find(known[0]).variant.data : ""), search: given.search ?? "", sort: given.sort ?? SORT };
+  return { show: known, unknown: show.filter((id) => id && !find(id)), data: given.data ?? (known.length ? find(known[0]).variant.data : ""), search: given.search ?? "", sort: given.sort ?? SORT, open: given.open?.split(",") ?? usuallyOpen(known) };
 }
 
 function change(next, kind = "pushState") {
@@ -38,6 +42,7 @@ function change(next, kind = "pushState") {
   const parts = [`show=${encodeURI(state.show.join(","))}`, `data=${encodeURIComponent(state.data)}`];
   if (state.search) parts.push(`search=${encodeURIComponent(state.search)}`);
   if (state.sort !== SORT) parts.push(`sort=${state.sort}`);
+  if (state.open.join() !== usuallyOpen(state.show).join()) parts.push(`open=${encodeURI(state.open.join(","))}`);
   history[kind](null, "", `#${parts.join("&")}`);
   filter();
   if (next.show) draw();
@@ -84,12 +89,15 @@ function runsOf(variant) {
   return made;
 }
 
-function open(variant, always) {
-  const row = table.row(data.variants.indexOf(variant));
-  if (always || !row.child.isShown()) row.child(runsOf(variant)).show();
-  else row.child.hide();
-  mark();
-  return row.node();
+const toggleRuns = (id) => change({ open: state.open.includes(id) ? state.open.filter((o) => o !== id) : [...state.open, id] }, "replaceState");
+
+function showRuns() {
+  data.variants.forEach((variant, i) => {
+    const { child } = table.row(i);
+    if (state.open.includes(variant.id) === child.isShown()) return;
+    if (child.isShown()) child.hide();
+    else child(runsOf(variant)).show();
+  });
 }
 
 // The boxes and colours of what is chosen, in the table and in the runs that are open.
@@ -115,6 +123,7 @@ function filter() {
   }
   column.visible(!within);
   if (within) column.search((value) => value === within).draw();
+  showRuns();
   mark();
   focused.focus({ preventScroll: true });
 }
@@ -130,7 +139,7 @@ function draw() {
   drawAll(chosen);
 }
 
-// The state in the address. Of a variant that is alone there, as after a link in a table of the paper, the runs are opened.
+// The state in the address.
 function restore() {
   state = fromAddress();
   const [name, dir] = state.sort.split(":");
@@ -139,7 +148,7 @@ function restore() {
   filter();
   draw();
   if (state.show.length !== 1) return;
-  const row = open(find(state.show[0]).variant, true);
+  const row = table.row(data.variants.indexOf(find(state.show[0]).variant)).node();
   const box = row.closest(".dt-layout-cell"); // none where the row is filtered out
   if (box) box.scrollTop = row.offsetTop - 2 * row.offsetHeight;
 }
@@ -154,7 +163,7 @@ const named = (variant, type) => type === "display"
 const column = (title, render, more) => ({ title, data: null, render, searchable: false, ...more });
 const runsButton = (cell, _, variant) => cell.replaceChildren(element("button", `${variant.runs.length} ▸`, null, {
   title: "show the runs",
-  onclick: (e) => { e.stopPropagation(); open(variant); },
+  onclick: (e) => { e.stopPropagation(); toggleRuns(variant.id); },
 }));
 const columns = [
   column("", () => "", { orderable: false, createdCell: (cell, _, variant) => box(variant.id, cell) }),
