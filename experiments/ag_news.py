@@ -2,9 +2,9 @@
 
 The paper's AG News has 120,000 training and 7,600 test texts, each a title and the first sentences (Zhang et al. 2015).
 Lab record, 2026-11-27, on a sample: 5,600 of the published test texts for training, 2,000 for test. A seed took 5
-minutes on a shared NVIDIA H100 (bf16, commit 8489e8b506b3), seed 0 85 minutes on one thread of an AMD EPYC (fp32):
+minutes on a shared NVIDIA H100 (bf16, commit 8489e8b506b3), seed 0 85 on one thread of an AMD EPYC (d9adc9dc97f1):
 
-    ulmfit-exp ag_news --label sample --seed 1
+    ulmfit-exp ag_news --data-dir FOLDER --label sample
 
     test error in %   9.93 ± 0.48 (3 seeds); forward 10.55 ± 0.18, backward 10.50 ± 0.48
     baseline          12.50 (TF-IDF + logistic regression). The paper's 5.01 is on the whole set, not comparable

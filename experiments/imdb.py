@@ -1,7 +1,7 @@
 """IMDb: is a film review positive or negative?
 
 25,000 labelled training and test reviews each, 50,000 unlabelled (Maas et al. 2011). Lab record, 2026-11-27, commit
-8489e8b506b3: 9 minutes after tokenising on a shared NVIDIA H100 (bf16), from a language model of 224 million tokens:
+8489e8b506b3: 17 minutes after tokenising on a shared NVIDIA H100 (bf16), a language model of 224 million tokens:
 
     ulmfit-exp imdb
 
@@ -10,8 +10,8 @@
     --recipe small    8.41, from the first language model; 131 minutes on one thread of an AMD EPYC
     a fifth of IMDb   10.29 ± 0.38 (ulmfit-exp paper figure4 --data imdb; 3 seeds, forward); baseline 12.28
 
-Differs from the paper: the small pretrained language model, 30,000 words, 3 passes over the reviews instead of 15,
-9 classifier epochs instead of 50; 10% of the training reviews are held out for validation (experiments/notes/imdb.md).
+Differs from the paper: the small pretrained language model, 30,000 words, 3 passes over the reviews (recipe paper:
+15), 9 classifier epochs instead of 50; 10% of the training reviews are held out for validation (experiments/notes/imdb.md).
 """
 
 from dataclasses import dataclass, replace

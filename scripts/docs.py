@@ -45,7 +45,6 @@ COMPARED = (
     ("dbpedia-ontology/default-100-labels", "dbpedia-ontology/default-100-labels-head=features"),
     ("squad-topic/small", "squad-topic/scratch-forward"),
     ("sfu-sentiment/default", "sfu-sentiment/default-pretrained=reviews-small"),
-    ("sfu-sentiment/default-pretrained=reviews-small", "sfu-sentiment/default-pretrained=reviews-small-forward"),
     ("sfu-sentiment/few-from-IMDb-classifier", "sfu-sentiment/features-from-IMDb-classifier"),
 )
 """Pairs of record folders that docs/findings.md compares and no other table does."""
