@@ -11,7 +11,7 @@
     a fifth of IMDb   10.29 ± 0.38 (ulmfit-exp paper figure4 --data imdb; 3 seeds, forward); baseline 12.28
 
 Differs from the paper: the small pretrained language model, 30,000 words, 3 passes over the reviews (recipe paper:
-15), 9 classifier epochs instead of 50; 10% of the training reviews are held out for validation (experiments/notes/imdb.md).
+15), 9 classifier epochs instead of 50; 10% of the training reviews are held out. Notes: experiments/notes/imdb.md
 """
 
 from dataclasses import dataclass, replace

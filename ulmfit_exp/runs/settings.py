@@ -24,7 +24,7 @@ AUTO = "auto"
 FEW_LABELS = 200
 """Number of labelled training texts below which `auto` is lp-ft (experiments/notes/recipe.md)."""
 LONGEST_NAME = 60
-"""Most characters of a setting, or of a recipe's changes, in a variant's name. Longer ones are cut, and get a digest."""
+"""Most characters of a setting, or of a recipe's changes, in a variant's name; longer ones are cut, with a digest."""
 
 
 def recipe_named(recipes: dict[str, LMRecipe], name: str) -> LMRecipe:
