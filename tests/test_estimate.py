@@ -60,16 +60,17 @@ def test_the_guess_for_a_gpu_agrees_with_the_pretraining_of_the_shipped_model():
 
 
 def test_the_guess_by_size_agrees_with_the_committed_records():
-    """In bf16 and a thread each: those that the constants are from. docs/performance.md has the ratios."""
+    """On a CPU in bf16 and a thread each: those that the constants are from. docs/performance.md has the ratios."""
     speed = 6.0e10  # of their processor
     guessed, took = {}, {}
     for record in tables.committed(tables.RECORDS):
         recipe = recipe_from(record["settings"]["recipe"])
-        for stage in record["stages"] if record["settings"]["precision"] == "bf16" else ():
+        on_cpu = record["settings"]["precision"] == "bf16" and not record["machine"]["gpu"]
+        for stage in record["stages"] if on_cpu else ():
             kind, epochs = stage["name"].split()[0], record["history"].get(stage["name"])
             if kind in ("lm", "clas") and epochs:
                 n, tokens = len(epochs), sum(row["tokens"] for row in epochs)
                 each = estimate.seconds_by_size(kind, recipe, tokens / n, epochs[-1]["step"] / n, speed)
                 guessed[stage["path"]], took[stage["path"]] = n * each, stage["seconds"]
-    assert len(took) > 300
+    assert len(took) > 250
     assert 0.8 < sum(guessed.values()) / sum(took.values()) < 1.25

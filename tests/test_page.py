@@ -104,7 +104,7 @@ def test_the_learning_rates_are_those_of_what_was_trained(file, tmp_path):
 
 def test_the_page_opens_with_table_7s_reference_and_the_best_other_row(file):
     opening = data_of(file)["opening"]
-    assert opening == ["trec/small-forward", "trec/small-table7-freez+cos"]
+    assert opening == ["trec/small-forward", "trec/small-table7-freez+stlr"]
 
 
 def test_variants_are_tested_against_every_reference_with_as_many_labels(file):
