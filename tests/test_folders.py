@@ -276,3 +276,34 @@ def test_a_row_keeps_its_number_in_the_table_or_its_id(tmp_path):
 def test_the_digest_of_a_corpus_does_not_depend_on_the_names_of_its_rows():
     named = Corpus.from_df(table(40).set_axis([f"r{i}" for i in range(40)]))
     assert named.digest == Corpus.from_df(table(40)).digest
+
+
+PLACES = ("the inn was good", "the inn was bad", "the hut was good", "the hut was bad")
+TEXTS = [f"The {word} of {place} today" for word in WORDS for place in PLACES]
+LABELS = ["kind", "rude"] * (len(TEXTS) // 2)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "option"),
+    [
+        ("is_valid", ("True", "False"), "is_valid"),
+        ("fold", ("dev", "train"), "fold"),
+        ("split", ("dev", "train"), None),
+    ],
+)
+def test_in_a_folder_a_split_column_divides_the_training_rows_alone(tmp_path, column, values, option):
+    train = pd.DataFrame({"text": TEXTS, "label": LABELS, column: [values[i % 4 > 0] for i in range(len(TEXTS))]})
+    train.to_csv(tmp_path / "train.csv", index=False)
+    test = pd.DataFrame({"text": [f"{text} again" for text in TEXTS[:10]], "label": LABELS[:10]})
+    test.to_csv(tmp_path / "test.csv", index=False)
+    corpus = Corpus.from_csv(tmp_path, split_col=option)
+    assert sizes(corpus) == {"train": 24, "valid": 8, "test": 10}
+    assert set(corpus.split("test")["text"]) == set(test["text"])
+
+
+def test_the_name_of_a_table_says_its_split_before_the_folders_above_it(tmp_path):
+    for name, texts in (("train", TEXTS), ("test", [f"{text} again" for text in TEXTS[:10]])):
+        path = tmp_path / "training_data" / "tweet_eval" / f"{name}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame({"text": texts, "label": LABELS[: len(texts)]}).to_csv(path, index=False)
+    assert len(Corpus.from_csv(tmp_path).split("test")) == 10

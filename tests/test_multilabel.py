@@ -245,3 +245,10 @@ def test_onnx_and_fastais_export_predict_the_same(run, tmp_path):
     write_onnx(run.path, tmp_path / "onnx")
     write_learner(run.path, tmp_path / "export.pkl")
     assert json.loads((tmp_path / "onnx" / "settings.json").read_text())["thresholds"]
+
+
+def test_cells_that_are_json_objects_are_refused(tmp_path):
+    lines = [json.dumps({"text": f"text {i}", "cats": {"A": i % 2, "B": 1 - i % 2}}) for i in range(20)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    with pytest.raises(DataError, match="'cats' holds JSON objects; give a list of the labels"):
+        Corpus.from_csv(tmp_path / "a.jsonl", label_col="cats", multi_label=True)

@@ -483,3 +483,28 @@ def test_unlabelled_texts_are_read_from_the_columns_of_the_labelled_ones_whateve
     assert corpus.split("unlabelled")["text"].tolist() == ["One\nA longer text."]
     with pytest.raises(DataError, match=r"--unlabelled .*none.csv"):
         load(tmp_path / "a.csv", unlabelled=tmp_path / "none.csv")
+
+
+def test_a_delimiter_at_the_end_of_the_rows_alone_shifts_no_column(tmp_path):
+    lines = [f'{i},"{text}",{label},' for i, (text, label, _) in enumerate(ROWS)]
+    (tmp_path / "a.csv").write_text("\n".join(["id,text,label", *lines]), encoding="utf-8")
+    corpus = Corpus.from_csv(tmp_path / "a.csv")
+    assert corpus.text_cols == ("text",) and corpus.classes == ["bad", "good"]
+    assert set(corpus.df["text"]) == {text for text, *_ in ROWS}
+
+
+def test_texts_that_are_only_nan_count_as_missing(tmp_path):
+    rows = [*((text, label) for text, label, _ in ROWS), *[("nan", "bad")] * 4]
+    frame = pd.DataFrame(rows, columns=["text", "label"])
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    corpus = Corpus.from_csv(tmp_path / "a.csv")
+    assert len(corpus.df) == len(ROWS)
+    assert "4 texts that are only 'nan' count as missing" in corpus.notes
+
+
+def test_dots_before_a_decimal_comma_separate_thousands(tmp_path):
+    prices = ["890,50", "1.250,00", "12.500,75"]
+    frame = pd.DataFrame({"text": [text for text, *_ in ROWS], "price": [prices[i % 3] for i in range(len(ROWS))]})
+    frame.to_csv(tmp_path / "a.csv", index=False, sep=";")
+    corpus = Corpus.from_csv(tmp_path / "a.csv", label_col="price", bins=3)
+    assert corpus.classes == ["890.5 to 1250", "above 1250", "up to 890.5"]

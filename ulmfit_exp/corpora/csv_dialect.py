@@ -196,8 +196,12 @@ def has_header(rows: list[list[str]], names: Collection[str]) -> bool:
 
 
 def first_column_is_index(rows: list[list[str]]) -> bool:
-    """Whether a header lacks a name for the first column, which contains row names, as in files that R writes."""
+    """Whether a header lacks a name for the first column, which contains row names, as in files that R writes.
+
+    If the last cells are all empty, the rows have a delimiter at their end instead."""
     size, ids = len(rows[0]) + 1, [row[0].strip() for row in rows[1:]]
+    if not any(row[-1].strip() for row in rows[1:] if row):
+        return False
     return all(len(row) == size > 2 for row in rows[1:]) and len(set(ids)) == len(ids) and " " not in "".join(ids)
 
 

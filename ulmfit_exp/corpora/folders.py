@@ -62,12 +62,15 @@ def _left_out(files: list, which: str) -> list[str]:
 
 
 def _split_of(path: Path) -> str:
-    """Return the split that a table's path below its folder names; empty if it names none or several, or no table."""
+    """Return the split that a table's name, or else its path below the folder, names; empty if none or several."""
     name = Path(path.stem if path.suffix.lower() in SUFFIXES else path.name)
     if name.suffix.lower() not in (*TABLES, *JSON, *PARQUET) and (name.suffix.lower() != ".txt" or len(path.parts) > 1):
         return ""
-    words = re.findall("[a-z]+", path.with_name(name.stem).as_posix().lower())
-    splits = {SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES}
+    by_name, by_path = (
+        {SPLIT_NAMES[word] for word in re.findall("[a-z]+", named.lower()) if word in SPLIT_NAMES}
+        for named in (name.stem, path.parent.as_posix())
+    )
+    splits = by_name or by_path
     return splits.pop() if len(splits) == 1 else ""
 
 
@@ -96,8 +99,18 @@ def _by_split(
             more, lacks = (", ".join(map(repr, columns[:5])) for columns in (more, lacks))
             notes.append(f"{file.name} lacks {lacks} of the train table, and has {more}")
         name = file.relative_to(folder).as_posix()
-        parts.append(rows.assign(split=split).set_axis([f"{name}:{i}" for i in rows.index]))
+        parts.append(_with_split(rows, split, file.name, notes).set_axis([f"{name}:{i}" for i in rows.index]))
     return pd.concat(parts).fillna(""), notes
+
+
+def _with_split(rows: pd.DataFrame, split: str, file: str, notes: list[str]) -> pd.DataFrame:
+    """Return the rows of a file with its split, or with those that its own column `split` gives training rows."""
+    if "split" not in rows:
+        return rows.assign(split=split)
+    own = rows["split"].astype(str).str.strip().str.lower().map(SPLIT_NAMES)
+    used = split == "train" and own.notna().all()
+    notes.append(f"{file}: its column 'split' is {'the split of its rows' if used else 'not used'}")
+    return rows.assign(split=own if used else split)
 
 
 def _by_class(texts: pd.Series) -> tuple[pd.DataFrame, list[str]]:

@@ -99,8 +99,13 @@ def _cut_into_bins(values: pd.Series, train: pd.Series, bins: int, notes: list[s
 
 
 def _parse_numbers(labels: pd.Series) -> pd.Series:
-    """Return the labels as numbers or NaN; commas separate thousands if they can in all labels, otherwise decimals."""
+    """Return the labels as numbers or NaN; commas separate thousands if they can in all labels, otherwise decimals.
+
+    If labels have dots before a comma, as in 1.250,00, dots separate thousands."""
     labels = _strip_unit(labels).str.replace(r"(?<=\d)['’\s](?=\d{3}(?!\d))", "", regex=True)
+    both = labels[labels.str.contains(r"\..*,", regex=True)]
+    if len(both) and both.str.fullmatch(r"-?[1-9]\d{0,2}(\.\d{3})+,\d*").all():
+        labels = labels.str.replace(".", "")
     thousands = labels[labels.str.contains(",")].str.fullmatch(r"-?[1-9]\d{0,2}(,\d{3})+(\.\d*)?").all()
     return pd.to_numeric(labels.str.replace(",", "" if thousands else "."), errors="coerce")
 

@@ -86,6 +86,10 @@ def read_labels(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> pd.
     if not multi_label:
         notes += _hints(cells[known], lists.notna())
         return None
+    if known.any() and cells[known].str.match(r'\{\s*".*":').all():
+        raise DataError(
+            f"column {columns[0]!r} holds JSON objects; give a list of the labels, or a 0/1 column for each label"
+        )
     if cells[known].str.fullmatch(r"\[.*\]|\{.*\}|\(.*\)").all() and not options.label_sep:  # as PostgreSQL and Java do
         cells, options = cells.str.strip("[]{}()"), replace(options, label_sep=",")
     if (cells == "").any():

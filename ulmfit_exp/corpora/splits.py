@@ -12,7 +12,7 @@ from ..common import DataError
 SPLITS = ("train", "valid", "test", "unlabelled")
 LABELLED = SPLITS[:3]
 SPLIT_NAMES = {"train": "train", "training": "train", "valid": "valid", "validation": "valid", "val": "valid"} | {
-    "validate": "valid", "trn": "train", "tst": "test",
+    "validate": "valid", "development": "valid", "trn": "train", "tst": "test",
     "dev": "valid", "eval": "valid", "evaluation": "valid", "test": "test", "testing": "test", "unsup": "unlabelled",
     "unlabelled": "unlabelled", "unlabeled": "unlabelled", "unsupervised": "unlabelled",
 }  # fmt: skip

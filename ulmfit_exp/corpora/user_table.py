@@ -23,7 +23,7 @@ from .csv_dialect import column_names, normalised
 from .encodings import replace_surrogates
 from .folders import read_folder, read_texts
 from .json_parquet import cell_text
-from .labels import class_labels
+from .labels import NO_LABEL, class_labels
 from .multilabel import NONE, drop_labels, each_label, rare_labels, rarest_label, read_labels
 from .options import OwnTable
 from .splits import guess_split_columns, merge_test_flag, row_splits, stratified
@@ -44,6 +44,7 @@ def load(path: Path, options: OwnTable) -> dict:
     """
     if path.is_dir():
         table, notes = read_folder(path, options, options.columns)
+        table, options = _divide_training_rows(table, options)
     elif not path.exists():
         raise DataError(f"there is no file or folder {path}")
     else:
@@ -53,6 +54,16 @@ def load(path: Path, options: OwnTable) -> dict:
         return from_frame(table, dataset_name(path), options, notes)
     except DataError as e:
         raise DataError(f"{path}: {e}") from e
+
+
+def _divide_training_rows(table: pd.DataFrame, options: OwnTable) -> tuple[pd.DataFrame, OwnTable]:
+    """Return a folder's rows with their splits in column split: in a folder, `split_col` only divides the training
+    rows, and the rows of files of another split keep that split."""
+    if options.split_col is None or "split" not in table or options.split_col == "split":
+        return table, options
+    train = table["split"] == "train"
+    within = row_splits(table.loc[train, find_column(options.split_col, list(table))].map(cell_text))
+    return table.assign(split=within.reindex(table.index).fillna(table["split"])), replace(options, split_col="split")
 
 
 def from_frame(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str]) -> dict:
@@ -176,6 +187,10 @@ def _guess_columns(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> 
 def _drop_empty_texts(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     """Return the rows with a text. Raises `DataError` if a split other than unlabelled has only empty texts."""
     empty = df["text"].str.fullmatch(r"[\s\u200b-\u200f\u2060\ufeff]*")
+    missing = df["text"].str.strip().str.lower().isin(NO_LABEL)
+    if missing.sum() > 1:
+        notes.append(f"{missing.sum():,} texts that are only {df['text'][missing].iloc[0].strip()!r} count as missing")
+        empty |= missing
     if empty.any():
         notes.append(f"left out: rows without a text: {empty.sum():,}")
         if lost := set(df["split"]) - set(df["split"][~empty]) - {"unlabelled"}:
