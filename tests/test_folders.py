@@ -301,7 +301,7 @@ def test_in_a_folder_a_split_column_divides_the_training_rows_alone(tmp_path, co
     assert set(corpus.split("test")["text"]) == set(test["text"])
 
 
-def test_the_name_of_a_table_says_its_split_before_the_folders_above_it(tmp_path):
+def test_the_name_of_a_table_determines_its_split_before_the_folders_above_it(tmp_path):
     for name, texts in (("train", TEXTS), ("test", [f"{text} again" for text in TEXTS[:10]])):
         path = tmp_path / "training_data" / "tweet_eval" / f"{name}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
