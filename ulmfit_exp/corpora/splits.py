@@ -40,12 +40,12 @@ def stratified(df: pd.DataFrame, size: int, by: str | list[str] = "label") -> pd
     return df.index[df.index.isin(list(chain.from_iterable(rows[: take[g]] for g, rows in groups.items())))]
 
 
-def hold_out(df: pd.DataFrame, share: float = 0.1, by: str | list[str] = "label") -> pd.DataFrame:
-    """Turn `share` of the train rows into the valid split (the paper's 10%), stratified by `by`."""
+def hold_out(df: pd.DataFrame, by: str | list[str] = "label") -> pd.DataFrame:
+    """Turn 10% of the train rows into the valid split, as in the paper, stratified by `by`."""
     train = df[df["split"] == "train"]
     groups = train.groupby(by).ngroups
     df = df.copy()
-    df.loc[stratified(train, max(groups, round(share * len(train))), by), "split"] = "valid"
+    df.loc[stratified(train, max(groups, round(0.1 * len(train))), by), "split"] = "valid"
     return df
 
 
