@@ -65,6 +65,7 @@ def summary(records: list[dict], folder: str = "") -> str:
     for group in groups.values():
         first = group[0]
         few = first["settings"].get("train_size") or first["settings"].get("shots")
+        both = [r for r in group if len(r["directions"]) > 1]
         rows.append(
             {
                 "experiment": f"[{first['dataset']}]({folder}/{variant_folder(first)})" if folder else first["dataset"],
@@ -74,8 +75,8 @@ def summary(records: list[dict], folder: str = "") -> str:
                 "runs": len(group),
                 "test texts": sum({r["corpus"]["name"]: r["test"]["n"] for r in group}.values()),
                 "test error": _percent([r["test"]["error"] for r in group]),
-                "forward": _percent([r["directions"]["forward"]["test"]["error"] for r in group if _both(r)]),
-                "backward": _percent([r["directions"]["backward"]["test"]["error"] for r in group if _both(r)]),
+                "forward": _percent([r["directions"]["forward"]["test"]["error"] for r in both]),
+                "backward": _percent([r["directions"]["backward"]["test"]["error"] for r in both]),
                 "TF-IDF + LR": _percent([r["baseline"]["error"] for r in group]),
                 "the paper": "" if first["paper"] is None or few else f"{first['paper']:.2f}",
             }
@@ -167,10 +168,6 @@ def markdown(table: pd.DataFrame) -> str:
     """Return a data frame as a Markdown table."""
     lines = [list(table), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _both(record: dict) -> bool:
-    return len(record["directions"]) > 1
 
 
 def mean_sd(values: list[float]) -> str:
