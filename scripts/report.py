@@ -27,11 +27,9 @@ OPENING = "table7"
 if TYPE_CHECKING:
     from ulmfit_exp.results.page import Section
 
-experiments, paper, DATA = (
-    import_part("experiments"),
-    import_part("experiments.paper.tables"),
-    import_part("experiments.paper.base").DATA,
-)
+experiments = import_part("experiments")
+paper = import_part("experiments.paper.tables")
+DATA = import_part("experiments.paper.base").DATA
 
 
 def sections(records: list[dict]) -> list["Section"]:
