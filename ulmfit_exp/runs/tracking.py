@@ -61,7 +61,7 @@ class Tracker(Callback):
         self.phases = set()
         if mode != "disabled" and in_sweep() == (job_type == "sweep"):
             options = {"dir": home, "group": group, "job_type": job_type, "name": name, "tags": tags, "config": config}
-            self._safely(lambda: self._init(mode, options))
+            self._safely(lambda: self._init(mode, options), opening=True)
 
     def _init(self, mode: Wandb, options: dict) -> None:
         os.environ.setdefault("WANDB_DATA_DIR", str(self.home / "wandb"))  # else W&B keeps copies in the user's home
@@ -91,8 +91,7 @@ class Tracker(Callback):
 
     def define_axis(self, key: str, over: str, summary: str | None = None) -> None:
         """Set the x axis of a metric, or of all that match a pattern, and how W&B's table of runs summarises it."""
-        if self.wandb_run:
-            self._safely(lambda: self.wandb_run.define_metric(key, step_metric=over, summary=summary))
+        self._safely(lambda: self.wandb_run.define_metric(key, step_metric=over, summary=summary))
 
     @property
     def path(self) -> str | None:
@@ -120,13 +119,11 @@ class Tracker(Callback):
 
     def log(self, values: dict) -> None:
         """Log a row of metrics, with the `step` over which they are drawn."""
-        if self.wandb_run:
-            self._safely(lambda: self.wandb_run.log(values))
+        self._safely(lambda: self.wandb_run.log(values))
 
     def log_test(self, rows: pd.DataFrame, per_class: dict[str, dict], with_confusion: bool) -> None:
         """Log the metrics of each class, a confusion matrix, and the predictions, the most confident mistakes first."""
-        if self.wandb_run:
-            self._safely(lambda: self._log_test(rows, per_class, with_confusion))
+        self._safely(lambda: self._log_test(rows, per_class, with_confusion))
 
     def _log_test(self, rows, per_class, with_confusion):
         classes, table = list(per_class), self.wandb.Table
@@ -148,10 +145,9 @@ class Tracker(Callback):
 
     def finish(self, summary: dict, folder: Path | None = None) -> None:
         """Close the W&B run with these final metrics; with `artifacts`, keep the files of the stage's `folder`."""
-        if self.wandb_run and folder and self.artifacts:
+        if folder and self.artifacts:
             self._safely(lambda: self._log_folder(folder))
-        if self.wandb_run:
-            self._safely(lambda: (self.wandb_run.summary.update(summary), self.wandb_run.finish()))
+        self._safely(lambda: (self.wandb_run.summary.update(summary), self.wandb_run.finish()))
 
     def _log_folder(self, folder: Path) -> None:
         artifact = self.wandb.Artifact(folder.name, type=self.job_type)
@@ -165,10 +161,13 @@ class Tracker(Callback):
 
     def __exit__(self, kind, *_) -> None:
         """If the stage failed, close the W&B run as failed."""
-        if self.wandb_run and kind:
+        if kind:
             self._safely(lambda: self.wandb_run.finish(exit_code=1))
 
-    def _safely(self, call: Callable) -> None:
+    def _safely(self, call: Callable, opening: bool = False) -> None:
+        """Make a call of an open W&B run, or the one that opens it; after an error in W&B there is no open run."""
+        if not (self.wandb_run or opening):
+            return
         try:
             call()
         except (Exception, SystemExit) as e:  # whatever W&B raises, the stage continues
