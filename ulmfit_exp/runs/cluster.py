@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from secrets import token_hex
@@ -155,12 +155,8 @@ def home_problem(folder: Path, name: str) -> str | None:
     try:
         if not folder.is_dir():
             return "does not see the files that this machine writes: all need one file system, at the same path"
-        lock = FileLock(folder / "lock", timeout=0)
-        try:
-            with lock:
-                return "gets a lock that this machine holds: the file system is mounted without locks"
-        except Timeout:
-            pass
+        with suppress(Timeout), FileLock(folder / "lock", timeout=0):
+            return "gets a lock that this machine holds: the file system is mounted without locks"
         (folder / f"{name}.part").mkdir()
         (folder / f"{name}.part" / "file").touch()
         os.replace(folder / f"{name}.part", folder / name)
