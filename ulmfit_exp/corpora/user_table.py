@@ -206,9 +206,8 @@ def _handle_missing_labels(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     in_test = df["split"] == "test"
     placeholder = set(df["label"][in_test]) - {""}
     if placeholder == {NONE}:
-        placeholder = set()
         df.loc[in_test, "label"] = ""
-    if len(placeholder) == 1 and not placeholder & set(df["label"][~in_test]):
+    elif len(placeholder) == 1 and not placeholder & set(df["label"][~in_test]):
         notes.append(f"label {placeholder.pop()!r} of the test split, which no other row has, is taken as no label")
         df.loc[in_test, "label"] = ""
     df.loc[(df["label"] == "") & (df["split"] == "train"), "split"] = "unlabelled"
