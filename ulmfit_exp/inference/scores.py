@@ -31,15 +31,14 @@ def metrics(probs: np.ndarray, truth: np.ndarray, thresholds: np.ndarray | None 
     multi-label data also micro F1, and instead of the accuracy the share of texts whose labels are all correct."""
     if thresholds is not None:
         return _multi_label_metrics(probs, truth, probs >= thresholds)
-    right = int((probs.argmax(axis=1) == truth).sum())
-    loss = mean_loss(probs / probs.sum(axis=1, keepdims=True), truth)
-    accuracy = right / len(truth)
+    predicted = probs.argmax(axis=1)
+    accuracy = int((predicted == truth).sum()) / len(truth)
     return {
         "error": 1 - accuracy,
         "accuracy": accuracy,
-        "loss": loss,
+        "loss": mean_loss(probs / probs.sum(axis=1, keepdims=True), truth),
         "ece": _ece(probs, truth),
-        "macro_f1": float(f1_score(truth, probs.argmax(axis=1), average="macro", zero_division=0)),
+        "macro_f1": float(f1_score(truth, predicted, average="macro", zero_division=0)),
         "n": len(truth),
     }
 
