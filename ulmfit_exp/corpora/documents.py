@@ -111,8 +111,7 @@ class Documents:
     def documents(self) -> Iterator[tuple[str, str]]:
         """Yield (text, split) for each document; the split is train, valid or test."""
         n = 0
-        bar = tqdm(total=sum(f.stat().st_size for f in self.files), unit="B", unit_scale=True, disable=None)
-        with bar:
+        with tqdm(total=sum(f.stat().st_size for f in self.files), unit="B", unit_scale=True, disable=None) as bar:
             for path in self.files:
                 bar.set_description(path.name)
                 with readable(path):
