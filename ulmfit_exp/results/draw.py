@@ -128,15 +128,12 @@ def confusion(record: dict) -> Figure:
     return figure
 
 
-def mistakes(found: list[dict], most: int = 3) -> Figure:
-    """Show the first `most` mistakes with shaded words: blue counts for the predicted class, orange against it."""
-    shown = [
-        (
-            f"{m['label']}, predicted {m['predicted']} ({m['confidence']:.0%})",
-            m.get("words") or [(word, 0.0) for word in m["text"].split()],
-        )
-        for m in found[:most]
-    ]
+def mistakes(found: list[dict]) -> Figure:
+    """Show the first three mistakes with shaded words: blue counts for the predicted class, orange against it."""
+    shown = []
+    for m in found[:3]:
+        title = f"{m['label']}, predicted {m['predicted']} ({m['confidence']:.0%})"
+        shown.append((title, m.get("words") or [(word, 0.0) for word in m["text"].split()]))
     return _texts(shown)
 
 
