@@ -43,8 +43,7 @@ def load(data_dir: Path | None, task: str = "topic", version: str = "v2.0", trai
 
 def _answerable(df: pd.DataFrame) -> pd.DataFrame:
     """Return one row per question: its paragraph and then the question as two fastai fields, labelled yes or no."""
-    if (df["part"] == "train").any():
-        train = df["part"] == "train"
+    if (train := df["part"] == "train").any():
         split = hold_out_groups(df.loc[train, "article"], {"valid": 0.1}).reindex(df.index, fill_value="test")
     else:
         split = hold_out_groups(df["article"], {"test": 0.2, "valid": 0.1})
