@@ -96,8 +96,7 @@ def main(
     from ulmfit_exp.runs.tracking import PROJECT  # imported late: torch would slow down --help
 
     project = project or os.environ.get("WANDB_PROJECT", PROJECT)
-    login = not dry_run and wandb.login(prompt=False, verify=False)
-    if login:
+    if not dry_run and wandb.login(prompt=False, verify=False):
         entity = entity or wandb.Api().default_entity
         print(workspace(entity, project).save().url)
         print(report(entity, project).save().url)

@@ -226,10 +226,10 @@ def describe(side: str, figures: dict) -> str:
 def finish(task: str, figures: dict, out: Path | None) -> None:
     from ulmfit_exp.method import machine
 
-    line = json.dumps({"benchmark": task, **figures, **machine.description()})
+    made = {"benchmark": task, **figures, **machine.description()}
     if out:
-        out.write_text(json.dumps(json.loads(line), indent=1) + "\n")
-    print(line)
+        out.write_text(json.dumps(made, indent=1) + "\n")
+    print(json.dumps(made))
 
 
 if __name__ == "__main__":
