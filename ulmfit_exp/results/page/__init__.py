@@ -24,7 +24,7 @@ from ...common import shell_quoted
 from ...inference.insight import html
 from ...method.schedules import rates
 from ...recipe import Phase, Training, recipe_from
-from ...record import FILE, metrics, mistakes, read_all, settings_in_words, variant_folder
+from ...record import FILE, metrics, mistakes, read_all, run_folder, settings_in_words, variant_folder
 from ..statistics import p_against
 from ..tables import REPEATED, mean_sd, texts_of, variants_of
 
@@ -194,7 +194,7 @@ def _run(path: Path, record: dict, reproduce: str, folder: Path, with_mistakes: 
         "valid": _percent(record.get("valid")),
         "test": _percent(record.get("test")),
         "alone": {d: _percent(part.get("test")) for d, part in directions.items() if len(directions) > 1},
-        "path": str(path.parent if path.name == FILE else path),
+        "path": str(run_folder(path)),
         "link": quote(Path(os.path.relpath(path, folder)).as_posix()),
         "command": f"{reproduce} {shell_quoted(str(path))}",
         "made": f"commit {record['commit']}, {record['machine']['cpu']}, {record['settings']['precision']}",
