@@ -69,6 +69,12 @@ def forward(base: Experiment) -> Experiment:
     return with_recipe(base, direction="forward")
 
 
+def from_scratch(base: Experiment) -> Experiment:
+    """Return `base` without any language model; early stopping ends the training of all layers of its classifier."""
+    untrained = with_lm(with_recipe(base, pretrained="none"), phases=())
+    return with_clas(untrained, phases=full(base), patience=PATIENCE)
+
+
 def full(base: Experiment, **changes) -> tuple[Phase, ...]:
     """Return one phase of all layers, with the epochs of all classifier phases and the last one's rate, constant."""
     phases = base.recipe.clas.phases

@@ -17,7 +17,7 @@ from math import ceil
 from ulmfit_exp.results.figures import by_labels, errors_by_labels
 from ulmfit_exp.runs.settings import Experiment
 
-from .base import PATIENCE, forward, full, with_clas, with_lm, with_recipe
+from .base import forward, from_scratch, with_clas
 
 TITLE = "Figure 3: labelled texts"
 DATA = ("imdb", "trec", "dbpedia", "ag_news")
@@ -38,9 +38,8 @@ SCRATCH = 5
 def variants(base: Experiment) -> dict[str, Experiment]:
     """Return the three methods, with all labels."""
     base = forward(base)
-    untrained = with_lm(with_recipe(base, pretrained="none"), phases=())
     return {
-        "from scratch": replace(with_clas(untrained, phases=full(base), patience=PATIENCE), labelled_only=True),
+        "from scratch": replace(from_scratch(base), labelled_only=True),
         "supervised": replace(base, labelled_only=True),
         REFERENCE: base,
     }

@@ -14,7 +14,7 @@ from ulmfit_exp.recipe import Phase, changed
 from ulmfit_exp.results.figures import both_errors
 from ulmfit_exp.runs.settings import Experiment
 
-from .base import PATIENCE, forward, full, with_clas, with_lm, with_recipe
+from .base import PATIENCE, forward, from_scratch, full, with_clas
 
 TITLE = "Table 7: classifier fine-tuning"
 DATA = ("imdb", "trec", "ag_news", "sfu")
@@ -44,9 +44,8 @@ def variants(base: Experiment) -> dict[str, Experiment]:
     def early(*phases: Phase) -> Experiment:
         return with_clas(base, phases=phases, patience=PATIENCE)
 
-    untrained = with_lm(with_recipe(base, pretrained="none"), phases=())
     return {
-        "from scratch": with_clas(untrained, phases=full(base), patience=PATIENCE),
+        "from scratch": from_scratch(base),
         "full": early(*full(base)),
         "full + discr": early(*full(base, decay=gradual[-1].decay)),
         "last": early(*full(base, freeze_to=-1)),
