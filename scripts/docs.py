@@ -67,7 +67,7 @@ NO_RECORDS = ("own_csv", "pretrain")
 
 def rebuilt() -> dict[Path, str]:
     """Return path -> text of the files that are generated or have a generated part."""
-    records = tables.committed(RECORDS)
+    records = tables.committed()
     grids = {name: results for name in tables.NAMES if (results := tables.recorded(name, records))}
     made = {README: filled(README, headline(records)), RESULTS: filled(RESULTS, overview(records, grids))}
     made |= {CLAIMS / page: text for page, text in claims.pages(grids).items()}

@@ -63,7 +63,7 @@ def test_the_guess_by_size_agrees_with_the_committed_records():
     """On a CPU in bf16 and a thread each: those that the constants are from. docs/performance.md has the ratios."""
     speed = 6.0e10  # of their processor
     guessed, took = {}, {}
-    for record in tables.committed(tables.RECORDS):
+    for record in tables.committed():
         recipe = recipe_from(record["settings"]["recipe"])
         on_cpu = record["settings"]["precision"] == "bf16" and not record["machine"]["gpu"]
         for stage in record["stages"] if on_cpu else ():

@@ -52,11 +52,11 @@ def main(
         grid: Seeds and processes.
     """
     if render:
-        results, failed = tables.recorded(name, tables.committed(tables.RECORDS), data, recipe), {}
+        results, failed = tables.recorded(name, tables.committed(), data, recipe), {}
     else:
         where = {"home": home, "data_dir": data_dir, "wandb": wandb, "precision": precision, "device": device}
         found = tables.cells(name, data, 1 if miniature else grid.seeds, miniature, recipe)
-        if kept := len(tables.with_records(found, tables.committed(tables.RECORDS))):
+        if kept := len(tables.with_records(found, tables.committed())):
             print(f"{kept} of {len(found)} cells are committed: --render shows them")
         results, failed = compute([tables.labelled(name, cell, **where) for cell in found], grid, plan)
     show(name, results, home / "paper")

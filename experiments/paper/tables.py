@@ -7,12 +7,10 @@ import re
 from collections import Counter
 from dataclasses import replace
 from importlib import import_module
-from pathlib import Path
 
 from ulmfit_exp.record import read_all
 
-from .. import RECORDS as RECORDS
-from .. import settings_of
+from .. import RECORDS, settings_of
 from .base import miniature_of, replicates
 
 NAMES = ("table2", "table3", "table4", "table5", "table6", "table7", "figure3", "figure4", "directions", "few_shot")
@@ -49,9 +47,9 @@ def labelled(name: str, cell, **where):
     return replace(cell, settings=replace(cell.settings, label=label, tags=("paper", name), **where))
 
 
-def committed(folder: Path) -> list[dict]:
-    """Return the records in a folder."""
-    return [record for _, record in read_all([folder])[0]]
+def committed() -> list[dict]:
+    """Return the committed records."""
+    return [record for _, record in read_all([RECORDS])[0]]
 
 
 def recorded(name: str, records: list[dict], data: tuple[str, ...] = (), recipe: str | None = None) -> list[tuple]:
