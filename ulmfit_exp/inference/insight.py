@@ -6,7 +6,6 @@ the three words with the largest weights lowers the class's probability by 0.68 
 0.54 (0.08) on the bundled DBpedia texts and by 0.25 (0.05) on the bundled reviews; means of 25 test texts each.
 """
 
-from collections.abc import Iterable
 from copy import copy
 from html import escape
 
@@ -79,16 +78,14 @@ def _merge_marks(tokens: list[str], weights: list[float]) -> WordWeights:
     return found
 
 
-def shades(words: Iterable[tuple[str, float]]) -> list[tuple[str, tuple[int, int, int], float]]:
+def shades(words: WordWeights) -> list[tuple[str, tuple[int, int, int], float]]:
     """Return (word, colour, opacity): blue for the class, orange against it; the largest weight is the most opaque."""
-    words = list(words)
     most = max((abs(weight) for _, weight in words), default=0) or 1
     return [(word, FOR if weight > 0 else AGAINST, round(0.6 * abs(weight) / most, 2)) for word, weight in words]
 
 
-def html(words: Iterable[tuple[str, float]]) -> str:
+def html(words: WordWeights) -> str:
     """Return the shaded words as escaped HTML, legible on light and dark pages."""
-    words = list(words)
     return " ".join(
         f'<span style="background:rgba{(*colour, opacity)}" title="{weight:+.2f}">{escape(word)}</span>'
         if opacity
