@@ -60,7 +60,8 @@ def stage(home: Path, kind: str, inputs: dict, work: Callable[[Path], dict]) -> 
             try:
                 info = work(under_way)
                 info.setdefault("seconds", round(time.monotonic() - start, 1))
-                made = {"name": final.name, "inputs": inputs, "info": info, "files": _digests(under_way)}
+                files = {p.name: sha256(p) for p in sorted(under_way.iterdir()) if p.name != CHECKPOINT}
+                made = {"name": final.name, "inputs": inputs, "info": info, "files": files}
                 write_json(under_way / "stage.json", {**made, "sha256": digest(made)})
             except BaseException:
                 _keep_checkpoint_alone(under_way)
@@ -87,11 +88,6 @@ def _keep_checkpoint_alone(folder: Path) -> None:
             file.unlink()
     if not any(folder.iterdir()):
         folder.rmdir()
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of each file that a stage wrote."""
-    return {p.name: sha256(p) for p in sorted(folder.iterdir()) if p.name not in (CHECKPOINT, "stage.json")}
 
 
 def _modified_file(path: Path) -> str | None:
