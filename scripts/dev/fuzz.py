@@ -204,7 +204,7 @@ def main(
         inputs.tiny_model()  # torch's own memory does not count
     if loader in ("table", "all"):
         # Arrow reserves a gigabyte of addresses when it is first used.
-        inputs.own_rows(Random()).to_parquet(io.BytesIO())
+        inputs.own_rows().to_parquet(io.BytesIO())
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + memory * 2**20,) * 2)
     if only is not None:

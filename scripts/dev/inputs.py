@@ -60,13 +60,13 @@ def dump_files(rng: Random) -> Files:
     return {dbpedia.TYPES.path: "".join(types).encode(), dbpedia.ABSTRACTS.path: "".join(abstracts).encode()}
 
 
-def own_rows(rng: Random) -> pd.DataFrame:
+def own_rows() -> pd.DataFrame:
     rows = [(f"The kettle {i}, naïve; it “said”.", ("good", "bad")[i % 2], str(i)) for i in range(24)]
     return pd.DataFrame(rows, columns=["body", "stars", "id"])
 
 
 def table_files(rng: Random) -> Files:
-    rows, kind = own_rows(rng), rng.choice(["csv", "tsv", "txt", "jsonl", "json", "parquet", "folder", "tables"])
+    rows, kind = own_rows(), rng.choice(["csv", "tsv", "txt", "jsonl", "json", "parquet", "folder", "tables"])
     if kind == "folder":
         return {f"a/{part}/{c}/{i}.txt": t.encode() for part in ("train", "test") for t, c, i in rows.to_numpy()}
     if kind == "tables":
@@ -84,7 +84,7 @@ def table_files(rng: Random) -> Files:
 
 
 def documents_files(rng: Random) -> Files:
-    texts = own_rows(rng)["body"].tolist()
+    texts = own_rows()["body"].tolist()
     kinds = {
         "a.jsonl": "".join(json.dumps({"text": t}) + "\n" for t in texts),
         "a.csv": "text,other\n" + "".join(f'"{t}",1\n' for t in texts),
