@@ -32,7 +32,7 @@ def class_labels(labels: pd.Series, train: pd.Series, options: OwnTable, notes: 
     labels = unify_spelling(labels, notes)
     known, column, bins = labels != "", options.label_cols[0], options.bins
     values = _parse_numbers(labels[known])
-    if bins not in (None, 0):
+    if bins:
         other = labels[known][values.isna()]
         if bins < 2 or values.empty:
             raise DataError(f"--bins {bins} is impossible: two or more classes of some numbers are needed")
