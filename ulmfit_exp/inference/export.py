@@ -122,16 +122,14 @@ def classifier_learner(predictor: Predictor, direction: str, corpus: Corpus) -> 
         raise DataError(f"{corpus.name}: only one of the corpus and the classifier has several labels per text")
     if unknown := sorted(set(corpus.classes) - set(predictor.classes)):
         raise DataError(f"{corpus.name}: the classifier has no class {unknown[0]!r}; it has {predictor.classes}")
-    model = predictor.models[direction]
-    bs, backwards = predictor.recipe.clas.bs, direction == "backward"
-    dls = dataloaders(corpus.df, predictor, bs, backwards)
+    dls = dataloaders(corpus.df, predictor, predictor.recipe.clas.bs, backwards=direction == "backward")
     weight = corpus.class_weights if predictor.recipe.class_weights and corpus.classes == predictor.classes else None
     options = {"weight": weight, "multi_label": predictor.multi_label}
     if predictor.multi_label:
         raw = apply_temperature(predictor.thresholds, 1 / predictor.temperature, multi_label=True)
         options["thresh"] = torch.tensor(predictor.raw_thresholds.get(direction, raw))
     learn = learners.clas_learner(dls, len(predictor.classes), predictor.recipe, "fp32", Path(), **options)
-    learn.model.load_state_dict(model.state_dict())
+    learn.model.load_state_dict(predictor.models[direction].state_dict())
     return learn
 
 
