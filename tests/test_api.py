@@ -89,6 +89,7 @@ def test_a_folder_of_texts_is_a_corpus():
     assert len(corpus.classes) > 1
 
 
+@pytest.mark.slow
 def test_a_single_string_is_one_text_and_no_texts_have_no_rows(run):
     assert len(run.predict("A river in the north.")) == 1
     assert len(run.predict([])) == 0

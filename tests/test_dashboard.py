@@ -27,6 +27,8 @@ ROOT = Path(__file__).parents[1]
 RECORDS = ROOT / "experiments" / "results"
 ENV = os.environ | {"PYTHONPATH": str(ROOT)}
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
@@ -162,7 +164,6 @@ def test_a_damaged_stage_folder_leaves_its_record_out(home, tmp_path):
     assert len(left_out) == 2
 
 
-@pytest.mark.slow
 def test_updating_again_adds_new_records_and_removes_those_that_are_gone(home, tmp_path):
     records, text = tmp_path / "records", newest(home).read_text()
     (records / "experiment" / "variant").mkdir(parents=True)
@@ -225,7 +226,6 @@ def test_the_runs_of_the_two_newest_variants_are_drawn_at_first():
     assert dashboard._opening(runs) == ["3", "2", "1"]
 
 
-@pytest.mark.slow
 def test_in_a_browser_the_newest_variants_of_the_newest_data_set_are_shown_and_compared(served, browser):
     page = browser(served[2])
     page.set_viewport_size({"width": 1400, "height": 1000})

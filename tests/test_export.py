@@ -104,6 +104,7 @@ def regression(by_part: bool) -> FeaturesHead:
     return head
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", [None, regression(by_part=False), regression(by_part=True)])
 def test_onnx_runtime_predicts_what_the_run_does_without_torch_or_this_package(folder, head, tmp_path):
     predictor = onnx_folder(folder, tmp_path, 1.0 if head else 0.05, head)  # temperatures at which texts differ by much

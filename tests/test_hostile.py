@@ -98,6 +98,7 @@ HOSTILE = [
 LABELS = ["=1+1|' /C calc'!A0", "<img src=x onerror=alert(1)>", "\ud800"]
 
 
+@pytest.mark.slow
 def test_hostile_texts_and_labels_go_through_a_whole_run(tmp_path):
     rows = [{"body": f"{text} {i} said so", "stars": LABELS[i % 3]} for i in range(7) for text in HOSTILE]
     path = Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9\n=1+1 .jsonl"))
@@ -112,6 +113,7 @@ def test_hostile_texts_and_labels_go_through_a_whole_run(tmp_path):
         assert not any(cell.startswith(("=", "@", "+")) for cell in line)
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_empty_rows_are_noted(tmp_path):
     good = [f"text {i},{'ab'[i % 2]}" for i in range(30)]
     (tmp_path / "a.csv").write_text("\n".join(["body,stars", *good, *['"",a'] * 100_000, *[""] * 1000]))
@@ -175,6 +177,7 @@ def test_a_table_is_the_same_in_every_format(rows, data, tmp_path):
     assert read.to_numpy().tolist() == [list(row) for row in rows], table
 
 
+@pytest.mark.slow
 @LAX
 @given(texts=st.lists(TEXT, min_size=6, max_size=20), labels=st.lists(st.sampled_from("abc"), min_size=6, max_size=20))
 def test_a_corpus_is_split_without_loss_or_overlap_or_refused(texts, labels, tmp_path):

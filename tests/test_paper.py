@@ -122,6 +122,7 @@ def test_figure_3_sees_the_unlabelled_texts_only_where_it_should():
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_draws_of_few_labels_differ_in_their_texts_and_share_the_language_model():
     found = tables.cells("few_shot", ("dbpedia",), 2, miniature=True, recipe="small")
     drawn = [prepare(cell.settings) for cell in found if cell.row == "ULMFiT" and cell.settings.shots == 4]

@@ -90,6 +90,7 @@ def test_a_failed_stage_leaves_its_checkpoint_alone(tmp_path):
     assert sorted(p.name for p in stage(tmp_path, "lm", {}, go_on).path.iterdir()) == ["stage.json"]
 
 
+@pytest.mark.slow
 def test_a_stage_killed_in_the_middle_of_a_file_counts_for_nothing(tmp_path):
     code = (
         "import os, signal, sys; from pathlib import Path; from ulmfit_exp.runs.store import stage\n"

@@ -82,6 +82,7 @@ def tracked(tmp_path_factory):
     return r, {s["name"]: see(settings.home / s["wandb"]) for s in r["stages"] if s["wandb"]}
 
 
+@pytest.mark.slow
 def test_runs_are_grouped_and_tagged(tracked):
     r, runs = tracked
     assert {name: s.run["job_type"] for name, s in runs.items()} == {
@@ -98,6 +99,7 @@ def test_runs_are_grouped_and_tagged(tracked):
     assert config["record"].startswith("sfu-sentiment-fold0-tiny-seed0-")
 
 
+@pytest.mark.slow
 def test_each_layer_groups_rate_and_the_unfreezing_are_seen(tracked):
     _, runs = tracked
     steps = [h for h in runs["clas forward"].history if "train/loss" in h]
@@ -110,6 +112,7 @@ def test_each_layer_groups_rate_and_the_unfreezing_are_seen(tracked):
     assert [h["step"] for h in steps] == list(range(1, len(steps) + 1))
 
 
+@pytest.mark.slow
 def test_each_phase_has_its_own_axis(tracked):
     r, runs = tracked
     clas = runs["clas forward"]
@@ -121,6 +124,7 @@ def test_each_phase_has_its_own_axis(tracked):
     assert [h["phase_1/valid_error_rate"] for h in second] == pytest.approx(errors[1:])
 
 
+@pytest.mark.slow
 def test_an_evaluation_shows_its_surest_mistakes_first_and_each_class(tracked):
     r, runs = tracked
     rows = runs["eval"].table("predictions")
@@ -137,6 +141,7 @@ def test_an_evaluation_shows_its_surest_mistakes_first_and_each_class(tracked):
     assert [h["test/error"] for h in runs["eval"].history if "test/error" in h] == [summary["test/error"]]
 
 
+@pytest.mark.slow
 def test_of_a_training_w_and_b_lists_the_lowest_validation_loss(tracked):
     r, runs = tracked
     lowest = min(row["valid_loss"] for row in r["history"]["clas forward"])
@@ -145,6 +150,7 @@ def test_of_a_training_w_and_b_lists_the_lowest_validation_loss(tracked):
     assert summary["kept/valid_loss"] == pytest.approx(r["history"]["clas forward"][-1]["valid_loss"])
 
 
+@pytest.mark.slow
 def test_a_stages_folder_is_an_artifact_when_asked_for(tracked):
     r, runs = tracked
     (clas,) = (Path(s["path"]).name for s in r["stages"] if s["name"] == "clas forward")
@@ -303,6 +309,7 @@ class Interrupt(Callback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_all_is_logged_where_the_kill_came_after_the_last_epoch(one_learner, tmp_path):
     train(one_learner(), FORWARD.clas, 0, tmp_path)
     tracker = Tracker("offline", tmp_path, "g", "clas", "n", [], {})
@@ -312,6 +319,7 @@ def test_all_is_logged_where_the_kill_came_after_the_last_epoch(one_learner, tmp
     assert len(see(tmp_path / tracker.path).history) == len(steps) + len(info["history"])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # W&B's package is older than what it uses
 def test_the_workspace_draws_what_runs_log(tracked, tmp_path, monkeypatch, capsys):
     import wandb

@@ -220,6 +220,7 @@ def test_from_csv_to_a_record(tmp_path, capsys):
     assert len(json.loads(run(mini).read_text())["corpus"]["classes"]) == 14
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("id_col", [None, "id"])
 def test_predictions_and_mistakes_name_the_rows_of_the_table(id_col, tmp_path):
     rows = [("", "good", "none"), *((text, label, f"={label} {i}") for text, label, i in ROWS)]
