@@ -216,7 +216,7 @@ def test_what_keeps_a_label_from_being_found_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("true, false", [("True", "False"), ("1", "0"), ("1.0", "0.0"), ("true", ""), ("Yes", "no")])
-@pytest.mark.parametrize("name", ["is_valid", "isValid"])
+@pytest.mark.parametrize("name", ["is_valid", "isValid", "is_validation"])
 def test_fastais_is_valid_is_a_split(name, true, false, tmp_path):
     rows = table(40).assign(**{name: [true if i >= 30 else false for i in range(40)]})
     rows.to_csv(tmp_path / "a.csv", index=False)
@@ -240,6 +240,8 @@ def test_a_column_of_splits_is_recognised_by_its_values_and_one_that_is_not_foll
     assert any("'Usage' is not taken as the split, because of 'publictest'" in note for note in corpus.notes)
     with pytest.raises(DataError, match="'split' names the split of each row, but is empty in some"):
         Corpus.from_df(table(40).assign(split=["train"] * 30 + ["test"] * 9 + [""]))
+    corpus = Corpus.from_df(table(40).assign(validation=[i < 30 for i in range(40)]))
+    assert any("'validation' is not taken as the split, because of 'false'" in note for note in corpus.notes)
     train = table(40).assign(is_train=[i < 30 for i in range(40)])
     assert Corpus.from_df(train, split_col="is_train").counts()["valid"] == 10
 
@@ -307,3 +309,16 @@ def test_the_name_of_a_table_determines_its_split_before_the_folders_above_it(tm
         path.parent.mkdir(parents=True, exist_ok=True)
         pd.DataFrame({"text": texts, "label": LABELS[: len(texts)]}).to_csv(path, index=False)
     assert len(Corpus.from_csv(tmp_path).split("test")) == 10
+
+
+def test_labels_in_a_table_of_their_own_are_joined_to_the_texts(tmp_path):
+    """As in the files of Kaggle's toxic comments, with a packed table."""
+    ids = [f"id {i}" for i in range(len(TEXTS))]
+    rows = pd.DataFrame({"id": ids, "comment": TEXTS, "label": LABELS})
+    rows[:24].to_csv(tmp_path / "train.csv.zip", index=False)
+    rows.loc[24:, ["id", "comment"]].to_csv(tmp_path / "test.csv", index=False)
+    rows.loc[24:, ["id", "label"]][::-1].to_csv(tmp_path / "test_labels.csv", index=False)
+    corpus = Corpus.from_csv(tmp_path, "comment")
+    test = corpus.df[corpus.df["split"] == "test"]
+    assert (test["text"].tolist(), test["label"].tolist()) == (TEXTS[24:], LABELS[24:])
+    assert "test_labels.csv: joined to the table before it by column 'id'" in corpus.notes

@@ -115,7 +115,7 @@ def test_several_labels_are_never_guessed_but_a_table_that_seems_to_have_them_ge
 @pytest.mark.parametrize(
     ("cells", "classes", "says"),
     [
-        ([["1"], ["1.0", "2"], ["2"]], ["1", "2"], "written in two ways"),
+        ([["1"], ["1.0", "2"], ["2"]], ["1", "2"], "are one number"),
         (["Good;x", "good", "x"], ["Good", "good", "x"], "'Good', 'good' look alike"),
         (["café", "cafe\u0301;x", "x"], ["cafe\u0301", "café", "x"], "look alike"),
         ([["a", float("nan")], ["b"]], ["a", "b"], "'nan' is taken as no label: 15 rows"),
@@ -252,3 +252,25 @@ def test_cells_that_are_json_objects_are_refused(tmp_path):
     (tmp_path / "a.jsonl").write_text("\n".join(lines))
     with pytest.raises(DataError, match="'cats' holds JSON objects; give a list of the labels"):
         Corpus.from_csv(tmp_path / "a.jsonl", label_col="cats", multi_label=True)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ['{a,"b, c"}', '{"b, c"}', "{}"],
+        ["<a><b, c>", "<b, c>", ""],
+        ['{"choices": ["a", "b, c"]}', '{"choices": ["b, c"]}', '{"choices": []}'],
+    ],
+)
+def test_lists_as_databases_and_other_programs_write_them(cells):
+    """Those of PostgreSQL, of Stack Overflow's dump and of Label Studio."""
+    corpus = Corpus.from_df(table(tags=lambda i: cells[i % 3]), label_col="tags", multi_label=True)
+    assert corpus.classes == ["a", "b, c"]
+    assert corpus.df["label"].value_counts().to_dict() == {"a;b, c": 10, "b, c": 10, ";": 10}
+
+
+def test_several_columns_of_yes_and_no_and_a_cell_of_tags_get_a_hint():
+    flags = Corpus.from_df(table(spam=lambda i: i % 2 == 0, rude=lambda i: i % 3 == 0))
+    assert any("columns 'spam', 'rude' are yes or no" in note for note in flags.notes)
+    tags = Corpus.from_df(table(tags=lambda i: ("<a><b>", "<b>", "<a>")[i % 3]), label_col="tags")
+    assert any("'<a><b>' looks like several labels" in note for note in tags.notes)

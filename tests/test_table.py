@@ -117,6 +117,8 @@ NAMED = {
     "the header again and again": (["text", "label"], [*ROWS[:8], ("text", "label"), *ROWS[8:], ("text", "label")]),
     "a question for a name": (["text", "What did you think of the room and of the food in our house last week?"], ROWS),
     "a year for a name": (["text", "2019"], ROWS),
+    "a class for a name": (["tweet", "good"], ROWS),
+    "a line break in a name": (["the\ntext", "label"], ROWS),
 }
 
 
@@ -137,6 +139,22 @@ def test_rows_without_a_header_stay_rows(tmp_path):
     assert len(named.df) == 24
 
 
+def test_a_first_row_of_a_class_of_its_own_stays_a_row_if_many_classes_have_one_row(tmp_path):
+    topics = [*range(24), *range(20), *range(16)]  # four occur once
+    rows = [
+        (f"{text} It was my {i}. visit.", f"topic {topics[i]}") for i, text in enumerate([*TEXTS, *TEXTS, *TEXTS[:12]])
+    ]
+    head = ("A room of the house, with bath and a view of the sea.", "once")
+    assert len(read_table(write(tmp_path / "a.csv", as_csv([head, *rows])))[0]) == 61
+
+
+def test_a_decimal_comma_does_not_separate_columns(tmp_path):
+    path = write(tmp_path / "a.csv", "".join(f"{text.replace(',', '')};{i % 5},5\n" for i, text in enumerate(TEXTS)))
+    rows, table = read_table(path)
+    assert table.delimiter == "semicolons"
+    assert rows["1"].tolist()[:3] == ["0,5", "1,5", "2,5"]
+
+
 def test_numbers_count_columns_with_and_without_a_header(tmp_path):
     headed, bare = write(tmp_path / "a.csv", as_csv(HEAD)), write(tmp_path / "b.csv", as_csv(ROWS))
     for path in (headed, bare):
@@ -153,7 +171,16 @@ def test_numbers_count_columns_with_and_without_a_header(tmp_path):
     assert numbers.df["row"].tolist() == TEXTS
 
 
-@pytest.mark.parametrize("above", [",\n", "Report of reviews,\n2024,\n,\n", "# exported\n\n"])
+ABOVE = [
+    ",\n",
+    "Report of reviews,\n2024,\n,\n",
+    "# exported\n\n",
+    "Reviews, from the web, 2024\n",
+    "review, 2024, x\n\n",
+]
+
+
+@pytest.mark.parametrize("above", ABOVE)
 def test_lines_above_the_header_are_not_read(above, tmp_path):
     path = write(tmp_path / "a.csv", above + as_csv([("text", "label"), *ROWS]))
     assert texts(path, ["text"]) == TEXTS

@@ -339,12 +339,14 @@ def test_numbers_that_may_be_classes_stay_as_they_are(values, tmp_path):
 @pytest.mark.parametrize(
     ("labels", "classes", "says"),
     [
-        (["1", "+1", "0,5", "0.50"], ["0.5", "1"], "written in two ways, such as 1 and 1.0, is one class"),
+        (["1", "+1", "0,5", "0.50"], ["0.5", "1"], "are one number"),
         (["1", "true", "0", "false"], ["0", "1", "false", "true"], "'1', 'true' look alike"),
-        (["1", "1.0", "0", "0.0"], ["0", "1"], "written in two ways, such as 1 and 1.0, is one class"),
+        (["1", "1.0", "0", "0.0"], ["0", "1"], "are one number"),
         (["1.0", "nan", "0.0"], ["0.0", "1.0"], "'nan' is taken as no label: 40 rows"),
         (["a", "b", r"\N"], ["a", "b"], "is taken as no label: 40 rows"),
         (["a", "b", "NA"], ["NA", "a", "b"], "'NA' is a class like the others"),
+        (["NAT", "NAN", "SIP"], ["NAT", "SIP"], "'NAN' is taken as no label: 40 rows"),
+        (["01", "1", "2"], ["01", "1", "2"], "'01', '1' look alike"),
         (["Good", "good\u200b", "bad"], ["Good", "bad", "good\u200b"], "look alike; if they are one"),
     ],
 )
@@ -509,3 +511,33 @@ def test_dots_before_a_decimal_comma_separate_thousands(tmp_path):
     frame.to_csv(tmp_path / "a.csv", index=False, sep=";")
     corpus = Corpus.from_csv(tmp_path / "a.csv", label_col="price", bins=3)
     assert corpus.classes == ["890.5 to 1250", "above 1250", "up to 890.5"]
+
+
+def test_dots_separate_thousands_if_three_digits_follow_each_and_some_numbers_have_none(tmp_path):
+    values = [f"{n:,}".replace(",", ".") for n in range(700, 1900, 30)]
+    assert load(measured(values, tmp_path), label_col="target", bins=2)[0].classes == ["above 1270", "up to 1270"]
+    values = [f"{n}.250" for n in range(1, 41)]
+    assert load(measured(values, tmp_path), label_col="target", bins=2)[0].classes == ["above 20.25", "up to 20.25"]
+
+
+def test_empty_cells_are_no_class_and_json_and_html_no_text_when_columns_are_guessed():
+    rows = pd.DataFrame(ROWS, columns=["body", "tone", "id"])
+    rows = rows.assign(seen=["x", ""] * 20, city=["Rome", "Bonn"] * 4 + [""] * 32)
+    rows["html"] = [f"<p>{text} {'more ' * 9}</p>" for text in rows["body"]]
+    rows["raw"] = [json.dumps({"body": text, "language of the text": "en"}) for text in rows["body"]]
+    corpus = Corpus.from_df(rows)
+    assert (corpus.text_cols, corpus.classes) == (("body",), ["bad", "good"])
+
+
+def test_columns_named_by_numbers_have_a_name(tmp_path):
+    (tmp_path / "a.csv").write_text(delimited([(*row, "x") for row in ROWS], head=("text", "label", "1", "2")))
+    assert not any("without a name" in note for note in load(tmp_path / "a.csv")[1])
+
+
+def test_a_single_object_of_columns_is_refused_but_lists_in_each_row_are_read(tmp_path):
+    rows = [{"words": text.split(), "labels": [label]} for text, label, _ in ROWS]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert load(tmp_path / "a.jsonl", "words", "labels")[0].multi_label
+    (tmp_path / "b.json").write_text(json.dumps({"text": [text for text, _, _ in ROWS], "label": ["a"] * len(ROWS)}))
+    with pytest.raises(DataError, match="all rows in one object"):
+        load(tmp_path / "b.json")

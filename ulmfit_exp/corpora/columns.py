@@ -11,6 +11,8 @@ from .csv_dialect import LABEL_NAMES
 
 MAX_CLASS_SHARE = 0.5
 """Maximum number of different values, as a share of the rows, in a column that is guessed to be the label."""
+MARKUP = r"\s*(?:[{\[]\s*[\"{\[]|<[a-zA-Z!?/])"
+"""The start of a cell that holds JSON or HTML."""
 
 
 def guess_label(table: pd.DataFrame, named: list[str]) -> tuple[str, str]:
@@ -18,14 +20,15 @@ def guess_label(table: pd.DataFrame, named: list[str]) -> tuple[str, str]:
         for column in table:
             if column.lower() == name and table[column].nunique() > 1:
                 return column, "by its name"
-    kinds = {c: table[c].nunique() for c in table if 1 < table[c].nunique() <= MAX_CLASS_SHARE * len(table)}
+    filled = table[[c for i, c in enumerate(table) if not _nameless(c, i, table)]].replace(r"^\s*$", None, regex=True)
+    kinds = {c: n for c, n in filled.nunique().items() if 1 < n <= MAX_CLASS_SHARE * filled[c].count()}
     if not kinds:
         raise DataError(
             f"no column looks like a label, of {quote_names(table) or 'none left'}{_constant_label_note(table)}"
             + (f" beside {quote_names(named)}, which other options name" if named else "")
             + "; name it with --label-col, or what separates the columns with --delimiter"
         )
-    fewest = min(kinds, key=kinds.get)
+    fewest = min(kinds, key=lambda c: (filled[c].count() < len(table) / 2, kinds[c]))
     return fewest, f"which has the fewest different values, {kinds[fewest]}"
 
 
@@ -40,21 +43,26 @@ def is_text_name(column: str) -> bool:
 
 
 def guess_text(table: pd.DataFrame) -> str:
-    """Return the column named text, or else the one with the longest values; values of ASCII without a space, such as
-    ids and URLs, count as empty. Raises `DataError` if no column is left."""
+    """Return the column named text, or else the one with the longest values. Values of ASCII without a space, such as
+    ids and URLs, and JSON and HTML count as empty. Raises `DataError` if no column is left."""
     if not len(table.columns):
         raise DataError("there is no column left that could be the text; name it with --text-col")
-    texts = table.map(lambda cell: "" if re.fullmatch("[!-~]*", cell) else cell)
+    texts = table.map(lambda cell: "" if re.fullmatch("[!-~]*", cell) or re.match(MARKUP, cell) else cell)
     return max(table, key=lambda c: (is_text_name(c), texts[c].str.len().mean(), table[c].str.len().mean()))
 
 
 def nameless_column_notes(table: pd.DataFrame, used: list[str]) -> list[str]:
     """Return a note if columns without a name have values: texts that contain the delimiter continue there."""
-    nameless = [column for column in table if column.isdecimal() and column not in ("0", *used)]  # 0 holds row names
+    nameless = [c for i, c in enumerate(table) if i and c not in used and _nameless(c, i, table)]  # 0 holds row names
     filled = table.index[(table[nameless] != "").any(axis=1)]
-    if not len(filled) or all(map(str.isdecimal, table)):  # the table has no header
+    if not len(filled):
         return []
     return [f"columns without a name are not read; {len(filled):,} rows have something there, the first {filled[0]}"]
+
+
+def _nameless(column: str, position: int, table: pd.DataFrame) -> bool:
+    """Whether a table's header has no name for a column, which is then called by its position."""
+    return column == str(position) and not all(map(str.isdecimal, table))
 
 
 def quote_names(names) -> str:

@@ -21,7 +21,9 @@ from .options import Format
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 LABEL_NAMES = ("label", "class", "category", "target", "sentiment", "topic", "stars", "rating", "score", "type")
 LABEL_NAMES += ("labels", "emotion", "intent")  # after the others: a table may have both
-NAMES = {*LABEL_NAMES, "text", "body", "content", "review", "comment", "message", "title", "sentence", "id", "split"}
+TEXT_NAMES = ("text", "body", "content", "review", "comment", "message", "title", "sentence", "tweet", "headline")
+TEXT_NAMES += ("description", "question", "document", "article", "post", "abstract", "summary", "email", "sms", "query")
+NAMES = {*LABEL_NAMES, *TEXT_NAMES, "id", "split"}
 """Words that, in the first cell of a column, are taken as the name of the column."""
 ONE_COLUMN = "\x1f"
 MAX_COLUMNS = 1000
@@ -166,15 +168,17 @@ def first_rows(dialect: Dialect, lines: Iterable[str]) -> list[list[str]]:
 def _score(dialect: Dialect, head: list[str], names: Collection[str], usual: str) -> tuple[float, ...]:
     """Return how well a dialect explains a table's head, as a tuple: whether the first row has one of `names`; share of
     the rows with the most common number of cells; minus the share of cells that begin with a space, as after a comma in
-    a sentence; whether the delimiter is `usual`; that number of cells. All are 0 if the first row is a single cell."""
+    a sentence; minus the share of lines with a comma between digits, as in 4,5, if the delimiter is a comma; whether
+    the delimiter is `usual`; that number of cells. All are 0 if the first row is a single cell."""
     rows = first_rows(dialect, head)
     if not rows or len(rows[0]) == 1:
-        return False, 0.0, 0.0, False, 0
+        return False, 0.0, 0.0, 0.0, False, 0
     size, times = Counter(map(len, rows)).most_common(1)[0]
     cells = [cell for row in rows for cell in row[1:]]
     spaced = sum(cell.startswith(" ") for cell in cells) / max(1, len(cells))
+    decimals = sum(dialect.delimiter == "," and bool(re.search(r"\d,\d", line)) for line in head) / len(head)
     named = not {normalised(cell) for cell in rows[0]}.isdisjoint(names)
-    return named, times / len(rows), -round(spaced, 1), dialect.delimiter == usual, size
+    return named, times / len(rows), -round(spaced, 1), -round(decimals, 1), dialect.delimiter == usual, size
 
 
 # The header line
@@ -206,17 +210,19 @@ def first_column_is_index(rows: list[list[str]]) -> bool:
 
 
 def count_lines_above(head: list[str], names: Collection[str]) -> int:
-    """Return the number of lines above a table's header: lines with at most one filled cell, such as titles and empty
-    rows. The header has a requested or usual column name, and the rows below it have the same number of cells."""
+    """Return the number of lines above a table's header, such as titles and empty rows. The header has a requested or
+    usual column name, and the rows below it have the same number of cells; a line above has another number of cells, or
+    at most one that is filled."""
     known = {*names, *NAMES}
     for above, line in enumerate(head[:MAX_LINES_ABOVE]):
-        cells = [[cell.strip(' "\r\n') for cell in line.split(delimiter)] for delimiter in DELIMITERS]
-        if any(not known.isdisjoint(map(normalised, row)) for row in cells):
-            rows = first_rows(likely_dialect(head[above:], Format(), names), head[above:])
-            even = len(rows) > 2 and len(set(map(len, rows))) == 1 < len(rows[0])
-            return above if even and any(map(str.strip, head[:above])) else 0
-        if any(sum(map(bool, row)) > 1 for row in cells):
-            return 0
+        cells = (cell.strip(' "\r\n') for delimiter in DELIMITERS for cell in line.split(delimiter))
+        if known.isdisjoint(map(normalised, cells)) or "".join(head[:above]).count('"') % 2:
+            continue
+        dialect = likely_dialect(head[above:], Format(), names)
+        rows, lines = first_rows(dialect, head[above:]), first_rows(dialect, head[:above])
+        if len(rows) > 2 and len(set(map(len, rows))) == 1 < len(rows[0]):
+            other = all(len(row) != len(rows[0]) or sum(map(bool, map(str.strip, row))) < 2 for row in lines)
+            return above if lines and other else 0
     return 0
 
 
@@ -234,12 +240,15 @@ def _header_vote(cell: str, values: list[str]) -> int:
         return 0
     if all(map(_is_number, filter(None, values))):
         return -1 if _is_number(cell) else 2
-    if few:
-        return 1 - kinds[cell]
+    if few:  # a class that only the first row has is likely if many classes have a single row
+        singles = sum(times == 1 for times in kinds.values())
+        return -1 if cell in kinds else int(singles < len(values) / 20)
     lengths = sorted(map(len, values))
     if len(values) < 5 or len(cell) > lengths[-1]:
         return 0
-    return (len(cell) < lengths[len(values) // 20]) - (len(cell) > lengths[len(values) // 2])
+    if len(cell) < lengths[len(values) // 20]:
+        return 1
+    return -1 if len(cell) > lengths[len(values) // 2] or len(cell.split()) > 3 else 0
 
 
 def _is_number(cell: str) -> bool:

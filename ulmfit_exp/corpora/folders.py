@@ -63,7 +63,7 @@ def _left_out(files: list, which: str) -> list[str]:
 
 def _split_of(path: Path) -> str:
     """Return the split that a table's name, or else its path below the folder, names; empty if none or several."""
-    name = Path(path.stem if path.suffix.lower() in SUFFIXES else path.name)
+    name = Path(path.stem if path.suffix.lower() in (*SUFFIXES, ".zip") else path.name)
     if name.suffix.lower() not in (*TABLES, *JSON, *PARQUET) and (name.suffix.lower() != ".txt" or len(path.parts) > 1):
         return ""
     by_name, by_path = (
@@ -94,13 +94,29 @@ def _by_split(
             )
         rows = rows.rename(columns=alike) if len(set(alike.values())) == len(alike) else rows
         notes += [f"{table.notes[0]}; the {split} split", *table.notes[1:]]
+        name = file.relative_to(folder).as_posix()
+        rows = _with_split(rows, split, file.name, notes).set_axis([f"{name}:{i}" for i in rows.index])
+        if parts and (key := _joining_column(parts[-1], rows)):
+            notes.append(f"{name}: joined to the table before it by column {key!r}")
+            parts[-1] = parts[-1].join(rows.drop(columns="split").set_index(key), key)
+            continue
+        parts.append(rows)
         lacks, more = ([c for c in a if c not in b] for a, b in ((of_train.values(), rows), (rows, of_train.values())))
         if lacks and more:
             more, lacks = (", ".join(map(repr, columns[:5])) for columns in (more, lacks))
             notes.append(f"{file.name} lacks {lacks} of the train table, and has {more}")
-        name = file.relative_to(folder).as_posix()
-        parts.append(_with_split(rows, split, file.name, notes).set_axis([f"{name}:{i}" for i in rows.index]))
     return pd.concat(parts).fillna(""), notes
+
+
+def _joining_column(table: pd.DataFrame, other: pd.DataFrame) -> str | None:
+    """Return the column that joins two tables of one split, such as texts and their labels: the only one that both
+    have, with the same different values in both. None if the tables are not to be joined."""
+    common = set(table) & set(other) - {"split"}
+    if len(common) != 1 or set(table["split"]) != set(other["split"]):
+        return None
+    key = common.pop()
+    same = table[key].is_unique and other[key].is_unique and set(table[key]) == set(other[key])
+    return key if same and min(len(table.columns), len(other.columns)) > 2 else None
 
 
 def _with_split(rows: pd.DataFrame, split: str, file: str, notes: list[str]) -> pd.DataFrame:

@@ -40,16 +40,18 @@ def json_rows(lines: Iterator[str], path: Path, columns: Collection[str]) -> Ite
     """Yield the objects of JSON lines or of an array as rows. Fields without a value are left out, and so are fields
     other than `columns` if any are given. Raises `DataError`."""
     names: set[str] = set()
-    for where, value in _json_values(lines, path):
+    one_object_of_columns = False
+    for n, (where, value) in enumerate(_json_values(lines, path)):
         if not isinstance(value, dict):
             raise _not_json(path, where, f"{str(value)[:60]!r} is no object")
-        if value and all(map(_is_column, value.values())):
-            raise DataError(f"{path} has all rows in one object; write one for each, as to_json(orient='records') does")
+        one_object_of_columns = n == 0 and bool(value) and all(map(_is_column, value.values()))
         row = {replace_surrogates(key): cell_text(value[key]) for key in columns or value if value.get(key) is not None}
         names.update(row)
         if len(names) > MAX_COLUMNS:
             raise DataError(f"{path}, {where}: more than {MAX_COLUMNS:,} different fields; is it a table of texts?")
         yield row
+    if one_object_of_columns:
+        raise DataError(f"{path} has all rows in one object; write one for each, as to_json(orient='records') does")
 
 
 def _is_column(cell) -> bool:

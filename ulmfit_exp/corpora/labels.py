@@ -14,8 +14,22 @@ MAX_OTHER_SHARE = 0.05
 """A label column counts as numeric if less than this share of its labels are not numbers."""
 MAX_NUMBER_CLASSES = 20
 """Up to this many different numbers may be classes; more may if they have at least as many rows each on average."""
-NO_LABEL = ("nan", "nat", "<na>", "#n/a", "#ref!", "#null!", "#value!", "#name?", "#num!", "#div/0!", r"\n")
-"""How pandas, spreadsheets and MySQL write a missing value, in lower case."""
+NO_LABEL = (
+    "nan",
+    "NaN",
+    "NAN",
+    "NaT",
+    "<NA>",
+    "#N/A",
+    "#REF!",
+    "#NULL!",
+    "#VALUE!",
+    "#NAME?",
+    "#NUM!",
+    "#DIV/0!",
+    r"\N",
+)
+"""How pandas, spreadsheets and MySQL write a missing value."""
 DOUBTFUL = ("na", "n/a", "n.a.", "none", "null", "unlabeled", "unlabelled", "?", "-")
 """Labels, in lower case, that may mean a missing value or be a class."""
 
@@ -55,15 +69,16 @@ def class_labels(labels: pd.Series, train: pd.Series, options: OwnTable, notes: 
 def unify_spelling(labels: pd.Series, notes: list[str]) -> pd.Series:
     """Return the labels with missing ones made empty and, if a number is written in several ways (1.0, 1. and +1), with
     each number written in one way. Add notes on both, on labels that look alike and on doubtful ones."""
-    missing = labels.str.lower().isin(NO_LABEL)
+    missing = labels.isin(NO_LABEL)
     if missing.any():
         notes.append(f"label {labels[missing].iloc[0]!r} is taken as no label: {missing.sum():,} rows")
         labels = labels.mask(missing, "")
     plain = {label: _plain_number(label) for label in labels.unique() if label}
     if None in plain.values():  # among other labels, 3.10 may be a version
         plain = {label: number for label, number in plain.items() if number and "." not in number}
-    if len(set(plain.values())) < len(plain):
-        notes.append("label: a number that is written in two ways, such as 1 and 1.0, is one class")
+    spellings = pd.Series(plain.keys(), dtype=object).groupby(list(plain.values())).agg(list)
+    if several := [names for names in spellings if len(names) > 1]:
+        notes.append(f"label: {' and '.join(map(repr, several[0]))} are one number, so they are one class")
         labels = labels.map(lambda label: plain.get(label, label))
     kinds = pd.Series(labels.unique())
     for alike in kinds.groupby(kinds.map(_normalised_label)).agg(list):
@@ -86,7 +101,7 @@ def _normalised_label(label: str) -> str:
     """Return a label without differences that a reader hardly sees, such as case and spacing."""
     letters = unicodedata.normalize("NFKC", label.casefold())
     plain = " ".join("".join(c for c in letters if unicodedata.category(c) != "Cf").split())
-    return {"true": "1", "false": "0"}.get(plain, plain)
+    return {"true": "1", "false": "0"}.get(plain, plain.lstrip("0") or "0" if plain.isdecimal() else plain)
 
 
 def _cut_into_bins(values: pd.Series, train: pd.Series, bins: int, notes: list[str]) -> pd.Series:
@@ -101,11 +116,13 @@ def _cut_into_bins(values: pd.Series, train: pd.Series, bins: int, notes: list[s
 def _parse_numbers(labels: pd.Series) -> pd.Series:
     """Return the labels as numbers or NaN; commas separate thousands if they can in all labels, otherwise decimals.
 
-    If labels have dots before a comma, as in 1.250,00, dots separate thousands."""
+    Dots separate thousands if they precede a comma, as in 1.250,00; and if each is followed by three digits and some
+    labels have no dot, or two, as in 900, 1.250 and 1.250.000."""
     labels = _strip_unit(labels).str.replace(r"(?<=\d)['’\s](?=\d{3}(?!\d))", "", regex=True)
     both = labels[labels.str.contains(r"\..*,", regex=True)]
-    if len(both) and both.str.fullmatch(r"-?[1-9]\d{0,2}(\.\d{3})+,\d*").all():
-        labels = labels.str.replace(".", "")
+    dotted = len(both) > 0 and both.str.fullmatch(r"-?[1-9]\d{0,2}(\.\d{3})+,\d*").all()
+    whole = labels.str.fullmatch(r"0|-?[1-9]\d{0,2}(\.\d{3})*").all() and labels.str.count(r"\.").ne(1).any()
+    labels = labels.str.replace(".", "") if dotted or whole else labels
     thousands = labels[labels.str.contains(",")].str.fullmatch(r"-?[1-9]\d{0,2}(,\d{3})+(\.\d*)?").all()
     return pd.to_numeric(labels.str.replace(",", "" if thousands else "."), errors="coerce")
 

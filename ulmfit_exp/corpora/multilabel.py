@@ -1,10 +1,10 @@
 """Texts with several labels: how tables write them, how a corpus stores them, and how their error is computed."""
 
 import ast
+import csv
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,8 @@ from .splits import BOOLEANS
 
 SEP = ";"
 """Separator of the labels of a text, in corpora and predictions."""
+UNQUOTED_LIST = r"\[.*\]|\{.*\}|\(.*\)|(?:<[^<>]+>)+"
+"""How PostgreSQL, Java and Stack Overflow write a list: {java,"two words"}, [java, spring], <java><spring>."""
 NONE = SEP
 """Label of a text that has none of the labels; an unlabelled text has an empty label."""
 
@@ -77,7 +79,7 @@ def read_labels(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> pd.
     if len(columns) > 1:
         return _unify_spelling(_labels_from_columns(table[list(columns)], notes), notes)
     cells = table[columns[0]].str.strip()
-    known = (cells != "") & ~cells.str.lower().isin(NO_LABEL)
+    known = (cells != "") & ~cells.isin(NO_LABEL)
     lists = cells.where(known, "").map(_parse_list)
     if lists.notna().any() and lists[known].notna().all():
         _check_lists(lists[known], columns[0])
@@ -90,8 +92,8 @@ def read_labels(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> pd.
         raise DataError(
             f"column {columns[0]!r} holds JSON objects; give a list of the labels, or a 0/1 column for each label"
         )
-    if cells[known].str.fullmatch(r"\[.*\]|\{.*\}|\(.*\)").all() and not options.label_sep:  # as PostgreSQL and Java do
-        cells, options = cells.str.strip("[]{}()"), replace(options, label_sep=",")
+    if not options.label_sep and cells[known].str.fullmatch(UNQUOTED_LIST).all():
+        lists = lists.where(lists.notna(), cells.where(known, "").map(_parse_unquoted_list))
     if (cells == "").any():
         notes.append("label: a text whose cell is empty has none of the labels")
     sep = {None: SEP, "tab": "\t", "\\t": "\t"}.get(options.label_sep, options.label_sep)
@@ -132,8 +134,9 @@ def _unify_spelling(labels: pd.Series, notes: list[str]) -> pd.Series:
 def _labels_from_columns(table: pd.DataFrame, notes: list[str]) -> pd.Series:
     """Return the names of the columns that are 1 in each row; a row is unlabelled if its cells are all empty, all -1
     or all ?. Raises `DataError` if another row has a cell that is neither 0 nor 1."""
-    cells = table.apply(lambda column: column.str.strip().str.lower().str.replace(r"^(-?[01])\.0*$", r"\1", regex=True))
-    blank = cells.isin(["", *NO_LABEL]).all(axis=1) | (cells == "-1").all(axis=1) | (cells == "?").all(axis=1)
+    table = table.apply(lambda column: column.str.strip())
+    cells = table.apply(lambda column: column.str.lower().str.replace(r"^(-?[01])\.0*$", r"\1", regex=True))
+    blank = table.isin(["", *NO_LABEL]).all(axis=1) | (cells == "-1").all(axis=1) | (cells == "?").all(axis=1)
     known = cells[~blank].stack()
     wrong = known[~known.isin(set(BOOLEANS) - {""})]
     if len(wrong):
@@ -164,7 +167,8 @@ def drop_labels(labels: pd.Series, left_out: list[str], what: str, notes: list[s
 
 
 def _parse_list(cell: str) -> Iterable | None:
-    """Return the items of a cell that is a list as JSON, Python or NumPy (without commas) writes it, else None."""
+    """Return the items of a cell that is a list as JSON, Python or NumPy (without commas) writes it, or an object with
+    such a list alone, as Label Studio writes its choices, else None."""
     if cell == "set()":
         return ()
     if cell.startswith("[") and all(re.fullmatch(r"\d+(\.0*)?", number) for number in cell[1:-1].split()):
@@ -174,14 +178,26 @@ def _parse_list(cell: str) -> Iterable | None:
             value = read(cell if read is json.loads else re.sub(r"""(['"])\s+(?=['"])""", r"\1, ", cell))
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
+        if isinstance(value, dict) and len(value) == 1:
+            (value,) = value.values()
         return value if isinstance(value, list | tuple | set) else None
     return None
+
+
+def _parse_unquoted_list(cell: str) -> list[str] | None:
+    """Return the items of a list that is written as `UNQUOTED_LIST`, or None of an empty cell."""
+    if cell.startswith("<"):
+        return re.findall("<([^<>]+)>", cell)
+    return next(csv.reader([cell[1:-1]], skipinitialspace=True), []) if cell else None
 
 
 def _hints(labels: pd.Series, lists: pd.Series) -> list[str]:
     """Return a note if the cells look as if they held several labels; that is suggested to the user, never assumed."""
     if lists.any():
         return [f"label: {lists.sum():,} cells are lists; if they hold several labels, use --multi-label"]
+    tags = labels[labels.str.fullmatch(r"(?:<[^<>]+>){2,}")]
+    if len(tags) > 0.05 * len(labels):
+        return [f"label: {tags.iloc[0]!r} looks like several labels; if a text may have several, use --multi-label"]
     for sep in (SEP, "|", ","):
         several = labels[labels.str.contains(sep, regex=False)]
         parts = labels.str.split(sep, regex=False).explode().str.strip()

@@ -17,6 +17,8 @@ SPLIT_NAMES = {"train": "train", "training": "train", "valid": "valid", "validat
     "unlabelled": "unlabelled", "unlabeled": "unlabelled", "unsupervised": "unlabelled",
 }  # fmt: skip
 """Names that publishers give the splits, and the split that each means."""
+VALID_FLAGS = ("isvalid", "isvalidation", "isval", "isdev")
+"""Names of a column that says of each row whether it is of the valid split; the first is fastai's."""
 BOOLEANS = dict.fromkeys(("true", "1", "1.0", "yes", "y", "t"), True)
 BOOLEANS |= dict.fromkeys(("false", "0", "0.0", "no", "n", "f", ""), False)
 """Cells, in lower case, that mean yes or no."""
@@ -59,9 +61,9 @@ def hold_out_groups(groups: pd.Series, shares: dict[str, float]) -> pd.Series:
 
 def merge_test_flag(table: pd.DataFrame, named: list[str], notes: list[str]) -> pd.DataFrame:
     """Merge the true/false columns is_valid and is_test into one split column, is_valid, unless they are `named`."""
-    flags = {_compact_name(column): column for column in table.columns.drop(named)}
-    valid, test = flags.get("isvalid"), flags.get("istest")
-    if not (valid and test and _is_flag(table[valid]) and _is_flag(table[test])):
+    flags = {_compact_name(column): column for column in table.columns.drop(named) if is_flag(table[column])}
+    valid, test = next((flags[name] for name in VALID_FLAGS if name in flags), None), flags.get("istest")
+    if not (valid and test):
         return table
     notes.append(f"columns {valid!r} and {test!r} name the splits together")
     splits = row_splits(table[test])
@@ -73,7 +75,8 @@ def _compact_name(column: str) -> str:
     return re.sub("[ _-]", "", column.lower())
 
 
-def _is_flag(column: pd.Series) -> bool:
+def is_flag(column: pd.Series) -> bool:
+    """Whether all cells mean yes or no, and both occur."""
     return set(column.str.strip().str.lower().map(BOOLEANS.get)) == {True, False}
 
 
@@ -84,12 +87,12 @@ def guess_split_columns(table: pd.DataFrame, notes: list[str]) -> list[str]:
     for column in table:
         values, name = set(table[column].str.strip().str.lower()), _compact_name(column)
         kinds, unknown = {SPLIT_NAMES.get(value) for value in values}, sorted(values - SPLIT_NAMES.keys())
-        if (name == "isvalid" and _is_flag(table[column])) or ({"train"} < kinds and None not in kinds):
-            found[column] = ("test" not in kinds, name not in ("split", "set", "subset", "isvalid"))
+        if (name in VALID_FLAGS and is_flag(table[column])) or ({"train"} < kinds and None not in kinds):
+            found[column] = ("test" not in kinds, name not in ("split", "set", "subset", *VALID_FLAGS))
         elif unknown == [""] and {"train"} < kinds - {None}:
             raise DataError(f"column {column!r} names the split of each row, but is empty in some: fill it there")
         elif len(values) > 1 and (
-            name in ("split", "isvalid", "istest", "istrain") or _look_like_splits(table[column])
+            name.removeprefix("is") in ("split", *SPLIT_NAMES) or _look_like_splits(table[column])
         ):
             why = f"because of {unknown[0]!r}" if unknown else "because no row is of train and another split"
             notes.append(f"column {column!r} is not taken as the split, {why} (--split-col)")

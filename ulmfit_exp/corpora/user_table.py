@@ -26,7 +26,7 @@ from .json_parquet import cell_text
 from .labels import NO_LABEL, class_labels
 from .multilabel import NONE, drop_labels, each_label, rare_labels, rarest_label, read_labels
 from .options import OwnTable
-from .splits import guess_split_columns, merge_test_flag, row_splits, stratified
+from .splits import guess_split_columns, is_flag, merge_test_flag, row_splits, stratified
 from .table import find_column, join_columns, read_table
 
 MIN_PER_CLASS = 3
@@ -165,10 +165,10 @@ def _guess_columns(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> 
     if not label:
         name, why = guess_label(free, options.columns)
         notes.append(f"label: column {name!r}, {why} (--label-col names another)")
-        flags = [c for c in free if set(free[c]) == {"0", "1"}]
+        flags = [column for column in free if is_flag(free[column])]
         if len(flags) > 1 and name in flags:
             notes.append(
-                f"columns {quote_names(flags)} are 0 or 1; if each is a label, name all of them with --label-col"
+                f"columns {quote_names(flags)} are yes or no; if each is a label, name all of them with --label-col"
             )
         label, free = (name,), free.drop(columns=name)
     if not text:
@@ -187,7 +187,7 @@ def _guess_columns(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> 
 def _drop_empty_texts(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     """Return the rows with a text. Raises `DataError` if a split other than unlabelled has only empty texts."""
     empty = df["text"].str.fullmatch(r"[\s\u200b-\u200f\u2060\ufeff]*")
-    missing = df["text"].str.strip().str.lower().isin(NO_LABEL)
+    missing = df["text"].str.strip().isin(NO_LABEL)
     if missing.sum() > 1:
         notes.append(f"{missing.sum():,} texts that are only {df['text'][missing].iloc[0].strip()!r} count as missing")
         empty |= missing
