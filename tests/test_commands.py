@@ -62,9 +62,9 @@ def test_help_of_every_command_starts_with_usage_and_imports_neither_torch_nor_p
     assert done.returncode == 0, done.stderr
 
 
-def test_help_ends_with_the_lab_record_and_the_path_of_the_notes(tmp_path):
+def test_help_begins_with_the_experiments_own_options_and_ends_with_the_lab_record_and_the_path_of_the_notes(tmp_path):
     options, record = start(*OURS, "sfu", "--help", cwd=tmp_path).stdout.split("Lab record")
-    assert "--recipe.clas.wd" in options
+    assert options.index("--fold") < options.index("--miniature") < options.index("--recipe.clas.wd")
     assert record.splitlines()[-1].endswith(f" {ROOT / 'experiments' / 'notes' / 'sfu.md'}")
 
 

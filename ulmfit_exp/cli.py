@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
@@ -128,12 +128,20 @@ def command(name: str, function: Callable, args: list[str] | None = None) -> Non
 def parse(command: type[Command], args: list[str]) -> tuple[Command, Grid]:
     """Parse `args` into settings, whose recipe fields default to the recipe that `args` names, and a grid: how many
     seeds are run by which processes. Pretraining always runs one seed in this process."""
+    _own_fields_first(command)
     name = _recipe_name(command, args)
     default = command(recipe_name=name, recipe=recipe_named(command.recipes, name))
     if not issubclass(command, Experiment):
         return _parsed(command.name, command, command.__module__, args, default=default), ONE
     both = tuple[tuple(Annotated[each, tyro.conf.arg(name="")] for each in (command, Grid))]
     return _parsed(command.name, both, command.__module__, args, default=(default, ONE))
+
+
+def _own_fields_first(command: type[Command]) -> None:
+    """Order the fields of a command so that --help lists its own options before those of its base classes."""
+    fields, classes = command.__dataclass_fields__, [c for c in command.__mro__ if is_dataclass(c)]
+    defined = {name: max(i for i, c in enumerate(classes) if name in c.__dataclass_fields__) for name in fields}
+    command.__dataclass_fields__ = {name: fields[name] for name in sorted(fields, key=defined.get)}
 
 
 def _recipe_name(command: type[Command], args: list[str]) -> str:
