@@ -136,7 +136,7 @@ def test_a_node_that_is_lost_midway_changes_no_digit_of_the_table(two_nodes, tmp
 
 
 @pytest.mark.slow
-def test_of_200_cells_none_is_lost_where_five_workers_are_killed(two_nodes, tmp_path, monkeypatch, capsys):
+def test_no_cell_of_200_is_lost_if_five_workers_are_killed(two_nodes, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(workers, "work", stub)
     planned, choice = stubs(tmp_path, 200), random.Random(0)
 
@@ -237,7 +237,7 @@ def test_a_cell_with_a_new_checkpoint_at_each_death_runs_again_as_often_as_neede
 
 
 @pytest.mark.parametrize("late", [0.3, None])
-def test_a_record_is_waited_for_that_is_visible_late_or_never(late, tmp_path, monkeypatch):
+def test_a_record_that_becomes_visible_late_is_waited_for(late, tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "APPEARS", 60 if late else 0)
 
     def submit(settings, log):
@@ -251,7 +251,7 @@ def test_a_record_is_waited_for_that_is_visible_late_or_never(late, tmp_path, mo
     assert ["this machine does not see" in error for error in failed.values()] == ([] if late else [True])
 
 
-def test_a_device_that_only_other_machines_have_is_no_error_of_the_plan(tmp_path):
+def test_the_plan_accepts_a_device_that_only_other_machines_have(tmp_path):
     cell = grid.Cell("stub", "sfu", 0, Sfu(miniature=True, recipe_name="tiny", recipe=SMALLEST, device="cuda:99"))
     assert "torch finds" in grid.plan([cell])[1][cell]
     ((planned,), failed) = grid.plan([cell], elsewhere=True)
@@ -352,7 +352,7 @@ def ray(monkeypatch):
     return made
 
 
-def test_a_run_on_ray_has_a_place_where_one_node_has_all_that_it_needs(ray, tmp_path):
+def test_a_run_on_ray_needs_one_node_with_all_its_resources(ray, tmp_path):
     for device, gpus, slots in (("auto", None, 1), ("auto", 0.5, 1), ("cpu", None, 3)):
         with cluster.start(Grid(ray="auto", gpus_per_run=gpus), tmp_path, device) as started:
             assert started.slots() == slots

@@ -62,14 +62,14 @@ def test_help_of_every_command_starts_with_usage_and_imports_neither_torch_nor_p
     assert done.returncode == 0, done.stderr
 
 
-def test_help_begins_with_the_experiments_own_options_and_ends_with_the_lab_record_and_the_path_of_the_notes(tmp_path):
+def test_help_begins_with_the_experiments_own_options_and_ends_with_the_lab_record(tmp_path):
     options, record = start(*OURS, "sfu", "--help", cwd=tmp_path).stdout.split("Lab record")
     assert options.index("--fold") < options.index("--miniature") < options.index("--recipe.clas.wd")
     assert record.splitlines()[-1].endswith(f" {ROOT / 'experiments' / 'notes' / 'sfu.md'}")
 
 
 @pytest.mark.parametrize("command", [[*OURS, "sfu"], [*OURS, "report"], [sys.executable, "-m", "experiments.paper"]])
-def test_help_ends_quietly_where_the_reader_of_the_pipe_has_gone(command):
+def test_help_ends_quietly_if_the_pipe_is_closed(command):
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing) as closed:
@@ -151,7 +151,7 @@ def test_outside_a_git_checkout_the_commit_is_unknown_and_that_is_noted_once(mon
     assert capsys.readouterr().err.count("not in a git checkout") == 1
 
 
-def test_a_package_installed_within_another_repository_does_not_record_that_ones_commit(monkeypatch, tmp_path):
+def test_an_installed_package_does_not_record_the_commit_of_a_repository_around_it(monkeypatch, tmp_path):
     from ulmfit_exp.method import machine
 
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
@@ -180,7 +180,7 @@ def installed(tmp_path_factory) -> Path:
     return folder / "site"
 
 
-def test_a_folder_of_the_users_that_is_named_experiments_does_not_hide_ours(tmp_path, monkeypatch):
+def test_a_users_folder_named_experiments_does_not_hide_ours(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path, str(cli.ROOT)])
     cli.import_part("experiments")
     assert sys.path[0] == str(cli.ROOT)

@@ -45,7 +45,7 @@ def test_the_two_dbpedia_miniatures_hold_the_same_texts():
 # SFU
 
 
-def test_sfu_folds_share_out_every_review_once_and_evenly():
+def test_sfu_folds_have_every_review_once_and_equal_sizes():
     folds = [sfu.load(MINIATURE, "sentiment", fold) for fold in range(5)]
     tests = [texts(c, "test") for c in folds]
     assert set.union(*tests) == texts(folds[0], "train", "valid", "test")
@@ -307,7 +307,7 @@ def frame(rows):
 GOOD = [(f"{label} {i}", label, split) for label in "ab" for split in ("train", "valid", "test") for i in range(4)]
 
 
-def test_shots_are_so_many_labels_per_class_and_another_draw_has_others():
+def test_shots_is_the_number_of_labels_per_class_and_another_draw_has_others():
     whole = dbpedia.load(MINIATURE, "ontology", dbpedia.ONTOLOGY_CLASSES, 1000)
     few, other = whole.with_shots(2), whole.with_shots(2, draw=1)
     assert set(few.split("train")["label"].value_counts()) == {2}
@@ -438,7 +438,7 @@ def test_corrupt_archive_names_itself(tmp_path):
         sfu.load(tmp_path)
 
 
-def test_what_has_no_miniature_says_so_and_reads_no_real_data():
+def test_an_experiment_without_a_miniature_is_an_error_that_reads_no_real_data():
     for load in (trec.load, imdb.load):
         with pytest.raises(DataError, match="no miniature"):
             load(MINIATURE)

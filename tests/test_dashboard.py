@@ -92,7 +92,7 @@ def copied(home: Path, to: Path) -> Path:
     return to / newest(home).relative_to(home)
 
 
-def test_a_long_training_is_drawn_at_a_thousand_of_its_steps(home, tmp_path):
+def test_a_thousand_steps_of_a_long_training_are_drawn(home, tmp_path):
     path = copied(home, tmp_path)
     long = pd.DataFrame({"step": range(1, 3502), "phase": 0, "train_loss": 1.0, "lr_0": 0.1})
     for folder in tmp_path.glob("stages/clas*"):
@@ -164,7 +164,7 @@ def test_a_damaged_stage_folder_leaves_its_record_out(home, tmp_path):
     assert len(left_out) == 2
 
 
-def test_updating_again_adds_new_records_and_removes_those_that_are_gone(home, tmp_path):
+def test_an_update_adds_new_records_and_removes_deleted_ones(home, tmp_path):
     records, text = tmp_path / "records", newest(home).read_text()
     (records / "experiment" / "variant").mkdir(parents=True)
     first, second = (records / "experiment" / "variant" / f"seed{i}.json" for i in (0, 1))
@@ -201,7 +201,7 @@ def served(home):
     process.stdout.close()
 
 
-def test_two_at_once_wait_for_each_other_and_a_second_time_adds_nothing(served, home):
+def test_two_dashboards_wait_for_each_other_and_updating_again_adds_nothing(served, home):
     shown = served[1]
     assert shown.startswith("another dashboard is reading the records; waiting for it\n")
     assert sum(map(int, re.findall(r"runs, (\d+) of them new", shown))) == len(find_records(RECORDS)) + len(
@@ -211,7 +211,7 @@ def test_two_at_once_wait_for_each_other_and_a_second_time_adds_nothing(served, 
     assert {new for new, _ in counts.values()} == {0}
 
 
-def test_it_listens_to_this_machine_alone(served):
+def test_the_dashboard_listens_on_this_machine_only(served):
     process, _, address = served
     assert urllib.request.urlopen(address).status == 200
     port = int(re.search(r":(\d+)/", address)[1])

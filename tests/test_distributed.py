@@ -104,7 +104,7 @@ def test_one_process_is_killed_and_both_resume_from_the_checkpoint_to_the_same_w
 
 
 @pytest.mark.parametrize("installed", [True, False])
-def test_a_launcher_of_what_cannot_be_trained_so_is_an_error_that_names_the_remedy(installed, monkeypatch):
+def test_a_launcher_for_what_trains_in_one_process_is_an_error_that_says_what_to_do(installed, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr(distributed, "find_spec", lambda name: installed)
     with pytest.raises(DataError, match="--jobs" if installed else "install the extra distributed: "):

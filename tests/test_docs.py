@@ -82,7 +82,7 @@ def test_relative_links_resolve_to_tracked_files_and_headings(page):
             assert heading in anchors(path), link
 
 
-def test_what_the_pages_name_of_the_code_is_there():
+def test_code_that_the_pages_name_exists():
     for page in set(PAGES) - {ROOT / "CHANGELOG.md"}:
         text = page.read_text(encoding="utf-8")
         for name, file in re.findall(r"`(\w+)`\s+in\s+`((?:ulmfit_exp|experiments|scripts)/[\w/]+\.py)`", text):

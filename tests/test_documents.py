@@ -71,7 +71,7 @@ def test_wikitext_keeps_its_splits_and_loses_its_escapes(start, tmp_path):
     assert " ".join(documents[0][0].split()) == "= Title 1 = A guest-starring xxunk in 3.5 = = Section = = More ."
 
 
-def test_of_every_500_documents_one_is_valid_and_one_test(tmp_path):
+def test_one_of_500_documents_is_for_validation_and_one_for_the_test(tmp_path):
     (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": f"text {i}"}) + "\n" for i in range(HELD_OUT + 1)))
     splits = [s for _, s in open_documents(str(tmp_path / "a.jsonl"), None).documents()]
     assert splits == ["valid", "test", *["train"] * (HELD_OUT - 2), "valid"]
@@ -89,7 +89,7 @@ def test_of_every_500_documents_one_is_valid_and_one_test(tmp_path):
         ("a.jsonl.gz", b"\x1f\x8bno gzip", "damaged"),
     ],
 )
-def test_a_bad_file_is_named_with_what_to_do(name, content, error, tmp_path):
+def test_the_error_for_a_bad_file_names_it_and_what_to_do(name, content, error, tmp_path):
     (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(DataError, match=error):
         read(tmp_path / name)
@@ -125,7 +125,7 @@ def test_short_files_that_are_not_utf8_are_of_one_encoding_which_is_reported(enc
     assert f"the encoding {encoding} is a guess (see --encoding)" in capsys.readouterr().err
 
 
-def test_what_macos_adds_to_a_zip_is_no_text(tmp_path):
+def test_files_that_macos_adds_to_a_zip_are_not_read(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as z:
         for i in range(3):
             z.writestr(f"texts/{i}.txt", f"text {i}")
@@ -133,7 +133,7 @@ def test_what_macos_adds_to_a_zip_is_no_text(tmp_path):
     assert read(tmp_path / "a.zip") == ["text 0", "text 1", "text 2"]
 
 
-def test_a_corpus_that_is_not_there_is_said(tmp_path):
+def test_a_missing_corpus_is_reported(tmp_path):
     with pytest.raises(DataError, match="no file or folder nowhere; named corpora are wikipedia, wikitext-2, imdb"):
         open_documents("nowhere", tmp_path)
     with pytest.raises(DataError, match=r"wikipedia.*by hand"):

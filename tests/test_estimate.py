@@ -21,7 +21,7 @@ def planned(*cells: dict[str, float]) -> list[grid.Planned]:
     ]
 
 
-def test_a_shared_stage_is_waited_for_and_more_processes_do_not_help_then():
+def test_more_processes_do_not_shorten_the_wait_for_a_shared_stage():
     cells = planned({"lm": 10, "a": 5}, {"lm": 10, "b": 5}, {"lm": 10, "c": 5})
     assert [grid.makespan(cells, n) for n in (1, 2, 3, 64)] == [25, 20, 15, 15]
     assert grid.makespan(planned({"a": 4}, {"b": 3}, {"c": 2}), 2) == 5

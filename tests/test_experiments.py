@@ -104,7 +104,7 @@ def test_who_may_read_the_files_of_a_run_may_read_its_weights(finished, tmp_path
     assert not fixed, "safetensors issue 782 is fixed: stages.py may write weights as safetensors does"
 
 
-def test_predictions_stand_beside_the_texts_they_are_of(finished):
+def test_predictions_are_beside_their_texts(finished):
     import numpy as np
     import pandas as pd
     import torch

@@ -139,7 +139,7 @@ def test_a_pooling_without_nodes_for_onnx_names_the_function_to_change():
         onnx._pooled(onnx.Graph(), "states", "last", "lengths", 10, ("last", "median"))
 
 
-def test_the_hubs_folder_predicts_and_is_a_pretrained_model(folder, tmp_path):
+def test_the_folder_for_the_hub_predicts_and_is_a_pretrained_model(folder, tmp_path):
     assert hub.write(folder, tmp_path / "hub") == []
     probs = predict.load(tmp_path / "hub").probabilities(TEXTS)
     assert np.array_equal(probs, predict.load(folder).probabilities(TEXTS))
@@ -159,7 +159,7 @@ def test_the_hubs_folder_predicts_and_is_a_pretrained_model(folder, tmp_path):
         hub.write(tmp_path, tmp_path / "none")
 
 
-def test_nothing_is_sent_unless_asked_for(folder, tmp_path, monkeypatch, capsys):
+def test_nothing_is_uploaded_by_default(folder, tmp_path, monkeypatch, capsys):
     import huggingface_hub
 
     calls = []

@@ -31,7 +31,7 @@ def test_a_text_has_the_same_features_in_any_batch_and_order(monkeypatch):
     assert not np.allclose(together, Encoder.load("wikipedia-small", direction="backward").transform(TEXTS), atol=1e-2)
 
 
-def test_it_is_a_transformer_of_scikit_learn():
+def test_features_are_a_transformer_of_scikit_learn():
     encoder = clone(Encoder("wikipedia-small", max_len=50))
     assert encoder.get_params() == {
         "folder": "wikipedia-small", "direction": "forward", "seq_len": 70, "max_len": 50,

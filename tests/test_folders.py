@@ -195,7 +195,7 @@ def test_a_class_that_is_a_link_to_a_folder_is_reported(tmp_path):
     assert "left out: links to folders, which are not followed: good" in corpus.notes
 
 
-def test_of_several_columns_of_splits_the_one_that_names_test_rows_is_taken_and_the_others_are_reported():
+def test_among_split_columns_the_one_with_test_rows_is_used_and_the_others_are_reported():
     valid, test = [i % 5 == 0 for i in range(40)], [i % 4 == 1 for i in range(40)]
     rows = table(40)
     split = pd.Series(test).map({True: "test", False: "train"})

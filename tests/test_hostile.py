@@ -72,7 +72,7 @@ def test_bombs_of_a_zip_a_sparse_tar_and_parquet_are_refused(tmp_path):
             list(archives.members(tmp_path / name, r"a\.(csv|txt)"))
 
 
-def test_members_that_point_elsewhere_are_read_or_passed_over_but_never_followed(tmp_path):
+def test_links_in_an_archive_are_never_followed(tmp_path):
     (tmp_path / "secret").write_text("secret")
     kinds = {tarfile.SYMTYPE: "../secret", tarfile.LNKTYPE: str(tmp_path / "secret"), tarfile.FIFOTYPE: ""}
     with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as t:
@@ -122,7 +122,7 @@ def test_a_hundred_thousand_empty_rows_are_noted(tmp_path):
     assert any("rows without a text: 100,000" in n for n in corpus.notes)
 
 
-def test_a_folder_whose_names_are_no_text(tmp_path):
+def test_a_folder_whose_file_names_are_not_text(tmp_path):
     for i in range(12):
         folder = bytes(tmp_path) + b"/d/" + (b"b\xff\n" if i % 2 else "🙂".encode())
         os.makedirs(folder, exist_ok=True)

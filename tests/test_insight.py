@@ -61,7 +61,7 @@ def heaviest(words: insight.WordWeights) -> str:
     return max(words, key=lambda pair: pair[1])[0]
 
 
-def test_the_word_that_decides_weighs_most_and_without_it_the_class_is_less_likely(predictor, decided):
+def test_the_decisive_word_has_the_largest_weight_and_removing_it_lowers_the_probability(predictor, decided):
     texts, drops, others = decided.split("test")["text"].tolist()[:-1], [], []
     for text in texts:
         words = predictor.words(text)
@@ -107,7 +107,7 @@ def test_weights_depend_on_nothing_before_them_and_change_no_prediction(predicto
         predictor.words("Fine.", "good")
 
 
-def test_words_are_spelt_as_in_the_text(predictor):
+def test_words_are_spelled_as_in_the_text(predictor):
     assert [w for w, _ in predictor.words("The AWFUL lamp, IT!")] == ["The", "AWFUL", "lamp", ",", "IT", "!"]
 
 

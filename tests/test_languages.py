@@ -67,7 +67,7 @@ def test_whatever_uses_a_run_tokenises_as_its_training_did(lang, tmp_path):
         assert learn.predict(text)[2].numpy() == pytest.approx(predictor.probabilities(text)[0], abs=1e-5)
 
 
-def test_a_model_of_another_language_is_refused_and_none_is_warned_of(tmp_path, capsys):
+def test_a_model_of_another_language_is_refused_and_no_model_gets_a_warning(tmp_path, capsys):
     reviews = str(MINIATURE / "languages" / "de" / "reviews.csv")
     german = parse(OwnCsv, ["--csv", reviews, "--lang", "de", "--home", str(tmp_path)])[0]
     with pytest.raises(DataError, match="--pretrained wikipedia-small reads en, but --lang is de: pretrain a model"):

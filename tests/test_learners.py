@@ -112,7 +112,7 @@ def test_fastai_still_needs_the_fixes(model, texts):
     assert not torch.allclose(pooled[2:], concat_pool(*stock(chunked([texts[7]]))), atol=1e-4)
 
 
-def test_weights_and_encoder_go_out_and_in(one_learner, tmp_path):
+def test_weights_and_encoder_are_saved_and_loaded(one_learner, tmp_path):
     lm, clas = one_learner("lm"), one_learner("clas")
     save_model(lm.model, str(tmp_path / "lm.safetensors"))
     learners.load_lm_encoder(clas, tmp_path / "lm.safetensors")

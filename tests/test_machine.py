@@ -22,7 +22,7 @@ def default_device():
 
 
 @pytest.mark.parametrize("wanted", ["cuda:99", "nowhere"])
-def test_a_device_that_is_absent_is_an_error_that_names_the_option(wanted):
+def test_a_missing_device_is_an_error_that_names_the_option(wanted):
     with pytest.raises(DataError, match=f"--device {wanted}: torch finds"):
         machine.use_device(wanted)
 

@@ -165,7 +165,7 @@ def test_fewer_labels_are_drawn_by_the_rarest_of_each_text_and_shots_are_refused
         corpus.with_shots(2)
 
 
-def test_a_threshold_is_the_best_one_for_the_f1_of_its_label_and_near_a_half_where_few_texts_have_it():
+def test_a_threshold_maximises_f1_and_is_near_a_half_for_rare_labels():
     random = np.random.default_rng(0)
     truth = (random.random((2000, 2)) < (0.5, 0.001)).astype(int)
     probs = 0.3 * truth + 0.1 * random.random(truth.shape)
@@ -222,7 +222,7 @@ def test_features_and_baseline_learn_the_bundled_texts(features):
     assert features.record["test"]["micro_f1"] == pytest.approx(1 - features.error)
 
 
-def test_whatever_shows_a_run_shows_one_with_several_labels(run):
+def test_everything_that_shows_a_run_shows_one_with_several_labels(run):
     path = run.path / "result.json"
     assert "error (1 - micro F1) in %" in run_table(run.record)
     assert "all labels correct" in run_table(run.record)

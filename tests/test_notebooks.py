@@ -61,13 +61,13 @@ def kernel(folder):
     run_sync(starting.km.shutdown_kernel)(now=True)
 
 
-def test_these_are_all_notebooks():
+def test_every_notebook_is_listed():
     assert {p.stem for p in (ROOT / "notebooks").glob("*.ipynb")} == set(PICTURES)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PICTURES)
-def test_it_runs_and_shows_its_pictures(name, kernel, folder):
+def test_a_notebook_runs_and_shows_its_plots(name, kernel, folder):
     client(cell("%reset -f"), folder, km=kernel).execute()
     notebook = executed(path(name), folder, km=kernel)
     assert pictures(notebook) == PICTURES[name]
@@ -75,7 +75,7 @@ def test_it_runs_and_shows_its_pictures(name, kernel, folder):
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_it_is_saved_with_what_it_shows_and_nothing_of_the_machine(name):
+def test_a_notebook_is_saved_with_its_outputs_and_no_machine_path(name):
     content = path(name).read_text(encoding="utf-8")
     assert len(content) < 400_000 and pictures(nbformat.read(path(name), as_version=4)) == PICTURES[name]
     assert [cell.execution_count for cell in code(name)] == list(range(1, len(code(name)) + 1))
@@ -86,7 +86,7 @@ def test_it_is_saved_with_what_it_shows_and_nothing_of_the_machine(name):
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_it_is_what_the_script_makes_of_the_template_with_the_cells_for_colab(name):
+def test_a_notebook_is_made_from_the_template_with_the_cells_for_colab(name):
     saved = nbformat.read(path(name), as_version=4)
     assert [cell.source for cell in saved.cells] == [cell.source for cell in source(path(name)).cells]
     assert INSTALL in [cell.source for cell in saved.cells]
@@ -99,13 +99,13 @@ def parsed(name: str) -> list[ast.Module]:
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_it_holds_no_logic(name):
+def test_a_notebook_has_no_logic(name):
     assert not [node for cell in parsed(name) for node in ast.walk(cell) if isinstance(node, LOGIC)]
     assert max(len(cell.source.splitlines()) for cell in code(name)) <= 30
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_it_imports_documented_modules(name):
+def test_a_notebook_imports_public_modules(name):
     page = (ROOT / "docs" / "notebooks.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"^\| `([\w.]+)`", page, re.MULTILINE))
     imports = [node for cell in parsed(name) for node in ast.walk(cell) if isinstance(node, ast.ImportFrom)]

@@ -61,7 +61,7 @@ def test_what_is_no_record_is_left_out_and_reported(tmp_path, capsys):
     assert "cut.json is damaged" in said.err
 
 
-def test_without_records_it_says_what_to_do(tmp_path):
+def test_without_records_the_message_says_what_to_do(tmp_path):
     with pytest.raises(SystemExit, match=r"to make one: .*demo"):
         report.main((tmp_path,), tmp_path / "report.html")
     with pytest.raises(SystemExit, match="no folder"):

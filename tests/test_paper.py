@@ -95,7 +95,7 @@ def test_different_settings_of_a_table_have_different_rows_and_different_folders
     assert not {table7.BEST, "forward alone", "backward alone"} & {c.row for c in cells}
 
 
-def test_a_data_set_that_no_table_knows_yet_has_its_own_name_and_the_usual_numbers_of_labels():
+def test_a_new_data_set_has_its_own_name_and_the_usual_numbers_of_labels():
     news = base.replicates("trec", 1)[0]
     assert [s.train_size for s in figure3.sized(news, "news")] == [*figure3.USUAL, None]
     rows = [("ours", "news", i, 5.0, "news/small") for i in range(3)]
@@ -138,11 +138,11 @@ def test_the_plan_reads_a_corpus_once_for_all_numbers_of_labels(monkeypatch):
     assert len(planned) == 12 and not failed and len(read) == 1
 
 
-def test_a_data_set_that_is_named_twice_is_run_once():
+def test_a_data_set_named_twice_is_run_once():
     assert tables.cells("table5", ("trec", "trec"), 1) == tables.cells("table5", ("trec",), 1)
 
 
-def test_the_draw_of_no_labels_is_an_error():
+def test_a_draw_without_shots_is_an_error():
     with pytest.raises(DataError, match="--draw 3 has no meaning without --shots"):
         prepare(replace(Dbpedia(miniature=True), draw=3))
 

@@ -28,7 +28,7 @@ def folder(finished) -> Path:
     return folder
 
 
-def test_it_says_what_the_evaluation_said_wherever_the_folder_lies(finished, folder, tmp_path):
+def test_predictions_equal_those_of_the_evaluation_wherever_the_folder_is(finished, folder, tmp_path):
     record = json.loads((folder / "result.json").read_text())
     evaluated = pd.read_csv(finished.home / record["stages"][-1]["path"] / "predictions.csv", index_col="row")
     this = prepare(finished)
@@ -52,7 +52,7 @@ def test_a_text_has_the_same_probabilities_alone_and_in_any_batch(folder, monkey
     assert np.allclose(together[::-1], predictor.probabilities(texts[::-1]), atol=1e-6)
 
 
-def test_threads_that_predict_at_once_get_what_each_gets_alone(folder):
+def test_predictions_from_several_threads_are_correct(folder):
     predictor = predict.load(folder)
     texts = [["good " * n, "A lamp. " * (2 * n)] for n in range(20, 180, 40)]
     alone = [(predictor.probabilities(pair), predictor.words(pair[0])) for pair in texts]

@@ -77,7 +77,7 @@ def test_words_are_matched_one_by_one_and_the_others_get_the_mean_row(folder):
     assert start.shape(Model()) == Model(emb_sz=6, n_hid=8, n_layers=2)
 
 
-def test_a_model_of_one_direction_may_lie_in_the_folder_itself_and_two_be_named(folder):
+def test_the_folder_may_be_the_model_of_one_direction_and_two_can_be_named(folder):
     assert resolve(str(folder / "forward"), ("forward",), None)["forward"].content[1] == VOCAB
     both = resolve(f"{folder / 'forward'},{folder / 'backward'}", ("forward", "backward"), None)
     assert [both[d].files[0].parent.name for d in ("forward", "backward")] == ["forward", "backward"]
@@ -119,7 +119,7 @@ def test_a_users_own_model_of_fastai_is_read_from_a_folder_or_an_archive(tmp_pat
         resolve(str(tmp_path), ("forward",), None)
 
 
-def test_of_an_archive_the_files_of_the_direction_are_read_and_not_those_that_a_system_adds(tmp_path):
+def test_only_the_files_of_the_direction_are_read_from_an_archive(tmp_path):
     model, path = language_model(), tmp_path / "one,two" / "BOTH.TGZ"
     other = saved(model)
     torch.nn.init.zeros_(model[0].encoder.weight)
@@ -163,7 +163,7 @@ def test_a_damaged_archive_is_one_clear_error(tmp_path):
 
 
 @pytest.mark.parametrize("where", ["weights", "vocab"])
-def test_nothing_that_hides_in_an_archive_is_run(where, tmp_path):
+def test_no_code_in_an_archive_is_executed(where, tmp_path):
     harm = tmp_path / "harm"
     evil = io.BytesIO()
     torch.save({"0.encoder.weight": Evil(harm)}, evil)
@@ -260,7 +260,7 @@ def test_a_damaged_record_of_a_run_is_one_clear_error(tmp_path):
         resolve(str(folder), ("forward",), None)
 
 
-def test_a_model_that_is_not_there_is_said_with_those_that_are():
+def test_an_unknown_model_is_reported_with_the_known_ones():
     with pytest.raises(DataError, match="no such folder or archive; shipped are reviews-small, wikipedia-small;"):
         resolve("wikipedia-tiny", ("forward",), None)
 
@@ -290,7 +290,7 @@ def test_the_stages_of_a_run_start_from_a_model_and_the_next_run_from_theirs(sfu
     assert second["history"]["lm forward"][0]["train_loss"] < first["history"]["lm forward"][0]["train_loss"]
 
 
-def test_a_classifier_hands_on_its_encoder(finished):
+def test_a_classifiers_encoder_can_be_the_pretrained_model(finished):
     finished = run(replace(finished, recipe=FORWARD)).parent
     lm = resolve(str(finished), ("forward",), None)["forward"]
     start = resolve(f"{finished}#clas", ("forward",), None)["forward"]

@@ -43,7 +43,7 @@ def test_folds_and_seeds_are_one_row_with_mean_and_deviation_and_other_settings_
     assert summary([record(0, error=0.1), record(1, error=0.2, precision="bf16")]).splitlines()[2:] == lines[2:3]
 
 
-def test_a_text_counts_once_for_all_seeds():
+def test_in_tests_over_texts_a_text_counts_once_for_all_seeds():
     assert summary([record(seed=0), record(seed=1)]).splitlines()[2].split(" | ")[4:6] == ["2", "80"]
 
 
@@ -81,7 +81,7 @@ def test_the_table_of_a_run_sets_ours_beside_the_baseline_and_the_paper():
         assert part in shown
 
 
-def test_of_two_records_the_settings_that_differ_are_told_and_no_others():
+def test_only_the_settings_that_differ_between_two_records_are_reported():
     told = difference(record(seed=0, train_size=100), record(seed=3))
     assert list(told.index) == ["seed", "train_size"] and list(told.loc["seed"]) == [0, 3]
     assert difference(record(), record()).empty

@@ -6,7 +6,7 @@ import pytest
 from ulmfit_exp.inference.scores import apply_temperature, at_bound, fit_temperature, metrics, reliability
 
 
-def test_temperature_scaling_finds_the_temperature_that_probabilities_were_spoilt_with():
+def test_temperature_scaling_recovers_the_temperature_of_miscalibrated_probabilities():
     random = np.random.default_rng(0)
     honest = random.dirichlet([1, 1, 1], size=4000)
     truth = np.array([random.choice(3, p=p) for p in honest])
@@ -37,6 +37,6 @@ def test_a_temperature_at_the_bound_of_the_search_is_reported():
     assert not at_bound(fit_temperature(probs[:100], np.zeros(100, int)))
 
 
-def test_macro_f1_is_the_mean_over_the_classes_that_occur():
+def test_macro_f1_is_the_mean_over_classes_that_occur():
     probs = np.eye(3)[[0, 0, 0, 0]]
     assert metrics(probs, np.array([0, 0, 0, 1]))["macro_f1"] == pytest.approx((6 / 7 + 0) / 2)

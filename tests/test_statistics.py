@@ -86,7 +86,7 @@ def test_a_record_without_predictions_is_refused(finished):
         wrong(finished)
 
 
-def test_four_texts_to_none_are_not_significant_by_mcnemar():
+def test_four_differing_texts_are_not_significant_by_mcnemar():
     ours, theirs = texts(*[False] * 4, True, False), texts(*[True] * 4, True, False)
     assert mcnemar(ours, theirs) == 0.125
     assert mcnemar(ours, ours) == 1

@@ -49,7 +49,7 @@ def test_a_finished_stage_is_reused_and_other_inputs_are_another_stage(tmp_path)
 
 
 @pytest.mark.parametrize("spoil", ["flip", "remove", "record", "figure"])
-def test_a_finished_stage_that_was_changed_is_noticed_said_and_made_again(spoil, tmp_path, capsys):
+def test_a_modified_stage_is_reported_and_recomputed(spoil, tmp_path, capsys):
     calls = []
 
     def work(folder):
@@ -91,7 +91,7 @@ def test_a_failed_stage_leaves_its_checkpoint_alone(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_stage_killed_in_the_middle_of_a_file_counts_for_nothing(tmp_path):
+def test_a_stage_killed_while_writing_a_file_is_not_finished(tmp_path):
     code = (
         "import os, signal, sys; from pathlib import Path; from ulmfit_exp.runs.store import stage\n"
         "def work(folder):\n"
@@ -122,13 +122,13 @@ def test_a_full_disk_is_one_clear_error_and_leaves_nothing(tmp_path, error):
     assert not list((tmp_path / "unfinished").iterdir())
 
 
-def test_a_home_that_is_a_file_is_one_clear_error(tmp_path):
+def test_a_file_as_home_is_one_clear_error(tmp_path):
     (tmp_path / "home").write_text("")
     with pytest.raises(StoreError, match=r"cannot be written.*--home"):
         stage(tmp_path / "home", "lm", {}, lambda folder: {})
 
 
-def test_of_two_that_want_a_stage_one_works_and_one_waits(tmp_path, capsys):
+def test_two_processes_with_the_same_stage_one_works_and_one_waits(tmp_path, capsys):
     calls, results = [], []
 
     def work(folder):

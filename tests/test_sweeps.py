@@ -23,7 +23,7 @@ def test_each_experiment_has_one():
 
 
 @pytest.mark.filterwarnings("ignore")  # W&B's package is older than what it uses
-def test_wandbs_own_schema_takes_it(sweep):
+def test_sweeps_are_valid_by_wandbs_schema(sweep):
     from sweeps import schema_violations_from_proposed_config
 
     _, config = sweep
@@ -50,7 +50,7 @@ def test_what_the_agent_starts_is_parsed(sweep):
     assert {k: settings[k] for k in drawn} == {k: v["value"] for k, v in drawn.items()}
 
 
-def test_it_ranks_by_the_valid_error(sweep):
+def test_sweeps_rank_by_the_validation_error(sweep):
     """The name under which tracking.log_sweep logs it; tests/test_tracking.py has that."""
     _, config = sweep
     assert config["metric"] == {"name": "valid/error", "goal": "minimize"}

@@ -206,7 +206,7 @@ def test_a_name_is_found_whatever_its_case_and_the_spaces_around_it(head, tmp_pa
     assert Corpus.from_df(frame, "text", "label").classes == ["bad", "good"]
 
 
-def test_a_data_frame_may_have_a_name_twice_and_nothing_else_is_taken_for_one():
+def test_a_data_frame_may_have_duplicate_column_names_and_other_types_are_refused():
     frame = pd.DataFrame([(t, c, c) for t, c in ROWS], columns=["text", "label", "label"])
     assert Corpus.from_df(frame).df["text"].tolist() == TEXTS
     with pytest.raises(DataError, match="reads a pandas DataFrame, not a list"):
@@ -285,7 +285,7 @@ def test_utf8_with_a_few_invalid_bytes_stays_utf8_with_a_note(tmp_path):
     assert any("not valid UTF-8, read as U+FFFD: 1" in note for note in corpus.notes)
 
 
-def test_the_mark_of_utf8_does_not_hide_that_the_rest_is_another_encoding(tmp_path):
+def test_a_file_with_the_mark_of_utf8_may_have_another_encoding(tmp_path):
     data = as_csv([("text", "label"), *zip(ACCENTS, LABELS)])
     assert texts(write(tmp_path / "a.csv", codecs.BOM_UTF8 + data.encode("cp1252")), ["text"])[0].endswith(
         ACCENTS[0][4:]
@@ -403,7 +403,7 @@ def test_missing_values_are_no_labels_in_any_format(tmp_path):
 # Packed files, and files that are no tables
 
 
-def test_the_one_file_in_a_zip_is_read_whatever_a_mac_adds(tmp_path):
+def test_the_only_file_in_a_zip_is_read_despite_files_that_macos_adds(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as z:
         z.writestr("inside/a.csv", as_csv(HEAD))
         z.writestr("__MACOSX/inside/._a.csv", "x")

@@ -18,7 +18,7 @@ from ulmfit_exp.method.tokens import read_tokens, write_tokens
 ROOT = Path(__file__).parents[1]
 
 
-def test_ids_are_fastais_tokens_and_the_vocabulary_is_of_training_texts(quick_tokens):
+def test_ids_are_those_of_fastais_tokens_and_the_vocabulary_is_from_training_texts(quick_tokens):
     corpus, tokens = quick_tokens
     words = list(TokenizeWithRules(tok=SpacyTokenizer())(corpus.df["text"]))
     train = corpus.df["split"].eq("train")
@@ -76,7 +76,7 @@ def test_a_line_break_is_one_token_whatever_its_form(end):
     assert words(f"one{end}two") == words("one\ntwo") == ["xxbos", "one", "\n", "two"]
 
 
-def test_a_texts_own_word_for_padding_does_not_end_it():
+def test_the_padding_token_within_a_text_does_not_end_it():
     assert words("one xxpad two XXPAD") == ["xxbos", "one", "xxunk", "two", "xxup", "xxunk"]
 
 

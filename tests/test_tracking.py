@@ -100,7 +100,7 @@ def test_runs_are_grouped_and_tagged(tracked):
 
 
 @pytest.mark.slow
-def test_each_layer_groups_rate_and_the_unfreezing_are_seen(tracked):
+def test_the_rate_of_each_layer_group_shows_the_unfreezing(tracked):
     _, runs = tracked
     steps = [h for h in runs["clas forward"].history if "train/loss" in h]
     frozen = {0: 4, 1: 0}
@@ -125,7 +125,7 @@ def test_each_phase_has_its_own_axis(tracked):
 
 
 @pytest.mark.slow
-def test_an_evaluation_shows_its_surest_mistakes_first_and_each_class(tracked):
+def test_an_evaluation_shows_the_most_confident_mistakes_first_and_each_class(tracked):
     r, runs = tracked
     rows = runs["eval"].table("predictions")
     ranks = [(row["label"] == row["predicted"], -row["confidence"]) for row in rows]
@@ -142,7 +142,7 @@ def test_an_evaluation_shows_its_surest_mistakes_first_and_each_class(tracked):
 
 
 @pytest.mark.slow
-def test_of_a_training_w_and_b_lists_the_lowest_validation_loss(tracked):
+def test_wandb_lists_the_lowest_validation_loss_of_a_training(tracked):
     r, runs = tracked
     lowest = min(row["valid_loss"] for row in r["history"]["clas forward"])
     summary = runs["clas forward"].summary
@@ -151,7 +151,7 @@ def test_of_a_training_w_and_b_lists_the_lowest_validation_loss(tracked):
 
 
 @pytest.mark.slow
-def test_a_stages_folder_is_an_artifact_when_asked_for(tracked):
+def test_a_stages_folder_is_an_artifact_on_request(tracked):
     r, runs = tracked
     (clas,) = (Path(s["path"]).name for s in r["stages"] if s["name"] == "clas forward")
     assert runs["clas forward"].artifacts[clas] == {"model.safetensors", "vocab.json", "steps.csv"}
@@ -181,7 +181,7 @@ def test_texts_of_a_users_own_table_are_not_shown_to_wandb_by_default(tmp_path):
     assert Sfu(recipe=FORWARD).log_texts
 
 
-def test_what_is_shown_names_no_record_and_no_stage(sfu):
+def test_tags_and_labels_change_no_name_of_a_record_or_stage(sfu):
     plain, shown = (prepare(s) for s in (sfu, replace(sfu, log_artifacts=True, tags=("a",), label="b")))
     assert plain.command.settings() == shown.command.settings() and plain.plan == shown.plan
     assert plain.record == shown.record and plain.command.group != shown.command.group
@@ -197,7 +197,7 @@ def test_a_variant_is_a_group_and_seeds_and_folds_are_its_members(sfu):
 
 
 @pytest.mark.slow
-def test_a_sweeps_process_has_the_one_run_it_was_given(sfu):
+def test_a_process_of_a_sweep_logs_to_the_sweeps_run(sfu):
     twice = "import sys; from experiments.sfu import Sfu, main; main(Sfu, sys.argv[1:]); main(Sfu, sys.argv[1:])"
     env = os.environ | {"WANDB_SWEEP_ID": "s1", "WANDB_RUN_ID": "r1", "WANDB_MODE": "offline"}
     short = [f"--recipe.{phase}.epochs=1" for phase in ("lm.phases.0", "clas.phases.4")]
@@ -310,7 +310,7 @@ class Interrupt(Callback):
 
 
 @pytest.mark.slow
-def test_all_is_logged_where_the_kill_came_after_the_last_epoch(one_learner, tmp_path):
+def test_a_run_killed_after_the_last_epoch_is_logged_in_full(one_learner, tmp_path):
     train(one_learner(), FORWARD.clas, 0, tmp_path)
     tracker = Tracker("offline", tmp_path, "g", "clas", "n", [], {})
     info, steps = train(one_learner(), FORWARD.clas, 0, tmp_path, [tracker])

@@ -268,7 +268,7 @@ def test_a_stage_that_diverged_is_not_finished(sfu, capsys):
     assert not list(sfu.home.glob("stages/lm*"))
 
 
-def test_early_stopping_keeps_the_best_epoch_through_a_kill_too(one_learner, tmp_path):
+def test_early_stopping_keeps_the_best_epoch_after_a_kill(one_learner, tmp_path):
     phase = Phase(epochs=8, lr=0.3, decay=1.0, schedule="const")  # so high that it gets worse
     recipe = replace(QUICK.clas, phases=(phase,), patience=2)
     (tmp_path / "undisturbed").mkdir()

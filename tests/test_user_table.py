@@ -259,7 +259,7 @@ def test_test_rows_without_a_label_are_predicted_and_not_in_the_figures(labelled
 
 
 @pytest.mark.parametrize("placeholder", ["?", "-1"])
-def test_a_label_of_the_test_rows_alone_is_none(placeholder, tmp_path):
+def test_a_label_that_only_test_rows_have_counts_as_missing(placeholder, tmp_path):
     rows = [(text, placeholder, "test") for text, *_ in ROWS[:10]]
     rows += [(text, label, "train") for text, label, _ in ROWS[10:]]
     (tmp_path / "a.csv").write_text(delimited(rows, head=("body", "stars", "split")))
@@ -409,7 +409,7 @@ def test_a_header_with_nameless_empty_columns_is_one(head, tmp_path):
     assert len(load(tmp_path / "a.csv")[0].df) == len(ROWS)
 
 
-def test_of_two_delimiters_that_fit_equally_the_one_of_the_suffix_is_taken(tmp_path):
+def test_the_suffix_decides_between_two_delimiters_that_fit_equally(tmp_path):
     (tmp_path / "a.csv").write_text("\n".join(f"text {i} of a table,{['a;b;c', 'd;e;f'][i % 2]}" for i in range(40)))
     assert load(tmp_path / "a.csv")[0].classes == ["a;b;c", "d;e;f"]
 
