@@ -37,7 +37,7 @@ class OwnCsv(OwnTable, Experiment):
     csv: Path | None = None
     """A table; or a folder of CLASS/NAME.txt, of SPLIT/CLASS/NAME.txt, or of tables named train, valid and test."""
     log_texts: bool = False
-    """Whether the test texts are uploaded to W&B, with their predictions. By default they stay on this machine."""
+    """Upload the test texts to W&B with their predictions. By default they stay on this machine."""
 
     @property
     def dataset(self) -> str:

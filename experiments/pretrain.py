@@ -36,12 +36,12 @@ class Pretrain(Format, Command):
 
     corpus: str = "wikipedia"
     """wikipedia, wikitext-2, imdb (its unlabelled reviews) or reviews (of products, and imdb) in the data directory; or
-    a file or folder: JSON lines, CSV, Parquet, WikiExtractor's output, plain text, .xz .gz .bz2 of these, a WikiText
-    zip, an archive of .txt files."""
+    a file or folder: JSON lines, CSV, Parquet, WikiExtractor's output or plain text, also compressed (.xz, .gz,
+    .bz2); a WikiText zip; or an archive of .txt files."""
     text_col: tuple[str, ...] = ("text",)
     """JSON field or CSV column of the text, by name or by number from 0; several are joined."""
     backwards: bool = False
-    """Read texts from their end."""
+    """Train a model that reads texts backwards."""
     recipe_name: Annotated[Literal["small", "cycle", "domain", "paper", "tiny"], tyro.conf.arg(name="size")] = "small"
     """small has the shape of the model that ships; cycle trains that model further, domain trains it on a domain's
     texts with their vocabulary; paper is the paper's AWD-LSTM, for a GPU. The --recipe.… options below change it."""

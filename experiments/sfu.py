@@ -36,7 +36,7 @@ class Sfu(Experiment):
     target: Literal["sentiment", "category"] = "sentiment"
     """What to predict: whether the product is recommended, or its category (8 classes)."""
     fold: int = 0
-    """Which fifth of the reviews is the test split, 0 to 4."""
+    """Cross-validation fold that is the test set, 0 to 4."""
 
     @property
     def dataset(self) -> str:

@@ -18,13 +18,13 @@ RECORDS = "../../experiments/results"
 BASELINE = "TF-IDF + logistic regression"
 UNTESTED = "not tested"
 ABOUT = (
-    "Test error in %, mean ± standard deviation over n seeds or folds. p is that of a two-sided paired t-test after "
-    "Holm's correction for all comparisons in the table (in figure 3: of the data set), so the same pair may have "
-    f"another p on another page. A difference is significant at p < {ALPHA}. Nothing is tested with fewer than "
-    f"{FEWEST} pairs of runs, or if all differences are equal. Over folds the test is anti-conservative, because their "
-    "training texts overlap. The column runs has the reference's recipe and the language model that it starts from, "
-    "with the number of tokens that this version had read; [pretrained-models.md](../pretrained-models.md) describes "
-    "the one that ships."
+    "Error in % on the test set, unless the row names another, as mean ± standard deviation over n seeds or folds. "
+    "p is that of a two-sided paired t-test after Holm's correction for all comparisons in the table (in figure 3: "
+    "of the data set), so the same pair may have another p on another page. A difference is significant at p < "
+    f"{ALPHA}. Nothing is tested with fewer than {FEWEST} pairs of runs, or if all differences are equal. Over folds "
+    "the test is anti-conservative, because their training texts overlap. The column runs has the reference's "
+    "recipe and the language model that it starts from, with the number of tokens that this version had read; "
+    "[pretrained-models.md](../pretrained-models.md) describes the one that ships."
 )
 
 
@@ -214,7 +214,7 @@ def verdict(found: pd.DataFrame) -> str:
         return UNTESTED
     agree, disagree = counts.get("supported", 0), counts.get("contradicted", 0)
     if not agree and not disagree:
-        return f"not supported: significant in none of {tested} tested comparisons"
+        return f"not supported: significant in 0 of {tested} tested comparisons"
     if disagree:
         word = "mixed" if agree else "contradicted"
     else:

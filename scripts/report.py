@@ -6,7 +6,7 @@
 The page has a table of all variants to search, filter and sort; a row opens to its runs. For selected variants it shows
 mean learning curves, the settings that differ, learning rates, figures per class, calibration, confusion matrices and
 the most confident mistakes. Below are the paper's tables and figures for which there are records; every figure links to
-its runs. The selection is in the page's address.
+its runs. The page's URL stores the selection.
 """
 
 import os
@@ -85,7 +85,7 @@ def main(
     """Write the page.
 
     Args:
-        folders: Homes of runs, or folders of records. Default: runs/ if it exists, and the committed records.
+        folders: Folders given as --home, or folders of records. Default: runs/ if it exists, and the committed records.
         out: File to write.
         open: Open the file in the browser.
     """

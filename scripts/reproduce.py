@@ -1,4 +1,4 @@
-"""Run a committed record again, from the record alone, and compare the figures.
+"""Run a committed record again, from the record alone, and compare the results.
 
     ulmfit-exp reproduce trec/small/seed0.json
 

@@ -28,11 +28,8 @@ def main(check: bool = False, add: tuple[Path, ...] = ()) -> None:
     if not check:
         docs.rewrite()
     elif lines := docs.stale():
-        sys.exit(
-            "\n".join(
-                [*lines, f"run {shell_command('ulmfit-exp')} results, and correct the text where a figure changed"]
-            )
-        )
+        lines.append(f"run {shell_command('ulmfit-exp')} results, and correct the text where a figure changed")
+        sys.exit("\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -151,7 +151,7 @@ def test_the_folder_for_the_hub_predicts_and_is_a_pretrained_model(folder, tmp_p
     card = (tmp_path / "hub" / "README.md").read_text()
     assert f"{100 * record['test']['error']:.2f} % on 32 texts" in card and "| yes |" in card
     (tmp_path / "moved" / "result.json").write_text(json.dumps(record | {"seed": 1}))
-    with pytest.raises(DataError, match="has another run, whose files could stay there"):
+    with pytest.raises(DataError, match="already holds another run"):
         hub.write(tmp_path / "moved", tmp_path / "hub")
     record["per_class"] = {"<script>|\n# x": {"precision": 1.0, "recall": 1.0, "n": 1}}
     assert "<script>" not in hub.card(record) and "\n# x" not in hub.card(record)

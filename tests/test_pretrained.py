@@ -261,7 +261,9 @@ def test_a_damaged_record_of_a_run_is_one_clear_error(tmp_path):
 
 
 def test_an_unknown_model_is_reported_with_the_known_ones():
-    with pytest.raises(DataError, match="no such folder or archive; shipped are reviews-small, wikipedia-small;"):
+    with pytest.raises(
+        DataError, match="no such folder or archive; the shipped models are reviews-small, wikipedia-small;"
+    ):
         resolve("wikipedia-tiny", ("forward",), None)
 
 

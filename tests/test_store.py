@@ -44,7 +44,8 @@ def test_a_finished_stage_is_reused_and_other_inputs_are_another_stage(tmp_path)
     again = stage(tmp_path, "lm", {"seed": 0}, work)
     other = stage(tmp_path, "lm", {"seed": 1}, work)
     assert (first.reused, again.reused, other.reused) == (False, True, False) and len(calls) == 2
-    assert again.name == first.name != other.name and again.info == first.info and again.info["loss"] == 1.5
+    assert again.path == first.path != other.path
+    assert again.info == first.info and again.info["loss"] == 1.5
     assert (again.path / "weights").read_text() == "w" and again.path.parent.name == "stages"
 
 

@@ -282,7 +282,7 @@ def test_utf8_with_a_few_invalid_bytes_stays_utf8_with_a_note(tmp_path):
     data = as_csv([("text", "label"), *zip(ACCENTS, LABELS)]).encode() + "cut 🙂".encode()[:-1] + b",good\n"
     corpus = Corpus.from_csv(write(tmp_path / "a.csv", data))
     assert corpus.df["text"].tolist() == [*ACCENTS, "cut \ufffd"]
-    assert any("not valid UTF-8, read as U+FFFD: 1" in note for note in corpus.notes)
+    assert any("invalid UTF-8 sequences, replaced by U+FFFD: 1" in note for note in corpus.notes)
 
 
 def test_a_file_with_the_mark_of_utf8_may_have_another_encoding(tmp_path):
@@ -291,7 +291,7 @@ def test_a_file_with_the_mark_of_utf8_may_have_another_encoding(tmp_path):
         ACCENTS[0][4:]
     )
     corpus = Corpus.from_csv(write(tmp_path / "b.csv", codecs.BOM_UTF8 + data.encode() + b"cut \xff,good\n"))
-    assert any("not valid UTF-8, read as U+FFFD: 1" in note for note in corpus.notes)
+    assert any("invalid UTF-8 sequences, replaced by U+FFFD: 1" in note for note in corpus.notes)
 
 
 def test_a_field_of_json_lines_may_first_occur_late(tmp_path):
@@ -361,7 +361,8 @@ def test_an_encoding_that_cannot_be_that_of_the_file_is_refused(encoding, tmp_pa
 def test_bytes_that_are_not_valid_in_the_named_encoding_are_counted(tmp_path):
     path = write(tmp_path / "a.csv", as_csv([("text",), *((text,) for text in ACCENTS)]).encode("cp1252"))
     assert any(
-        "not valid ascii, read as U+FFFD: 120" in note for note in open_table(path, Format(encoding="ascii")).notes
+        "invalid ascii sequences, replaced by U+FFFD: 120" in note
+        for note in open_table(path, Format(encoding="ascii")).notes
     )
 
 

@@ -329,7 +329,10 @@ def test_another_seed_gives_another_model(one_learner, tmp_path):
         ({"lm": replace(TINY.lm, phases=(Phase(lr=float("inf")),))}, "lr inf .* more than 0, finite"),
         ({"model": replace(TINY.model, emb_sz=0)}, "--recipe.model.emb-sz 0 .* 1 or more"),
         ({"max_len": 0}, "--recipe.max-len 0"),
-        ({"clas": replace(TINY.clas, drop_mult=20)}, "drop-mult 20 is impossible: times --recipe.model.* it is >= 1"),
+        (
+            {"clas": replace(TINY.clas, drop_mult=20)},
+            "drop-mult 20 is impossible: multiplied by --recipe.model.* it is 1 or more",
+        ),
         ({"pooling": ()}, "--recipe.pooling is empty"),
         ({"pooling": ("avg",)}, "--recipe.pooling.0 'avg' is unknown; choose one of last, max, mean"),
         ({"vocab": "merged"}, "--recipe.vocab 'merged' is unknown; choose one of task, union, pretrained"),

@@ -342,10 +342,10 @@ def test_numbers_that_may_be_classes_stay_as_they_are(values, tmp_path):
         (["1", "+1", "0,5", "0.50"], ["0.5", "1"], "are one number"),
         (["1", "true", "0", "false"], ["0", "1", "false", "true"], "'1', 'true' look alike"),
         (["1", "1.0", "0", "0.0"], ["0", "1"], "are one number"),
-        (["1.0", "nan", "0.0"], ["0.0", "1.0"], "'nan' is taken as no label: 40 rows"),
-        (["a", "b", r"\N"], ["a", "b"], "is taken as no label: 40 rows"),
+        (["1.0", "nan", "0.0"], ["0.0", "1.0"], "'nan' is treated as a missing label: 40 rows"),
+        (["a", "b", r"\N"], ["a", "b"], "is treated as a missing label: 40 rows"),
         (["a", "b", "NA"], ["NA", "a", "b"], "'NA' is a class like the others"),
-        (["NAT", "NAN", "SIP"], ["NAT", "SIP"], "'NAN' is taken as no label: 40 rows"),
+        (["NAT", "NAN", "SIP"], ["NAT", "SIP"], "'NAN' is treated as a missing label: 40 rows"),
         (["01", "1", "2"], ["01", "1", "2"], "'01', '1' look alike"),
         (["Good", "good\u200b", "bad"], ["Good", "bad", "good\u200b"], "look alike; if they are one"),
     ],
@@ -364,7 +364,10 @@ def test_the_column_named_text_is_the_text_and_what_is_odd_in_columns_is_reporte
         (tmp_path / "a.csv").write_text(delimited(rows, head=("url", name, "label", "id")))
         corpus, notes = load(tmp_path / "a.csv", id_col="id", unlabelled=str(tmp_path / "a.csv"))
         assert corpus.df["text"][0] == ROWS[0][0]
-    for says in ("'id' gives 20 rows a name that another row has", "8 test texts are among the unlabelled texts"):
+    for says in (
+        "'id' has duplicates: 20 rows have the name of an earlier row",
+        "8 test texts are among the unlabelled texts",
+    ):
         assert any(says in note for note in notes)
     cut = [(label, text, "and the rest" * (i == 7)) for i, (text, label, _) in enumerate(ROWS)]
     (tmp_path / "a.csv").write_text(delimited(cut, head=("v1", "v2", "")))

@@ -173,12 +173,12 @@ def ulmfit(
         seed: Seed of every stage.
         home: Folder of stages, records and W&B runs.
         precision: fp32 is the paper's arithmetic; auto is bf16 on hardware where that is faster.
-        device: auto uses a GPU if there is one; cpu, cuda and cuda:N choose.
+        device: auto uses a GPU if there is one; cpu, cuda or cuda:N selects the device.
         wandb: Weights & Biases; auto is online when logged in, else offline.
         train_size: Keep the labels of this many training texts, stratified; the others stay in as unlabelled texts.
         label: Name of this variant in records and W&B. Default: the recipe's fields that differ from the named recipe.
         tags: Tags for W&B.
-        log_texts: Show W&B the test texts beside their predictions.
+        log_texts: Upload the test texts to W&B with their predictions.
 
     Raises `DataError`, which names the argument.
     """

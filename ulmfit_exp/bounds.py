@@ -36,7 +36,9 @@ def check(recipe: LMRecipe) -> None:
     dropout, name = max((p, name.replace("_", "-")) for name, p in asdict(recipe.model).items() if name.endswith("_p"))
     for task in {"lm", "clas"} & vars(recipe).keys():
         if dropout * (mult := getattr(recipe, task).drop_mult) >= 1:
-            raise DataError(f"--recipe.{task}.drop-mult {mult} is impossible: times --recipe.model.{name} it is >= 1")
+            raise DataError(
+                f"--recipe.{task}.drop-mult {mult} is impossible: multiplied by --recipe.model.{name} it is 1 or more"
+            )
     if getattr(recipe, "pooling", POOLING) == ():
         raise DataError("--recipe.pooling is empty: name one or more of " + ", ".join(POOLING))
 

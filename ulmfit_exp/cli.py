@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import tyro
+import tyro._strings
 
 from .common import DataError, shell_quoted
 from .runs.settings import ONE, Command, Experiment, Grid, recipe_named
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from .corpora.corpus import Corpus
     from .corpora.documents import Documents
     from .runs.grid import Cell
+
+# tyro keeps the line breaks of docstrings whose lines are indented, as those of fields are: its help would be ragged.
+tyro._strings.remove_single_line_breaks = lambda text: "\n\n".join(" ".join(p.split()) for p in text.split("\n\n"))
 
 PACKAGE = Path(__file__).parent
 INSTALLED = (PACKAGE / "experiments").is_dir()
@@ -163,7 +167,7 @@ def _parsed(name: str, target, module: str, args: list[str], **default):
         return tyro.cli(target, args=args, prog=prog, description=summary, config=config, **default)
     except SystemExit as e:
         if not e.code and {"-h", "--help"} & set(args):
-            print(details.strip().replace("experiments/notes", shell_path(ROOT / "experiments" / "notes")))
+            print(details.strip("\n").replace("experiments/notes", shell_path(ROOT / "experiments" / "notes")))
         raise
 
 
@@ -193,7 +197,7 @@ def next_commands(record: dict, home: Path) -> str:
     lines = [
         "",
         f"compare runs:           {ours} report {folder}",
-        f"the same, a dashboard:  {ours} dashboard --home {folder}",
+        f"or in a dashboard:      {ours} dashboard --home {folder}",
     ]
     if runs := {s["name"]: shell_quoted(f"{home}/{s['wandb']}") for s in record["stages"] if s["wandb"]}:
         *_, last = runs.values()

@@ -26,7 +26,7 @@ from .corpora.options import AUTO, Format
 
 def main(
     run: tyro.conf.Positional[Path],
-    texts: tyro.conf.Positional[str],
+    texts: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TEXTS")],
     out: Path | None = None,
     text_col: tuple[str, ...] = (),
     id_col: str | None = None,
@@ -41,7 +41,7 @@ def main(
         out: The file to write. Default: standard output.
         text_col: Columns of the text, by name or by number from 0; several are joined. Default: as in training.
         id_col: Column to write before each prediction. Default: the row's number in the file, from 0.
-        device: auto uses a GPU if there is one; cpu, cuda and cuda:N choose.
+        device: auto uses a GPU if there is one; cpu, cuda or cuda:N selects the device.
         format: How the file is written.
     """
     if out and (out.is_dir() or (_is_plain(out) and not os.access(out.parent, os.W_OK))):

@@ -122,7 +122,7 @@ class Recipe(LMRecipe):
     direction: Literal["forward", "backward", "both"] = "both"
     """Direction in which texts are read; both averages the probabilities of the two classifiers."""
     max_len: int = 1400
-    """The classifier pools over at most this many tokens, the last ones that it reads of a text."""
+    """The classifier pools over at most this many tokens: the last ones that it reads, a text's first if backward."""
     pooling: tuple[Literal["last", "max", "mean"], ...] = POOLING
     """Input of the classifier's head: the last state of a text, and the maximum and the mean of all its states."""
     head: Literal["clas", "features", "lp-ft"] = "clas"

@@ -106,7 +106,7 @@ def mistakes(path: Path) -> list[dict]:
 def certainty(record: dict) -> str:
     """Describe in words how certain the test error and the probabilities are."""
     if "test" not in record:
-        return "no test text has a label: there are no test figures, and predictions.csv has the predictions"
+        return "no test text has a label, so there are no test metrics; the predictions are in predictions.csv"
     (low, high), n, c = record["interval"], record["test"]["n"], record["calibration"]
     middle = (low + high) / 2
     apart = 100 * 1.96 * (2 * middle * (1 - middle) / n) ** 0.5

@@ -43,7 +43,8 @@ def main(
         recipe: Recipe of the runs; paper has the paper's sizes, for a GPU. Default: as in the committed records.
         plan: Run nothing; only print the plan, and the table of the finished runs.
         render: Run nothing; only draw from the committed records in experiments/results/, with all their seeds.
-        miniature: Use the bundled texts of SFU, DBpedia, SQuAD, AG News and Yelp; this takes a minute or two.
+        miniature: Run one seed on bundled texts, in a minute or two: those of SFU, or with --data of DBpedia, SQuAD,
+            AG News or Yelp.
         home: Folder for stages and records.
         data_dir: As in the experiments.
         precision: As in the experiments; auto is resolved once for all runs, on the machine of this command.

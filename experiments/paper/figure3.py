@@ -23,11 +23,7 @@ TITLE = "Figure 3: labelled texts"
 DATA = ("imdb", "trec", "dbpedia", "ag_news")
 REFERENCE = "semi-supervised"
 USUAL = (100, 500, 2000)
-SIZES = {
-    "imdb": (100, 500, 1000, 2000),
-    "dbpedia": (20, 100, 500, 2000),
-    "sfu": (50, 100),
-}
+SIZES = {"imdb": (100, 500, 1000, 2000), "dbpedia": (20, 100, 500, 2000), "sfu": (50, 100)}
 """Numbers of labels, besides all of them, for data sets that need other ones than `USUAL`."""
 STEPS, BS = 375, 16
 """If the classifier would train for fewer steps than `STEPS`, it trains longer, with at most `BS` texts per batch."""

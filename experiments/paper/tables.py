@@ -101,8 +101,8 @@ def models_line(results: list[tuple]) -> str:
     starts = {}
     for cell, record in results:
         if (model := pretrained(record)) != "none":
-            starts.setdefault(f"recipe {cell.settings.recipe_name} from {model}", {})[title(cell.data)] = None
-    return "; ".join(f"{' and '.join(data)}: {start}" for start, data in starts.items()) + "."
+            starts.setdefault(f"recipe {cell.settings.recipe_name}, starting from {model}", {})[title(cell.data)] = None
+    return "; ".join(f"{', '.join(data)}: {start}" for start, data in starts.items()) + "."
 
 
 def files(name: str, results: list[tuple], records: str = "") -> dict[str, str]:

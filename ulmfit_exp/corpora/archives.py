@@ -82,16 +82,8 @@ def unpacked(raw: BinaryIO, path: Path) -> tuple[BinaryIO, str]:
 
 
 # Raised by the standard library for damaged files; RuntimeError for zips that claim encryption or an unknown method.
-DAMAGE = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    OSError,
-    RuntimeError,
-    MemoryError,  # the file gives a nonsensical size
-)
+DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
+DAMAGE += (MemoryError,)  # the file gives a nonsensical size
 
 
 @contextmanager

@@ -80,6 +80,6 @@ def row_name_notes(names: Counter, column: str | None) -> Iterator[str]:
     """Yield notes on duplicate and empty row names; `names` counts the values of the column, or of the index."""
     source = f"column {column!r}" if column else "the index"
     if again := sum(n - 1 for name, n in names.items() if str(name).strip()):
-        yield f"{source} gives {again:,} rows a name that another row has too"
+        yield f"{source} has duplicates: {again:,} rows have the name of an earlier row"
     if empty := sum(n for name, n in names.items() if not str(name).strip()):
         yield f"{source} is empty in {empty:,} rows, which are named by their number"

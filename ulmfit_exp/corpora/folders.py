@@ -186,5 +186,7 @@ def read_texts(folder: Path, format: Format) -> tuple[pd.Series, list[str]]:
         notes.append(f"{guessed:,} files are not UTF-8; their encoding {guess} is a guess (see --encoding)")
     found = found[[not each for each in binary]]
     if invalid := found.str.count("\ufffd").sum():
-        notes.append(f"places that are not valid in a file's encoding, read as U+FFFD: {invalid:,} (see --encoding)")
+        notes.append(
+            f"sequences that are invalid in a file's encoding, replaced by U+FFFD: {invalid:,} (see --encoding)"
+        )
     return found, notes

@@ -14,21 +14,8 @@ MAX_OTHER_SHARE = 0.05
 """A label column counts as numeric if less than this share of its labels are not numbers."""
 MAX_NUMBER_CLASSES = 20
 """Up to this many different numbers may be classes; more may if they have at least as many rows each on average."""
-NO_LABEL = (
-    "nan",
-    "NaN",
-    "NAN",
-    "NaT",
-    "<NA>",
-    "#N/A",
-    "#REF!",
-    "#NULL!",
-    "#VALUE!",
-    "#NAME?",
-    "#NUM!",
-    "#DIV/0!",
-    r"\N",
-)
+NO_LABEL = ("nan", "NaN", "NAN", "NaT", "<NA>", r"\N")
+NO_LABEL += ("#N/A", "#REF!", "#NULL!", "#VALUE!", "#NAME?", "#NUM!", "#DIV/0!")
 """How pandas, spreadsheets and MySQL write a missing value."""
 DOUBTFUL = ("na", "n/a", "n.a.", "none", "null", "unlabeled", "unlabelled", "?", "-")
 """Labels, in lower case, that may mean a missing value or be a class."""
@@ -60,8 +47,8 @@ def class_labels(labels: pd.Series, train: pd.Series, options: OwnTable, notes: 
     if bins is None and measured and len(other) < MAX_OTHER_SHARE * len(values):
         also = f", and {other.iloc[0]!r}, which is none" if len(other) else ""
         raise DataError(
-            f"column {column!r} has {kinds:,} different numbers{also}; a classifier needs classes: --bins 3 makes "
-            "three of them, --bins 0 takes each number as a class, --label-col names another column"
+            f"column {column!r} has {kinds:,} different numbers{also}; a classifier needs classes: --bins 3 cuts "
+            "them into three classes, --bins 0 makes each number a class, --label-col names another column"
         )
     return labels
 
@@ -71,7 +58,7 @@ def unify_spelling(labels: pd.Series, notes: list[str]) -> pd.Series:
     each number written in one way. Add notes on both, on labels that look alike and on doubtful ones."""
     missing = labels.isin(NO_LABEL)
     if missing.any():
-        notes.append(f"label {labels[missing].iloc[0]!r} is taken as no label: {missing.sum():,} rows")
+        notes.append(f"label {labels[missing].iloc[0]!r} is treated as a missing label: {missing.sum():,} rows")
         labels = labels.mask(missing, "")
     plain = {label: _plain_number(label) for label in labels.unique() if label}
     if None in plain.values():  # among other labels, 3.10 may be a version

@@ -62,9 +62,9 @@ class OwnTable(Format):
     Default: numbers that look like a measure, not like classes, are refused."""
     split_col: str | None = None
     """Column with the values train, valid, test or unlabelled, or true for valid. Default: a column whose values are
-    all splits, or is_valid; without one, rows are held out as below."""
+    all splits, or is_valid; without one, rows are held out (--valid-pct, --test-pct)."""
     id_col: str | None = None
-    """Column that names a row in the predictions. Default: the row's number in the table, from 0."""
+    """Column that identifies each row in the predictions. Default: the row's number in the table, from 0."""
     valid_pct: float = 0.1
     """Share of the training rows to hold out for validation."""
     test_pct: float = 0.2

@@ -9,7 +9,6 @@ import pooch
 from ..common import DataError, sha256
 
 MINIATURE = Path(__file__).parent / "miniature"
-DATA_VARIABLE = "ULMFIT_EXP_DATA"
 
 
 @dataclass(frozen=True)

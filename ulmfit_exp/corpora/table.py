@@ -217,7 +217,7 @@ def _packed_name(path: Path) -> tuple[str, str]:
 def _describe_layout(table: Table, head: list[str]) -> str:
     """Describe in words how the rows are written."""
     if table.kind == "lines":
-        return "a text a line"
+        return "one text per line"
     if table.kind == "json":
         return "a JSON array" if "".join(head).lstrip().startswith("[") else "JSON lines"
     layout = f"columns separated by {table.delimiter}"
@@ -237,7 +237,7 @@ def _detect_encoding(path: Path, format: Format) -> tuple[str, list[str]]:
             invalid = sum(block.count("\ufffd") for block in iter(lambda: text.read(encodings.BLOCK), ""))
     if encoding:
         shown = "UTF-8" if encoding == "utf-8-sig" else encoding
-        notes = [f"places that are not valid {shown}, read as U+FFFD: {invalid:,} (see --encoding)"]
+        notes = [f"invalid {shown} sequences, replaced by U+FFFD: {invalid:,} (see --encoding)"]
         return encoding, notes if invalid else []
     with opened(path) as (content, _, _):
         encoding = encodings.guess_encoding(content)

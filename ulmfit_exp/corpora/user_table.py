@@ -159,12 +159,12 @@ def _guess_columns(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> 
     split, label, text = options.split_col, options.label_cols, options.text_col
     if not split and (found := guess_split_columns(free, notes)):
         split = found[0]
-        notes.append(f"split: column {split!r}, by its name and values (--split-col names another)")
+        notes.append(f"split: column {split!r}, by its name and values (choose another with --split-col)")
         notes += [f"columns that also name splits, not used: {quote_names(found[1:])}"] * (len(found) > 1)
         free = free.drop(columns=found)
     if not label:
         name, why = guess_label(free, options.columns)
-        notes.append(f"label: column {name!r}, {why} (--label-col names another)")
+        notes.append(f"label: column {name!r}, {why} (choose another with --label-col)")
         flags = [column for column in free if is_flag(free[column])]
         if len(flags) > 1 and name in flags:
             notes.append(
@@ -174,12 +174,12 @@ def _guess_columns(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> 
     if not text:
         text = (guess_text(free),)
         why = "by its name" if is_text_name(text[0]) else "which has the longest texts"
-        notes.append(f"text: column {text[0]!r}, {why} (--text-col names others)")
+        notes.append(f"text: column {text[0]!r}, {why} (choose others with --text-col)")
     for what, column in [*(("text", column) for column in text), *(("label", column) for column in label)]:
         json = r'\s*[{\[]\s*"' if what == "text" else r'\s*\{\s*"'  # lists of labels are read as such
         if table[column].str.match(json).mean() > 0.5:
             notes.append(
-                f"{what}: column {column!r} holds JSON, which is read as it is written; --{what}-col names others"
+                f"{what}: column {column!r} holds JSON, which is read as it is written; choose others with --{what}-col"
             )
     return replace(options, text_col=text, label_col=label, split_col=split)
 
@@ -208,7 +208,9 @@ def _handle_missing_labels(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     if placeholder == {NONE}:
         df.loc[in_test, "label"] = ""
     elif len(placeholder) == 1 and not placeholder & set(df["label"][~in_test]):
-        notes.append(f"label {placeholder.pop()!r} of the test split, which no other row has, is taken as no label")
+        notes.append(
+            f"label {placeholder.pop()!r} of the test split, which no other row has, is treated as a missing label"
+        )
         df.loc[in_test, "label"] = ""
     df.loc[(df["label"] == "") & (df["split"] == "train"), "split"] = "unlabelled"
     df.loc[df["split"] == "unlabelled", "label"] = ""
@@ -258,7 +260,7 @@ def _hold_out(df: pd.DataFrame, split: str, share: float, multi_label: bool) -> 
     if len(once) < 2 * max(1, classes):
         raise DataError(
             f"the train split has {len(once)} different texts of {classes} classes, too few to hold out {share:.0%} of "
-            f"them as the {split} split; your own column of splits can name {split} rows"
+            f"them as the {split} split; mark the {split} rows yourself with --split-col"
         )
     able = once[once["label"].map(once["label"].value_counts()) > 1]  # the only text of a class stays in train
     classes = able["label"].nunique()

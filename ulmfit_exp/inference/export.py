@@ -134,11 +134,7 @@ def classifier_learner(predictor: Predictor, direction: str, corpus: Corpus) -> 
 
 
 def dataloaders(
-    df: pd.DataFrame,
-    predictor: Predictor,
-    bs: int,
-    backwards: bool = False,
-    device: torch.device | None = None,
+    df: pd.DataFrame, predictor: Predictor, bs: int, backwards: bool = False, device: torch.device | None = None
 ) -> DataLoaders:
     """Return fastai loaders of the train and valid rows of `df`, which has the columns text, label and split.
 

@@ -18,7 +18,7 @@ def write(run: Path, out: Path) -> list[str]:
     """
     record = read(run)
     if (out / "result.json").exists() and read(out) != record:
-        raise DataError(f"--hub {out} has another run, whose files could stay there; name another folder")
+        raise DataError(f"--hub {out} already holds another run; name another folder")
     out.mkdir(parents=True, exist_ok=True)
     missing = []
     for direction in _directions(record):

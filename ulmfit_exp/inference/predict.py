@@ -181,7 +181,8 @@ def _standard_input(format: Format) -> Iterator[pd.Series]:
             yield pd.Series({n: line.rstrip("\n")})
     if invalid:
         print(
-            f"places that are not valid in the encoding, read as U+FFFD: {invalid:,} (see --encoding)", file=sys.stderr
+            f"sequences that are invalid in the encoding, replaced by U+FFFD: {invalid:,} (see --encoding)",
+            file=sys.stderr,
         )
 
 
@@ -192,13 +193,16 @@ def _text_columns(table: Table, trained_on: tuple[str, ...]) -> list[str]:
     """
     if table.kind == "lines" or (len(table.columns) == 1 and len(trained_on) < 2):
         if table.columns[0] not in (*trained_on, "text"):
-            print(f"text: column {table.columns[0]!r}, the only one (--text-col names another)", file=sys.stderr)
+            print(f"text: column {table.columns[0]!r}, the only one (choose another with --text-col)", file=sys.stderr)
         return list(table.columns)
     if trained_on and all(name.isdecimal() and name not in table.columns for name in trained_on):
-        print("text: column 'text', as the training's table had no header (--text-col names another)", file=sys.stderr)
+        print(
+            "text: column 'text', as the training's table had no header (choose another with --text-col)",
+            file=sys.stderr,
+        )
         trained_on = ("text",)
     if trained_on or "text" in table.columns:
         return table.find_columns(trained_on or ["text"], "--text-col")
     column = guess_text(next(table.chunks(), pd.DataFrame()))
-    print(f"text: column {column!r}, which has the longest texts (--text-col names others)", file=sys.stderr)
+    print(f"text: column {column!r}, which has the longest texts (choose others with --text-col)", file=sys.stderr)
     return [column]

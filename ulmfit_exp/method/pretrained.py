@@ -138,8 +138,8 @@ def _place(name: str) -> Path:
         raise DataError(f"--pretrained {name}: give the folder of the .pth, which has its vocabulary, too")
     if not folder.is_dir() and not (folder.is_file() and folder.name.lower().endswith(TARS)):
         raise DataError(
-            f"--pretrained {name}: no such folder or archive; shipped are {', '.join(shipped)}; also none, wt103, "
-            "hf:OWNER/NAME"
+            f"--pretrained {name}: no such folder or archive; the shipped models are {', '.join(shipped)}; others: "
+            "none, wt103, hf:OWNER/NAME"
         )
     return folder.resolve()
 

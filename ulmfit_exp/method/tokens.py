@@ -146,10 +146,10 @@ def read_tokens(folder: Path) -> Tokens:
     return Tokens(ids, offsets, splits, read_json(folder / "vocab.json"), read_json(folder / "targets.json"))
 
 
-def encode(texts: Iterable[str], vocab: list[str], lang: str = "en") -> Tokens:
-    """Return texts, as a test split, as ids of an existing vocabulary, in memory."""
+def encode(texts: Iterable[str], vocab: list[str]) -> Tokens:
+    """Return English texts, as a test split, as ids of an existing vocabulary, in memory."""
     ids_of = {w: i for i, w in enumerate(vocab)}
-    each = [[ids_of.get(w, UNK_ID) for w in words(text, lang)] for text in texts]
+    each = [[ids_of.get(w, UNK_ID) for w in words(text)] for text in texts]
     offsets = np.cumsum([0, *map(len, each)])
     splits = np.full(len(each), SPLITS.index("test"))
     return Tokens(np.fromiter(chain(*each), np.min_scalar_type(len(vocab))), offsets, splits, vocab, len(vocab))

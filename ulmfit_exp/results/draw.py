@@ -1,7 +1,6 @@
 """Plots of the method and of single runs, for notebooks; `figures` has the plots of the paper's grids."""
 
 import textwrap
-from itertools import cycle
 from typing import Literal
 
 import numpy as np
@@ -21,7 +20,6 @@ GROUPS = {
     "clas": ["embedding", "LSTM 1", "LSTM 2", "LSTM 3", "head"],
 }
 """Layer groups of fastai's language model and classifier, from the lowest."""
-COLOURS = [colormaps["tab10"](i) for i in range(10)]
 DPI = 80
 """Keeps files small, and makes the widths of letters whole pixels, which `_texts` relies on."""
 LINE = 96
@@ -83,16 +81,16 @@ def curves(*records: dict) -> Figure:
     records = [r for r in records if any(r["history"].values())]
     figure = Figure(figsize=(9.5, 3 + 0.18 * len(records)), dpi=DPI, layout="constrained")
     lm, clas, error = panels = figure.subplots(1, 3)
-    for record, colour in zip(records, cycle(COLOURS)):
+    for i, record in enumerate(records):
         for stage, rows in record["history"].items():
             task, direction = stage.split()
-            style = {"color": colour, "ls": "--" if direction == "backward" else "-", "marker": ".", "ms": 4}
+            style = {"color": f"C{i}", "ls": "--" if direction == "backward" else "-", "marker": ".", "ms": 4}
             epochs, panel = range(1, len(rows) + 1), lm if task == "lm" else clas
             panel.plot(epochs, [row["valid_loss"] for row in rows], **style)
             panel.plot(epochs, [row["train_loss"] for row in rows], **style, alpha=0.3)
             if task == "clas":
                 error.plot(epochs, [100 * row["valid_error_rate"] for row in rows], **style)
-        error.plot([], [], color=colour, label=run_name(record))
+        error.plot([], [], color=f"C{i}", label=run_name(record))
     error.plot([], [], color="0.4", alpha=0.3, label="faint: training texts")
     if any(stage.endswith("backward") for record in records for stage in record["history"]):
         error.plot([], [], color="0.4", ls="--", label="dashed: backward")

@@ -85,7 +85,7 @@ def mcnemar(ours: pd.Series, theirs: pd.Series) -> float:
     return float(binomtest(only_ours, only_ours + only_theirs).pvalue) if only_ours + only_theirs else 1.0
 
 
-def bootstrap(ours: list[pd.Series], theirs: list[pd.Series], samples: int = SAMPLES) -> tuple[float, float, float]:
+def bootstrap(ours: list[pd.Series], theirs: list[pd.Series]) -> tuple[float, float, float]:
     """Return the mean difference in test error (ours - theirs, in points) and its 95 % interval over texts and seeds.
 
     Each list has one run per seed, as returned by `wrong`, in the same order of seeds. Texts and seeds are resampled
@@ -98,8 +98,8 @@ def bootstrap(ours: list[pd.Series], theirs: list[pd.Series], samples: int = SAM
     differences = np.array(ours, dtype=float) - np.array(theirs, dtype=float)  # seeds x texts
     kinds, counts = np.unique(differences, axis=1, return_counts=True)  # texts with the same difference in every seed
     rng, seeds, texts = np.random.default_rng(0), len(differences), differences.shape[1]
-    of_seeds = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=samples) / seeds
-    of_kinds = rng.multinomial(texts, counts / texts, size=samples) / texts
+    of_seeds = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=SAMPLES) / seeds
+    of_kinds = rng.multinomial(texts, counts / texts, size=SAMPLES) / texts
     low, high = np.percentile(np.einsum("bs,sk,bk->b", of_seeds, kinds, of_kinds), [2.5, 97.5])
     return float(100 * differences.mean()), float(100 * low), float(100 * high)
 

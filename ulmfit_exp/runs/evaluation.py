@@ -84,12 +84,12 @@ def _track_evaluation(run: Run, rows: pd.DataFrame, info: dict, folder: Path) ->
     with run.tracker("eval") as tracker:
         if len(rows):
             tracker.log_test(rows, info["per_class"], with_confusion="confusion" in info)
-        final = {f"{d}/{s}/{k}": v for d, f in info["figures"].items() for s, m in f.items() for k, v in m.items()}
-        mean = {name.removeprefix("mean/"): v for name, v in final.items() if name.startswith("mean/")}
+        final = {d: {f"{s}/{k}": v for s, m in f.items() for k, v in m.items()} for d, f in info["figures"].items()}
+        mean = final.pop("mean")
         tracker.log({**mean, "step": 0})  # `wandb leet` does not draw what is only in the summary
         simpler = run.stage("baseline", partial(baseline, run)).info
         simpler = {f"baseline/{k}": v for k, v in simpler.items() if k.endswith("error")}
-        tracker.finish({**mean, **simpler, **{k: v for k, v in final.items() if not k.startswith("mean/")}}, folder)
+        tracker.finish({**mean, **simpler, **{f"{d}/{k}": v for d, f in final.items() for k, v in f.items()}}, folder)
     return tracker.path
 
 

@@ -26,7 +26,7 @@ from .settings import Command
 from .store import Stage
 
 NO_PRETRAINING = (
-    "--pretrained none starts from random weights, so the model knows no more of the language than these texts show. "
+    "--pretrained none starts from random weights, so the model learns the language from these texts alone. "
     "With a few thousand texts or fewer its error can be far above that of a pretrained model and of the baseline; "
     "`ulmfit-exp pretrain --corpus FOLDER` pretrains one on more texts of the language"
 )
@@ -81,13 +81,13 @@ def _run_all(run: Run) -> dict[str, Stage]:
 def _stage_line(stage: Stage, environment: dict) -> str:
     """Return the name and time of a stage; for a reused one, which of its versions, threads or GPU differ from now."""
     if not stage.reused:
-        return f"{stage.name:<32} {stage.info['seconds']:.0f} s"
+        return f"{stage.path.name:<32} {stage.info['seconds']:.0f} s"
     then, now = (
         {**made_by["versions"], **{k: made_by["machine"][k] for k in ("threads", "gpu")}}
         for made_by in (stage.info["by"], environment)
     )
     other = [f"{k} {then.get(k)}, now {v}" for k, v in now.items() if then.get(k) != v]
-    return f"{stage.name:<32} reused" + (f"; made with {'; '.join(other)}" if other else "")
+    return f"{stage.path.name:<32} reused" + (f"; made with {'; '.join(other)}" if other else "")
 
 
 def _train_alongside(run: Run) -> NoReturn:
@@ -169,7 +169,7 @@ def _stage_summary(name: str, stage: Stage) -> dict:
     by = stage.info["by"]
     return {
         "name": name,
-        "path": f"stages/{stage.name}",
+        "path": f"stages/{stage.path.name}",
         "seconds": stage.info["seconds"],
         "reused": stage.reused,
         "commit": by["commit"],

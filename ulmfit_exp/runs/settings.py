@@ -63,7 +63,7 @@ class Command(ABC):
     log_artifacts: bool = False
     """Keep each stage's folder (weights, vocabulary, predictions) as a W&B artifact."""
     log_texts: bool = True
-    """Whether the test texts are uploaded to W&B, with their predictions."""
+    """Upload the test texts to W&B with their predictions; --no-log-texts uploads the predictions alone."""
     tags: tuple[str, ...] = ()
     """Tags for W&B, in addition to data set, seed, commit and miniature."""
     label: str = ""
@@ -113,9 +113,7 @@ class Command(ABC):
     @property
     def data_directory(self) -> Path | None:
         """`data_dir`, or else $ULMFIT_EXP_DATA; None means the user's cache."""
-        from ..corpora.sources import DATA_VARIABLE
-
-        return self.data_dir or (Path(d) if (d := os.environ.get(DATA_VARIABLE)) else None)
+        return self.data_dir or (Path(d) if (d := os.environ.get("ULMFIT_EXP_DATA")) else None)
 
     @abstractmethod
     def texts(self) -> "Corpus | Documents":
@@ -153,8 +151,8 @@ class Grid:
     """Number of runs, and the processes that run them."""
 
     seeds: int = 1
-    """Number of runs of each variant, with seeds from --seed upwards; the last line shows their mean and standard
-    deviation. The paper's tables use seeds from 0, and with 3 or more seeds all five folds of SFU."""
+    """Number of runs of each variant, with consecutive seeds. An experiment starts at --seed, and prints the mean and
+    standard deviation last. `paper` starts at seed 0, and with 3 or more seeds runs all five folds of SFU."""
     jobs: int = 1
     """Number of runs at once; they share the processor's threads, unless OMP_NUM_THREADS sets the number for each run.
     With --slurm, the largest number of jobs at once."""
@@ -189,11 +187,12 @@ class Experiment(Command):
     default. features trains no classifier. The --recipe.… options below change its fields."""
     recipe: Recipe = RECIPES["default"]
     miniature: bool = False
-    """Run on the bundled texts, without data or network, in about a minute. TREC-6 and IMDb have no bundled texts."""
+    """Run on the bundled texts, without data or network, in about a minute. TREC-6, IMDb and DBpedia's dump have
+    none."""
     train_size: int | None = None
-    """Keep the labels of this many training texts, stratified by class; the others stay, without labels."""
+    """Keep the labels of this many training texts, stratified by class; the others are kept without labels."""
     shots: int | None = None
-    """Keep the labels of this many training texts per class, drawn at random; the others stay, without labels."""
+    """Keep the labels of this many training texts per class, drawn at random; the others are kept without labels."""
     draw: int = 0
     """Seed of the random draw of --shots."""
     labelled_only: bool = False

@@ -24,9 +24,8 @@ reused."""
 class Stage:
     """A finished stage."""
 
-    name: str
-    """KIND-DIGEST, unique to its inputs."""
     path: Path
+    """Its folder, named KIND-DIGEST; the name is unique to its inputs."""
     info: dict
     """What its work returned, and the `seconds` that it took; kept in stage.json."""
     reused: bool
@@ -68,7 +67,7 @@ def stage(home: Path, kind: str, inputs: dict, work: Callable[[Path], dict]) -> 
                 raise
             (under_way / CHECKPOINT).unlink(missing_ok=True)
             os.replace(under_way, final)
-    return Stage(final.name, final, info, reused=False)
+    return Stage(final, info, reused=False)
 
 
 def stage_name(kind: str, inputs: dict) -> str:
@@ -104,4 +103,4 @@ def _modified_file(path: Path) -> str | None:
 
 
 def _finished(path: Path) -> Stage:
-    return Stage(path.name, path, read_json(path / "stage.json")["info"], reused=True)
+    return Stage(path, read_json(path / "stage.json")["info"], reused=True)

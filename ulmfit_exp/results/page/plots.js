@@ -189,7 +189,7 @@ function mistakes(chosen) {
     }
   }
   if (!$("mistaken").children.length)
-    element("p", "Only runs below --home have their mistakes with the texts; committed records do not.", $("mistaken"));
+    element("p", "Texts of mistakes are shown only for runs below --home; committed records have none.", $("mistaken"));
 }
 
 function drawAll(chosen) {
