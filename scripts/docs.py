@@ -61,7 +61,7 @@ OTHER = (
 FIGURE = re.compile(r"(?<!Python )(?<![\d.])\d+\.\d\d(?!\d)(?: ± \d+\.\d\d)?")
 NOTE = re.compile(r"\[([^][]*)\]\(([^)\s]*notes/[^)\s]*)\)")
 FROM_DOCS = "../experiments/results"
-NO_RECORDS = ("own_csv", "pretrain")
+WITHOUT_RECORDS = ("own_csv", "pretrain")
 """Experiments without committed records; their figures are only in their notes."""
 
 
@@ -180,7 +180,7 @@ def stale() -> list[str]:
 
 def hand_written() -> dict[Path, str]:
     """Return the texts whose figures are checked: README, the findings, and the lab records (docstrings)."""
-    modules = [p for p in ROOT.glob("experiments/*.py") if p.stem not in NO_RECORDS]
+    modules = [p for p in ROOT.glob("experiments/*.py") if p.stem not in WITHOUT_RECORDS]
     records = {p: ast.get_docstring(ast.parse(p.read_text("utf-8"))) or "" for p in sorted(modules)}
     return {p: p.read_text("utf-8") for p in (README, FINDINGS)} | records
 

@@ -133,3 +133,8 @@ def escape_formula(cell: str | int) -> str | int:
     except ValueError:
         return f"'{cell}" if cell.startswith(FORMULA) else cell
     return cell
+
+
+def quote_names(names: Iterable[str]) -> str:
+    """Return names in quotes, separated by commas, for a message."""
+    return ", ".join(map(repr, names))

@@ -11,7 +11,7 @@ from .common import DataError, flat, read_json
 from .recipe import Phase, in_words
 
 FILE = "result.json"
-NO_RECORDS = ("stage.json", "vocab.json", "mistakes.json")
+OTHER_FILES = ("stage.json", "vocab.json", "mistakes.json")
 """JSON files in the folders of runs and stages that are not records."""
 TOO_FAR = 2
 """In percentage points: `certainty` warns if a test set is so small that only larger differences are significant."""
@@ -52,7 +52,7 @@ def find_records(folder: Path) -> list[Path]:
     """Return the paths of the records below a home of runs, or of those committed as DATASET/VARIANT/seed0.json."""
     if any((folder / part).is_dir() for part in ("runs", "stages")):  # before the first run is finished it has no runs/
         return sorted((folder / "runs").glob(f"*/{FILE}"))
-    return sorted(p for p in folder.rglob("*.json") if p.name not in NO_RECORDS)
+    return sorted(p for p in folder.rglob("*.json") if p.name not in OTHER_FILES)
 
 
 def read_all(folders: Iterable[Path]) -> tuple[list[tuple[Path, dict]], list[str]]:

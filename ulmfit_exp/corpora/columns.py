@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from ..common import DataError
+from ..common import DataError, quote_names
 from .csv_dialect import LABEL_NAMES
 
 MAX_CLASS_SHARE = 0.5
@@ -63,10 +63,6 @@ def nameless_column_notes(table: pd.DataFrame, used: list[str]) -> list[str]:
 def _nameless(column: str, position: int, table: pd.DataFrame) -> bool:
     """Whether a table's header has no name for a column, which is then called by its position."""
     return column == str(position) and not all(map(str.isdecimal, table))
-
-
-def quote_names(names) -> str:
-    return ", ".join(map(repr, names))
 
 
 def row_names(rows: pd.DataFrame, column: str | None) -> pd.Index:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..common import DataError
+from ..common import DataError, quote_names
 from . import zhang
 from .archives import bz2_lines, readable
 from .corpus import Corpus
@@ -65,7 +65,7 @@ def _level(path: Path, split: str, level: str) -> pd.DataFrame:
     with readable(path):
         df = csv_table(path.read_bytes(), str(path))
     if missing := [c for c in ("text", level) if c not in df]:
-        raise DataError(f"{path} has no column {missing[0]!r}; it has {', '.join(map(repr, df.columns))}")
+        raise DataError(f"{path} has no column {missing[0]!r}; it has {quote_names(df.columns)}")
     df = df[df[level] != ""]  # rows with an empty l3, two of three, have no class at that level
     return pd.DataFrame({"text": df["text"], "label": df[level], "split": "valid" if split == "val" else split})
 

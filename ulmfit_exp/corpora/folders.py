@@ -9,7 +9,7 @@ from unicodedata import normalize
 import numpy as np
 import pandas as pd
 
-from ..common import DataError
+from ..common import DataError, quote_names
 from .archives import SUFFIXES, hidden, readable
 from .csv_dialect import normalised
 from .encodings import decode_bytes, detect_unicode, guess_encoding, is_binary, replace_surrogates
@@ -89,9 +89,7 @@ def _by_split(
         of_train = of_train or {normalised(column): column for column in rows}
         alike = {column: of_train.get(normalised(column), column) for column in rows}
         if set(alike.values()).isdisjoint(of_train.values()):
-            raise DataError(
-                f"{file} has no column of the train table, {', '.join(map(repr, of_train.values()))} (see --header)"
-            )
+            raise DataError(f"{file} has no column of the train table, {quote_names(of_train.values())} (see --header)")
         rows = rows.rename(columns=alike) if len(set(alike.values())) == len(alike) else rows
         notes += [f"{table.notes[0]}; the {split} split", *table.notes[1:]]
         name = file.relative_to(folder).as_posix()
@@ -103,7 +101,7 @@ def _by_split(
         parts.append(rows)
         lacks, more = ([c for c in a if c not in b] for a, b in ((of_train.values(), rows), (rows, of_train.values())))
         if lacks and more:
-            more, lacks = (", ".join(map(repr, columns[:5])) for columns in (more, lacks))
+            more, lacks = (quote_names(columns[:5]) for columns in (more, lacks))
             notes.append(f"{file.name} lacks {lacks} of the train table, and has {more}")
     return pd.concat(parts).fillna(""), notes
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from ..common import DataError
+from ..common import DataError, quote_names
 from .options import OwnTable
 
 MAX_OTHER_SHARE = 0.05
@@ -70,7 +70,7 @@ def unify_spelling(labels: pd.Series, notes: list[str]) -> pd.Series:
     kinds = pd.Series(labels.unique())
     for alike in kinds.groupby(kinds.map(_normalised_label)).agg(list):
         if len(alike) > 1:
-            notes.append(f"classes {', '.join(map(repr, alike))} look alike; if they are one, write them the same")
+            notes.append(f"classes {quote_names(alike)} look alike; if they are one, write them the same")
     for label in kinds[kinds.str.lower().isin(DOUBTFUL)]:
         notes.append(f"label {label!r} is a class like the others; leave its cells empty if it means no label")
     return labels

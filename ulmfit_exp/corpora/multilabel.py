@@ -9,10 +9,10 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from ..common import DataError
+from ..common import DataError, quote_names
 from .encodings import replace_surrogates
 from .labels import NO_LABEL, unify_spelling
-from .options import OwnTable
+from .options import TAB, OwnTable
 from .splits import BOOLEANS
 
 SEP = ";"
@@ -96,7 +96,7 @@ def read_labels(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> pd.
         lists = lists.where(lists.notna(), cells.where(known, "").map(_parse_unquoted_list))
     if (cells == "").any():
         notes.append("label: a text whose cell is empty has none of the labels")
-    sep = {None: SEP, "tab": "\t", "\\t": "\t"}.get(options.label_sep, options.label_sep)
+    sep = SEP if options.label_sep is None else TAB.get(options.label_sep, options.label_sep)
     if not sep:
         raise DataError("--label-sep is empty; give the character between two labels of a cell")
     if lists.isna().all() and not cells.str.contains(sep, regex=False).any():
@@ -147,7 +147,7 @@ def _labels_from_columns(table: pd.DataFrame, notes: list[str]) -> pd.Series:
         )
     marks = cells.map(BOOLEANS.get).to_numpy(bool) & ~blank.to_numpy()[:, None]
     if never := list(cells.columns[~marks.any(axis=0)]):
-        notes.append(f"left out: labels of no text: {', '.join(map(repr, never[:10]))}")
+        notes.append(f"left out: labels of no text: {quote_names(never[:10])}")
     names = ["" if none else join_labels(cells.columns[row]) for none, row in zip(blank, marks)]
     return pd.Series(names, cells.index)
 
@@ -162,7 +162,7 @@ def rare_labels(df: pd.DataFrame, least: int) -> list[str]:
 def drop_labels(labels: pd.Series, left_out: list[str], what: str, notes: list[str]) -> pd.Series:
     """Return the labels of each row without those in `left_out`, and add a note of them."""
     if left_out:
-        notes.append(f"left out: labels {what}: {', '.join(map(repr, left_out[:10]))}")
+        notes.append(f"left out: labels {what}: {quote_names(left_out[:10])}")
     return labels.map(lambda cell: cell and join_labels(set(split_labels(cell)) - set(left_out)))
 
 

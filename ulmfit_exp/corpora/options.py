@@ -7,6 +7,9 @@ from typing import Literal
 
 from ..common import DataError
 
+TAB = {"tab": "\t", "\\t": "\t"}
+"""What may stand for a tab on a command line."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
@@ -33,7 +36,7 @@ class Format:
                 encoding = "utf-8-sig" if name == "utf-8" else name
         except (LookupError, UnicodeError) as e:
             raise DataError(f"--encoding {self.encoding}: {e}") from e
-        delimiter = {"tab": "\t", "\\t": "\t"}.get(self.delimiter, self.delimiter)
+        delimiter = TAB.get(self.delimiter, self.delimiter)
         if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
             raise DataError(f"--delimiter {self.delimiter}: give one character, or tab")
         return Format(encoding=encoding, delimiter=delimiter, header=self.header, quotes=self.quotes)

@@ -19,7 +19,7 @@ from typing import Literal
 import pandas as pd
 from tqdm.auto import tqdm
 
-from ..common import DataError, chunked
+from ..common import DataError, chunked, quote_names
 from . import csv_dialect, encodings
 from .archives import opened, with_progress
 from .csv_dialect import Dialect, normalised
@@ -128,7 +128,7 @@ def find_column(column: str, columns: Sequence[str]) -> str:
         return alike[0]
     if column.isdecimal() and int(column) < len(columns):
         return columns[int(column)]
-    raise DataError(f"no column {column!r}; it has {', '.join(map(repr, columns[:50]))}")
+    raise DataError(f"no column {column!r}; it has {quote_names(columns[:50])}")
 
 
 def join_columns(rows: pd.DataFrame, columns: Collection[str]) -> pd.Series:

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..common import DataError
+from ..common import DataError, quote_names
 from .columns import (
     guess_label,
     guess_text,
     is_text_name,
     nameless_column_notes,
-    quote_names,
     row_name_notes,
     row_names,
 )
