@@ -242,6 +242,8 @@ def test_a_column_of_splits_is_recognised_by_its_values_and_one_that_is_not_foll
         Corpus.from_df(table(40).assign(split=["train"] * 30 + ["test"] * 9 + [""]))
     corpus = Corpus.from_df(table(40).assign(validation=[i < 30 for i in range(40)]))
     assert any("'validation' is not taken as the split, because of 'false'" in note for note in corpus.notes)
+    corpus = Corpus.from_df(table(40).drop(columns="label").assign(evaluation=["good", "bad"] * 20))
+    assert not any("split, because" in note for note in corpus.notes)
     train = table(40).assign(is_train=[i < 30 for i in range(40)])
     assert Corpus.from_df(train, split_col="is_train").counts()["valid"] == 10
 
@@ -322,3 +324,8 @@ def test_labels_in_a_table_of_their_own_are_joined_to_the_texts(tmp_path):
     test = corpus.df[corpus.df["split"] == "test"]
     assert (test["text"].tolist(), test["label"].tolist()) == (TEXTS[24:], LABELS[24:])
     assert "test_labels.csv: joined to the table before it by column 'id'" in corpus.notes
+    assert not any("lacks" in note for note in corpus.notes)
+    rows[:24].to_csv(tmp_path / "train.csv", index=False)
+    both = Corpus.from_csv(tmp_path, "comment")
+    assert len(both.df) == len(rows)
+    assert "left out: 1 files that are also there unpacked: train.csv.zip" in both.notes

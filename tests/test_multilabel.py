@@ -269,6 +269,16 @@ def test_lists_as_databases_and_other_programs_write_them(cells):
     assert corpus.df["label"].value_counts().to_dict() == {"a;b, c": 10, "b, c": 10, ";": 10}
 
 
+def test_lists_in_brackets_may_have_semicolons_and_line_breaks():
+    corpus = Corpus.from_df(
+        table(tags=lambda i: ("[a; b]", "[c]", "[a;\rb]")[i % 3]), label_col="tags", multi_label=True
+    )
+    assert corpus.df["label"].value_counts().to_dict() == {"a;b": 20, "c": 10}
+    with pytest.raises(DataError, match="JSON objects"):
+        spans = table(tags=lambda i: '{"spans": [1, 2]}')
+        Corpus.from_df(spans, label_col="tags", multi_label=True)
+
+
 def test_several_columns_of_yes_and_no_and_a_cell_of_tags_get_a_hint():
     flags = Corpus.from_df(table(spam=lambda i: i % 2 == 0, rude=lambda i: i % 3 == 0))
     assert any("columns 'spam', 'rude' are yes or no" in note for note in flags.notes)

@@ -118,6 +118,10 @@ NAMED = {
     "a question for a name": (["text", "What did you think of the room and of the food in our house last week?"], ROWS),
     "a year for a name": (["text", "2019"], ROWS),
     "a class for a name": (["tweet", "good"], ROWS),
+    "boxes of a survey": (
+        ["What did you like?", "tone", "Price", "Food", "Room"],
+        [(t, c, "Price" * (i % 2), "Food" * (i % 3 == 0), "Room" * (i > 5)) for i, (t, c) in enumerate(ROWS)],
+    ),
     "a line break in a name": (["the\ntext", "label"], ROWS),
 }
 
@@ -153,6 +157,8 @@ def test_a_decimal_comma_does_not_separate_columns(tmp_path):
     rows, table = read_table(path)
     assert table.delimiter == "semicolons"
     assert rows["1"].tolist()[:3] == ["0,5", "1,5", "2,5"]
+    lines = [f"{i},5,{text.replace(',', '')},Drama|Comedy" for i, text in enumerate(TEXTS)]  # numbers side by side
+    assert open_table(write(tmp_path / "a.csv", "\n".join(lines))).delimiter == "commas"
 
 
 def test_numbers_count_columns_with_and_without_a_header(tmp_path):
@@ -178,6 +184,14 @@ ABOVE = [
     "Reviews, from the web, 2024\n",
     "review, 2024, x\n\n",
 ]
+
+
+def test_a_header_with_another_number_of_cells_is_no_title(tmp_path):
+    rows = [(i, text, ("question", "answer")[i % 2]) for i, text in enumerate(TEXTS)]
+    path = write(tmp_path / "a.csv", as_csv([("text", "label"), *rows]))  # as R writes it
+    assert texts(path, ["text"]) == TEXTS
+    path = write(tmp_path / "a.csv", as_csv([("", "The soup was cold, said no guest."), *((c, t) for t, c in ROWS)]))
+    assert len(Corpus.from_csv(path, 1, 0).df) == 25
 
 
 @pytest.mark.parametrize("above", ABOVE)

@@ -521,15 +521,28 @@ def test_dots_separate_thousands_if_three_digits_follow_each_and_some_numbers_ha
     assert load(measured(values, tmp_path), label_col="target", bins=2)[0].classes == ["above 1270", "up to 1270"]
     values = [f"{n}.250" for n in range(1, 41)]
     assert load(measured(values, tmp_path), label_col="target", bins=2)[0].classes == ["above 20.25", "up to 20.25"]
+    values = ["1", "1.333", "1.667", "2", "2.333", "3"] * 7  # means of three numbers
+    assert load(measured(values, tmp_path), label_col="target", bins=2)[0].classes == ["above 1.667", "up to 1.667"]
 
 
-def test_empty_cells_are_no_class_and_json_and_html_no_text_when_columns_are_guessed():
+def test_empty_cells_are_no_class_and_json_and_html_count_little_when_columns_are_guessed():
     rows = pd.DataFrame(ROWS, columns=["body", "tone", "id"])
-    rows = rows.assign(seen=["x", ""] * 20, city=["Rome", "Bonn"] * 4 + [""] * 32)
-    rows["html"] = [f"<p>{text} {'more ' * 9}</p>" for text in rows["body"]]
+    rows = rows.assign(seen=["x", ""] * 20, city=["Rome", "Bonn"] + [""] * 38)
+    rows["html"] = [f"<p><b>{text}</b></p>" for text in rows["body"]]
     rows["raw"] = [json.dumps({"body": text, "language of the text": "en"}) for text in rows["body"]]
+    rows["date"], rows["who"] = "2018-01-11 10:00:00", "Ann Lee"
     corpus = Corpus.from_df(rows)
     assert (corpus.text_cols, corpus.classes) == (("body",), ["bad", "good"])
+    assert Corpus.from_df(rows[["html", "date", "who", "tone"]]).text_cols == ("html",)
+    lists = rows.assign(words=[json.dumps(text.split()) for text in rows["body"]])
+    assert Corpus.from_df(lists[["words", "date", "tone"]]).text_cols == ("words",)
+
+
+def test_a_label_that_most_rows_lack_is_still_guessed():
+    rows = pd.DataFrame(ROWS, columns=["body", "mood", "id"])
+    rows["mood"] = rows["mood"].where(rows.index % 5 < 2, "")
+    assert Corpus.from_df(rows.assign(place=["a", "b", "c", "d"] * 10)).classes == ["bad", "good"]
+    assert Corpus.from_df(pd.DataFrame({"text": rows["body"], "1": ["a", "b"] * 20})).classes == ["a", "b"]
 
 
 def test_columns_named_by_numbers_have_a_name(tmp_path):

@@ -11,8 +11,6 @@ from .csv_dialect import LABEL_NAMES
 
 MAX_CLASS_SHARE = 0.5
 """Maximum number of different values, as a share of the rows, in a column that is guessed to be the label."""
-MARKUP = r"\s*(?:[{\[]\s*[\"{\[]|<[a-zA-Z!?/])"
-"""The start of a cell that holds JSON or HTML."""
 
 
 def guess_label(table: pd.DataFrame, named: list[str]) -> tuple[str, str]:
@@ -20,15 +18,16 @@ def guess_label(table: pd.DataFrame, named: list[str]) -> tuple[str, str]:
         for column in table:
             if column.lower() == name and table[column].nunique() > 1:
                 return column, "by its name"
-    filled = table[[c for i, c in enumerate(table) if not _nameless(c, i, table)]].replace(r"^\s*$", None, regex=True)
+    filled = table.replace(r"^\s*$", None, regex=True)
     kinds = {c: n for c, n in filled.nunique().items() if 1 < n <= MAX_CLASS_SHARE * filled[c].count()}
+    kinds = {c: n for i, c in enumerate(table) if (n := kinds.get(c)) and not _nameless(c, i, table)} or kinds
     if not kinds:
         raise DataError(
             f"no column looks like a label, of {quote_names(table) or 'none left'}{_constant_label_note(table)}"
             + (f" beside {quote_names(named)}, which other options name" if named else "")
             + "; name it with --label-col, or what separates the columns with --delimiter"
         )
-    fewest = min(kinds, key=lambda c: (filled[c].count() < len(table) / 2, kinds[c]))
+    fewest = min(kinds, key=lambda c: (filled[c].count() < len(table) / 10, kinds[c]))
     return fewest, f"which has the fewest different values, {kinds[fewest]}"
 
 
@@ -44,11 +43,20 @@ def is_text_name(column: str) -> bool:
 
 def guess_text(table: pd.DataFrame) -> str:
     """Return the column named text, or else the one with the longest values. Values of ASCII without a space, such as
-    ids and URLs, and JSON and HTML count as empty. Raises `DataError` if no column is left."""
+    ids and URLs, and those without a letter count as empty. Raises `DataError` if no column is left."""
     if not len(table.columns):
         raise DataError("there is no column left that could be the text; name it with --text-col")
-    texts = table.map(lambda cell: "" if re.fullmatch("[!-~]*", cell) or re.match(MARKUP, cell) else cell)
-    return max(table, key=lambda c: (is_text_name(c), texts[c].str.len().mean(), table[c].str.len().mean()))
+    lengths = table.map(_text_length).mean()
+    return max(table, key=lambda c: (is_text_name(c), lengths[c], table[c].str.len().mean()))
+
+
+def _text_length(cell: str) -> float:
+    """Return the number of characters that suggest a text; HTML counts less than its text, and JSON much less."""
+    if re.fullmatch("[!-~]*", cell) or not any(map(str.isalpha, cell)):
+        return 0
+    if re.match(r"\s*[{\[]\s*[\"{\[]", cell):
+        return len(cell) / 20
+    return 0.8 * len(re.sub("<[^>]*>", "", cell)) if re.match(r"\s*<[a-zA-Z!?/]", cell) else len(cell)
 
 
 def nameless_column_notes(table: pd.DataFrame, used: list[str]) -> list[str]:

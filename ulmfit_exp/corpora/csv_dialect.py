@@ -168,17 +168,17 @@ def first_rows(dialect: Dialect, lines: Iterable[str]) -> list[list[str]]:
 def _score(dialect: Dialect, head: list[str], names: Collection[str], usual: str) -> tuple[float, ...]:
     """Return how well a dialect explains a table's head, as a tuple: whether the first row has one of `names`; share of
     the rows with the most common number of cells; minus the share of cells that begin with a space, as after a comma in
-    a sentence; minus the share of lines with a comma between digits, as in 4,5, if the delimiter is a comma; whether
-    the delimiter is `usual`; that number of cells. All are 0 if the first row is a single cell."""
+    a sentence; share of the rows with a decimal comma in a cell; whether the delimiter is `usual`; that number of
+    cells. All are 0 if the first row is a single cell."""
     rows = first_rows(dialect, head)
     if not rows or len(rows[0]) == 1:
         return False, 0.0, 0.0, 0.0, False, 0
     size, times = Counter(map(len, rows)).most_common(1)[0]
     cells = [cell for row in rows for cell in row[1:]]
     spaced = sum(cell.startswith(" ") for cell in cells) / max(1, len(cells))
-    decimals = sum(dialect.delimiter == "," and bool(re.search(r"\d,\d", line)) for line in head) / len(head)
+    decimals = sum(any(re.fullmatch(r" *-?\d+,\d+ *", cell) for cell in row) for row in rows) / len(rows)
     named = not {normalised(cell) for cell in rows[0]}.isdisjoint(names)
-    return named, times / len(rows), -round(spaced, 1), -round(decimals, 1), dialect.delimiter == usual, size
+    return named, times / len(rows), -round(spaced, 1), round(decimals, 1), dialect.delimiter == usual, size
 
 
 # The header line
@@ -222,7 +222,7 @@ def count_lines_above(head: list[str], names: Collection[str]) -> int:
         rows, lines = first_rows(dialect, head[above:]), first_rows(dialect, head[:above])
         if len(rows) > 2 and len(set(map(len, rows))) == 1 < len(rows[0]):
             other = all(len(row) != len(rows[0]) or sum(map(bool, map(str.strip, row))) < 2 for row in lines)
-            return above if lines and other else 0
+            return above if lines and other and has_header(rows, names) else 0
     return 0
 
 
@@ -232,6 +232,8 @@ def _header_vote(cell: str, values: list[str]) -> int:
         return 0
     kinds = Counter(values)
     few = len(kinds) <= len(values) / 2
+    if set(kinds) == {"", cell}:  # the box of a survey, whose cells repeat its name if it was ticked
+        return 0
     if few and kinds[cell] > 1:
         return -2
     if cell.lower() in NAMES:

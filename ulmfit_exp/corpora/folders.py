@@ -24,6 +24,7 @@ def files_below(folder: Path) -> list[Path]:
 
 
 NOWHERE = "of no class or split"
+PACKED = (*SUFFIXES, ".zip")
 
 
 def read_folder(folder: Path, format: Format, names: Collection[str]) -> tuple[pd.DataFrame, list[str]]:
@@ -33,11 +34,14 @@ def read_folder(folder: Path, format: Format, names: Collection[str]) -> tuple[p
     """
     files = files_below(folder)
     links = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_symlink() and path.is_dir()]
-    linked = [f"left out: links to folders, which are not followed: {', '.join(links[:3])}"] if links else []
+    left_out = [f"left out: links to folders, which are not followed: {', '.join(links[:3])}"] if links else []
+    packed = [file for file in files if file.suffix.lower() in PACKED and file.with_suffix("") in files]
+    files = [file for file in files if file not in packed]
+    left_out += _left_out([file.relative_to(folder) for file in packed], "that are also there unpacked")
     tables = {file: split for file in files if (split := _split_of(file.relative_to(folder)))}
     if "train" in tables.values():
         rows, notes = _by_split(folder, tables, format, names)
-        return rows, notes + linked + _left_out([f.relative_to(folder) for f in files if f not in tables], NOWHERE)
+        return rows, notes + left_out + _left_out([f.relative_to(folder) for f in files if f not in tables], NOWHERE)
     texts, read = read_texts(folder, format)
     rows, outside = _by_class(texts)
     if rows.empty:
@@ -45,14 +49,14 @@ def read_folder(folder: Path, format: Format, names: Collection[str]) -> tuple[p
             f"{folder} holds no CLASS/NAME.txt or SPLIT/CLASS/NAME.txt, and no table such as train.csv; "
             "of another table give its own path"
         )
-        raise DataError("; ".join([reason, *linked]))
+        raise DataError("; ".join([reason, *left_out]))
     if len(classes := set(rows["label"]) - {""}) == 1:
         raise DataError(f"{folder}: a text's class is the name of its folder, which is {classes.pop()!r} for all texts")
     notes = [f"{folder.name}: a folder of {len(rows):,} .txt files, one folder per class", *read]
     above = {name for path in rows.index for name in path.split("/")[:-2] if name.lower() not in SPLIT_NAMES}
     if len(above := sorted(above - set(rows["label"]))) > 1:
         notes.append(f"not used: folders above the class folders: {', '.join(above[:5])}")
-    return rows, notes + linked + _left_out(outside, NOWHERE)
+    return rows, notes + left_out + _left_out(outside, NOWHERE)
 
 
 def _left_out(files: list, which: str) -> list[str]:
@@ -63,7 +67,7 @@ def _left_out(files: list, which: str) -> list[str]:
 
 def _split_of(path: Path) -> str:
     """Return the split that a table's name, or else its path below the folder, names; empty if none or several."""
-    name = Path(path.stem if path.suffix.lower() in (*SUFFIXES, ".zip") else path.name)
+    name = Path(path.stem if path.suffix.lower() in PACKED else path.name)
     if name.suffix.lower() not in (*TABLES, *JSON, *PARQUET) and (name.suffix.lower() != ".txt" or len(path.parts) > 1):
         return ""
     by_name, by_path = (
@@ -92,17 +96,18 @@ def _by_split(
             raise DataError(f"{file} has no column of the train table, {quote_names(of_train.values())} (see --header)")
         rows = rows.rename(columns=alike) if len(set(alike.values())) == len(alike) else rows
         notes += [f"{table.notes[0]}; the {split} split", *table.notes[1:]]
+        lacks, more = ([c for c in a if c not in b] for a, b in ((of_train.values(), rows), (rows, of_train.values())))
         name = file.relative_to(folder).as_posix()
         rows = _with_split(rows, split, file.name, notes).set_axis([f"{name}:{i}" for i in rows.index])
         if parts and (key := _joining_column(parts[-1], rows)):
             notes.append(f"{name}: joined to the table before it by column {key!r}")
             parts[-1] = parts[-1].join(rows.drop(columns="split").set_index(key), key)
+            of_train |= {normalised(column): column for column in parts[0]} if len(parts) == 1 else {}
             continue
-        parts.append(rows)
-        lacks, more = ([c for c in a if c not in b] for a, b in ((of_train.values(), rows), (rows, of_train.values())))
         if lacks and more:
             more, lacks = (quote_names(columns[:5]) for columns in (more, lacks))
             notes.append(f"{file.name} lacks {lacks} of the train table, and has {more}")
+        parts.append(rows)
     return pd.concat(parts).fillna(""), notes
 
 

@@ -15,6 +15,7 @@ MAX_OTHER_SHARE = 0.05
 MAX_NUMBER_CLASSES = 20
 """Up to this many different numbers may be classes; more may if they have at least as many rows each on average."""
 NO_LABEL = ("nan", "NaN", "NAN", "NaT", "<NA>", r"\N")
+NO_LABEL += ("#n/a", "#NV", "#WERT!", "#BEZUG!", "#N/D", "#VALEUR!")  # also in German and French
 NO_LABEL += ("#N/A", "#REF!", "#NULL!", "#VALUE!", "#NAME?", "#NUM!", "#DIV/0!")
 """How pandas, spreadsheets and MySQL write a missing value."""
 DOUBTFUL = ("na", "n/a", "n.a.", "none", "null", "unlabeled", "unlabelled", "?", "-")
@@ -104,11 +105,13 @@ def _parse_numbers(labels: pd.Series) -> pd.Series:
     """Return the labels as numbers or NaN; commas separate thousands if they can in all labels, otherwise decimals.
 
     Dots separate thousands if they precede a comma, as in 1.250,00; and if each is followed by three digits and some
-    labels have no dot, or two, as in 900, 1.250 and 1.250.000."""
+    labels have three digits alone, or two dots, as in 900, 1.250 and 1.250.000."""
     labels = _strip_unit(labels).str.replace(r"(?<=\d)['’\s](?=\d{3}(?!\d))", "", regex=True)
     both = labels[labels.str.contains(r"\..*,", regex=True)]
     dotted = len(both) > 0 and both.str.fullmatch(r"-?[1-9]\d{0,2}(\.\d{3})+,\d*").all()
-    whole = labels.str.fullmatch(r"0|-?[1-9]\d{0,2}(\.\d{3})*").all() and labels.str.count(r"\.").ne(1).any()
+    whole = (
+        labels.str.fullmatch(r"0|-?[1-9]\d{0,2}(\.\d{3})*").all() and labels.str.fullmatch(r"-?\d{3}|.*\..*\..*").any()
+    )
     labels = labels.str.replace(".", "") if dotted or whole else labels
     thousands = labels[labels.str.contains(",")].str.fullmatch(r"-?[1-9]\d{0,2}(,\d{3})+(\.\d*)?").all()
     return pd.to_numeric(labels.str.replace(",", "" if thousands else "."), errors="coerce")

@@ -167,8 +167,8 @@ def drop_labels(labels: pd.Series, left_out: list[str], what: str, notes: list[s
 
 
 def _parse_list(cell: str) -> Iterable | None:
-    """Return the items of a cell that is a list as JSON, Python or NumPy (without commas) writes it, or an object with
-    such a list alone, as Label Studio writes its choices, else None."""
+    """Return the items of a cell that is a list as JSON, Python or NumPy (without commas) writes it, or is the
+    object {"choices": [...]} of Label Studio, else None."""
     if cell == "set()":
         return ()
     if cell.startswith("[") and all(re.fullmatch(r"\d+(\.0*)?", number) for number in cell[1:-1].split()):
@@ -178,8 +178,8 @@ def _parse_list(cell: str) -> Iterable | None:
             value = read(cell if read is json.loads else re.sub(r"""(['"])\s+(?=['"])""", r"\1, ", cell))
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
-        if isinstance(value, dict) and len(value) == 1:
-            (value,) = value.values()
+        if isinstance(value, dict) and [*value] == ["choices"]:
+            value = value["choices"]
         return value if isinstance(value, list | tuple | set) else None
     return None
 
@@ -188,7 +188,9 @@ def _parse_unquoted_list(cell: str) -> list[str] | None:
     """Return the items of a list that is written as `UNQUOTED_LIST`, or None of an empty cell."""
     if cell.startswith("<"):
         return re.findall("<([^<>]+)>", cell)
-    return next(csv.reader([cell[1:-1]], skipinitialspace=True), []) if cell else None
+    inside = " ".join(cell[1:-1].splitlines())
+    delimiter = next((sep for sep in ",;|" if sep in inside), ",")
+    return next(csv.reader([inside], delimiter=delimiter, skipinitialspace=True), []) if cell else None
 
 
 def _hints(labels: pd.Series, lists: pd.Series) -> list[str]:

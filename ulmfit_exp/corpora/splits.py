@@ -17,7 +17,7 @@ SPLIT_NAMES = {"train": "train", "training": "train", "valid": "valid", "validat
     "unlabelled": "unlabelled", "unlabeled": "unlabelled", "unsupervised": "unlabelled",
 }  # fmt: skip
 """Names that publishers give the splits, and the split that each means."""
-VALID_FLAGS = ("isvalid", "isvalidation", "isval", "isdev")
+VALID_FLAGS = ("isvalid", "isvalidation", "isval")
 """Names of a column that says of each row whether it is of the valid split; the first is fastai's."""
 BOOLEANS = dict.fromkeys(("true", "1", "1.0", "yes", "y", "t"), True)
 BOOLEANS |= dict.fromkeys(("false", "0", "0.0", "no", "n", "f", ""), False)
@@ -92,7 +92,9 @@ def guess_split_columns(table: pd.DataFrame, notes: list[str]) -> list[str]:
         elif unknown == [""] and {"train"} < kinds - {None}:
             raise DataError(f"column {column!r} names the split of each row, but is empty in some: fill it there")
         elif len(values) > 1 and (
-            name.removeprefix("is") in ("split", *SPLIT_NAMES) or _look_like_splits(table[column])
+            name in ("split", *(f"is{split}" for split in SPLIT_NAMES))
+            or (name in SPLIT_NAMES and is_flag(table[column]))
+            or _look_like_splits(table[column])
         ):
             why = f"because of {unknown[0]!r}" if unknown else "because no row is of train and another split"
             notes.append(f"column {column!r} is not taken as the split, {why} (--split-col)")

@@ -168,7 +168,7 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), m
         table, head = replace(table, skip=1), head[1:]
         format = replace(format, delimiter=format.delimiter or excel[1])
     may_have_title = format.header != "no" and (must_be_table or suffix in TABLES)
-    if may_have_title and (above := csv_dialect.count_lines_above(head, names)):
+    if may_have_title and (above := csv_dialect.count_lines_above(head, words)):
         table, head = replace(table, skip=table.skip + above), head[above:]
         notes.append(f"lines above the header, not read: {above}")
     if suffix in JSON or (not format.delimiter and re.match(r'\s*(\[\s*)?\{\s*"', "".join(head))):
