@@ -18,7 +18,7 @@ def guess_label(table: pd.DataFrame, named: list[str]) -> tuple[str, str]:
         for column in table:
             if column.lower() == name and table[column].nunique() > 1:
                 return column, "by its name"
-    filled = table.replace(r"^\s*$", None, regex=True)
+    filled = table.where(table.map(str.strip) != "")
     kinds = {c: n for c, n in filled.nunique().items() if 1 < n <= MAX_CLASS_SHARE * filled[c].count()}
     kinds = {c: n for i, c in enumerate(table) if (n := kinds.get(c)) and not _nameless(c, i, table)} or kinds
     if not kinds:

@@ -77,7 +77,7 @@ def _compact_name(column: str) -> str:
 
 def is_flag(column: pd.Series) -> bool:
     """Whether all cells mean yes or no, and both occur."""
-    return set(column.str.strip().str.lower().map(BOOLEANS.get)) == {True, False}
+    return {BOOLEANS.get(value.strip().lower()) for value in column.unique()} == {True, False}
 
 
 def guess_split_columns(table: pd.DataFrame, notes: list[str]) -> list[str]:
