@@ -57,12 +57,12 @@ CLAIMS = (
     Claim(
         "Few labels",
         "With few labels ULMFiT is better than training from scratch, which needs 10 to 20 times as many labels for "
-        "the same error (section 5.1, figure 3).",
+        "the same error, and 50 to 100 times as many if ULMFiT also reads unlabelled texts (section 5.1, figure 3).",
         ("figure3",),
         ("from scratch",),
-        "Runs with the labels of all training texts are left out. Only the first half of the claim is tested, at equal "
-        "numbers of labels. How many times as many labels training from scratch needs is not tested; [the last column "
-        "of the table](../results.md#figure-3-labelled-texts) has estimates.",
+        "Runs with the labels of all training texts are left out. Only the first part of the claim is tested, at "
+        "equal numbers of labels and with unlabelled texts. How many times as many labels training from scratch "
+        "needs is not tested; [the last column of the table](../results.md#figure-3-labelled-texts) has estimates.",
         few=True,
     ),
     Claim(
