@@ -18,7 +18,7 @@ import tyro
 
 from ulmfit_exp.cli import command, shell_path
 from ulmfit_exp.common import DataError, install
-from ulmfit_exp.record import run_folder
+from ulmfit_exp.record import folder_with_models
 
 TEXTS = ["A fine, fine book.", "It broke twice; I want my money back. " * 30, "No."]
 
@@ -39,7 +39,7 @@ def main(
         hub: Write a folder for the Hugging Face hub here.
         push: Upload that folder to this repository, OWNER/NAME, with the token of `hf auth login`.
     """
-    run = run_folder(run)
+    run = folder_with_models(run)
     if not (learner or onnx or hub) or (push and not hub):
         sys.exit(
             "error: name what to write: --learner export.pkl, --onnx folder or --hub folder; --push goes with --hub"
@@ -58,6 +58,8 @@ def write_learner(run: Path, out: Path) -> None:
 
     from ulmfit_exp.inference import export, predict
 
+    if out.is_dir():
+        raise DataError(f"--learner {out} is a folder; name the file, such as export.pkl")
     predictor = predict.load(run)
     out.parent.mkdir(parents=True, exist_ok=True)
     export.learner(predictor).export(out.resolve())

@@ -1,6 +1,7 @@
 """From Python: a run is one object, and fastai's own Learner comes out of it."""
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -178,13 +179,18 @@ def test_fastai_still_needs_a_function_that_shows_results():
         stock(TensorText(tensor([1])), TensorCategory(0), [], [], ctxs=[])
 
 
-def test_a_run_loaded_from_its_folder_takes_other_texts_of_the_same_classes(run, corpus):
+def test_a_run_loaded_from_its_folder_takes_other_texts_of_the_same_classes(run, corpus, tmp_path, monkeypatch):
+    moved = ulmfit_exp.load(shutil.copytree(run.path, tmp_path / "moved"))
+    with pytest.raises(DataError, match=r"the language model of .*moved is only in the home where the run was made"):
+        moved.encoder()
     loaded = ulmfit_exp.load(run.path / "result.json")
     assert loaded.path == run.path
     with pytest.raises(DataError, match=r"loaded without its texts: give them as learner\(corpus=\.\.\.\)"):
         loaded.learner()
     with pytest.raises(DataError, match="corpus is a DataFrame: make a Corpus of it"):
         loaded.learner(corpus=corpus.df)
+    monkeypatch.chdir(run.path.parent)
+    assert ulmfit_exp.load(run.path.name).path == run.path  # the current folder may change later
     for path, message in (("zz", "there is no zz"), (run.path.parent, "it has no result.json"), (None, "path is None")):
         with pytest.raises(DataError, match=message):
             ulmfit_exp.load(path)

@@ -314,6 +314,8 @@ def test_shots_is_the_number_of_labels_per_class_and_another_draw_has_others():
     assert few.text_digest == whole.text_digest
     assert few.digest == whole.with_shots(2).digest
     assert few.digest != other.digest
+    with pytest.raises(DataError, match=r"shots is 2.5, of type float"):
+        whole.with_shots(2.5)
     for shots in (1000, 0, -1):
         with pytest.raises(DataError, match=f"--shots {shots} is impossible: class"):
             whole.with_shots(shots)
@@ -324,6 +326,10 @@ def test_shots_is_the_number_of_labels_per_class_and_another_draw_has_others():
 def test_train_size_keeps_the_texts_and_the_held_out_rows():
     whole = sfu.load(MINIATURE, "category")
     small = whole.with_train_size(24)
+    with pytest.raises(DataError, match=r"train_size is 24.5, of type float"):
+        whole.with_train_size(24.5)
+    with pytest.raises(DataError, match="df must be a DataFrame with columns text, label, split"):
+        Corpus("a", whole.df.drop(columns="split"))
     assert small.split("train")["label"].value_counts().to_dict() == dict.fromkeys(whole.classes, 3)
     assert texts(small, "train", "unlabelled") == texts(whole, "train")
     assert texts(small, "test") == texts(whole, "test") and small.text_digest == whole.text_digest

@@ -147,16 +147,38 @@ def test_the_folder_for_the_hub_predicts_and_is_a_pretrained_model(folder, tmp_p
     assert all(len(m.content[1]) == len(models["forward"].content[1]) for m in models.values())
     shutil.copytree(folder, tmp_path / "moved")
     assert len(hub.write(tmp_path / "moved", tmp_path / "again")) == 2  # it has its classifiers alone
+    assert "language model" not in (tmp_path / "again" / "README.md").read_text().split("safetensors")[1]
+    with pytest.raises(DataError, match="already holds a run"):
+        hub.write(tmp_path / "moved", tmp_path / "moved")
     record = json.loads((folder / "result.json").read_text())
     card = (tmp_path / "hub" / "README.md").read_text()
     assert f"{100 * record['test']['error']:.2f} % on 32 texts" in card and "| yes |" in card
     (tmp_path / "moved" / "result.json").write_text(json.dumps(record | {"seed": 1}))
-    with pytest.raises(DataError, match="already holds another run"):
+    with pytest.raises(DataError, match="already holds a run"):
         hub.write(tmp_path / "moved", tmp_path / "hub")
     record["per_class"] = {"<script>|\n# x": {"precision": 1.0, "recall": 1.0, "n": 1}}
     assert "<script>" not in hub.card(record) and "\n# x" not in hub.card(record)
     with pytest.raises(DataError, match=r"no result\.json"):
         hub.write(tmp_path, tmp_path / "none")
+
+
+def test_an_export_overwrites_no_other_files(folder, tmp_path):
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(DataError, match=r"--hub .* holds other files"):
+        hub.write(folder, tmp_path)
+    with pytest.raises(DataError, match=r"--learner .* is a folder"):
+        script.write_learner(folder, tmp_path)
+    (folder_without := tmp_path / "run").mkdir()
+    shutil.copyfile(folder / "result.json", folder_without / "result.json")
+    with pytest.raises(DataError, match="has no classifier/"):
+        hub.write(folder_without, tmp_path / "hub")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "run"]
+
+
+def test_an_export_to_onnx_overwrites_no_other_files(folder, tmp_path):
+    (tmp_path / "predict.py").write_text("mine")
+    with pytest.raises(DataError, match=r"--onnx .* holds other files"):
+        onnx_folder(folder, tmp_path)
 
 
 def test_nothing_is_uploaded_by_default(folder, tmp_path, monkeypatch, capsys):

@@ -109,6 +109,9 @@ def test_weights_depend_on_nothing_before_them_and_change_no_prediction(predicto
 
 def test_words_are_spelled_as_in_the_text(predictor):
     assert [w for w, _ in predictor.words("The AWFUL lamp, IT!")] == ["The", "AWFUL", "lamp", ",", "IT", "!"]
+    assert [w for w, _ in predictor.words("Sooooo good, very very very good")] == [
+        *("s", "ooooo", "good", ",", "very very very", "good"),
+    ]
 
 
 def test_the_evaluation_keeps_its_most_confident_mistakes(folder, settings, predictor, decided):

@@ -24,7 +24,7 @@ from .inference import predict
 from .inference.features import Encoder
 from .inference.insight import WordWeights
 from .recipe import DIRECTIONS, RECIPES, Recipe, differences, recipe_from
-from .record import read, run_folder, run_name
+from .record import folder_with_models, read, run_folder, run_name
 from .results.tables import run_table
 from .runs.settings import Experiment, Precision, RecipeName, Wandb, recipe_named
 
@@ -63,12 +63,7 @@ class Result:
     @cached_property
     def predictor(self) -> predict.Predictor:
         """Classifiers of the run, read when they are first used. Raises `DataError` if the run has no classifiers."""
-        return predict.load(self._with_models())
-
-    def _with_models(self) -> Path:
-        if self.path.suffix == ".json":
-            raise DataError(f"{self.path} is a committed record, without models: `ulmfit-exp reproduce` runs it again")
-        return self.path
+        return predict.load(folder_with_models(self.path))
 
     def predict(self, texts: str | Iterable[str]) -> pd.DataFrame:
         """Return a row per text: `class`, `confidence`, and `p CLASS` for each class. A single string is one text. A
@@ -85,18 +80,23 @@ class Result:
     def encoder(self, direction: Direction | None = None) -> Encoder:
         """Return the fine-tuned language model's encoder as a scikit-learn transformer: `encoder().transform(texts)`.
 
-        `direction` defaults to the run's first direction.
+        `direction` defaults to the run's first direction. Raises `DataError` if the run's folder was moved away from
+        its home, which has the language model.
         """
-        recipe = recipe_from(self.record["settings"]["recipe"])
+        recipe, folder = recipe_from(self.record["settings"]["recipe"]), folder_with_models(self.path)
         options = {"seq_len": recipe.seq_len, "max_len": recipe.max_len, "pooling": recipe.pooling}
-        return Encoder.load(self._with_models(), direction=self._direction(direction), **options)
+        try:
+            return Encoder.load(folder, direction=self._direction(direction), **options)
+        except DataError as e:
+            raise DataError(f"the language model of {folder} is only in the home where the run was made ({e})") from e
 
     def learner(self, direction: Direction | None = None, corpus: Corpus | None = None) -> "TextLearner":
         """Return a fastai Learner with the weights of one classifier and with the training and validation texts.
 
         All of fastai's methods work: `dls.show_batch`, `validate`, `lr_find`, `freeze_to`, `fit_one_cycle`, `predict`,
         `show_results`, `ClassificationInterpretation.from_learner`, `export`. There are five layer groups: embedding,
-        three LSTMs, head.
+        three LSTMs, head. If a text may have several labels, `ClassificationInterpretation` is not meaningful: it
+        counts each label of each text.
 
         The learner is a copy: training it changes neither this run nor its record. `direction` defaults to the run's
         first direction. `corpus` has other texts of the same classes; it is required for a run that was loaded from
@@ -104,7 +104,7 @@ class Result:
         """
         from .inference.export import classifier_learner
 
-        corpus, path = self.corpus if corpus is None else corpus, self._with_models()
+        corpus, path = self.corpus if corpus is None else corpus, folder_with_models(self.path)
         if corpus is None:
             raise DataError(f"{path} was loaded without its texts: give them as learner(corpus=...)")
         return classifier_learner(self.predictor, self._direction(direction), _checked(corpus))
@@ -202,7 +202,7 @@ def _settings(corpus, tags, **others) -> tuple[Corpus, OfCorpus]:
         recipe_name=base,
         recipe=replace(chosen, direction=direction),
         tags=tags,
-        home=Path(others.pop("home")),
+        home=Path(others.pop("home")).expanduser(),
         **others,
     )
 
@@ -216,11 +216,11 @@ def _checked(corpus) -> Corpus:
 def load(path: str | Path) -> Result:
     """Load a finished run from its folder or its `result.json`. Raises `DataError`."""
     check_type(path, str | Path, "path")
-    path = Path(path)
+    path = Path(path).expanduser()
     record = read(path)
     if "valid" not in record:
         raise DataError(f"{path} is a run of a language model, without a classifier")
-    return Result(run_folder(path), record)
+    return Result(run_folder(path).resolve(), record)
 
 
 def _chosen(recipe: Recipe | str) -> tuple[str, Recipe]:

@@ -135,6 +135,12 @@ def escape_formula(cell: str | int) -> str | int:
     return cell
 
 
+def check_export_folder(folder: Path, marker: str, option: str) -> None:
+    """Raise `DataError` if a folder to write holds files other than those of an earlier export, which has `marker`."""
+    if folder.exists() and not (folder.is_dir() and ((folder / marker).exists() or not any(folder.iterdir()))):
+        raise DataError(f"{option} {folder} holds other files, which could be overwritten; name a new folder")
+
+
 def quote_names(names: Iterable[str]) -> str:
     """Return names in quotes, separated by commas, for a message."""
     return ", ".join(map(repr, names))

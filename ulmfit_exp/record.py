@@ -22,6 +22,13 @@ def run_folder(path: Path) -> Path:
     return path.parent if path.name == FILE else path
 
 
+def folder_with_models(path: Path) -> Path:
+    """Return the folder of a run, given that folder or its `result.json`. Raises `DataError` for a committed record."""
+    if (folder := run_folder(path)).suffix == ".json":
+        raise DataError(f"{folder} is a committed record, without models: `ulmfit-exp reproduce` runs it again")
+    return folder
+
+
 def read(path: Path) -> dict:
     """Read a record from the folder of a finished run, its `result.json`, or a committed record. Raises `DataError`."""
     if not path.exists():

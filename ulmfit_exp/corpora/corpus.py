@@ -50,6 +50,9 @@ class Corpus:
     of them; lists are accepted, too. Each label is a class."""
 
     def __post_init__(self):
+        check_type(self.name, str, "name")
+        if not isinstance(self.df, pd.DataFrame) or not {"text", "label", "split"} <= set(self.df):
+            raise DataError(f"{self.name}: df must be a DataFrame with columns text, label, split; see Corpus.from_df")
         df = self.df[["text", "label", "split"]].reset_index(drop=True)
         if df.isna().any(axis=None):
             raise DataError(f"{self.name}: column {df.columns[df.isna().any()][0]!r} has missing values; put '' there")
@@ -102,7 +105,7 @@ class Corpus:
         """
         if not isinstance(path, str | Path):
             raise DataError(f"from_csv reads a file or folder, not {type(path).__name__}; from_df reads a DataFrame")
-        return cls.from_fields(user_table.load(Path(path), _own_table(text_col, label_col, options)))
+        return cls.from_fields(user_table.load(Path(path).expanduser(), _own_table(text_col, label_col, options)))
 
     @classmethod
     def from_df(cls, df: pd.DataFrame, text_col: Columns = (), label_col: Columns | None = None, **options):
@@ -175,6 +178,7 @@ class Corpus:
 
     def with_train_size(self, size: int | None) -> "Corpus":
         """Keep the labels of `size` training rows, stratified by class; the other texts stay in as unlabelled."""
+        check_type(size, int | None, "train_size")
         train = self.split("train")
         if size is None or size == len(train):
             return self
@@ -191,6 +195,7 @@ class Corpus:
 
     def with_shots(self, shots: int | None, draw: int = 0) -> "Corpus":
         """Keep the labels of `shots` training rows per class, at random; the others stay in as unlabelled."""
+        check_type(shots, int | None, "shots")
         if shots is None:
             return self
         if self.multi_label:

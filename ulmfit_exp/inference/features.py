@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler, normalize
+from sklearn.utils.validation import check_is_fitted
 
 from ..common import DataError
 from ..method import machine
@@ -65,6 +66,7 @@ class Encoder(TransformerMixin, BaseEstimator):
 
     def transform(self, X: str | Iterable[str]) -> np.ndarray:
         """Return the features of the texts, in order; a single string is one text. Raises `DataError`."""
+        check_is_fitted(self)
         texts, backwards = [words(text, self.lang_) for text in as_texts(X)], self.direction == "backward"
         encoder = self.encoder_.to(machine.use_device())  # after unpickling it is on the CPU
         rows = in_batches(texts, self.ids_, backwards, encoder, lambda out: concat_pool(*out, self.pooling))

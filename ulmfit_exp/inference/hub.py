@@ -4,7 +4,7 @@ import html
 import shutil
 from pathlib import Path
 
-from ..common import DataError
+from ..common import DataError, check_export_folder
 from ..method.pretrained import resolve
 from ..recipe import DIRECTIONS
 from ..record import certainty, read
@@ -17,23 +17,27 @@ def write(run: Path, out: Path) -> list[str]:
     by `ulmfit_exp.predict`. Returns a description of each part that was left out. Raises `DataError`.
     """
     record = read(run)
-    if (out / "result.json").exists() and read(out) != record:
-        raise DataError(f"--hub {out} already holds another run; name another folder")
+    check_export_folder(out, "result.json", "--hub")
+    if out.resolve() == run.resolve() or ((out / "result.json").exists() and read(out) != record):
+        raise DataError(f"--hub {out} already holds a run; name another folder")
+    if "valid" in record and not (run / "classifier").is_dir():
+        raise DataError(f"{run} has no classifier/, so there is nothing to predict with")
     out.mkdir(parents=True, exist_ok=True)
-    missing = []
+    written, missing = [], []
     for direction in _directions(record):
         try:
             files = resolve(str(run), (direction,), None)[direction].files
         except DataError:
             missing.append(f"the {direction} language model, which is in the home where the run was made")
             continue
+        written.append(direction)
         (out / direction).mkdir(exist_ok=True)
         for file in files:
             shutil.copyfile(file, out / direction / file.name)
     if (run / "classifier").is_dir():
         shutil.copytree(run / "classifier", out / "classifier", dirs_exist_ok=True)
     shutil.copyfile(run / "result.json", out / "result.json")
-    (out / "README.md").write_text(card(record), encoding="utf-8")
+    (out / "README.md").write_text(card(record, tuple(written)), encoding="utf-8")
     return missing
 
 
@@ -43,10 +47,13 @@ def _directions(record: dict) -> tuple[str, ...]:
     return tuple(d for d in DIRECTIONS["both"] if f"lm {d}" in stages)
 
 
-def card(record: dict) -> str:
-    """Return the model card of a run, in the hub's Markdown, made from its record."""
+def card(record: dict, directions: tuple[str, ...] = ()) -> str:
+    """Return the model card of a run, in the hub's Markdown, made from its record. `directions` are those of the
+    language models beside it."""
     corpus, versions, recipe = record["corpus"], record["versions"], record["settings"]["recipe"]
     classifies, name = "valid" in record, _escaped(corpus["name"])
+    uses = [f"language models to start from (`--pretrained hf:OWNER/NAME`): {', '.join(directions)}"] * bool(directions)
+    uses += ["classifiers: `python -m ulmfit_exp.predict FOLDER texts.csv`"] * classifies
     return f"""\
 ---
 language: {recipe.get("lang", "en")}
@@ -68,10 +75,9 @@ seed {record["seed"]}, {" and ".join(_directions(record))}
 
 {_figures(record)}
 
-The weights are safetensors; nothing here is a pickle. `forward/` and `backward/` are language models to
-start from (`--pretrained hf:OWNER/NAME`); with `classifier/` the folder predicts
-(`python -m ulmfit_exp.predict FOLDER texts.csv`). The figures hold for texts like those it was trained on, and
-may not hold for others. Ask the owner of the texts for their licence.
+The weights are safetensors; nothing here is a pickle. This folder has {"; and ".join(uses)}.
+The figures hold for texts like those it was trained on, and may not hold for others. Ask the owner of the texts for
+their licence.
 """
 
 

@@ -19,7 +19,9 @@ STEPS = 8
 LONGEST = 240
 """Maximum number of tokens; of a longer text, only half this many are read at each end."""
 SPELT = {"xxbos": str, "xxmaj": str.capitalize, "xxup": str.upper}
-"""fastai's marks, which describe the following word; their weight is added to that word's."""
+REPEATED = {"xxrep": "", "xxwrep": " "}
+"""fastai's marks, which describe the following word; their weight is added to that word's. Those of repetition precede
+a number and a character or word; here they have what separates the copies."""
 FOR, AGAINST = (44, 127, 184), (217, 72, 1)
 """Red, green, blue; distinguishable by colour-blind readers and legible under dark and light text."""
 
@@ -69,12 +71,19 @@ def _merge_marks(tokens: list[str], weights: list[float]) -> WordWeights:
     found, marks, waiting = [], [], 0.0
     for token, weight in zip(tokens, weights):
         waiting += weight
-        marks.append(token)
-        if token not in SPELT:
-            for mark in marks[:-1]:
-                token = SPELT[mark](token)
-            found.append((token, float(f"{waiting:.4g}")))
-            marks, waiting = [], 0.0
+        if token in SPELT or token in REPEATED or (marks and marks[-1] in REPEATED):  # after these, a number
+            marks.append(token)
+            continue
+        while marks:
+            mark = marks.pop()
+            repeated = marks and marks[-1] in REPEATED
+            token = (
+                REPEATED[marks.pop()].join([token] * (int(mark) if mark.isdecimal() else 1))
+                if repeated
+                else SPELT.get(mark, str)(token)
+            )
+        found.append((token, float(f"{waiting:.4g}")))
+        waiting = 0.0
     return found
 
 

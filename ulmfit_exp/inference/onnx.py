@@ -13,7 +13,7 @@ from fastai.text.all import defaults
 from onnx import TensorProto, checker, helper, numpy_helper, save
 from torch import nn
 
-from ..common import DataError, write_json
+from ..common import DataError, check_export_folder, write_json
 from ..method.encoder import FeaturesHead
 from ..method.tokenizer import LONGEST_WORD, PAD_ID, PIECE, TOKENIZER, UNSPACED, UNSPACED_CHARACTER
 from .predict import Predictor
@@ -122,6 +122,7 @@ def _gates(weight: torch.Tensor) -> torch.Tensor:
 
 def write(predictor: Predictor, out: Path) -> None:
     """Write `model.onnx`, `settings.json` with words, classes and tokenizer, and `predict.py`, which needs no torch."""
+    check_export_folder(out, "model.onnx", "--onnx")
     out.mkdir(parents=True, exist_ok=True)
     save(model(predictor), out / "model.onnx")
     lang = predictor.recipe.lang
