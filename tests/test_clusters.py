@@ -259,6 +259,7 @@ def test_the_plan_accepts_a_device_that_only_other_machines_have(tmp_path):
     assert planned.cell.settings.device == "cuda:99"
 
 
+@pytest.mark.slow
 def test_the_plan_names_the_recipe_that_auto_stands_for(tmp_path):
     seed = Sfu(miniature=True, recipe_name="auto", train_size=40, home=tmp_path)
     cells = [grid.Cell(seed.variant, "sfu", 0, seed), grid.Cell("full", "sfu", 0, seed)]

@@ -31,6 +31,7 @@ def test_a_text_has_the_same_features_in_any_batch_and_order(monkeypatch):
     assert not np.allclose(together, Encoder.load("wikipedia-small", direction="backward").transform(TEXTS), atol=1e-2)
 
 
+@pytest.mark.slow
 def test_features_are_a_transformer_of_scikit_learn():
     encoder = clone(Encoder("wikipedia-small", max_len=50))
     assert encoder.get_params() == {

@@ -41,6 +41,7 @@ GB_10 = 160  # times ZEROS
 # Archives
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress], ids=["gz", "bz2", "xz"])
 @pytest.mark.parametrize("inside", ["table", "documents", "tar"])
 def test_ten_gigabytes_of_zeros_are_refused_soon(pack, inside, tmp_path):

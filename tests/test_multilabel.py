@@ -204,6 +204,7 @@ def test_validation_has_the_error_at_a_half_during_training_and_at_the_threshold
     assert [";".join(labels) or ";"] == run.predict(corpus.df["text"][0])["class"].tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of", ["run", "features"])
 def test_a_run_predicts_what_it_evaluated_and_explains_each_label(of, request, corpus):
     made = request.getfixturevalue(of)

@@ -131,6 +131,7 @@ def test_the_draws_of_few_labels_differ_in_their_texts_and_share_the_language_mo
     assert drawn[0].plan["lm forward"] == drawn[1].plan["lm forward"]
 
 
+@pytest.mark.slow
 def test_the_plan_reads_a_corpus_once_for_all_numbers_of_labels(monkeypatch):
     read, load = [], Dbpedia.load
     monkeypatch.setattr(Dbpedia, "load", lambda *args: read.append(args) or load(*args))

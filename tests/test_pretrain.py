@@ -105,6 +105,7 @@ def test_two_processes_of_a_launcher_leave_one_record_that_is_evaluated_in_one(o
         assert two["valid_loss"] == pytest.approx(one["valid_loss"], rel=0.1)  # dropout and these texts change
 
 
+@pytest.mark.slow
 def test_pretraining_starts_from_another_model(options, finished, tmp_path):
     first, _ = results(finished[0])
     (run,) = (finished[0] / "runs").iterdir()

@@ -31,6 +31,7 @@ def test_sweeps_are_valid_by_wandbs_schema(sweep):
     assert schema_violations_from_proposed_config({**config, "method": "guess"})  # it does refuse
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_what_the_agent_starts_is_parsed(sweep):
     """Values as W&B's engine draws them, as the arguments that `wandb agent` makes of them."""

@@ -157,6 +157,7 @@ def test_a_stages_folder_is_an_artifact_on_request(tracked):
     assert runs["clas forward"].artifacts[clas] == {"model.safetensors", "vocab.json", "steps.csv"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shown", [True, False])
 def test_wandb_has_texts_only_where_they_may_be_shown_and_never_the_machine(shown, tmp_path, monkeypatch):
     monkeypatch.setattr(socket, "gethostname", lambda: "name-of-this-host")
@@ -244,6 +245,7 @@ def test_a_broken_wandb_changes_no_figure(finished, broken_wandb, tmp_path):
     assert a["stages"][-1]["wandb"] is None
 
 
+@pytest.mark.slow
 def test_wandb_disabled_by_its_own_variable_leaves_no_run(sfu, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "disabled")
     r = record(replace(sfu, wandb="auto"))

@@ -223,6 +223,7 @@ def test_each_step_has_its_phase_its_loss_and_the_rates_of_the_groups_that_train
     assert all(row["lr_0"] <= row["lr_4"] for row in steps if row["phase"] == 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("undisturbed", ["clas"], indirect=True)
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "older"])
 def test_a_damaged_checkpoint_is_reported_and_training_starts_again(damage, undisturbed, one_learner, tmp_path, capsys):

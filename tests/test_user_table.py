@@ -236,6 +236,7 @@ def test_predictions_and_mistakes_name_the_rows_of_the_table(id_col, tmp_path):
     assert [m["text"] for m in mistakes] == [of_row[m["row"]][0] for m in mistakes]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labelled", [0, 5])
 def test_test_rows_without_a_label_are_predicted_and_not_in_the_figures(labelled, tmp_path, capsys):
     rows = [(*row, "test" if i < 10 else "train") for i, row in enumerate(ROWS)]
