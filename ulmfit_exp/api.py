@@ -83,12 +83,13 @@ class Result:
         `direction` defaults to the run's first direction. Raises `DataError` if the run's folder was moved away from
         its home, which has the language model.
         """
-        recipe, folder = recipe_from(self.record["settings"]["recipe"]), folder_with_models(self.path)
+        direction, folder = self._direction(direction), folder_with_models(self.path)
+        recipe = recipe_from(self.record["settings"]["recipe"])
         options = {"seq_len": recipe.seq_len, "max_len": recipe.max_len, "pooling": recipe.pooling}
         try:
-            return Encoder.load(folder, direction=self._direction(direction), **options)
+            return Encoder.load(folder, direction=direction, **options)
         except DataError as e:
-            raise DataError(f"the language model of {folder} is only in the home where the run was made ({e})") from e
+            raise DataError(f"{folder}: cannot read the language model, which is in the run's home ({e})") from e
 
     def learner(self, direction: Direction | None = None, corpus: Corpus | None = None) -> "TextLearner":
         """Return a fastai Learner with the weights of one classifier and with the training and validation texts.
