@@ -1,16 +1,16 @@
 """SFU reviews: is the product recommended, or which of 8 categories is it from?
 
-400 product reviews (SFU Review Corpus, Taboada 2008), which the paper does not use. Lab record, 2026-11-26, commit
-53387c8c70f6: a fold took 8 minutes on an NVIDIA H100 (bf16) with 23 other runs at once, from a language model of 224
-million tokens. There are five folds of 80 test reviews; a table needs all five, --fold 0 to --fold 4:
+400 product reviews (SFU Review Corpus, Taboada 2008), which the paper does not use. Lab record, 2026-11-27, commit
+0914fbf026c4: a fold took 5 minutes on a shared NVIDIA H100 (bf16), with recipe lp-ft. There are five folds of 80 test
+reviews; a table needs all five, --fold 0 to --fold 4:
 
-    ulmfit-exp sfu --target sentiment --fold 0
+    ulmfit-exp sfu --fold 0 --pretrained reviews-small
 
-    test error in %   24.00 ± 5.69; forward 25.25 ± 7.04, backward 28.00 ± 5.05
-    baseline          19.75 ± 3.24 (TF-IDF + logistic regression), lower, but not significantly
-    --pretrained reviews-small: 19.25 ± 4.56; forward 21.50 ± 2.05, in an earlier run 16.75 ± 3.38
+    test error in %   17.50 ± 2.28 (two seeds of each fold; 17.00 ± 2.44 with seed 0); forward 19.62 ± 3.12
+    baseline          19.75 ± 3.24 (TF-IDF + logistic regression), higher, but not significantly
+    --recipe default  18.38 ± 3.78 (two seeds); from wikipedia-small, one seed, 24.00 ± 5.69
     with IMDb's labels too (commit 86b1fe630015): 14.50 ± 3.26; the notes have the command and the control
-    --target category 0.25 ± 0.56, baseline 0.25 ± 0.56
+    --target category --recipe default, from wikipedia-small: 0.25 ± 0.56, baseline 0.25 ± 0.56
 
 What was tried, and how the settings were chosen: experiments/notes/sfu.md
 """

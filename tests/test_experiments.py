@@ -231,7 +231,7 @@ def test_recipe_is_named_and_its_fields_are_overridden():
 )
 def test_recipe_auto_is_lp_ft_with_few_labels_unless_the_classifier_was_set(args, few, many):
     settings = parse(Dbpedia, args)[0]
-    assert settings.resolve_auto(199).variant == few and settings.resolve_auto(200).variant == many
+    assert settings.resolve_auto(299).variant == few and settings.resolve_auto(300).variant == many
 
 
 def test_recipe_auto_in_miniature_has_the_fields_of_default_not_of_tiny():

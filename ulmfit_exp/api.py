@@ -169,7 +169,7 @@ def ulmfit(
         corpus: The texts, with labels and splits.
         recipe: Name of a recipe, or a `Recipe`, for example `replace(RECIPES["default"], max_len=200)`. For a `Recipe`,
             the record lists the fields that differ from the most similar named recipe. auto is lp-ft with
-            fewer than 200 labelled training texts, else default.
+            fewer than 300 labelled training texts, else default.
         direction: Direction in which texts are read; both averages two classifiers. Default: the recipe's.
         seed: Seed of every stage.
         home: Folder of stages, records and W&B runs.

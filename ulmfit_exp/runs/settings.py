@@ -21,7 +21,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 RecipeName = Literal["auto", "default", "lp-ft", "paper", "small", "few", "features", "scratch", "tiny"]
 Wandb = Literal["auto", "online", "offline", "disabled"]
 AUTO = "auto"
-FEW_LABELS = 200
+FEW_LABELS = 300
 """Number of labelled training texts below which `auto` is lp-ft (experiments/notes/recipe.md)."""
 LONGEST_NAME = 60
 """Most characters of a setting, or of a recipe's changes, in a variant's name; longer ones are cut, with a digest."""
@@ -183,7 +183,7 @@ class Experiment(Command):
     """The paper's test error in % on this data, if it reports one."""
 
     recipe_name: Annotated[RecipeName, tyro.conf.arg(name="recipe")] = AUTO
-    """Recipe to start from (with --miniature: tiny). auto is lp-ft with fewer than 200 labelled training texts, else
+    """Recipe to start from (with --miniature: tiny). auto is lp-ft with fewer than 300 labelled training texts, else
     default. features trains no classifier. The --recipe.… options below change its fields."""
     recipe: Recipe = RECIPES["default"]
     miniature: bool = False
