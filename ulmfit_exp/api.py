@@ -118,12 +118,11 @@ class Result:
     def __repr__(self) -> str:
         test = self.record.get("test")
         found = f"test error {100 * self.error:.2f} % of {test['n']:,} texts" if test else "no labelled test texts"
-        return f"<{run_name(self.record)}: {found}; {self.path}>"
+        return f"<{run_name(self.record)}: {found}; {cli.shell_path(self.path)}>"
 
     def _repr_html_(self) -> str:
-        return (
-            f"<b>{escape(run_name(self.record))}</b><pre>{escape(run_table(self.record))}</pre>{escape(str(self.path))}"
-        )
+        name, table, path = run_name(self.record), run_table(self.record), cli.shell_path(self.path)
+        return f"<b>{escape(name)}</b><pre>{escape(table)}</pre>{escape(path)}"
 
 
 @dataclass(frozen=True, kw_only=True)
