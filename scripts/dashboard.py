@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from ulmfit_exp.cli import command, import_part
+from ulmfit_exp.common import counted
 from ulmfit_exp.runs.interrupt import interruptible
 
 COMMITTED = import_part("experiments").RECORDS
@@ -42,7 +43,7 @@ def main(
         for path, why in left_out.items():
             print(f"left out: {path}: {why}")
         for project, (new, runs) in counts.items():
-            print(f"{project}: {runs} runs, {new} of them new")
+            print(f"{project}: {counted(runs, 'run')}, {new} of them new")
         dashboard.show(store, port, browser=not no_browser)
     except OSError as e:
         taken = "Cannot find empty port" in str(e)

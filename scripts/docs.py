@@ -12,7 +12,7 @@ from experiments import RECORDS, settings_of
 from experiments.paper import tables
 from experiments.paper.base import replicates, with_recipe
 from experiments.paper.tables import MOST_SEEDS, module
-from ulmfit_exp.common import write_json
+from ulmfit_exp.common import counted, write_json
 from ulmfit_exp.record import read, variant_folder
 from ulmfit_exp.results.figures import SIGNIFICANCE, significance_mark
 from ulmfit_exp.results.statistics import p_against
@@ -116,7 +116,7 @@ def row(data: str, records: list[dict], errors: dict[str, dict[str, float]], p: 
     return {
         "data set": f"[{data}](experiments/results/{variant_folder(records[0])})",
         "language model": pretrained(records[0]).partition(", ")[2],
-        "runs": f"{len(records)} {'fold' if folds else 'seed'}{'s' * (len(records) > 1)}",
+        "runs": counted(len(records), "fold" if folds else "seed"),
         **{
             m: f"**{mean_sd(e.values())}**{significance_mark(p)}" if m == best else mean_sd(e.values())
             for m, e in errors.items()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from ulmfit_exp.cli import command, import_part, shell_command
-from ulmfit_exp.common import DataError
+from ulmfit_exp.common import DataError, counted
 from ulmfit_exp.record import variant_folder
 
 OPENING = "table7"
@@ -107,7 +107,7 @@ def main(
     out.write_text(
         page.page(found, made, titles(), f"{shell_command('ulmfit-exp')} reproduce", out.parent), encoding="utf-8"
     )
-    print(f"{len(found)} runs, {out.stat().st_size / 2**20:.1f} MB")
+    print(f"{counted(len(found), 'run')}, {out.stat().st_size / 2**20:.1f} MB")
     print(out)
     if open:
         webbrowser.open(out.resolve().as_uri())

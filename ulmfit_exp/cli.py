@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import tyro
 import tyro._strings
 
-from .common import DataError, shell_quoted
+from .common import DataError, counted, shell_quoted
 from .runs.settings import ONE, Command, Experiment, Grid, recipe_named
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def compute(cells: list["Cell"], options: Grid, only_plan: bool = False) -> tupl
     elsewhere = bool(options.ray or options.slurm)
     with interrupted():
         starting = cluster.start(options, cells[0].settings.home, cells[0].settings.device)  # checks the options
-        print(f"reading the data of {len(cells)} runs", flush=True)
+        print(f"reading the data of {counted(len(cells), 'run')}", flush=True)
         planned, failed = grid.plan(cells, elsewhere)
         with starting as workers:
             print(grid.describe(planned, workers.slots(), elsewhere), flush=True)

@@ -141,6 +141,11 @@ def check_export_folder(folder: Path, marker: str, option: str) -> None:
         raise DataError(f"{option} {folder} holds other files, which could be overwritten; name a new folder")
 
 
+def counted(n: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is 1: `1 run`, `2,000 runs`."""
+    return f"{n:,} {noun}{'s' * (n != 1)}"
+
+
 def quote_names(names: Iterable[str]) -> str:
     """Return names in quotes, separated by commas, for a message."""
     return ", ".join(map(repr, names))

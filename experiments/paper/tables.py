@@ -98,10 +98,13 @@ def models_line(results: list[tuple]) -> str:
     from ulmfit_exp.results.figures import title
     from ulmfit_exp.results.tables import pretrained
 
-    starts = {}
+    recipes, starts = {}, {}
     for cell, record in results:
         if (model := pretrained(record)) != "none":
-            starts.setdefault(f"recipe {cell.settings.recipe_name}, starting from {model}", {})[title(cell.data)] = None
+            recipes.setdefault((title(cell.data), model), {})[cell.settings.recipe_name] = None
+    for (data, model), names in recipes.items():
+        recipe = f"recipe{'s' * (len(names) > 1)} {' and '.join(names)}"
+        starts.setdefault(f"{recipe}, starting from {model}", []).append(data)
     return "; ".join(f"{', '.join(data)}: {start}" for start, data in starts.items()) + "."
 
 

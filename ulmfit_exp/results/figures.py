@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from ..common import counted
 from ..record import cost, variant_folder
 from ..runs.grid import Cell, duration
 from .statistics import ALPHA, FEWEST, p_against
@@ -286,10 +287,8 @@ def _table_by_epoch(results: Results, reference: str) -> str:
 def cost_line(results: Results) -> str:
     """Return a sentence on the time that the runs took, and would have taken without shared stages."""
     shared, alone = cost([r for _, r in results])
-    return (
-        f"{len(results)} runs. Their stages took {duration(shared)}, each computed once, and would have taken "
-        f"{duration(alone)} had every run computed its own ({shared / alone:.0%})."
-    )
+    took = f"Their stages took {duration(shared)}, each computed once, and would have taken {duration(alone)}"
+    return f"{counted(len(results), 'run')}. {took} had every run computed its own ({shared / alone:.0%})."
 
 
 def svg(figure: Figure, name: str) -> str:

@@ -7,6 +7,7 @@ from itertools import accumulate
 
 import pandas as pd
 
+from ..common import counted
 from ..method.pretrained import SHIPPED, Pretrained
 from ..record import certainty, read, run_name, settings_in_words, tokens, variant_folder
 from .statistics import ALPHA, p_against
@@ -130,7 +131,7 @@ def beside_baseline(records: list[dict]) -> str:
             if pd.isna(p[variant])
             else f"{'' if p[variant] < ALPHA else 'not '}significant, p = {p[variant]:.2g}"
         )
-        runs = f"{n} run{'s' * (n > 1)}, {sure}"
+        runs = f"{counted(n, 'run')}, {sure}"
         lower = (
             f"**{lower}** has the lower error, {low:.2f} against {high:.2f} %" if low < high else f"both {low:.2f} %"
         )
