@@ -67,7 +67,8 @@ class Result:
 
     def predict(self, texts: str | Iterable[str]) -> pd.DataFrame:
         """Return a row per text: `class`, `confidence`, and `p CLASS` for each class. A single string is one text. A
-        Series keeps its index, so that `df.join(run.predict(df["text"]))` puts predictions beside the texts.
+        Series keeps its index, so that `df.join(run.predict(df["text"]))` puts predictions beside the texts. If rows
+        share an index value, reset the index first: `join` would combine each of them with each prediction.
 
         If a text may have several labels, `class` joins them by `;`; a single `;` means none of the labels.
         """
