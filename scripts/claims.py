@@ -179,7 +179,7 @@ def compared(name: str, results: list[tuple], claim: Claim) -> pd.DataFrame:
 def families(name: str, results: list[tuple], reference: str) -> list[pd.DataFrame]:
     """Return the test errors of a table's cells, one data frame per set of comparisons that is corrected together."""
     if name == "figure3":
-        found = figures.errors_by_labels(results)
+        found = figures.errors_with_baseline(results)
         named = found.assign(data=found["data"] + ", " + found["labels"].astype(str) + " labels")
         return [part for _, part in named.groupby(found["data"], sort=False)]
     if name == "figure4":

@@ -8,15 +8,16 @@ from statistics import mean
 
 import pandas as pd
 
-from experiments import RECORDS, settings_of
+from experiments import RECORDS
 from experiments.paper import tables
 from experiments.paper.base import replicates, with_recipe
 from experiments.paper.tables import MOST_SEEDS, module
 from ulmfit_exp.common import counted, write_json
 from ulmfit_exp.record import read, variant_folder
-from ulmfit_exp.results.figures import SIGNIFICANCE, significance_mark
+from ulmfit_exp.results.figures import SIGNIFICANCE, errors_with_baseline, significance_mark
 from ulmfit_exp.results.statistics import p_against
 from ulmfit_exp.results.tables import markdown, mean_sd, pretrained, summary
+from ulmfit_exp.runs.grid import Cell
 
 from . import claims
 
@@ -85,31 +86,22 @@ def filled(path: Path, made: str) -> str:
 
 def headline(records: list[dict]) -> str:
     """Return README's table."""
-    by_settings = {settings_of(r, precision="auto"): r for r in records}
-    found = {data: [by_settings[run] for run in runs if run in by_settings] for data, runs in HEADLINE.items()}
-    errors = {
-        data: {
-            "ULMFiT": {r["replicate"]: 100 * r["test"]["error"] for r in runs},
-            "TF-IDF + LR": {r["replicate"]: 100 * r["baseline"]["error"] for r in runs},
-        }
-        for data, runs in found.items()
-        if runs
-    }
-    p = p_against(listed(errors), "ULMFiT")
-    return markdown(pd.DataFrame([row(d, found[d], errors[d], p[d, "TF-IDF + LR"]) for d in errors]))
+    cells = [Cell("ULMFiT", data, i, run) for data, runs in HEADLINE.items() for i, run in enumerate(runs)]
+    results = tables.with_records(cells, records)
+    found, rows = errors_with_baseline(results), []
+    p = p_against(found, "ULMFiT")
+    for data, errors in found.groupby("data", sort=False):
+        runs = [record for cell, record in results if cell.data == data]
+        rows.append(row(data, runs, errors, p[data, runs[0]["baseline"]["method"]]))
+    return markdown(pd.DataFrame(rows))
 
 
-def listed(errors: dict[str, dict[str, dict[str, float]]]) -> pd.DataFrame:
-    """Convert data -> row -> replicate -> error to the columns that `statistics.p_against` takes."""
-    by_row = ((data, row, errors) for data, rows in errors.items() for row, errors in rows.items())
-    rows = [(data, row, replicate, error) for data, row, errors in by_row for replicate, error in errors.items()]
-    return pd.DataFrame(rows, columns=["data", "row", "replicate", "error"])
-
-
-def row(data: str, records: list[dict], errors: dict[str, dict[str, float]], p: float) -> dict:
+def row(data: str, records: list[dict], errors: pd.DataFrame, p: float) -> dict:
     """Return a row of README's table: test error of ULMFiT, the baseline and the paper, the lower of ours in bold."""
     folds = len({r["corpus"]["name"] for r in records}) > 1
-    best = min(errors, key=lambda method: mean(errors[method].values()))
+    ours, baseline = (part for _, part in errors.groupby("row", sort=False)["error"])
+    methods = {"ULMFiT": ours, "TF-IDF + LR": baseline}
+    best = min(methods, key=lambda method: methods[method].mean())
     of_paper = None if records[0]["settings"]["train_size"] else records[0]["paper"]
     minutes = [sum(s["seconds"] for s in r["stages"]) / 60 for r in records]
     one_machine = max(minutes) < 2 * min(minutes)
@@ -117,10 +109,7 @@ def row(data: str, records: list[dict], errors: dict[str, dict[str, float]], p: 
         "data set": f"[{data}](experiments/results/{variant_folder(records[0])})",
         "language model": pretrained(records[0]).partition(", ")[2],
         "runs": counted(len(records), "fold" if folds else "seed"),
-        **{
-            m: f"**{mean_sd(e.values())}**{significance_mark(p)}" if m == best else mean_sd(e.values())
-            for m, e in errors.items()
-        },
+        **{m: f"**{mean_sd(e)}**{significance_mark(p)}" if m == best else mean_sd(e) for m, e in methods.items()},
         "the paper": "" if of_paper is None else f"{of_paper:.2f}",
         "minutes per run": f"{mean(minutes):.0f}" if one_machine else f"{min(minutes):.0f} to {max(minutes):.0f}",
     }
@@ -138,16 +127,17 @@ def overview(records: list[dict], grids: dict[str, list[tuple]]) -> str:
 
 def comparisons(records: list[dict]) -> str:
     """Return the test errors of the pairs in `COMPARED`, of the forward classifiers if one of a pair has no other."""
-    groups, errors = {}, {}
+    groups, rows, table = {}, [], []
     for record in sorted(records, key=lambda r: r["replicate"]):
         groups.setdefault(variant_folder(record), []).append(record)
     for pair in COMPARED:
         forward = any(len(r["directions"]) == 1 for variant in pair for r in groups[variant])
-        errors[pair] = {i: {r["replicate"]: _error(r, forward) for r in groups[v]} for i, v in enumerate(pair)}
-    p, table = p_against(listed(errors), 0), []
-    for pair, both in errors.items():
+        rows += [(i, pair, r["replicate"], _error(r, forward)) for i, v in enumerate(pair) for r in groups[v]]
+    found = pd.DataFrame(rows, columns=["row", "data", "replicate", "error"])
+    p = p_against(found, 0)
+    for pair, errors in found.groupby("data", sort=False):
         variants = {f"variant {i}": f"[{variant}]({FROM_DOCS}/{variant})" for i, variant in enumerate(pair, 1)}
-        first, second = (mean_sd(of_variant.values()) for of_variant in both.values())
+        first, second = (mean_sd(runs) for _, runs in errors.groupby("row")["error"])
         table.append({**variants, "error of 1": first, "error of 2": second + significance_mark(p[pair, 1])})
     return markdown(pd.DataFrame(table))
 

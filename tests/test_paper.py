@@ -334,7 +334,7 @@ def test_figure_3_gives_few_labels_more_epochs_and_averages_the_baseline_over_fo
         record = {"test": {"error": 0.2}, "baseline": {"method": "TF-IDF", "error": wrong}}
         record |= {"dataset": "sfu", "variant": "small", "replicate": f"fold{fold}", "corpus": {"rows": {"train": 40}}}
         results.append((grid.Cell("supervised", "sfu", fold, sfu), record))
-    text, _ = figures.by_labels(figures.errors_by_labels(results), "supervised", "from scratch")
+    text, _ = figures.by_labels(figures.errors_with_baseline(results), "supervised", "from scratch")
     assert "SFU sentiment (n = 2)" in text and "| 40 | [20.00 ± 0.00](sfu/small) | [30.00 ± 28.28](sfu/small) |" in text
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ulmfit_exp.results.figures import by_labels, errors_by_labels
+from ulmfit_exp.results.figures import by_labels, errors_with_baseline
 from ulmfit_exp.runs.settings import Experiment
 
 from .base import forward, with_recipe
@@ -43,7 +43,7 @@ def sized(settings: Experiment, data: str) -> list[Experiment]:
 
 
 def render(results):
-    found = errors_by_labels(results)
+    found = errors_with_baseline(results)
     return by_labels(pd.concat([found, static(found)]), REFERENCE, results[0][1]["baseline"]["method"])
 
 

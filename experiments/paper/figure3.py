@@ -14,7 +14,7 @@ Differs from the paper: test error, not validation error.
 from dataclasses import replace
 from math import ceil
 
-from ulmfit_exp.results.figures import by_labels, errors_by_labels
+from ulmfit_exp.results.figures import by_labels, errors_with_baseline
 from ulmfit_exp.runs.settings import Experiment
 
 from .base import forward, from_scratch, with_clas
@@ -66,4 +66,4 @@ def longer(settings: Experiment, size: int | None) -> Experiment:
 
 
 def render(results):
-    return by_labels(errors_by_labels(results), REFERENCE, "from scratch")
+    return by_labels(errors_with_baseline(results), REFERENCE, "from scratch")

@@ -75,7 +75,7 @@ def test_errors(results: Results, reference: str) -> pd.DataFrame:
     return errors(results, "test", parts)
 
 
-def errors_by_labels(results: Results) -> pd.DataFrame:
+def errors_with_baseline(results: Results) -> pd.DataFrame:
     """Return the test error in % of each cell and of its baseline, without duplicates."""
     return errors(results, "test", _baseline).drop_duplicates(["data", "labels", "replicate", "row"])
 
@@ -180,8 +180,8 @@ def _legend(figure: Figure) -> None:
 def by_labels(found: pd.DataFrame, ours: str, theirs: str) -> tuple[str, Figure]:
     """Plot and tabulate the test error by number of labels, a line per row, a panel per data set (paper, figure 3).
 
-    `found` is a table from `errors_by_labels`. The Markdown table has `ours` in bold, and says how many times as many
-    labels `theirs` needs for the same errors.
+    `found` is a table from `errors_with_baseline`. The Markdown table has `ours` in bold, and says how many times as
+    many labels `theirs` needs for the same errors.
     """
     columns = found["data"].unique()
     figure = Figure(figsize=(1 + 3.4 * len(columns), 3.4), layout="constrained")
