@@ -17,7 +17,7 @@ from ulmfit_exp.record import read, variant_folder
 from ulmfit_exp.results.figures import SIGNIFICANCE, errors_with_baseline, significance_mark
 from ulmfit_exp.results.statistics import p_against
 from ulmfit_exp.results.tables import markdown, mean_sd, pretrained, summary
-from ulmfit_exp.runs.grid import Cell
+from ulmfit_exp.runs.settings import Cell
 
 from . import claims
 

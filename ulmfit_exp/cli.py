@@ -19,12 +19,11 @@ import tyro
 import tyro._strings
 
 from .common import DataError, counted, shell_quoted
-from .runs.settings import ONE, Command, Experiment, Grid, recipe_named
+from .runs.settings import ONE, Cell, Command, Experiment, Grid, recipe_named
 
 if TYPE_CHECKING:
     from .corpora.corpus import Corpus
     from .corpora.documents import Documents
-    from .runs.grid import Cell
 
 # tyro keeps the line breaks of docstrings whose lines are indented, as those of fields are: its help would be ragged.
 tyro._strings.remove_single_line_breaks = lambda text: "\n\n".join(" ".join(p.split()) for p in text.split("\n\n"))
@@ -61,7 +60,6 @@ def main(command: type[Command], args: list[str] | None = None) -> None:
 def over_seeds(settings: Experiment, grid: Grid) -> None:
     """Run an experiment with several seeds, from its own upwards; the last line printed has their mean test error."""
     from .results.tables import mean_sd
-    from .runs.grid import Cell
 
     each = [replace(settings, seed=settings.seed + i) for i in range(grid.seeds)]
     results, failed = compute([Cell(settings.variant, settings.dataset, s.seed, s) for s in each], grid)
@@ -74,7 +72,7 @@ def over_seeds(settings: Experiment, grid: Grid) -> None:
     exit_with_failures(failed)
 
 
-def compute(cells: list["Cell"], options: Grid, only_plan: bool = False) -> tuple[list[tuple], dict]:
+def compute(cells: list[Cell], options: Grid, only_plan: bool = False) -> tuple[list[tuple], dict]:
     """Plan and run a grid's cells; return (cell, record) of each finished run, and why others failed."""
     from .record import read
     from .runs import cluster, grid
@@ -92,7 +90,7 @@ def compute(cells: list["Cell"], options: Grid, only_plan: bool = False) -> tupl
     return [(p.cell, read(p.path)) for p in planned if p.finished], failed
 
 
-def exit_with_failures(failed: dict["Cell", str]) -> NoReturn:
+def exit_with_failures(failed: dict[Cell, str]) -> NoReturn:
     """Print the cells that failed and exit, with code 1 if there are any."""
     for cell, error in failed.items():
         print(f"failed: {cell}: {error}", file=sys.stderr)

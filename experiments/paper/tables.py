@@ -9,6 +9,7 @@ from dataclasses import replace
 from importlib import import_module
 
 from ulmfit_exp.record import read_all
+from ulmfit_exp.runs.settings import Cell
 
 from .. import RECORDS, settings_of
 from .base import miniature_of, replicates
@@ -23,10 +24,10 @@ def module(name: str):
     return import_module(f".{name}", __package__)
 
 
-def cells(name: str, data: tuple[str, ...], seeds: int, miniature: bool = False, recipe: str | None = None) -> list:
+def cells(
+    name: str, data: tuple[str, ...], seeds: int, miniature: bool = False, recipe: str | None = None
+) -> list[Cell]:
     """Return every run of a table or figure; `recipe` defaults to the one of the committed records."""
-    from ulmfit_exp.runs.grid import Cell
-
     found = []
     for d in dict.fromkeys(data or (("sfu",) if miniature else module(name).DATA)):
         usual = getattr(module(name), "RECIPES", {}).get(d, "small")
@@ -38,7 +39,7 @@ def cells(name: str, data: tuple[str, ...], seeds: int, miniature: bool = False,
     return found
 
 
-def labelled(name: str, cell, **where):
+def labelled(name: str, cell: Cell, **where) -> Cell:
     """Return the cell with a label and tags for records and W&B; no label if the recipe's name says enough.
 
     `where` has the settings for where to run it, and in which precision.
@@ -62,7 +63,7 @@ def recorded(name: str, records: list[dict], data: tuple[str, ...] = (), recipe:
     return [(c, r) for c, r in results if rows[c.data] > 1 or c.settings.recipe.direction == "both"]
 
 
-def with_records(found: list, records: list[dict]) -> list[tuple]:
+def with_records(found: list[Cell], records: list[dict]) -> list[tuple]:
     """Return the cells that have a record of the same settings, in any precision, each with that record."""
     by_settings = {settings_of(r, precision="auto"): r for r in records}
     return [(cell, by_settings[cell.settings]) for cell in found if cell.settings in by_settings]

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 
 from ..common import counted
 from ..record import cost, variant_folder
-from ..runs.grid import Cell, duration
+from ..runs.grid import duration
+from ..runs.settings import Cell
 from .statistics import ALPHA, FEWEST, p_against
 from .tables import markdown, mean_sd
 

@@ -18,29 +18,12 @@ from ..method.checkpoint import CHECKPOINT
 from ..record import read
 from . import estimate
 from .run import prepare
-from .settings import Experiment
+from .settings import Cell
 from .workers import Workers, appears, error_line
 
 ALL_LABELS = {"train_size": None, "shots": None, "draw": 0, "labelled_only": False}
 MOVES = 3
 """Largest number of restarts of a cell whose process died, without a new checkpoint in between."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run of a table or figure."""
-
-    row: str
-    """Name of the variant."""
-    data: str
-    """Name of the data set."""
-    replicate: int
-    """Number of the seed, fold or draw."""
-    settings: Experiment
-
-    def __str__(self):
-        sizes = {"labels": self.settings.train_size, "shots": self.settings.shots}
-        return f"{self.data} {self.replicate}: {self.row}" + "".join(f", {n} {k}" for k, n in sizes.items() if n)
 
 
 @dataclass(frozen=True)

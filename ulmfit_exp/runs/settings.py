@@ -231,3 +231,20 @@ class Experiment(Command):
             raise DataError(f"--draw {self.draw} has no meaning without --shots")
         corpus = corpus.with_train_size(self.train_size).with_shots(self.shots, self.draw)
         return corpus.labelled() if self.labelled_only else corpus
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a table or figure."""
+
+    row: str
+    """Name of the variant."""
+    data: str
+    """Name of the data set."""
+    replicate: int
+    """Number of the seed, fold or draw."""
+    settings: Experiment
+
+    def __str__(self):
+        sizes = {"labels": self.settings.train_size, "shots": self.settings.shots}
+        return f"{self.data} {self.replicate}: {self.row}" + "".join(f", {n} {k}" for k, n in sizes.items() if n)
