@@ -8,11 +8,10 @@ The records and their stage folders are read into trackio, which keeps them in H
 record is a run. Run it again to import new runs. A record that cannot be read is reported and left out.
 """
 
-import sys
 from pathlib import Path
 
 from ulmfit_exp.cli import command, import_part
-from ulmfit_exp.common import counted
+from ulmfit_exp.common import DataError, counted
 from ulmfit_exp.runs.interrupt import interruptible
 
 COMMITTED = import_part("experiments").RECORDS
@@ -33,7 +32,7 @@ def main(
         port: Port on 127.0.0.1 (default: the first free one from 7860).
     """
     if not records.is_dir():
-        sys.exit(f"error: there is no folder {records}; name one with --records")
+        raise DataError(f"there is no folder {records}; name one with --records")
     from ulmfit_exp.results import dashboard  # imported late: pandas would slow down --help
 
     interruptible()  # also if a shell started it in the background, ignoring SIGINT
@@ -46,8 +45,9 @@ def main(
             print(f"{project}: {counted(runs, 'run')}, {new} of them new")
         dashboard.show(store, port, browser=not no_browser)
     except OSError as e:
-        taken = "Cannot find empty port" in str(e)
-        sys.exit(f"error: port {port} is taken; name another with --port" if taken and port else f"error: {e}")
+        if port and "Cannot find empty port" in str(e):
+            raise DataError(f"port {port} is taken; name another with --port") from e
+        raise
     except KeyboardInterrupt:
         print()
 

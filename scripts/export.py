@@ -41,8 +41,8 @@ def main(
     """
     run = folder_with_models(run)
     if not (learner or onnx or hub) or (push and not hub):
-        sys.exit(
-            "error: name what to write: --learner export.pkl, --onnx folder or --hub folder; --push goes with --hub"
+        raise DataError(
+            "name what to write: --learner export.pkl, --onnx folder or --hub folder; --push goes with --hub"
         )
     if learner:
         write_learner(run, learner)

@@ -91,9 +91,9 @@ def main(
     """
     folders = folders or tuple(f for f in (Path("runs"), Path(os.path.relpath(paper.RECORDS))) if f.is_dir())
     if absent := [f for f in folders if not f.is_dir()]:
-        sys.exit(f"error: there is no folder {', '.join(map(str, absent))}")
+        raise DataError(f"there is no folder {', '.join(map(str, absent))}")
     if not os.access(out.parent, os.W_OK):  # checked before the work, not after it
-        sys.exit(f"error: the folder of --out {out} does not exist or cannot be written; name another file with --out")
+        raise DataError(f"the folder of --out {out} does not exist or cannot be written; name another file with --out")
 
     from ulmfit_exp.results import page  # imported late: torch would slow down --help
 
@@ -102,7 +102,7 @@ def main(
         print(f"left out: {line}", file=sys.stderr)
     if not found:
         demo = f"{shell_command('ulmfit-exp')} demo"
-        sys.exit(f"error: there is no record of a run in {', '.join(map(str, folders))}; to make one: {demo}")
+        raise DataError(f"there is no record of a run in {', '.join(map(str, folders))}; to make one: {demo}")
     made = sections([record for _, record in found])
     out.write_text(
         page.page(found, made, titles(), f"{shell_command('ulmfit-exp')} reproduce", out.parent), encoding="utf-8"

@@ -22,6 +22,7 @@ from statistics import stdev
 import tyro
 
 from ulmfit_exp.cli import ROOT, command, import_part, interrupted, run
+from ulmfit_exp.common import DataError
 from ulmfit_exp.record import environment_changes, figures, read, read_all
 from ulmfit_exp.runs.settings import Wandb
 
@@ -98,7 +99,7 @@ def main(
     """
     path = record if record.exists() else RECORDS / record
     if not path.exists():
-        sys.exit(f"error: there is no {record}, neither here nor among the committed records in {RECORDS}")
+        raise DataError(f"there is no {record}, neither here nor among the committed records in {RECORDS}")
     old = read(path)
     os.environ["OMP_NUM_THREADS"] = str(old["machine"]["threads"])  # figures depend on it; torch is not imported yet
     home = home or Path(tempfile.mkdtemp(prefix="reproduce-"))

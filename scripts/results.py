@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from ulmfit_exp.cli import INSTALLED, command, import_part, shell_command
+from ulmfit_exp.common import DataError
 
 
 def main(check: bool = False, add: tuple[Path, ...] = ()) -> None:
@@ -21,7 +22,7 @@ def main(check: bool = False, add: tuple[Path, ...] = ()) -> None:
         add: Folders of finished runs whose records are to be added to the committed ones.
     """
     if INSTALLED:
-        sys.exit("error: results works in a checkout of the project, whose README.md and docs/ it writes")
+        raise DataError("results works in a checkout of the project, whose README.md and docs/ it writes")
     docs = import_part("scripts.docs")  # imported late: torch would slow down --help
     for run in add:
         docs.take_in(run)

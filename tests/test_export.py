@@ -196,5 +196,5 @@ def test_nothing_is_uploaded_by_default(folder, tmp_path, monkeypatch, capsys):
     script.main(folder / "result.json", hub=tmp_path / "hub", push="me/mine")
     assert [name for name, *_ in calls] == ["create_repo", "upload_folder"] and calls[0][2]["private"]
     for nothing in ({}, {"learner": tmp_path / "x.pkl", "push": "me/mine"}):
-        with pytest.raises(SystemExit, match="--push goes with --hub"):
+        with pytest.raises(DataError, match="--push goes with --hub"):
             script.main(folder, **nothing)

@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from experiments.own_csv import OwnCsv
 from scripts import report
 from ulmfit_exp.cli import run
+from ulmfit_exp.common import DataError
 from ulmfit_exp.results.tables import mean_sd
 
 RECORDS = Path(__file__).parents[1] / "experiments" / "results"
@@ -62,9 +63,9 @@ def test_what_is_no_record_is_left_out_and_reported(tmp_path, capsys):
 
 
 def test_without_records_the_message_says_what_to_do(tmp_path):
-    with pytest.raises(SystemExit, match=r"to make one: .*demo"):
+    with pytest.raises(DataError, match=r"to make one: .*demo"):
         report.main((tmp_path,), tmp_path / "report.html")
-    with pytest.raises(SystemExit, match="no folder"):
+    with pytest.raises(DataError, match="no folder"):
         report.main((tmp_path / "absent",), tmp_path / "report.html")
 
 

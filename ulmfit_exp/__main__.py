@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from . import cli
+from .common import DataError
 
 SCRIPTS = ("demo", "report", "dashboard", "reproduce", "export", "results", "workspace")
 
@@ -18,7 +19,7 @@ def main(args: list[str] | None = None) -> None:
         if name in ("-h", "--help"):
             print(usage(files))
         elif name not in files:
-            sys.exit(f"error: there is no command {name!r}; the commands are {', '.join(files)}")
+            raise DataError(f"there is no command {name!r}; the commands are {', '.join(files)}")
         else:
             start(name, rest)
 

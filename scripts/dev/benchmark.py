@@ -26,6 +26,7 @@ from typing import Literal
 import tyro
 
 from ulmfit_exp.cli import clean_exit, import_part
+from ulmfit_exp.common import DataError
 from ulmfit_exp.recipe import PRETRAINING
 
 
@@ -52,7 +53,7 @@ def train(
         out: Write the JSON object to this file.
     """
     if steps < 20:
-        sys.exit("error: --steps must be 20 or more: the first ones are warming up")
+        raise DataError("--steps must be 20 or more: the first ones are warming up")
     from ulmfit_exp.method.tokens import write_tokens
 
     with tempfile.TemporaryDirectory() as folder:

@@ -7,14 +7,13 @@ shipped model, the record lists the cycles before it under `chain`. A run replac
 only if it started from that model and its perplexity on the validation texts is lower.
 """
 
-import sys
 from pathlib import Path
 
 import tyro
 from safetensors.torch import load_file, save_file
 
 from ulmfit_exp.cli import clean_exit
-from ulmfit_exp.common import write_json
+from ulmfit_exp.common import DataError, write_json
 from ulmfit_exp.method.pretrained import SHIPPED, Pretrained, resolve
 from ulmfit_exp.method.weights import quantised
 from ulmfit_exp.record import read
@@ -54,12 +53,12 @@ def digest(folder: Path) -> str:
 
 
 def check_better(folder: Path, before: Path | None, record: dict) -> None:
-    """Exit unless the run of `record` started from the model in `folder` and is better than it."""
+    """Raise `DataError` unless the run of `record` started from the model in `folder` and is better than it."""
     if before != folder:
-        sys.exit(f"error: the run did not start from {folder}; remove that first if the new model is to replace it")
+        raise DataError(f"the run did not start from {folder}; remove that first if the new model is to replace it")
     new, old = (r["perplexity"]["valid"]["perplexity"] for r in (record, read(folder / "record.json")))
     if new >= old:
-        sys.exit(f"error: perplexity {new:.2f} on the validation texts, and the model in {folder} has {old:.2f}")
+        raise DataError(f"perplexity {new:.2f} on the validation texts, and the model in {folder} has {old:.2f}")
 
 
 if __name__ == "__main__":
