@@ -42,6 +42,10 @@ def leet(*args) -> str:
     ).stdout
 
 
+def a_tracker(home: Path, job_type: str, **settings) -> Tracker:
+    return Tracker(Sfu(**{"home": home, "wandb": "offline", **settings}), job_type, "name", [], {})
+
+
 @dataclass(frozen=True)
 class Seen:
     """An offline run as W&B's own tool has it."""
@@ -164,7 +168,7 @@ def test_wandb_has_texts_only_where_they_may_be_shown_and_never_the_machine(show
     monkeypatch.setattr(sys, "argv", ["name-of-this-command"])
     texts = pd.DataFrame({"row": [4, 9], "text": ["a secret sentence", "another secret one"]})
     texts = texts.assign(label=["a", "b"], predicted=["a", "b"], confidence=[0.9, 0.8])
-    tracker = Tracker("offline", tmp_path, "g", "eval", "n", [], {}, texts=shown)
+    tracker = a_tracker(tmp_path, "eval", log_texts=shown)
     per_class = {c: {"n": 1, "precision": 1.0, "recall": 1.0} for c in "ab"}
     tracker.log_test(texts, per_class, with_confusion=True)
     tracker.finish({})
@@ -266,8 +270,8 @@ def test_without_a_server_the_runs_are_recorded_offline_and_it_is_tried_once(tmp
     monkeypatch.setattr(wandb, "init", init)
     monkeypatch.setattr(Tracker, "reachable", True)
     with pytest.warns(match="cannot be reached"):
-        first = Tracker("online", tmp_path, "g", "lm", "a", [], {})
-    second = Tracker("online", tmp_path, "g", "clas", "b", [], {})
+        first = a_tracker(tmp_path, "lm", wandb="online")
+    second = a_tracker(tmp_path, "clas", wandb="online")
     assert None not in (first.path, second.path)
     assert tried == ["online", "offline", "offline"]
 
@@ -275,11 +279,11 @@ def test_without_a_server_the_runs_are_recorded_offline_and_it_is_tried_once(tmp
 def test_a_wandb_that_exits_the_process_is_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr("wandb.init", lambda **_: sys.exit(3))
     with pytest.warns(match="left out of this run: SystemExit"):
-        assert Tracker("offline", tmp_path, "g", "lm", "a", [], {}).path is None
+        assert a_tracker(tmp_path, "lm").path is None
 
 
 def test_a_run_that_failed_is_not_continued(tmp_path):
-    first, second = (Tracker("offline", tmp_path, "g", "lm", name, [], {}) for name in ("a", "b"))
+    first, second = a_tracker(tmp_path, "lm"), a_tracker(tmp_path, "lm")
     assert None not in (first.path, second.path)
     assert first.path != second.path
     first.finish({})
@@ -288,9 +292,9 @@ def test_a_run_that_failed_is_not_continued(tmp_path):
 
 @pytest.mark.slow
 def test_a_resumed_run_logs_the_steps_and_epochs_before_the_kill_too(one_learner, tmp_path):
-    with pytest.raises(KeyboardInterrupt), Tracker("offline", tmp_path, "g", "clas", "first", [], {}) as first:
+    with pytest.raises(KeyboardInterrupt), a_tracker(tmp_path, "clas") as first:
         train(one_learner(), FORWARD.clas, 0, tmp_path, [first, Interrupt()])
-    second = Tracker("offline", tmp_path, "g", "clas", "second", [], {})
+    second = a_tracker(tmp_path, "clas")
     info, steps = train(one_learner(), FORWARD.clas, 0, tmp_path, [second])
     second.finish({})
     seen = see(tmp_path / second.path).history
@@ -314,7 +318,7 @@ class Interrupt(Callback):
 @pytest.mark.slow
 def test_a_run_killed_after_the_last_epoch_is_logged_in_full(one_learner, tmp_path):
     train(one_learner(), FORWARD.clas, 0, tmp_path)
-    tracker = Tracker("offline", tmp_path, "g", "clas", "n", [], {})
+    tracker = a_tracker(tmp_path, "clas")
     info, steps = train(one_learner(), FORWARD.clas, 0, tmp_path, [tracker])
     tracker.log_new(steps, info["history"])
     tracker.finish({})

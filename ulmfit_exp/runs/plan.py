@@ -146,8 +146,7 @@ class Run:
         miniature = ["miniature"] if getattr(c, "miniature", False) else []
         tags = [self.corpus.name, f"seed {c.seed}", *c.tags, *miniature, self.environment["commit"]]
         title = f"{name} {self.corpus.name} seed{c.seed}"
-        config, job_type = {**c.settings(), **stage, **made}, name.split()[0]
-        return Tracker(c.wandb, c.home, c.group, job_type, title, tags, config, c.log_artifacts, c.log_texts)
+        return Tracker(c, name.split()[0], title, tags, {**c.settings(), **stage, **made})
 
 
 def with_pretrained_shape(recipe: LMRecipe, pretrained: dict[str, Pretrained]) -> LMRecipe:

@@ -22,7 +22,7 @@ from fastai.text.all import Callback
 
 from ..method.checkpoint import CHECKPOINT
 from ..record import metrics
-from .settings import Wandb
+from .settings import Command
 
 PROJECT = "ulmfit"
 TEXTS, CHARACTERS = 1_000, 500
@@ -42,37 +42,26 @@ class Tracker(Callback):
     order = 66  # after History, whose rows are logged
     reachable = True  # False after W&B's server has failed to answer this process
 
-    def __init__(
-        self,
-        mode: Wandb,
-        home: Path,
-        group: str,
-        job_type: str,
-        name: str,
-        tags: list[str],
-        config: dict,
-        artifacts: bool = False,
-        texts: bool = True,
-    ):
-        """`artifacts` keeps the stage's folder as a W&B artifact when the run is finished; `texts` logs test texts."""
-        self.wandb_run, self.home = None, home.resolve()
-        self.artifacts, self.texts, self.job_type = artifacts, texts, job_type
+    def __init__(self, command: Command, job_type: str, name: str, tags: list[str], config: dict):
+        self.wandb_run, self.command, self.home, self.job_type = None, command, command.home.resolve(), job_type
         self.logged_steps = self.logged_epochs = 0
         self.phases = set()
-        if mode != "disabled" and in_sweep() == (job_type == "sweep"):
-            options = {"dir": home, "group": group, "job_type": job_type, "name": name, "tags": tags, "config": config}
-            self._safely(lambda: self._init(mode, options), opening=True)
+        if command.wandb != "disabled" and in_sweep() == (job_type == "sweep"):
+            options = {"job_type": job_type, "name": name, "tags": tags, "config": config}
+            self._safely(lambda: self._init(options), opening=True)
 
-    def _init(self, mode: Wandb, options: dict) -> None:
+    def _init(self, options: dict) -> None:
         os.environ.setdefault("WANDB_DATA_DIR", str(self.home / "wandb"))  # else W&B keeps copies in the user's home
         import wandb
 
-        self.wandb = wandb
+        self.wandb, mode = wandb, self.command.wandb
         if mode == "auto":
             mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False, verify=False) else "offline")
         if mode == "disabled":
             return
         options |= {
+            "dir": self.command.home,
+            "group": self.command.group,
             "project": os.environ.get("WANDB_PROJECT", PROJECT),
             "tags": [tag[:64] for tag in options["tags"] if tag],  # W&B rejects empty and longer tags
             "reinit": "create_new",  # else it would continue a run that failed
@@ -127,10 +116,10 @@ class Tracker(Callback):
 
     def _log_test(self, rows, per_class, with_confusion):
         classes, table = list(per_class), self.wandb.Table
-        names = ["row", *["text"] * self.texts, "label", "predicted", "confidence"]
+        names = ["row", *["text"] * self.command.log_texts, "label", "predicted", "confidence"]
         shown = rows.assign(right=rows["label"] == rows["predicted"], row=rows["row"].map(str))
         shown = shown.sort_values(["right", "confidence"], ascending=[True, False])[names].head(TEXTS)
-        if self.texts:
+        if self.command.log_texts:
             shown["text"] = shown["text"].str[:CHARACTERS]
         by_class = [[c, f["n"], 1 - f["recall"], f["precision"], f["recall"]] for c, f in per_class.items()]
         tables = {
@@ -144,14 +133,14 @@ class Tracker(Callback):
         self.log({**tables, "step": 0})
 
     def finish(self, summary: dict, folder: Path | None = None) -> None:
-        """Close the W&B run with these final metrics; with `artifacts`, keep the files of the stage's `folder`."""
-        if folder and self.artifacts:
+        """Close the W&B run with these final metrics; with `log_artifacts`, keep the files of the `folder`."""
+        if folder and self.command.log_artifacts:
             self._safely(lambda: self._log_folder(folder))
         self._safely(lambda: (self.wandb_run.summary.update(summary), self.wandb_run.finish()))
 
     def _log_folder(self, folder: Path) -> None:
         artifact = self.wandb.Artifact(folder.name, type=self.job_type)
-        left_out = (CHECKPOINT, *([] if self.texts else ["mistakes.json"]))
+        left_out = (CHECKPOINT, *([] if self.command.log_texts else ["mistakes.json"]))
         for path in sorted(p for p in folder.iterdir() if p.name not in left_out):
             artifact.add_file(str(path))
         self.wandb_run.log_artifact(artifact)
