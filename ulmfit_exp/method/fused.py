@@ -111,6 +111,6 @@ def fused_adam(p, lr, mom, sqr_mom, eps, wd, do_wd=True, step=None, grad_avg=Non
     return {"step": step, "grad_avg": grad_avg, "sqr_avg": sqr_avg}
 
 
-def FusedAdam(params, lr, mom=0.9, sqr_mom=0.99, eps=1e-5, wd=0.01) -> Optimizer:
-    """Return fastai's Adam, with the same defaults, as an optimizer that uses `fused_adam`."""
+def FusedAdam(params, lr, mom=0.7, sqr_mom=0.99, eps=1e-5, wd=0.01) -> Optimizer:
+    """Return fastai's Adam that uses `fused_adam`, by default with the paper's betas, 0.7 and 0.99 (section 4.1)."""
     return Optimizer(params, [fused_adam], lr=lr, mom=mom, sqr_mom=sqr_mom, eps=eps, wd=wd)

@@ -1,6 +1,5 @@
 """fastai's AWD_LSTM learners for the two tasks, with the fixes that fastai needs; loading weights into them."""
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +25,6 @@ from .fused import FeatureDecoder, FusedAdam, LMLoss
 from .machine import Autocast
 from .models import classifier, language_model
 from .pretrained import Pretrained
-
-# The paper's Adam: beta1 0.7, beta2 0.99 (section 4.1).
-OPTIMIZER = partial(FusedAdam, mom=0.7, sqr_mom=0.99)
 
 
 def lm_learner(dls: TextDataLoaders, recipe: LMRecipe, precision: str, path: Path) -> LMLearner:
@@ -72,7 +68,7 @@ def loss_and_error(multi_label: bool, weight: Tensor | None = None, thresh: floa
 def learner_options(training: Training, precision: str, path: Path) -> dict:
     """Return the options that all learners share: the paper's Adam, weight decay, clipped gradients, fp32 or bf16."""
     cbs = [GradientClip(training.clip), *([Autocast()] if precision == "bf16" else [])]
-    return {"opt_func": OPTIMIZER, "wd": training.wd, "path": path, "cbs": cbs}
+    return {"opt_func": FusedAdam, "wd": training.wd, "path": path, "cbs": cbs}
 
 
 def load_pretrained(learn: LMLearner, pretrained: Pretrained) -> dict[str, int]:
