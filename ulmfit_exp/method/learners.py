@@ -24,7 +24,6 @@ from ..recipe import LMRecipe, Recipe, Training
 from .fused import FeatureDecoder, FusedAdam, LMLoss
 from .machine import Autocast
 from .models import classifier, language_model
-from .pretrained import Pretrained
 
 
 def lm_learner(dls: TextDataLoaders, recipe: LMRecipe, precision: str, path: Path) -> LMLearner:
@@ -69,13 +68,6 @@ def learner_options(training: Training, precision: str, path: Path) -> dict:
     """Return the options that all learners share: the paper's Adam, weight decay, clipped gradients, fp32 or bf16."""
     cbs = [GradientClip(training.clip), *([Autocast()] if precision == "bf16" else [])]
     return {"opt_func": FusedAdam, "wd": training.wd, "path": path, "cbs": cbs}
-
-
-def load_pretrained(learn: LMLearner, pretrained: Pretrained) -> dict[str, int]:
-    """Load a pretrained language model. Returns the learner's number of `words` and of known ones (`words_found`)."""
-    weights, found = pretrained.matched(learn.dls.vocab)
-    learn.model.load_state_dict(weights)
-    return found
 
 
 def load_lm_encoder(learn: TextLearner, path: Path) -> None:

@@ -55,11 +55,14 @@ def finetune_lm(run: Run, direction: str, folder: Path) -> dict:
 
 
 def new_lm(run: Run, direction: str, folder: Path) -> tuple[learners.LMLearner, dict[str, int]]:
-    """Return the learner at the start of its training, and how many words the pretrained model knew."""
+    """Return the learner at the start of its training, its number of words, and how many the pretrained model knew."""
     set_seed(run.command.seed, reproducible=True)
     learn = _lm_learner(run, direction, folder)
-    start = run.pretrained.get(direction)
-    return learn, learners.load_pretrained(learn, start) if start else {}
+    if direction not in run.pretrained:
+        return learn, {}
+    weights, found = run.pretrained[direction].matched(learn.dls.vocab)
+    learn.model.load_state_dict(weights)
+    return learn, found
 
 
 def _lm_learner(run: Run, direction: str, folder: Path):
