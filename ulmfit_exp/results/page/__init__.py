@@ -213,7 +213,8 @@ def _columns(rows: list[dict]) -> dict[str, list]:
 
 
 def _rates(record: dict, known: dict[str, dict]) -> str:
-    """Add a run's learning rates by epoch and layer group, for each task, to `known`, and return their key there."""
+    """Add a run's learning rates by epoch, of the lowest and the highest layer group that is trained, for each task, to
+    `known`, and return their key there."""
     recipe, layers = recipe_from(record["settings"]["recipe"]), record["model"]["n_layers"]
     groups_of = {"lm": layers + 1, "clas": layers + 2}
     tasks = {stage.split()[0]: rows for stage, rows in record["history"].items()}
@@ -222,8 +223,9 @@ def _rates(record: dict, known: dict[str, dict]) -> str:
         known[key] = {}
         for task, phases in tasks.items():
             table = rates(phases, groups_of[task], steps=20)
-            groups = [[None if x != x else float(f"{x:.3g}") for x in table[g]] for g in table]
-            known[key][task] = {"epoch": list(table.index), "groups": groups}
+            trained = {"lowest": table.bfill(axis=1)[0], "top": table.ffill(axis=1).iloc[:, -1]}
+            shown = {group: [float(f"{x:.3g}") for x in values] for group, values in trained.items()}
+            known[key][task] = {"epoch": list(table.index), **shown}
     return key
 
 

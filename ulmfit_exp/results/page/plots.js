@@ -75,10 +75,8 @@ function rates(chosen, task) {
   return chosen.flatMap(({ id, name, variant, colour }) => {
     const rates = data.rates[variant.rates][task];
     if (!rates) return [];
-    const lowest = rates.epoch.map((_, i) => rates.groups.find((g) => g[i] !== null)[i]);
-    const top = rates.epoch.map((_, i) => rates.groups.findLast((g) => g[i] !== null)[i]);
-    return [["top", top, "solid"], ["lowest", lowest, "dot"]].map(([group, y, dash]) => ({
-      x: rates.epoch, y, name, mode: "lines", line: { color: colour, dash }, legendgroup: id, showlegend: dash === "solid",
+    return [["top", "solid"], ["lowest", "dot"]].map(([group, dash]) => ({
+      x: rates.epoch, y: rates[group], name, mode: "lines", line: { color: colour, dash }, legendgroup: id, showlegend: dash === "solid",
       hovertemplate: `${group} %{y}`,
     }));
   });
