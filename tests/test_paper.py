@@ -27,6 +27,7 @@ from ulmfit_exp.record import cost, read, variant_folder
 from ulmfit_exp.results import figures
 from ulmfit_exp.runs import estimate, grid, workers
 from ulmfit_exp.runs.run import prepare
+from ulmfit_exp.runs.settings import Where
 
 ROOT = Path(__file__).parents[1]
 PATHS = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -168,7 +169,7 @@ def test_one_cell_with_a_broken_setting_fails_alone(small, home, monkeypatch, ca
     cells = tables.cells
     monkeypatch.setattr(tables, "cells", with_broken)
     with pytest.raises(SystemExit) as end:
-        main("table4", miniature=True, home=home, **QUIET)
+        main("table4", miniature=True, where=Where(home=home, **QUIET))
     assert end.value.code == 1
     shown = capsys.readouterr()
     assert "failed: sfu 0: too many" in shown.err and "--train-size 1000000" in shown.err
@@ -197,10 +198,10 @@ def test_the_plan_passes_over_a_damaged_stage(tmp_path):
 
 KILLED = """
 import sys; sys.path.insert(0, 'tests'); from test_paper import Path, main, quick, tables
-from ulmfit_exp.runs.settings import Grid
+from ulmfit_exp.runs.settings import Grid, Where
 tables.miniature_of = quick
 if __name__ == '__main__':
-    main('table6', miniature=True, home=Path(sys.argv[1]), wandb='disabled', grid=Grid(jobs=2))
+    main('table6', miniature=True, where=Where(home=Path(sys.argv[1]), wandb='disabled'), grid=Grid(jobs=2))
 """
 
 
@@ -220,7 +221,7 @@ def test_a_killed_grid_ends_with_the_same_table(small, home, tmp_path, capsys):
 def shown_by(table: str, home: Path, capsys, **options) -> str:
     """What a grid without a failure prints."""
     with pytest.raises(SystemExit) as end:
-        main(table, miniature=True, home=home, **QUIET, **options)
+        main(table, miniature=True, where=Where(home=home, **QUIET), **options)
     assert end.value.code == 0
     return capsys.readouterr().out
 
@@ -249,7 +250,7 @@ def test_tables_are_drawn_from_records_of_the_same_settings(records, tmp_path, m
     monkeypatch.setattr(tables, "RECORDS", records)
     assert [cell.row for cell, _ in tables.recorded("table5", tables.committed())] == ["vanilla LM", "AWD-LSTM LM"]
     with pytest.raises(SystemExit) as end:
-        main("table5", render=True, home=tmp_path / "drawn")
+        main("table5", render=True, where=Where(home=tmp_path / "drawn"))
     assert end.value.code == 0 and "| vanilla LM |" in capsys.readouterr().out
     for path in records.glob("*.json"):
         other = json.loads(path.read_text())

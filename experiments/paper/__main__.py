@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import tyro
 
 from ulmfit_exp.cli import command, compute, exit_with_failures
-from ulmfit_exp.runs.settings import Grid, Precision, Wandb
+from ulmfit_exp.runs.settings import HERE, Grid, Precision, Where
 
 from . import tables
 from .base import DATA
@@ -28,11 +28,8 @@ def main(
     plan: bool = False,
     render: bool = False,
     miniature: bool = False,
-    home: Path = Path("runs"),
-    data_dir: Path | None = None,
     precision: Precision = "auto",
-    device: str = "auto",
-    wandb: Wandb = "auto",
+    where: Annotated[Where, tyro.conf.arg(name="")] = HERE,
     grid: Annotated[Grid, tyro.conf.arg(name="")] = THREE,
 ) -> None:
     """Run the experiments of a table or figure of the paper.
@@ -45,22 +42,19 @@ def main(
         render: Run nothing; only draw from the committed records in experiments/results/, with all their seeds.
         miniature: Run one seed on bundled texts, in a minute or two: those of SFU, or with --data of DBpedia, SQuAD,
             AG News or Yelp.
-        home: Folder for stages and records.
-        data_dir: As in the experiments.
         precision: As in the experiments; auto is resolved once for all runs, on the machine of this command.
-        device: As in the experiments.
-        wandb: As in the experiments.
+        where: Device, folders and W&B.
         grid: Seeds and processes.
     """
     if render:
         results, failed = tables.recorded(name, tables.committed(), data, recipe), {}
     else:
-        where = {"home": home, "data_dir": data_dir, "wandb": wandb, "precision": precision, "device": device}
         found = tables.cells(name, data, 1 if miniature else grid.seeds, miniature, recipe)
         if kept := len(tables.with_records(found, tables.committed())):
             print(f"{kept} of {len(found)} cells are committed: --render shows them")
-        results, failed = compute([tables.labelled(name, cell, **where) for cell in found], grid, plan)
-    show(name, results, home / "paper")
+        runs = [tables.labelled(name, cell, precision=precision, **vars(where)) for cell in found]
+        results, failed = compute(runs, grid, plan)
+    show(name, results, where.home / "paper")
     exit_with_failures(failed)
 
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from ..corpora.corpus import Corpus
     from ..corpora.documents import Documents
 
-# Settings that say where to run and how to report, not what to run: they affect no result and no record's path.
-WHERE = ("device", "data_dir", "home", "wandb", "log_artifacts", "log_texts", "tags", "label")
 Precision = Literal["auto", "fp32", "bf16"]
 RecipeName = Literal["auto", "default", "lp-ft", "paper", "small", "few", "features", "scratch", "tiny"]
 Wandb = Literal["auto", "online", "offline", "disabled"]
@@ -33,7 +31,26 @@ def recipe_named(recipes: dict[str, LMRecipe], name: str) -> LMRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command(ABC):
+class Where:
+    """Where a run computes, and where it reads and writes files."""
+
+    device: str = "auto"
+    """auto uses a GPU if there is one; cpu, cuda or cuda:N selects the device."""
+    data_dir: Path | None = None
+    """Folder of the data sets (default: $ULMFIT_EXP_DATA); missing files are downloaded to the user's cache."""
+    home: Path = Path("runs")
+    """Folder for stages, records and W&B runs."""
+    wandb: Wandb = "auto"
+    """Weights & Biases: auto is online when logged in, else offline."""
+
+
+HERE = Where()
+# Settings that say where to run and how to report, not what to run: they affect no result and no record's path.
+NOT_RECORDED = (*vars(HERE), "log_artifacts", "log_texts", "tags", "label")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command(Where, ABC):
     """Settings of one run."""
 
     name: ClassVar[str]
@@ -52,14 +69,6 @@ class Command(ABC):
     precision: Precision = "auto"
     """fp32 is the paper's arithmetic. auto is bf16 on GPUs that support it, on CPUs with AMX, and on AMD CPUs with
     AVX-512 bf16."""
-    device: str = "auto"
-    """auto uses a GPU if there is one; cpu, cuda or cuda:N selects the device."""
-    data_dir: Path | None = None
-    """Folder of the data sets (default: $ULMFIT_EXP_DATA); missing files are downloaded to the user's cache."""
-    home: Path = Path("runs")
-    """Folder for stages, records and W&B runs."""
-    wandb: Wandb = "auto"
-    """Weights & Biases: auto is online when logged in, else offline."""
     log_artifacts: bool = False
     """Keep each stage's folder (weights, vocabulary, predictions) as a W&B artifact."""
     log_texts: bool = True
@@ -130,7 +139,7 @@ class Command(ABC):
 
     def settings(self) -> dict:
         """Return the settings that the results depend on, as JSON."""
-        settings = {k: v for k, v in asdict(self).items() if k not in WHERE}
+        settings = {k: v for k, v in asdict(self).items() if k not in NOT_RECORDED}
         settings["recipe"]["pretrained"] = ",".join(map(_without_folders, self.recipe.pretrained.split(",")))
         return settings | {k: _without_folders(settings[k]) for k in self.paths if settings.get(k)}
 
