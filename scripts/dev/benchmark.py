@@ -62,19 +62,23 @@ def train(
             write_random(Path(folder), steps * bs * 70, 1_000 if size == "tiny" else words)
         else:
             write_tokens(documents(corpus), Path(folder), words, 2)
-        sides = {}
-        for side in ("stock", "ours"):
-            command = [sys.executable, Path(__file__).with_name("benchmark_training.py"), "--task", task]
-            command += ["--side", side, "--folder", folder, "--steps", str(steps), "--bs", str(bs)]
-            command += ["--size", size, "--device", device]
-            env = os.environ | {"GOMP_SPINCOUNT": "1000" if side == "ours" else "300000"}  # ours, and OpenMP's default
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=env)
-            sides[side] = json.loads(done.stdout.splitlines()[-1])
-            print(describe(side, sides[side]), flush=True)
+        options = {"task": task, "folder": folder, "steps": steps, "bs": bs, "size": size, "device": device}
+        sides = {side: train_side(side, **options) for side in ("stock", "ours")}
     ratio = round(sides["ours"]["tokens_per_second"] / sides["stock"]["tokens_per_second"], 2)
     print(f"ratio {ratio}")
     model = asdict(PRETRAINING[size].model)
     finish(task, {"ratio": ratio, "corpus": corpus, "steps": steps, "bs": bs, "model": model, **sides}, out)
+
+
+def train_side(side: str, **options) -> dict:
+    """Train one side in a process of its own; print and return its figures."""
+    command = [sys.executable, Path(__file__).with_name("benchmark_training.py"), "--side", side]
+    command += [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    env = os.environ | {"GOMP_SPINCOUNT": "1000" if side == "ours" else "300000"}  # ours, and OpenMP's default
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=env)
+    figures = json.loads(done.stdout.splitlines()[-1])
+    print(describe(side, figures), flush=True)
+    return figures
 
 
 def tokens(corpus: str = "wikipedia", max_vocab: int = 16_000, out: Path | None = None) -> None:
