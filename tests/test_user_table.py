@@ -483,6 +483,19 @@ def test_a_class_without_a_training_text_is_left_out_but_its_test_texts_are_pred
     assert "odd" not in corpus.classes
 
 
+def test_a_small_class_whose_texts_another_class_has_too_is_one(tmp_path):
+    """Each folder of the Enron mails has the same Summary.txt beside its classes."""
+    for part in ("enron1", "enron2"):
+        for cls in ("ham", "spam"):
+            (tmp_path / part / cls).mkdir(parents=True)
+            for i in range(10):
+                (tmp_path / part / cls / f"{i}.txt").write_text(f"The {cls} number {i} of {part}.")
+        (tmp_path / part / "Summary.txt").write_text("About this folder.")
+    corpus, notes = load(tmp_path)
+    assert corpus.classes == ["ham", "spam"]
+    assert "made unlabelled: classes with fewer than 3 texts: 'enron1', 'enron2' (2 rows)" in notes
+
+
 def test_unlabelled_texts_are_read_from_the_columns_of_the_labelled_ones_whatever_their_case(tmp_path):
     (tmp_path / "a.csv").write_text(delimited([(t, t[4:9], s) for t, s, _ in ROWS], head=("body", "title", "stars")))
     (tmp_path / "more.csv").write_text(delimited([("A longer text.", "One", "x")], head=("Body", "Title", "by")))

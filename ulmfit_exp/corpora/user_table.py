@@ -232,7 +232,7 @@ def _drop_small_classes(df: pd.DataFrame, multi_label: bool, notes: list[str]) -
             df["label"], rare_labels(df, MIN_PER_CLASS), f"of fewer than {MIN_PER_CLASS} texts", notes
         )
         return df
-    sizes = df[labelled].drop_duplicates("text")["label"].value_counts()
+    sizes = df[labelled].drop_duplicates(["text", "label"])["label"].value_counts()
     unseen = set(sizes.index) - set(df.loc[df["split"] == "train", "label"])
     for which, classes in (("with fewer than 3 texts", sizes.index[sizes < MIN_PER_CLASS]), ("not in train", unseen)):
         rows = labelled & df["label"].isin(classes)
