@@ -346,6 +346,7 @@ def test_numbers_that_may_be_classes_stay_as_they_are(values, tmp_path):
         (["1.0", "nan", "0.0"], ["0.0", "1.0"], "'nan' is treated as a missing label: 40 rows"),
         (["a", "b", r"\N"], ["a", "b"], "is treated as a missing label: 40 rows"),
         (["a", "b", "NA"], ["NA", "a", "b"], "'NA' is a class like the others"),
+        (["neg", "pos", "unsup"], ["neg", "pos", "unsup"], "'unsup' is a class like the others"),
         (["NAT", "NAN", "SIP"], ["NAT", "SIP"], "'NAN' is treated as a missing label: 40 rows"),
         (["01", "1", "2"], ["01", "1", "2"], "'01', '1' look alike"),
         (["Good", "good\u200b", "bad"], ["Good", "bad", "good\u200b"], "look alike; if they are one"),

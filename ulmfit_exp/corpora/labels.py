@@ -18,7 +18,7 @@ NO_LABEL = ("nan", "NaN", "NAN", "NaT", "<NA>", r"\N")
 NO_LABEL += ("#n/a", "#NV", "#WERT!", "#BEZUG!", "#N/D", "#VALEUR!")  # also in German and French
 NO_LABEL += ("#N/A", "#REF!", "#NULL!", "#VALUE!", "#NAME?", "#NUM!", "#DIV/0!")
 """How pandas, spreadsheets and MySQL write a missing value."""
-DOUBTFUL = ("na", "n/a", "n.a.", "none", "null", "unlabeled", "unlabelled", "?", "-")
+DOUBTFUL = ("na", "n/a", "n.a.", "none", "null", "unlabeled", "unlabelled", "unsup", "unsupervised", "?", "-")
 """Labels, in lower case, that may mean a missing value or be a class."""
 
 
