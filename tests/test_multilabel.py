@@ -96,6 +96,9 @@ def test_rows_that_are_not_labelled_and_rows_with_none_of_the_labels_differ():
     corpus = Corpus.from_df(flags, label_col=("a", "b"))
     assert corpus.counts()["unlabelled"] == 6
     assert (corpus.df["label"] == ";").sum() == ((flags["a"] == 0) & (flags["b"] == 0)).sum()
+    for missing in ("-1", "NONE"):  # of Jigsaw's and of SemEval's test labels
+        replaced = flags.replace("", missing)
+        assert Corpus.from_df(replaced, label_col=("a", "b")).df.equals(corpus.df)
     to_predict = table(tags=lambda i: "" if i % 5 == 0 else two(i), split=lambda i: "train" if i % 5 else "test")
     assert set(Corpus.from_df(to_predict, label_col="tags", multi_label=True).split("test")["label"]) == {""}
 

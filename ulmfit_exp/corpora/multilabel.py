@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..common import DataError, quote_names
 from .encodings import replace_surrogates
-from .labels import NO_LABEL, unify_spelling
+from .labels import DOUBTFUL, NO_LABEL, unify_spelling
 from .options import TAB, OwnTable
 from .splits import BOOLEANS
 
@@ -132,11 +132,11 @@ def _unify_spelling(labels: pd.Series, notes: list[str]) -> pd.Series:
 
 
 def _labels_from_columns(table: pd.DataFrame, notes: list[str]) -> pd.Series:
-    """Return the names of the columns that are 1 in each row; a row is unlabelled if its cells are all empty, all -1
-    or all ?. Raises `DataError` if another row has a cell that is neither 0 nor 1."""
+    """Return the names of the columns that are 1 in each row; a row is unlabelled if its cells are all empty, or all
+    mean no label, such as -1, ? or NONE. Raises `DataError` if another row has a cell that is neither 0 nor 1."""
     table = table.apply(lambda column: column.str.strip())
     cells = table.apply(lambda column: column.str.lower().str.replace(r"^(-?[01])\.0*$", r"\1", regex=True))
-    blank = table.isin(["", *NO_LABEL]).all(axis=1) | (cells == "-1").all(axis=1) | (cells == "?").all(axis=1)
+    blank = table.isin(["", *NO_LABEL]).all(axis=1) | cells.isin(["-1", *DOUBTFUL]).all(axis=1)
     known = cells[~blank].stack()
     wrong = known[~known.isin(set(BOOLEANS) - {""})]
     if len(wrong):
