@@ -152,6 +152,7 @@ def test_labels_of_no_training_text_are_left_out_with_a_note():
         (table(t=lambda i: ["x;y", "z"]), {"label_col": "t"}, "label 'x;y' has a ';' in it"),
         (table(t=two), {"label_col": "t", "multi_label": True, "bins": 3}, "--bins 3"),
         (table(t=lambda i: [i % 2, 1, i % 3 % 2]), {"label_col": "t"}, "has a 0 or 1 for each label"),
+        (table(t=lambda i: [i % 2, 1 - i % 2]), {"label_col": "t"}, "has a 0 or 1 for each label"),
         (table(t=lambda i: [{"name": "a"}]), {"label_col": "t"}, "lists of objects"),
         (table(t=lambda i: ["a"] * (i % 2)), {"label_col": "t"}, "there are 1 labels"),
         (table(t=lambda i: ["a", "b"][: 1 + i % 2]), {"label_col": "t"}, "every training text has the label 'a'"),

@@ -112,7 +112,7 @@ def _check_lists(lists: pd.Series, column: str) -> None:
     if any(isinstance(member, dict | list | tuple) for member in members):
         raise DataError(f"column {column!r} has lists of objects; write a list of the labels' names")
     marks = {str(member) for member in members} == {"0", "1"} and lists.map(len).nunique() == 1
-    if marks and any(len(set(each)) < len(each) for each in lists):
+    if marks and len(lists.iloc[0]) > 1:
         raise DataError(
             f"column {column!r} has a 0 or 1 for each label; write a list of the labels' names, or a column of 0 and 1 "
             "per label, all named with --label-col"
