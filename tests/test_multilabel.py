@@ -253,10 +253,22 @@ def test_onnx_and_fastais_export_predict_the_same(run, tmp_path):
 
 
 def test_cells_that_are_json_objects_are_refused(tmp_path):
-    lines = [json.dumps({"text": f"text {i}", "cats": {"A": i % 2, "B": 1 - i % 2}}) for i in range(20)]
+    lines = [json.dumps({"text": f"text {i}", "cats": {"A": i % 2, "B": 0.5}}) for i in range(20)]
     (tmp_path / "a.jsonl").write_text("\n".join(lines))
     with pytest.raises(DataError, match="'cats' holds JSON objects; give a list of the labels"):
         Corpus.from_csv(tmp_path / "a.jsonl", label_col="cats", multi_label=True)
+    corpus = Corpus.from_csv(tmp_path / "a.jsonl", label_col="cats")
+    assert any("'cats' holds JSON, which is read as it is written" in note for note in corpus.notes)
+
+
+@pytest.mark.parametrize("write", [json.dumps, str, lambda cats: cats])
+def test_an_object_with_0_or_1_for_each_label_names_labels(write):
+    """As spaCy and Prodigy write the categories of a text."""
+    frame = table(cats=lambda i: write({"A": float(i % 2), "B": i % 3 == 0}) if i % 5 else None)
+    corpus = Corpus.from_df(frame, label_col="cats")
+    assert corpus.multi_label and corpus.classes == ["A", "B"]
+    assert corpus.df["label"].value_counts().to_dict() == {"": 6, "A": 8, "A;B": 4, "B": 4, ";": 8}
+    assert not any("JSON" in note for note in corpus.notes)
 
 
 @pytest.mark.parametrize(

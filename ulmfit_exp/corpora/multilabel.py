@@ -167,8 +167,8 @@ def drop_labels(labels: pd.Series, left_out: list[str], what: str, notes: list[s
 
 
 def _parse_list(cell: str) -> Iterable | None:
-    """Return the items of a cell that is a list as JSON, Python or NumPy (without commas) writes it, or is the
-    object {"choices": [...]} of Label Studio, else None."""
+    """Return the items of a cell that is a list as JSON, Python or NumPy (without commas) writes it, or an object: the
+    {"choices": [...]} of Label Studio, or the {"a": 1, "b": 0} of spaCy, with a 0 or 1 for each label. Else None."""
     if cell == "set()":
         return ()
     if cell.startswith("[") and all(re.fullmatch(r"\d+(\.0*)?", number) for number in cell[1:-1].split()):
@@ -180,6 +180,8 @@ def _parse_list(cell: str) -> Iterable | None:
             continue
         if isinstance(value, dict) and [*value] == ["choices"]:
             value = value["choices"]
+        elif isinstance(value, dict) and len(value) > 1 and all(mark in (0, 1) for mark in value.values()):
+            value = [name for name, mark in value.items() if mark]
         return value if isinstance(value, list | tuple | set) else None
     return None
 
@@ -195,6 +197,10 @@ def _parse_unquoted_list(cell: str) -> list[str] | None:
 
 def _hints(labels: pd.Series, lists: pd.Series) -> list[str]:
     """Return a note if the cells look as if they held several labels; that is suggested to the user, never assumed."""
+    if labels.str.match(r"\{\s*[\"']").mean() > 0.5:
+        return [
+            f"label: column {labels.name!r} holds JSON, which is read as it is written; choose others with --label-col"
+        ]
     if lists.any():
         return [f"label: {lists.sum():,} cells are lists; if they hold several labels, use --multi-label"]
     tags = labels[labels.str.fullmatch(r"(?:<[^<>]+>){2,}")]

@@ -56,8 +56,8 @@ class OwnTable(Format):
     """Column of the class; several names are 0/1 columns, one per label. Default: a column with a name such as label,
     or the one with the fewest different values."""
     multi_label: bool = False
-    """A text may have several labels, in a cell such as billing;urgent. Not needed for lists in JSON or for several
-    --label-col."""
+    """A text may have several labels, in a cell such as billing;urgent. Not needed for lists or 0/1 objects in
+    JSON, or for several --label-col."""
     label_sep: str | None = None
     """Separator of the labels in a cell (default: ;). Implies --multi-label."""
     bins: int | None = None

@@ -174,12 +174,11 @@ def _guess_columns(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> 
         text = (guess_text(free),)
         why = "by its name" if is_text_name(text[0]) else "which has the longest texts"
         notes.append(f"text: column {text[0]!r}, {why} (choose others with --text-col)")
-    for what, column in [*(("text", column) for column in text), *(("label", column) for column in label)]:
-        json = r'\s*[{\[]\s*"' if what == "text" else r'\s*\{\s*"'  # lists of labels are read as such
-        if table[column].str.match(json).mean() > 0.5:
-            notes.append(
-                f"{what}: column {column!r} holds JSON, which is read as it is written; choose others with --{what}-col"
-            )
+    notes += [
+        f"text: column {column!r} holds JSON, which is read as it is written; choose others with --text-col"
+        for column in text
+        if table[column].str.match(r'\s*[{\[]\s*"').mean() > 0.5
+    ]
     return replace(options, text_col=text, label_col=label, split_col=split)
 
 
