@@ -350,6 +350,7 @@ def test_numbers_that_may_be_classes_stay_as_they_are(values, tmp_path):
         (["NAT", "NAN", "SIP"], ["NAT", "SIP"], "'NAN' is treated as a missing label: 40 rows"),
         (["01", "1", "2"], ["01", "1", "2"], "'01', '1' look alike"),
         (["Good", "good\u200b", "bad"], ["Good", "bad", "good\u200b"], "look alike; if they are one"),
+        (["\u2764", "\u2764\ufe0f", "x"], ["x", "\u2764", "\u2764\ufe0f"], "look alike; if they are one"),
     ],
 )
 def test_what_is_one_class_or_none_is_decided_over_the_whole_column_and_reported(labels, classes, says, tmp_path):

@@ -88,7 +88,8 @@ def _plain_number(label: str) -> str | None:
 def _normalised_label(label: str) -> str:
     """Return a label without differences that a reader hardly sees, such as case and spacing."""
     letters = unicodedata.normalize("NFKC", label.casefold())
-    plain = " ".join("".join(c for c in letters if unicodedata.category(c) != "Cf").split())
+    visible = (c for c in letters if unicodedata.category(c) != "Cf" and not "\ufe00" <= c <= "\ufe0f")
+    plain = " ".join("".join(visible).split())
     return {"true": "1", "false": "0"}.get(plain, plain.lstrip("0") or "0" if plain.isdecimal() else plain)
 
 
