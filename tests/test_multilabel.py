@@ -111,6 +111,11 @@ def test_several_labels_are_never_guessed_but_a_table_that_seems_to_have_them_ge
     assert other.classes == ["a", "a|b", "b"]
     assert any("no cell has the separator ';'" in note for note in other.notes)
     assert any("use --label-sep '|'" in note for note in other.notes)
+    numbers = table(ids=lambda i: str(i % 7) if i % 3 else f"{i % 7},{i % 25}")  # as GoEmotions has them
+    with pytest.raises(DataError, match=r"different numbers; .*'0,0' looks like several labels; .*--label-sep ','"):
+        Corpus.from_df(numbers, label_col="ids")
+    hashes = Corpus.from_df(table(tags=lambda i: ("a#b", "a", "b")[i % 3]), label_col="tags")  # as Doccano writes them
+    assert any("use --label-sep '#'" in note for note in hashes.notes)
     flags = table(rude=lambda i: i % 2, threat=lambda i: i % 3 % 2)
     assert any("name all of them with --label-col" in note for note in Corpus.from_df(flags).notes)
 

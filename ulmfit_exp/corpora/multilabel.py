@@ -206,7 +206,7 @@ def _hints(labels: pd.Series, lists: pd.Series) -> list[str]:
     tags = labels[labels.str.fullmatch(r"(?:<[^<>]+>){2,}")]
     if len(tags) > 0.05 * len(labels):
         return [f"label: {tags.iloc[0]!r} looks like several labels; if a text may have several, use --multi-label"]
-    for sep in (SEP, "|", ","):
+    for sep in (SEP, "|", ",", "#"):
         several = labels[labels.str.contains(sep, regex=False)]
         parts = labels.str.split(sep, regex=False).explode().str.strip()
         if len(several) > 0.05 * len(labels) and parts.nunique() < labels.nunique():

@@ -70,7 +70,7 @@ def from_frame(table: pd.DataFrame, name: str, options: OwnTable, notes: list[st
     try:
         return _fields(table, name, options, notes)
     except DataError as e:
-        reasons = ("split: ", "label: column", "text: column", "left out", "made unlabelled")
+        reasons = ("split: ", "label: ", "text: column", "left out", "made unlabelled")
         raise DataError("; ".join([str(e), *(note for note in notes if note.startswith(reasons))])) from e
 
 
