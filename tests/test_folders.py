@@ -95,6 +95,19 @@ def test_a_folder_without_classes_is_refused_but_gives_unlabelled_texts(tmp_path
     labelled = folder(tmp_path / "labelled", "kind", "rude")
     corpus = Corpus.from_csv(labelled, unlabelled=tmp_path / "train")
     assert corpus.counts()["unlabelled"] == 8
+    newsgroups = folder(tmp_path / "20news", "sci.space", "alt.atheism", suffix="")
+    with pytest.raises(DataError, match=r"left out: 16 files whose names do not end in \.txt: alt\.atheism/0"):
+        Corpus.from_csv(newsgroups)
+
+
+def test_what_the_library_datasets_saves_is_not_taken_for_a_table(tmp_path):
+    for name in ("dataset_dict.json", "train/dataset_info.json", "train/state.json", "train/data-00000-of-00001.arrow"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text('{"features": {"text": {"dtype": "string"}}}')
+    with pytest.raises(DataError, match="Arrow files are not read, save them with to_parquet"):
+        Corpus.from_csv(tmp_path)
+    table(40).to_parquet(tmp_path / "train" / "0000.parquet")
+    assert sizes(Corpus.from_csv(tmp_path))["train"] == 29
 
 
 # A table per split
@@ -154,7 +167,7 @@ def test_names_of_columns_may_differ_in_case_between_tables_and_a_table_without_
     table(6, start=20).rename(columns=str.upper).to_csv(tmp_path / "test.csv", index=False)
     assert sizes(Corpus.from_csv(tmp_path))["test"] == 6
     table(0).to_csv(tmp_path / "test.csv", index=False)
-    with pytest.raises(DataError, match=r"test\.csv has no rows, only a header line"):
+    with pytest.raises(DataError, match=r"test\.csv has no rows, only a header line .*; fill or remove"):
         Corpus.from_csv(tmp_path)
 
 

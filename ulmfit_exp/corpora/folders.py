@@ -25,6 +25,8 @@ def files_below(folder: Path) -> list[Path]:
 
 NOWHERE = "of no class or split"
 PACKED = (*SUFFIXES, ".zip")
+METADATA = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
+"""Files without texts that the library datasets writes beside its own."""
 
 
 def read_folder(folder: Path, format: Format, names: Collection[str]) -> tuple[pd.DataFrame, list[str]]:
@@ -49,7 +51,9 @@ def read_folder(folder: Path, format: Format, names: Collection[str]) -> tuple[p
             f"{folder} holds no CLASS/NAME.txt or SPLIT/CLASS/NAME.txt, and no table such as train.csv; "
             "of another table give its own path"
         )
-        raise DataError("; ".join([reason, *left_out]))
+        arrow = any(file.suffix.lower() == ".arrow" for file in files)
+        reason += "; Arrow files are not read, save them with to_parquet" * arrow
+        raise DataError("; ".join([reason, *read, *left_out]))
     if len(classes := set(rows["label"]) - {""}) == 1:
         raise DataError(f"{folder}: a text's class is the name of its folder, which is {classes.pop()!r} for all texts")
     notes = [f"{folder.name}: a folder of {len(rows):,} .txt files, one folder per class", *read]
@@ -67,6 +71,8 @@ def _left_out(files: list, which: str) -> list[str]:
 
 def _split_of(path: Path) -> str:
     """Return the split that a table's name, or else its path below the folder, names; empty if none or several."""
+    if path.name in METADATA:
+        return ""
     name = Path(path.stem if path.suffix.lower() in PACKED else path.name)
     if name.suffix.lower() not in (*TABLES, *JSON, *PARQUET) and (name.suffix.lower() != ".txt" or len(path.parts) > 1):
         return ""
@@ -87,7 +93,7 @@ def _by_split(
         rows, table = read_table(file, format, names, must_be_table=split != "unlabelled")
         if rows.empty:
             raise DataError(
-                f"{file} has no rows" + ", only a header line (see --header)" * table.header + "; or remove it"
+                f"{file} has no rows" + ", only a header line (see --header)" * table.header + "; fill or remove it"
             )
         names = names or table.columns
         of_train = of_train or {normalised(column): column for column in rows}
