@@ -451,6 +451,7 @@ parquet.write_table(pa.Table.from_arrays([pa.array(TEXTS)] * 2, names=["text", "
         ("a.json", '{\n"data": [{"text": "a"}]\n}', "has all rows in one object"),
         ("a.jsonl", '{"a": 1}\n{\n"a": x}\n', "line 2: not JSON"),
         ("a.txt", "__label__good The soup, said he.\n", "is in fastText's format"),
+        ("a.txt", "__label__good , the soup , said he .\n", "is in fastText's format"),
         ("a.csv", "text,label\na,b\nc,d,e\n", "line 3: 3 columns, but the first line has 2"),
         ("a.csv.gz", gzip.compress(b"x" * 257 + b"ustar", mtime=0), "is a tar archive; unpack it first"),
     ],

@@ -162,7 +162,7 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), m
     head = csv_dialect.head_lines(table.lines())
     if not format.delimiter and encodings.is_binary("".join(head), encoding):
         raise DataError(f"{path} is not text: save a spreadsheet as CSV; unpack what is not gzip, bzip2, xz or zip")
-    if re.match("__label__[^\\s,;|]+ +[^\\s,;|]", "".join(head)):
+    if re.match(r"__label__[^\s,;|]+ +[^\s;|]", "".join(head)):
         raise DataError(f"{path} is in fastText's format; write its labels and texts as the two columns of a table")
     if head and (excel := re.fullmatch(r'(?i)"?sep=(.)"?\s*', head[0])):
         table, head = replace(table, skip=1), head[1:]
