@@ -452,6 +452,8 @@ parquet.write_table(pa.Table.from_arrays([pa.array(TEXTS)] * 2, names=["text", "
         ("a.jsonl", '{"a": 1}\n{\n"a": x}\n', "line 2: not JSON"),
         ("a.txt", "__label__good The soup, said he.\n", "is in fastText's format"),
         ("a.txt", "__label__good , the soup , said he .\n", "is in fastText's format"),
+        ("a.csv", "<!DOCTYPE html>\n<html><body>\nSign in, please\n", "is a web page or XML, not a table"),
+        ("a.xml", '<?xml version="1.0"?>\n<rows>\n<text>a</text>\n', "is a web page or XML, not a table"),
         ("a.csv", "text,label\na,b\nc,d,e\n", "line 3: 3 columns, but the first line has 2"),
         ("a.csv.gz", gzip.compress(b"x" * 257 + b"ustar", mtime=0), "is a tar archive; unpack it first"),
     ],
@@ -459,3 +461,10 @@ parquet.write_table(pa.Table.from_arrays([pa.array(TEXTS)] * 2, names=["text", "
 def test_what_is_no_table_is_refused_with_its_place(name, content, says, tmp_path):
     with pytest.raises(DataError, match=says):
         read_table(write(tmp_path / name, content))
+
+
+def test_web_pages_may_be_texts(tmp_path):
+    pages = [f"<html><body>{text}</body></html>" for text in TEXTS]
+    assert texts(write(tmp_path / "a.tsv", "".join(f"{page}\tgood\n" for page in pages)), ["0"]) == pages
+    lines = write(tmp_path / "a.txt", "<!DOCTYPE html>\n")
+    assert open_table(lines, names=("text",), must_be_table=False).kind == "lines"

@@ -161,9 +161,11 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), m
     table = Table(path, "lines", name, encoding)
     head = csv_dialect.head_lines(table.lines())
     if not format.delimiter and encodings.is_binary("".join(head), encoding):
-        raise DataError(f"{path} is not text: save a spreadsheet as CSV; unpack what is not gzip, bzip2, xz or zip")
-    if re.match(r"__label__[^\s,;|]+ +[^\s;|]", "".join(head)):
-        raise DataError(f"{path} is in fastText's format; write its labels and texts as the two columns of a table")
+        raise DataError(
+            f"{path} is not text: save a spreadsheet as CSV, Feather, Arrow or a pickle as Parquet; "
+            "unpack what is not gzip, bzip2, xz or zip"
+        )
+    _refuse_other_formats(path, head, must_be_table or suffix in TABLES)
     if head and (excel := re.fullmatch(r'(?i)"?sep=(.)"?\s*', head[0])):
         table, head = replace(table, skip=1), head[1:]
         format = replace(format, delimiter=format.delimiter or excel[1])
@@ -181,6 +183,14 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), m
             table = _delimited_table(replace(table, kind="delimited"), likely, format, names)
     shown = {"utf-8-sig": "UTF-8"}.get(encoding, encoding)
     return replace(table, notes=(f"{path.name}: {shown}, {_describe_layout(table, head)}", *notes, *table.notes))
+
+
+def _refuse_other_formats(path: Path, head: list[str], must_be_table: bool) -> None:
+    """Raise `DataError` if the first lines are those of another format of text than a table's."""
+    if re.match(r"__label__[^\s,;|]+ +[^\s;|]", "".join(head)):
+        raise DataError(f"{path} is in fastText's format; write its labels and texts as the two columns of a table")
+    if must_be_table and head and re.match(r"(?i)\s*<(!doctype|html|\?xml)\b(?!.*(\t|</html>))", head[0]):
+        raise DataError(f"{path} is a web page or XML, not a table; download or export it as CSV")
 
 
 def csv_table(data: bytes, where: str, columns: tuple[str, ...] = ()) -> pd.DataFrame:
