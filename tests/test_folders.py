@@ -251,6 +251,8 @@ def test_a_column_of_splits_is_recognised_by_its_values_and_one_that_is_not_foll
     assert any("'split' is not taken as the split, because of 'a fold'" in note for note in corpus.notes)
     corpus = Corpus.from_df(table(40).assign(Usage=["Training"] * 20 + ["PublicTest"] * 20))
     assert any("'Usage' is not taken as the split, because of 'publictest'" in note for note in corpus.notes)
+    corpus = Corpus.from_df(table(40).assign(fold=[i % 5 for i in range(40)]))
+    assert any("'fold' is not taken as the split, because of '0'" in note for note in corpus.notes)
     with pytest.raises(DataError, match="'split' names the split of each row, but is empty in some"):
         Corpus.from_df(table(40).assign(split=["train"] * 30 + ["test"] * 9 + [""]))
     corpus = Corpus.from_df(table(40).assign(validation=[i < 30 for i in range(40)]))

@@ -92,7 +92,7 @@ def guess_split_columns(table: pd.DataFrame, notes: list[str]) -> list[str]:
         elif unknown == [""] and {"train"} < kinds - {None}:
             raise DataError(f"column {column!r} names the split of each row, but is empty in some: fill it there")
         elif len(values) > 1 and (
-            name in ("split", *(f"is{split}" for split in SPLIT_NAMES))
+            name in ("split", "fold", "kfold", *(f"is{split}" for split in SPLIT_NAMES))
             or (name in SPLIT_NAMES and is_flag(table[column]))
             or _look_like_splits(table[column])
         ):
