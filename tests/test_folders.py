@@ -152,6 +152,9 @@ def test_tables_per_split_without_a_header_or_without_labels_in_the_test(tmp_pat
     table(40).to_csv(tmp_path / "train.csv", index=False, header=False)
     table(2, start=40).to_csv(tmp_path / "test.csv", index=False, header=False)
     assert sizes(Corpus.from_csv(tmp_path)) == {"train": 36, "valid": 4, "test": 2}
+    for name in ("train.csv", "test.csv"):  # label, title and text, as AG News has them
+        table(40)[["label", "label", "text"]].to_csv(tmp_path / name, index=False, header=False)
+    assert not any("columns without a name" in note for note in Corpus.from_csv(tmp_path).notes)
     table(40).to_csv(tmp_path / "train.csv", index=False)
     table(9, start=40)[["text"]].to_csv(tmp_path / "test.csv", index=False)
     corpus = Corpus.from_csv(tmp_path)

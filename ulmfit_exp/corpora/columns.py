@@ -69,8 +69,9 @@ def nameless_column_notes(table: pd.DataFrame, used: list[str]) -> list[str]:
 
 
 def _nameless(column: str, position: int, table: pd.DataFrame) -> bool:
-    """Whether a table's header has no name for a column, which is then called by its position."""
-    return column == str(position) and not all(map(str.isdecimal, table))
+    """Whether a table's header has no name for a column, which is then called by its position. Tables of a folder have
+    a column split besides their own."""
+    return column == str(position) and not all(name.isdecimal() or name == "split" for name in table)
 
 
 def row_names(rows: pd.DataFrame, column: str | None) -> pd.Index:
