@@ -554,6 +554,20 @@ def test_empty_cells_are_no_class_and_json_and_html_count_little_when_columns_ar
     assert Corpus.from_df(lists[["words", "date", "tone"]]).text_cols == ("words",)
 
 
+@pytest.mark.parametrize("name", ["airline_sentiment", "Answer.sentiment.label", "starRating", "overall"])
+def test_a_label_is_known_by_the_last_word_of_its_name(name):
+    """Of the tweets about airlines, of Mechanical Turk, and of Amazon's reviews."""
+    frame = pd.DataFrame(
+        {
+            "confirmed_flag": [i % 2 == 0 for i in range(40)],
+            f"{name}_confidence": ["high", "low"] * 20,
+            name: ["1", "2", "3", "4"] * 10,
+            "body": [text for text, _, _ in ROWS],
+        }
+    )
+    assert Corpus.from_df(frame).classes == ["1", "2", "3", "4"]
+
+
 def test_a_label_that_most_rows_lack_is_still_guessed():
     rows = pd.DataFrame(ROWS, columns=["body", "mood", "id"])
     rows["mood"] = rows["mood"].where(rows.index % 5 < 2, "")

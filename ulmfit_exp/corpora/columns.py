@@ -21,6 +21,9 @@ def guess_label(table: pd.DataFrame, named: list[str]) -> tuple[str, str]:
     filled = table.where(table.map(str.strip) != "")
     kinds = {c: n for c, n in filled.nunique().items() if 1 < n <= MAX_CLASS_SHARE * filled[c].count()}
     kinds = {c: n for i, c in enumerate(table) if (n := kinds.get(c)) and not _nameless(c, i, table)} or kinds
+    for name in LABEL_NAMES:
+        if name not in ("score", "type") and (ending := [c for c in kinds if _last_word(c) == name]):
+            return ending[0], "by the last word of its name"
     if not kinds:
         raise DataError(
             f"no column looks like a label, of {quote_names(table) or 'none left'}{_constant_label_note(table)}"
@@ -35,6 +38,12 @@ def _constant_label_note(table: pd.DataFrame) -> str:
     """Return a note on a column that has the name of a label but only one value; empty if there is none."""
     called = [column for column in table if column.lower() in LABEL_NAMES and table[column].nunique() == 1]
     return f"; column {called[0]!r} has only the value {table[called[0]].iloc[0]!r}" if called else ""
+
+
+def _last_word(column: str) -> str:
+    """Return the last word of a column's name in lower case, without a number: sentence for sentence2, label for
+    gold_label."""
+    return next(iter(re.findall("[A-Z]?[a-z]+|[A-Z]+", column)[::-1]), "").lower()
 
 
 def is_text_name(column: str) -> bool:
