@@ -554,6 +554,14 @@ def test_empty_cells_are_no_class_and_json_and_html_count_little_when_columns_ar
     assert Corpus.from_df(lists[["words", "date", "tone"]]).text_cols == ("words",)
 
 
+def test_other_columns_of_texts_are_named_if_the_text_is_guessed(tmp_path):
+    rows = [(f"Title {i}", text, f"A phone {i}?", label, f"very {label}") for i, (text, label, _) in enumerate(ROWS)]
+    (tmp_path / "a.csv").write_text(delimited(rows, head=("title", "question1", "question2", "label", "label_text")))
+    says = "text: not read: 'title', 'question2', which may be part of it (name all with --text-col)"
+    assert says in load(tmp_path / "a.csv")[1]
+    assert not any("not read" in note for note in load(tmp_path / "a.csv", "question1")[1])
+
+
 @pytest.mark.parametrize("name", ["airline_sentiment", "Answer.sentiment.label", "starRating", "overall"])
 def test_a_label_is_known_by_the_last_word_of_its_name(name):
     """Of the tweets about airlines, of Mechanical Turk, and of Amazon's reviews."""

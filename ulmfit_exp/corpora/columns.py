@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from ..common import DataError, quote_names
-from .csv_dialect import LABEL_NAMES
+from .csv_dialect import LABEL_NAMES, TEXT_NAMES
 
 MAX_CLASS_SHARE = 0.5
 """Maximum number of different values, as a share of the rows, in a column that is guessed to be the label."""
@@ -57,6 +57,15 @@ def guess_text(table: pd.DataFrame) -> str:
         raise DataError("there is no column left that could be the text; name it with --text-col")
     lengths = table.map(_text_length).mean()
     return max(table, key=lambda c: (is_text_name(c), lengths[c], table[c].str.len().mean()))
+
+
+def other_text_notes(table: pd.DataFrame, text: str) -> list[str]:
+    """Return a note if columns other than the guessed `text` hold texts by the last word of their name and by their
+    values: most differ, unlike the names of classes in a column label_text."""
+    cells = {c: table[c][table[c].map(_text_length) > 0] for c in table if _last_word(c) in TEXT_NAMES and c != text}
+    others = [c for c, texts in cells.items() if texts.nunique() > MAX_CLASS_SHARE * len(texts)]
+    note = f"text: not read: {quote_names(others)}, which may be part of it (name all with --text-col)"
+    return [note] if others else []
 
 
 def _text_length(cell: str) -> float:

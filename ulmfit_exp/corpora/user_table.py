@@ -15,6 +15,7 @@ from .columns import (
     guess_text,
     is_text_name,
     nameless_column_notes,
+    other_text_notes,
     row_name_notes,
     row_names,
 )
@@ -174,6 +175,7 @@ def _guess_columns(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> 
         text = (guess_text(free),)
         why = "by its name" if is_text_name(text[0]) else "which has the longest texts"
         notes.append(f"text: column {text[0]!r}, {why} (choose others with --text-col)")
+        notes += other_text_notes(free, text[0])
     notes += [
         f"text: column {column!r} holds JSON, which is read as it is written; choose others with --text-col"
         for column in text
