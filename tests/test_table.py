@@ -254,8 +254,10 @@ def test_a_line_break_in_quotes_is_part_of_the_text(by, tmp_path):
 
 def test_one_bad_quote_among_many_good_ones_changes_only_its_row(tmp_path):
     rows = mails().replace("guest 3.", 'guest "3".').replace(", said", " said")
-    found = Corpus.from_csv(write(tmp_path / "a.csv", rows)).df["text"]
+    corpus = Corpus.from_csv(write(tmp_path / "a.csv", rows))
+    found = corpus.df["text"]
     assert len(found) == 24
+    assert any("a quote within quotes, or one that never ends; check such texts" in note for note in corpus.notes)
     assert (
         sum(text == f"Dear guest,\n{expected}".replace(", said", " said") for text, expected in zip(found, TEXTS)) >= 22
     )

@@ -74,7 +74,7 @@ class Dialect:
 
     def scan(self, lines: Iterable[str], strict: bool = True) -> "Scan":
         """Summarise all rows; a `strict` scan stops at the first row that shows that the table is not `regular`."""
-        even, size, n, before, long = True, None, 0, 0, []
+        even, size, n, before, long, bad = True, None, 0, 0, [], 0
         try:
             for line, row in self.rows(lines, strict):
                 n, size = n + 1, size or len(row)
@@ -85,9 +85,9 @@ class Dialect:
                     long.append(line)
                 before = line
         except csv.Error:
-            even = False
+            even, bad = False, before + 1
         few = long if 2 * len(long) < n else []
-        return Scan(even, len(few), few[0] if few else 0)
+        return Scan(even, len(few), few[0] if few else 0, bad)
 
 
 class Scan(NamedTuple):
@@ -99,6 +99,19 @@ class Scan(NamedTuple):
     """Number of rows in which quotes join several lines; 0 if they are half of the rows or more."""
     first_multiline: int = 0
     """Number of the last line of the first such row."""
+    bad_quote: int = 0
+    """Number of the first line of the first row with a quote that ends no cell, if a `strict` scan found one."""
+
+    def notes(self, above: int) -> list[str]:
+        """Return notes for the user on how quotes are read; `above` is the number of lines above the table."""
+        notes = []
+        if self.multiline:
+            first = f"the first ends in line {self.first_multiline + above}"
+            notes.append(f"rows of several lines, joined by quotes: {self.multiline:,}, {first} (see --quotes)")
+        if self.bad_quote:
+            line = self.bad_quote + above
+            notes.append(f"line {line}: a quote within quotes, or one that never ends; check such texts (see --quotes)")
+        return notes
 
 
 def likely_dialect(head: list[str], format: Format, names: Collection[str], usual: str = "") -> Dialect:
@@ -136,7 +149,7 @@ def final_dialect(likely: Dialect, lines: Callable[[], Iterable[str]], format: F
         return likely, Scan(True)
     if auto and not _mostly_quoted(head_lines(lines()), False) and (found := plain.scan(lines())).regular:
         return plain, found
-    return quoted, quoted.scan(lines(), strict=False)
+    return quoted, quoted.scan(lines(), strict=False)._replace(bad_quote=quoted.scan(lines()).bad_quote)
 
 
 def _has_quoted_cell(dialect: Dialect, lines: Iterable[str]) -> bool:

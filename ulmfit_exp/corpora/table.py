@@ -270,11 +270,9 @@ def _delimited_table(table: Table, likely: Dialect, format: Format, names: Colle
         raise DataError(f"{table.path} is empty, or its first row never ends; see --quotes")
     if len(head[0]) > csv_dialect.MAX_COLUMNS:
         raise DataError(f"{table.path} seems to have {len(head[0]):,} columns; is it a table of texts?")
-    first = f"the first ends in line {scanned.first_multiline + table.skip}"
-    note = f"rows of several lines, joined by quotes: {scanned.multiline:,}, {first} (see --quotes)"
     header = format.header == "yes" or (format.header == "auto" and csv_dialect.has_header(head, names))
     cells = head[0] if header else [""] * len(head[0])
-    notes = [note] if scanned.multiline else []
+    notes = scanned.notes(table.skip)
     if header and csv_dialect.first_column_is_index(head):
         cells = ["", *cells]
         notes.append("the first column has no name, and names the rows")
