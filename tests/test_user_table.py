@@ -196,6 +196,11 @@ def test_bad_tables_get_one_clear_error(content, options, says, tmp_path):
         load(tmp_path / "a.csv", **options)
 
 
+def test_an_address_in_place_of_a_file_is_refused():
+    with pytest.raises(DataError, match=r"there is no file or folder .*; download it first"):
+        load("https://example.org/a.csv")
+
+
 @pytest.mark.parametrize(
     ("name", "data"), [("a.csv.gz", b"no gzip"), ("a.zip", b"no zip"), ("a.jsonl", b'{"a": 1}\nno')]
 )

@@ -46,7 +46,7 @@ def load(path: Path, options: OwnTable) -> dict:
         table, notes = read_folder(path, options, options.columns)
         table, options = _divide_training_rows(table, options)
     elif not path.exists():
-        raise DataError(f"there is no file or folder {path}")
+        raise DataError(f"there is no file or folder {path}" + "; download it first" * str(path).startswith("http"))
     else:
         table, read = read_table(path, options, options.columns)
         notes = list(read.notes)
