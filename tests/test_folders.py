@@ -128,6 +128,7 @@ def table(n, labels=("kind", "rude"), start=0) -> pd.DataFrame:
         ("train.jsonl.gz", "dev.jsonl.gz", "test.jsonl.gz"),
         ("train.txt", "dev.txt", "test.txt"),
         ("training.csv", "eval.csv", "testing.csv"),
+        ("train.csv", "dev.csv", "eval.csv"),
         ("train/part.csv", "dev/part.csv", "test/part.csv"),
     ],
 )
@@ -231,6 +232,11 @@ def test_what_keeps_a_label_from_being_found_is_named(tmp_path):
         Corpus.from_csv(tmp_path)
 
 
+def test_folders_train_dev_and_eval_are_the_three_splits(tmp_path):
+    folder(tmp_path, *(f"{split}/{cls}" for split in ("train", "dev", "eval") for cls in ("kind", "rude")))
+    assert sizes(Corpus.from_csv(tmp_path)) == {"train": 16, "valid": 16, "test": 16}
+
+
 @pytest.mark.parametrize("true, false", [("True", "False"), ("1", "0"), ("1.0", "0.0"), ("true", ""), ("Yes", "no")])
 @pytest.mark.parametrize("name", ["is_valid", "isValid", "is_validation"])
 def test_fastais_is_valid_is_a_split(name, true, false, tmp_path):
@@ -250,6 +256,11 @@ def test_the_column_called_split_is_taken_before_another_that_names_splits(tmp_p
 def test_a_column_of_splits_is_recognised_by_its_values_and_one_that_is_not_followed_is_reported():
     part = ["train"] * 30 + ["eval"] * 4 + ["TEST "] * 6
     assert sizes(Corpus.from_df(table(40).assign(part=part))) == {"train": 30, "valid": 4, "test": 6}
+    for names in (["training", "dev", "eval"], ["Train", "valid", "Evaluation"]):  # eval is the test, if no other is
+        part = pd.Series(names).repeat([30, 4, 6]).tolist()
+        for options in ({}, {"split_col": "part"}):
+            corpus = Corpus.from_df(table(40).assign(part=part), **options)
+            assert sizes(corpus) == {"train": 30, "valid": 4, "test": 6}
     corpus = Corpus.from_df(table(40).assign(split=["a fold"] * 20 + ["train"] * 20))
     assert any("'split' is not taken as the split, because of 'a fold'" in note for note in corpus.notes)
     corpus = Corpus.from_df(table(40).assign(Usage=["Training"] * 20 + ["PublicTest"] * 20))

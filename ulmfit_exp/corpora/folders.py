@@ -14,7 +14,7 @@ from .archives import SUFFIXES, hidden, readable
 from .csv_dialect import normalised
 from .encodings import decode_bytes, detect_unicode, guess_encoding, is_binary, replace_surrogates
 from .options import Format
-from .splits import LABELLED, SPLIT_NAMES, SPLITS
+from .splits import LABELLED, SPLIT_NAMES, SPLITS, split_names
 from .table import JSON, PARQUET, TABLES, read_table
 
 
@@ -40,7 +40,9 @@ def read_folder(folder: Path, format: Format, names: Collection[str]) -> tuple[p
     packed = [file for file in files if file.suffix.lower() in PACKED and file.with_suffix("") in files]
     files = [file for file in files if file not in packed]
     left_out += _left_out([file.relative_to(folder) for file in packed], "that are also there unpacked")
-    tables = {file: split for file in files if (split := _split_of(file.relative_to(folder)))}
+    paths = {file: file.relative_to(folder) for file in files}
+    meanings = split_names(re.findall("[a-z]+", " ".join(map(str, paths.values())).lower()))
+    tables = {file: split for file, path in paths.items() if (split := _split_of(path, meanings))}
     if "train" in tables.values():
         rows, notes = _by_split(folder, tables, format, names)
         return rows, notes + left_out + _left_out([f.relative_to(folder) for f in files if f not in tables], NOWHERE)
@@ -69,7 +71,7 @@ def _left_out(files: list, which: str) -> list[str]:
     return [f"left out: {len(files):,} files {which}: {names}"] if files else []
 
 
-def _split_of(path: Path) -> str:
+def _split_of(path: Path, meanings: dict[str, str]) -> str:
     """Return the split that a table's name, or else its path below the folder, names; empty if none or several."""
     if path.name in METADATA:
         return ""
@@ -77,7 +79,7 @@ def _split_of(path: Path) -> str:
     if name.suffix.lower() not in (*TABLES, *JSON, *PARQUET) and (name.suffix.lower() != ".txt" or len(path.parts) > 1):
         return ""
     by_name, by_path = (
-        {SPLIT_NAMES[word] for word in re.findall("[a-z]+", named.lower()) if word in SPLIT_NAMES}
+        {meanings[word] for word in re.findall("[a-z]+", named.lower()) if word in meanings}
         for named in (name.stem, path.parent.as_posix())
     )
     splits = by_name or by_path
@@ -132,7 +134,8 @@ def _with_split(rows: pd.DataFrame, split: str, file: str, notes: list[str]) -> 
     """Return the rows of a file with its split, or with those that its own column `split` gives training rows."""
     if "split" not in rows:
         return rows.assign(split=split)
-    own = rows["split"].astype(str).str.strip().str.lower().map(SPLIT_NAMES)
+    own = rows["split"].astype(str).str.strip().str.lower()
+    own = own.map(split_names(own))
     used = split == "train" and own.notna().all()
     notes.append(f"{file}: its column 'split' is {'the split of its rows' if used else 'not used'}")
     return rows.assign(split=own if used else split)
@@ -145,7 +148,8 @@ def _by_class(texts: pd.Series) -> tuple[pd.DataFrame, list[str]]:
     bus/1.txt and train/1.txt, train is a class.
     """
     folders = [path.split("/")[:-1] for path in texts.index]
-    splits = [[SPLIT_NAMES[f.lower()] for f in above if f.lower() in SPLIT_NAMES] for above in folders]
+    meanings = split_names(folder.lower() for above in folders for folder in above)
+    splits = [[meanings[f.lower()] for f in above if f.lower() in meanings] for above in folders]
     unlabelled = np.array(["unlabelled" in split for split in splits], bool)
     splits = [  # test/unlabelled is not trained on
         [s for s in split if s in ("valid", "test")] or ["unlabelled"] if no_label else split

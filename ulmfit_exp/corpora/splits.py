@@ -3,6 +3,7 @@
 import hashlib
 import math
 import re
+from collections.abc import Iterable
 from itertools import chain, islice
 
 import pandas as pd
@@ -16,12 +17,20 @@ SPLIT_NAMES = {"train": "train", "training": "train", "valid": "valid", "validat
     "dev": "valid", "eval": "valid", "evaluation": "valid", "test": "test", "testing": "test", "unsup": "unlabelled",
     "unlabelled": "unlabelled", "unlabeled": "unlabelled", "unsupervised": "unlabelled",
 }  # fmt: skip
-"""Names that publishers give the splits, and the split that each means."""
+"""Names that publishers give the splits, and the split that each means; see `split_names` for eval."""
 VALID_FLAGS = ("isvalid", "isvalidation", "isval")
 """Names of a column that says of each row whether it is of the valid split; the first is fastai's."""
 BOOLEANS = dict.fromkeys(("true", "1", "1.0", "yes", "y", "t"), True)
 BOOLEANS |= dict.fromkeys(("false", "0", "0.0", "no", "n", "f", ""), False)
 """Cells, in lower case, that mean yes or no."""
+
+
+def split_names(found: Iterable[str]) -> dict[str, str]:
+    """Return `SPLIT_NAMES`; in it eval is the test split if `found` has another name of the valid split and none of the
+    test split, as in train, dev, eval."""
+    evaluation = dict.fromkeys(("eval", "evaluation"), "test")
+    kinds = {SPLIT_NAMES.get(name) for name in set(found) - set(evaluation)}
+    return SPLIT_NAMES | evaluation if "valid" in kinds and "test" not in kinds else SPLIT_NAMES
 
 
 def text_order(texts: pd.Series) -> pd.Series:
@@ -86,7 +95,7 @@ def guess_split_columns(table: pd.DataFrame, notes: list[str]) -> list[str]:
     found = {}
     for column in table:
         values, name = set(table[column].str.strip().str.lower()), _compact_name(column)
-        kinds, unknown = {SPLIT_NAMES.get(value) for value in values}, sorted(values - SPLIT_NAMES.keys())
+        kinds, unknown = set(map(split_names(values).get, values)), sorted(values - SPLIT_NAMES.keys())
         if (name in VALID_FLAGS and is_flag(table[column])) or ({"train"} < kinds and None not in kinds):
             found[column] = ("test" not in kinds, name not in ("split", "set", "subset", *VALID_FLAGS))
         elif unknown == [""] and {"train"} < kinds - {None}:
@@ -116,7 +125,7 @@ def row_splits(column: pd.Series) -> pd.Series:
         name = str(column.name).lower()
         held_out = values.map(BOOLEANS) != ("train" in name)
         return held_out.map({True: "test" if "test" in name else "valid", False: "train"})
-    splits = values.map(SPLIT_NAMES)
+    splits = values.map(split_names(values))
     if splits.isna().any():
         raise DataError(
             f"column {column.name!r}: unknown split {column[splits.isna()].iloc[0]!r}; known are "
