@@ -420,11 +420,12 @@ def test_missing_values_are_no_labels_in_any_format(tmp_path):
 # Packed files, and files that are no tables
 
 
-def test_the_only_file_in_a_zip_is_read_despite_files_that_macos_adds(tmp_path):
+def test_the_only_file_in_a_zip_is_read_despite_one_without_a_name_and_those_that_macos_adds(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as z:
         z.writestr("inside/a.csv", as_csv(HEAD))
         z.writestr("__MACOSX/inside/._a.csv", "x")
         z.writestr("inside/.DS_Store", "x")
+        z.writestr(zipfile.ZipInfo(""), "x")
     assert texts(tmp_path / "a.zip", ["text"]) == TEXTS
     assert [text for text, _ in Documents("a", (tmp_path / "a.zip",)).documents()] == TEXTS
 

@@ -56,8 +56,9 @@ def hidden(name: str) -> bool:
 
 
 def zip_files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """Return the files in a zip, without folders and `hidden` files."""
-    return [i for i in archive.infolist() if not i.is_dir() and not hidden(i.filename)]
+    """Return the files in a zip, without folders, `hidden` files and a file without a name."""
+    named = [i for i in archive.infolist() if i.filename]  # is_dir fails without a name
+    return [i for i in named if not i.is_dir() and not hidden(i.filename)]
 
 
 def unpacked(raw: BinaryIO, path: Path) -> tuple[BinaryIO, str]:
