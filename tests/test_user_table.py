@@ -574,6 +574,7 @@ def test_a_label_is_known_by_the_last_word_of_its_name(name):
         {
             "confirmed_flag": [i % 2 == 0 for i in range(40)],
             f"{name}_confidence": ["high", "low"] * 20,
+            "predicted_label": ["5", "6"] * 20,
             name: ["1", "2", "3", "4"] * 10,
             "body": [text for text, _, _ in ROWS],
         }

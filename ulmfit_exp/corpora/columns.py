@@ -21,8 +21,9 @@ def guess_label(table: pd.DataFrame, named: list[str]) -> tuple[str, str]:
     filled = table.where(table.map(str.strip) != "")
     kinds = {c: n for c, n in filled.nunique().items() if 1 < n <= MAX_CLASS_SHARE * filled[c].count()}
     kinds = {c: n for i, c in enumerate(table) if (n := kinds.get(c)) and not _nameless(c, i, table)} or kinds
+    last_words = {c: _last_word(c) for c in kinds if not c.lower().startswith("pred")}  # another model's labels
     for name in LABEL_NAMES:
-        if name not in ("score", "type") and (ending := [c for c in kinds if _last_word(c) == name]):
+        if name not in ("score", "type") and (ending := [c for c, word in last_words.items() if word == name]):
             return ending[0], "by the last word of its name"
     if not kinds:
         raise DataError(
