@@ -204,7 +204,7 @@ def served(home):
 def test_two_dashboards_wait_for_each_other_and_updating_again_adds_nothing(served, home):
     shown = served[1]
     assert shown.startswith("another dashboard is reading the records; waiting for it\n")
-    assert sum(map(int, re.findall(r"runs, (\d+) of them new", shown))) == len(find_records(RECORDS)) + len(
+    assert sum(map(int, re.findall(r"runs?, (\d+) of them new", shown))) == len(find_records(RECORDS)) + len(
         find_records(home)
     )
     counts, _, _ = updated(home, RECORDS)
