@@ -137,19 +137,20 @@ def final_dialect(likely: Dialect, lines: Callable[[], Iterable[str]], format: F
       each line as a row: they are part of the texts.
     - Otherwise they are syntax, and the table is not regular.
     """
+    if format.quotes == "no":
+        return likely, Scan(True)
     quoted, plain = replace(likely, quotes=True), replace(likely, quotes=False, spaces=False)
-    auto = format.quotes == "auto"
-    for dialect in (quoted, replace(quoted, escapes=True)) if format.quotes != "no" else ():
-        if (found := dialect.scan(lines())).regular:
+    auto, scans = format.quotes == "auto", []
+    for dialect in (quoted, replace(quoted, escapes=True)):
+        scans.append(found := dialect.scan(lines()))
+        if found.regular:
             joins = auto and found.multiline and likely.delimiter != ONE_COLUMN
             if joins and not _has_quoted_cell(likely, lines()) and (lines_alone := plain.scan(lines())).regular:
                 return plain, lines_alone
             return dialect, found
-    if format.quotes == "no":
-        return likely, Scan(True)
     if auto and not _mostly_quoted(head_lines(lines()), False) and (found := plain.scan(lines())).regular:
         return plain, found
-    return quoted, quoted.scan(lines(), strict=False)._replace(bad_quote=quoted.scan(lines()).bad_quote)
+    return quoted, quoted.scan(lines(), strict=False)._replace(bad_quote=scans[0].bad_quote)
 
 
 def _has_quoted_cell(dialect: Dialect, lines: Iterable[str]) -> bool:
