@@ -195,6 +195,15 @@ def test_unlabelled_texts_beside_the_tables_of_the_splits_are_lines(tmp_path):
     assert Corpus.from_csv(tmp_path).split("unlabelled")["text"].tolist() == ["One, two", "Three"]
 
 
+def test_fasttexts_lines_by_split_with_labels_or_without(tmp_path):
+    for name, rows in (("train.txt", table(40)), ("valid.txt", table(8, start=40))):
+        (tmp_path / name).write_text("".join(f"__label__{label} {text}, yes\n" for text, label in rows.to_numpy()))
+    (tmp_path / "test.txt").write_text("".join(f"{text}, yes, no\n" for text in table(6, start=48)["text"]))
+    corpus = Corpus.from_csv(tmp_path)
+    assert sizes(corpus) == {"train": 40, "valid": 8, "test": 6} and corpus.classes == ["kind", "rude"]
+    assert corpus.df["text"].iloc[-1] == "The guest of room 53 wrote, yes, no"
+
+
 def test_folders_above_those_of_the_classes_are_reported(tmp_path):
     corpus = Corpus.from_csv(folder(tmp_path, "train_data/kind", "train_data/rude", "test_data/kind", "test_data/rude"))
     assert any("above the class folders: test_data, train_data" in note for note in corpus.notes)

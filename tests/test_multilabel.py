@@ -306,3 +306,11 @@ def test_several_columns_of_yes_and_no_and_a_cell_of_tags_get_a_hint():
     assert any("columns 'spam', 'rude' are yes or no" in note for note in flags.notes)
     tags = Corpus.from_df(table(tags=lambda i: ("<a><b>", "<b>", "<a>")[i % 3]), label_col="tags")
     assert any("'<a><b>' looks like several labels" in note for note in tags.notes)
+
+
+def test_lines_of_fasttext_may_have_several_labels_or_none(tmp_path):
+    path, rows = tmp_path / "cooking.train", ["__label__a ", "__label__b __label__c ", "__label__c , ", ""]
+    path.write_text("".join(f"{rows[i % 4]}The soup, of day {i}.\n" for i in range(40)))
+    corpus = Corpus.from_csv(path)
+    assert corpus.multi_label and corpus.classes == ["a", "b", "c"] and corpus.counts()["unlabelled"] == 10
+    assert {"The soup, of day 1.", ", The soup, of day 2.", "The soup, of day 3."} <= set(corpus.df["text"])

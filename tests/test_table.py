@@ -68,6 +68,7 @@ ALIKE = {
     "long objects.json": "".join(json.dumps({"text": t, "label": c}, indent=1) + ",\n" for t, c in ROWS),
     "array.json": json.dumps([{"text": t, "label": c} for t, c in ROWS]),
     "array.JSON": json.dumps([{"text": t, "label": c} for t, c in ROWS], indent=2),
+    "a.ft.txt.gz": gzip.compress("".join(f"__label__{c} {t}\n" for t, c in ROWS).encode()),
     "a.parquet": pd.DataFrame(ROWS, columns=["text", "label"], index=range(5, 29)).to_parquet(),
 }
 
@@ -453,8 +454,6 @@ parquet.write_table(pa.Table.from_arrays([pa.array(TEXTS)] * 2, names=["text", "
         ("a.parquet", TWICE.getvalue().to_pybytes(), "two columns are named 'text'; rename one"),
         ("a.json", '{\n"data": [{"text": "a"}]\n}', "has all rows in one object"),
         ("a.jsonl", '{"a": 1}\n{\n"a": x}\n', "line 2: not JSON"),
-        ("a.txt", "__label__good The soup, said he.\n", "is in fastText's format"),
-        ("a.txt", "__label__good , the soup , said he .\n", "is in fastText's format"),
         ("a.csv", "<!DOCTYPE html>\n<html><body>\nSign in, please\n", "is a web page or XML, not a table"),
         ("a.xml", '<?xml version="1.0"?>\n<rows>\n<text>a</text>\n', "is a web page or XML, not a table"),
         ("a.csv", "text,label\na,b\nc,d,e\n", "line 3: 3 columns, but the first line has 2"),

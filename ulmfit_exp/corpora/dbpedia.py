@@ -20,7 +20,6 @@ from .corpus import Corpus
 from .encodings import replace_surrogates
 from .sources import Source, find
 from .splits import hold_out_groups, text_order
-from .table import csv_table
 
 CLASSES = {
     split: Source(
@@ -63,7 +62,7 @@ def load(
 
 def _level(path: Path, split: str, level: str) -> pd.DataFrame:
     with readable(path):
-        df = csv_table(path.read_bytes(), str(path))
+        df = zhang.csv_table(path.read_bytes(), str(path))
     if missing := [c for c in ("text", level) if c not in df]:
         raise DataError(f"{path} has no column {missing[0]!r}; it has {quote_names(df.columns)}")
     df = df[df[level] != ""]  # rows with an empty l3, two of three, have no class at that level

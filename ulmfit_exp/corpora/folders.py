@@ -90,9 +90,11 @@ def _by_split(
     folder: Path, files: dict[Path, str], format: Format, names: Collection[str]
 ) -> tuple[pd.DataFrame, list[str]]:
     """Return the rows of all tables, train first, with the others' columns named as in the train table; and notes."""
-    parts, notes, of_train = [], [], {}
+    parts, notes, of_train, kind = [], [], {}, None
     for file, split in sorted(files.items(), key=lambda item: (SPLITS.index(item[1]), item[0])):
-        rows, table = read_table(file, format, names, must_be_table=split != "unlabelled")
+        without_labels = split == "unlabelled" or (parts and kind == "fasttext")  # then a text per line
+        rows, table = read_table(file, format, names, must_be_table=not without_labels)
+        kind = kind or table.kind
         if rows.empty:
             raise DataError(
                 f"{file} has no rows" + ", only a header line (see --header)" * table.header + "; fill or remove it"

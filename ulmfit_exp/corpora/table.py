@@ -1,8 +1,9 @@
 """Read tables; training, unlabelled texts, pretraining and prediction all use this reader.
 
-Formats are CSV and similar, JSON lines or an array of objects, Parquet, and one text per line; a file may be compressed
-or the only one in a zip. A table is read as a stream of chunks in bounded memory; training reads all of them. Its
-format is first detected from the whole file, so all uses read it alike. All values are strings: no type is guessed.
+Formats are CSV and similar, JSON lines or an array of objects, Parquet, fastText's lines, and one text per line; a file
+may be compressed or the only one in a zip. A table is read as a stream of chunks in bounded memory; training reads all
+of them. Its format is first detected from the whole file, so all uses read it alike. All values are strings: no type is
+guessed.
 """
 
 import codecs
@@ -23,6 +24,7 @@ from ..common import DataError, chunked, quote_names
 from . import csv_dialect, encodings
 from .archives import opened, with_progress
 from .csv_dialect import Dialect, normalised
+from .fasttext import COLUMNS, fasttext_rows, has_several, is_fasttext
 from .json_parquet import Row, json_rows, parquet_names, parquet_rows
 from .options import AUTO, Format
 
@@ -38,7 +40,7 @@ class Table:
     """A file of rows, and how it is written."""
 
     path: Path
-    kind: Literal["delimited", "json", "parquet", "lines"]
+    kind: Literal["delimited", "json", "parquet", "fasttext", "lines"]
     name: str
     """Name of the file, or of the file packed in it."""
     encoding: str = ""
@@ -49,6 +51,8 @@ class Table:
     header: bool = False
     columns: tuple[str, ...] = ("text",)
     """Column names. For JSON: the fields of the rows read until all requested columns were found."""
+    several: bool = False
+    """Whether lines in fastText's format have several labels."""
     notes: tuple[str, ...] = ()
     """Messages for the user on how the table is read."""
 
@@ -80,6 +84,8 @@ class Table:
                 return parquet_rows(self.path, columns or self.columns, bar)
             case "json":
                 return json_rows(self.lines(bar), self.path, columns)
+            case "fasttext":
+                return fasttext_rows(self.lines(bar), self.several)
             case "lines":
                 return ({"text": line.rstrip("\n")} for line in self.lines(bar))
         return self._delimited_rows(bar)
@@ -160,12 +166,8 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), m
     encoding, notes = _detect_encoding(path, format)
     table = Table(path, "lines", name, encoding)
     head = csv_dialect.head_lines(table.lines())
-    if not format.delimiter and encodings.is_binary("".join(head), encoding):
-        raise DataError(
-            f"{path} is not text: save a spreadsheet as CSV, Feather, Arrow or a pickle as Parquet; "
-            "unpack what is not gzip, bzip2, xz or zip"
-        )
-    _refuse_other_formats(path, head, must_be_table or suffix in TABLES)
+    if not format.delimiter:
+        _refuse_other_formats(table, head, must_be_table or suffix in TABLES)
     if head and (excel := re.fullmatch(r'(?i)"?sep=(.)"?\s*', head[0])):
         table, head = replace(table, skip=1), head[1:]
         format = replace(format, delimiter=format.delimiter or excel[1])
@@ -173,7 +175,9 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), m
     if may_have_title and (above := csv_dialect.count_lines_above(head, words)):
         table, head = replace(table, skip=table.skip + above), head[above:]
         notes.append(f"lines above the header, not read: {above}")
-    if suffix in JSON or (not format.delimiter and re.match(r'\s*(\[\s*)?\{\s*"', "".join(head))):
+    if not format.delimiter and is_fasttext(head):
+        table = replace(table, kind="fasttext", columns=COLUMNS, several=has_several(table.lines()))
+    elif suffix in JSON or (not format.delimiter and re.match(r'\s*(\[\s*)?\{\s*"', "".join(head))):
         table = _json_table(replace(table, kind="json"), words)
     else:
         usual = {".csv": ",", ".tsv": "\t", ".tab": "\t"}.get(suffix, "")
@@ -185,30 +189,15 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), m
     return replace(table, notes=(f"{path.name}: {shown}, {_describe_layout(table, head)}", *notes, *table.notes))
 
 
-def _refuse_other_formats(path: Path, head: list[str], must_be_table: bool) -> None:
-    """Raise `DataError` if the first lines are those of another format of text than a table's."""
-    if re.match(r"__label__[^\s,;|]+ +[^\s;|]", "".join(head)):
-        raise DataError(f"{path} is in fastText's format; write its labels and texts as the two columns of a table")
+def _refuse_other_formats(table: Table, head: list[str], must_be_table: bool) -> None:
+    """Raise `DataError` if the first lines are binary, or those of another format of text than a table's."""
+    if encodings.is_binary("".join(head), table.encoding):
+        raise DataError(
+            f"{table.path} is not text: save a spreadsheet as CSV, Feather, Arrow or a pickle as Parquet; "
+            "unpack what is not gzip, bzip2, xz or zip"
+        )
     if must_be_table and head and re.match(r"(?i)\s*<(!doctype|html|\?xml)\b(?!.*(\t|</html>))", head[0]):
-        raise DataError(f"{path} is a web page or XML, not a table; download or export it as CSV")
-
-
-def csv_table(data: bytes, where: str, columns: tuple[str, ...] = ()) -> pd.DataFrame:
-    """Read a publisher's CSV in UTF-8; unless `columns` are given, its first row names them. Raises `DataError`."""
-    rows = Dialect(",").rows(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", newline=""), strict=True)
-    line, cells = 0, []
-    try:
-        columns = columns or tuple(next(rows, (0, ()))[1])
-        for line, row in rows:
-            if len(row) != len(columns):
-                expected = f"{', '.join(columns[:-1])} and {columns[-1]}" if columns else "a header"
-                raise DataError(f"{where}, line {line}: {len(row)} columns where {expected} are expected")
-            cells.append(row)
-    except (csv.Error, UnicodeDecodeError) as e:
-        raise DataError(f"{where}, after line {line}: not a CSV in UTF-8 ({e})") from e
-    if len(columns) > csv_dialect.MAX_COLUMNS or len(set(columns)) < len(columns) or not cells:
-        raise DataError(f"{where}: no rows, columns of the same name or too many of them")
-    return pd.DataFrame(cells, columns=list(columns))
+        raise DataError(f"{table.path} is a web page or XML, not a table; download or export it as CSV")
 
 
 def _packed_name(path: Path) -> tuple[str, str]:
@@ -226,8 +215,8 @@ def _packed_name(path: Path) -> tuple[str, str]:
 
 def _describe_layout(table: Table, head: list[str]) -> str:
     """Describe in words how the rows are written."""
-    if table.kind == "lines":
-        return "one text per line"
+    if table.kind in ("lines", "fasttext"):
+        return "one text per line" + ", after its labels, as fastText has them" * (table.kind == "fasttext")
     if table.kind == "json":
         return "a JSON array" if "".join(head).lstrip().startswith("[") else "JSON lines"
     layout = f"columns separated by {table.delimiter}"

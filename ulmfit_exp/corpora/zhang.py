@@ -4,17 +4,19 @@ Layout: NAME_csv.tar.gz, or the folder it unpacks to, with {train,test}.csv in U
 class, numbered from 1, and one or two text fields, all in quotes.
 """
 
+import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from ..common import DataError
+from . import csv_dialect
 from .archives import members
 from .corpus import Corpus
 from .sources import Source, find
 from .splits import hold_out
-from .table import csv_table
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,24 @@ def load(name: str, data_dir: Path | None) -> Corpus:
         raise DataError(f"{path} does not hold train.csv and test.csv")
     tables = [_read(parts[split], f"{path}, {split}.csv", layout).assign(split=split) for split in ("train", "test")]
     return Corpus(name, hold_out(pd.concat(tables, ignore_index=True)))
+
+
+def csv_table(data: bytes, where: str, columns: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Read a publisher's CSV in UTF-8; unless `columns` are given, its first row names them. Raises `DataError`."""
+    rows = csv_dialect.Dialect(",").rows(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", newline=""), strict=True)
+    line, cells = 0, []
+    try:
+        columns = columns or tuple(next(rows, (0, ()))[1])
+        for line, row in rows:
+            if len(row) != len(columns):
+                expected = f"{', '.join(columns[:-1])} and {columns[-1]}" if columns else "a header"
+                raise DataError(f"{where}, line {line}: {len(row)} columns where {expected} are expected")
+            cells.append(row)
+    except (csv.Error, UnicodeDecodeError) as e:
+        raise DataError(f"{where}, after line {line}: not a CSV in UTF-8 ({e})") from e
+    if len(columns) > csv_dialect.MAX_COLUMNS or len(set(columns)) < len(columns) or not cells:
+        raise DataError(f"{where}: no rows, columns of the same name or too many of them")
+    return pd.DataFrame(cells, columns=list(columns))
 
 
 def _read(data: bytes, where: str, layout: Layout) -> pd.DataFrame:
