@@ -27,12 +27,11 @@ from .labels import NO_LABEL, class_labels
 from .multilabel import NONE, drop_labels, each_label, rare_labels, rarest_label, read_labels
 from .options import OwnTable
 from .splits import guess_split_columns, is_flag, merge_test_flag, row_splits, stratified
+from .summary import describe
 from .table import find_column, join_columns, read_table
 
 MIN_PER_CLASS = 3
 """Minimum number of different texts in a class: one for each split."""
-LONG_TEXT = 10_000
-"""Number of words above which a text is reported as very long."""
 
 
 def load(path: Path, options: OwnTable) -> dict:
@@ -111,7 +110,7 @@ def _fields(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str])
     if multi_label:
         unseen = set(each_label(df["label"])) - set(each_label(df.loc[df["split"] == "train", "label"]))
         df["label"] = drop_labels(df["label"], sorted(unseen), "without a training text", notes)
-    reported = tuple(map(replace_surrogates, notes + _describe(df, multi_label)))
+    reported = tuple(map(replace_surrogates, notes + describe(df, multi_label)))
     return dict(name=name, df=df, text_cols=options.text_col, notes=reported, multi_label=multi_label)
 
 
@@ -267,32 +266,3 @@ def _hold_out(df: pd.DataFrame, split: str, share: float, multi_label: bool) -> 
     size = min(max(classes, round(share * len(once))), len(able) - classes)
     chosen = able.loc[stratified(able, size), "text"]
     df.loc[df["text"].isin(chosen) & (df["split"] == "train"), "split"] = split
-
-
-def _describe(df: pd.DataFrame, multi_label: bool) -> list[str]:
-    """Return notes that summarise the data: sizes of splits and classes, length of texts, duplicates."""
-    labelled = df[df["label"] != ""]
-    words = labelled["text"].str.split().str.len()
-    classes = each_label(labelled["label"], multi_label).value_counts()
-    shown = ", ".join(f"{label[:60]} {n:,}" for label, n in classes.head(12).items())
-    notes = [
-        "rows: " + ", ".join(f"{split} {n:,}" for split, n in df["split"].value_counts().items()),
-        f"classes: {len(classes)} ({shown}{', ...' if len(classes) > 12 else ''})",
-        f"words per text: median {words.median():.0f}, 95 % below {words.quantile(0.95):.0f}, longest {words.max():,}",
-    ]
-    if multi_label:
-        none = (labelled["label"] == NONE).sum()
-        notes.append(f"labels per text: {classes.sum() / len(labelled):.2f}; texts with none: {none:,}")
-    if long := int((words > LONG_TEXT).sum()):
-        notes.append(f"{long:,} texts of more than {LONG_TEXT:,} words; the classifier pools over a text's last tokens")
-    copies = labelled["text"].duplicated(keep=False)
-    if copies.any():
-        other = (labelled[copies].groupby("text")["label"].nunique() > 1).sum()
-        notes.append(f"{copies.sum():,} rows have the text of another row, {other:,} texts have different labels")
-    train, test = (labelled[labelled["split"] == s].groupby("text")["label"].agg(set) for s in ("train", "test"))
-    if both := set(train.index) & set(test.index):
-        other = sum(train[t] != test[t] for t in both)
-        notes.append(f"{len(both):,} test texts are also in train, {other:,} of them with another label")
-    if both := set(df.loc[df["split"] == "unlabelled", "text"]) & set(df.loc[df["split"] == "test", "text"]):
-        notes.append(f"{len(both):,} test texts are among the unlabelled texts, which the language model reads")
-    return notes
