@@ -562,8 +562,9 @@ def test_empty_cells_are_no_class_and_json_and_html_count_little_when_columns_ar
 def test_other_columns_of_texts_are_named_if_the_text_is_guessed(tmp_path):
     rows = [(f"Title {i}", text, f"A phone {i}?", label, f"very {label}") for i, (text, label, _) in enumerate(ROWS)]
     (tmp_path / "a.csv").write_text(delimited(rows, head=("title", "question1", "question2", "label", "label_text")))
-    says = "text: not read: 'title', 'question2', which may be part of it (name all with --text-col)"
-    assert says in load(tmp_path / "a.csv")[1]
+    corpus, notes = load(tmp_path / "a.csv")
+    assert corpus.text_cols == ("question1", "question2")
+    assert "text: not read: 'title', which may be part of it (name all with --text-col)" in notes
     assert not any("not read" in note for note in load(tmp_path / "a.csv", "question1")[1])
 
 
@@ -601,3 +602,25 @@ def test_a_single_object_of_columns_is_refused_but_lists_in_each_row_are_read(tm
     (tmp_path / "b.json").write_text(json.dumps({"text": [text for text, _, _ in ROWS], "label": ["a"] * len(ROWS)}))
     with pytest.raises(DataError, match="all rows in one object"):
         load(tmp_path / "b.json")
+
+
+def test_pairs_of_sentences_are_the_text_and_parses_are_not(tmp_path):
+    """As in SNLI, where - means that the annotators disagree."""
+    rows = [(label, f"( ( {t} ) ( . ) )", f"(ROOT (S {t}))", t, f"A guest {i}.") for t, label, i in ROWS]
+    rows[0] = ("-", *rows[0][1:])
+    head = ("gold_label", "sentence1_binary_parse", "sentence1_parse", "sentence1", "sentence2")
+    (tmp_path / "a.csv").write_text(delimited(rows, head=head))
+    corpus, notes = load(tmp_path / "a.csv")
+    assert corpus.text_cols == ("sentence1", "sentence2") and corpus.classes == ["bad", "good"]
+    assert "label '-' is treated as a missing label: 1 rows" in notes and corpus.counts()["unlabelled"] == 1
+
+
+@pytest.mark.parametrize("label", ["label", "accept"])
+def test_rows_that_annotators_rejected_are_left_out(label, tmp_path):
+    answers = ["accept", "accept", "reject", "ignore"] * 3 + ["accept"] * 28
+    rows = [{"text": t, label: c, "answer": a} for (t, c, _), a in zip(ROWS, answers)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    corpus, notes = load(tmp_path / "a.jsonl")
+    assert corpus.classes == ["bad", "good"] and len(corpus.df) == 34 and "2" not in set(map(str, corpus.df["row"]))
+    assert "left out: rows whose column 'answer' is reject or ignore: 6" in notes
+    assert load(tmp_path / "a.jsonl", label_col="answer")[0].classes == ["accept", "ignore", "reject"]

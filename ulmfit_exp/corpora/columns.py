@@ -13,6 +13,17 @@ MAX_CLASS_SHARE = 0.5
 """Maximum number of different values, as a share of the rows, in a column that is guessed to be the label."""
 
 
+def drop_rejected(table: pd.DataFrame, named: list[str], notes: list[str]) -> pd.DataFrame:
+    """Return the rows that annotators accepted in Prodigy, whose column `answer` says so, without that column. All rows
+    if it is `named` or there is no other label."""
+    answers = table.get("answer", pd.Series())
+    labels = [c for c in (*LABEL_NAMES, "accept") if c in table and table[c].nunique() > 1]
+    if "answer" in named or not labels or not {"accept"} < set(answers) <= {"accept", "reject", "ignore"}:
+        return table
+    notes.append(f"left out: rows whose column 'answer' is reject or ignore: {(answers != 'accept').sum():,}")
+    return table[answers == "accept"].drop(columns="answer")
+
+
 def guess_label(table: pd.DataFrame, named: list[str]) -> tuple[str, str]:
     for name in LABEL_NAMES:
         for column in table:
@@ -60,20 +71,26 @@ def guess_text(table: pd.DataFrame) -> str:
     return max(table, key=lambda c: (is_text_name(c), lengths[c], table[c].str.len().mean()))
 
 
-def other_text_notes(table: pd.DataFrame, text: str) -> list[str]:
-    """Return a note if columns other than the guessed `text` hold texts by the last word of their name and by their
+def numbered_pair(text: str, table: pd.DataFrame) -> tuple[str, ...]:
+    """Return the column `text` and, of a pair such as sentence1 and sentence2, also the other if it holds texts."""
+    pair = tuple(dict.fromkeys(re.sub(r"(?<=[^\d.])[12]$", number, text) for number in "12"))
+    return pair if all(column in table and table[column].map(_text_length).any() for column in pair) else (text,)
+
+
+def other_text_notes(table: pd.DataFrame) -> list[str]:
+    """Return a note if columns other than the guessed text hold texts by the last word of their name and by their
     values: most differ, unlike the names of classes in a column label_text."""
-    cells = {c: table[c][table[c].map(_text_length) > 0] for c in table if _last_word(c) in TEXT_NAMES and c != text}
+    cells = {c: table[c][table[c].map(_text_length) > 0] for c in table if _last_word(c) in TEXT_NAMES}
     others = [c for c, texts in cells.items() if texts.nunique() > MAX_CLASS_SHARE * len(texts)]
     note = f"text: not read: {quote_names(others)}, which may be part of it (name all with --text-col)"
     return [note] if others else []
 
 
 def _text_length(cell: str) -> float:
-    """Return the number of characters that suggest a text; HTML counts less than its text, and JSON much less."""
+    """Return the number of characters that suggest a text; HTML counts less than its text, JSON and parses far less."""
     if re.fullmatch("[!-~]*", cell) or not any(map(str.isalpha, cell)):
         return 0
-    if re.match(r"\s*[{\[]\s*[\"{\[]", cell):
+    if re.match(r"\s*[{\[]\s*[\"{\[]|\(.*\) *\)$", cell):
         return len(cell) / 20
     return 0.8 * len(re.sub("<[^>]*>", "", cell)) if re.match(r"\s*<[a-zA-Z!?/]", cell) else len(cell)
 

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Collection
 from itertools import pairwise
 
 import numpy as np
@@ -31,8 +32,9 @@ def class_labels(labels: pd.Series, train: pd.Series, options: OwnTable, notes: 
     if options.bins and (doubtful := labels.str.lower().isin(DOUBTFUL)).any():
         notes.append(f"label {labels[doubtful].iloc[0]!r} is not a number, so it is no label: {doubtful.sum():,} rows")
         labels = labels.mask(doubtful, "")
-    labels = unify_spelling(labels, notes)
-    known, column, bins = labels != "", options.label_cols[0], options.bins
+    column, bins = options.label_cols[0], options.bins
+    labels = unify_spelling(labels, notes, (*NO_LABEL, "-") if column == "gold_label" else NO_LABEL)  # as SNLI
+    known = labels != ""
     values = _parse_numbers(labels[known])
     if bins:
         other = labels[known][values.isna()]
@@ -54,10 +56,10 @@ def class_labels(labels: pd.Series, train: pd.Series, options: OwnTable, notes: 
     return labels
 
 
-def unify_spelling(labels: pd.Series, notes: list[str]) -> pd.Series:
-    """Return the labels with missing ones made empty and, if a number is written in several ways (1.0, 1. and +1), with
-    each number written in one way. Add notes on both, on labels that look alike and on doubtful ones."""
-    missing = labels.isin(NO_LABEL)
+def unify_spelling(labels: pd.Series, notes: list[str], no_label: Collection[str] = NO_LABEL) -> pd.Series:
+    """Return the labels with those in `no_label` made empty and, if a number is written in several ways (1.0, 1. and
+    +1), with each number written in one way. Add notes on both, on labels that look alike and on doubtful ones."""
+    missing = labels.isin(no_label)
     if missing.any():
         notes.append(f"label {labels[missing].iloc[0]!r} is treated as a missing label: {missing.sum():,} rows")
         labels = labels.mask(missing, "")

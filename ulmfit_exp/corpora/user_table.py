@@ -11,10 +11,12 @@ import pandas as pd
 
 from ..common import DataError, quote_names
 from .columns import (
+    drop_rejected,
     guess_label,
     guess_text,
     is_text_name,
     nameless_column_notes,
+    numbered_pair,
     other_text_notes,
     row_name_notes,
     row_names,
@@ -85,6 +87,7 @@ def _fields(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str])
     if ids := options.id_col:
         table = table.assign(**{ids: table[ids].convert_dtypes()})  # pandas turns 1 into 1.0 if a cell is missing
     table = table.astype(object).where(table.notna(), None).map(cell_text)
+    table = drop_rejected(table, options.columns, notes)
     table = table if options.split_col else merge_test_flag(table, options.columns, notes)
     options = _guess_columns(table, options, notes)
     notes += nameless_column_notes(table, options.columns)
@@ -171,10 +174,11 @@ def _guess_columns(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> 
             )
         label, free = (name,), free.drop(columns=name)
     if not text:
-        text = (guess_text(free),)
+        text = numbered_pair(guess_text(free), free)
         why = "by its name" if is_text_name(text[0]) else "which has the longest texts"
-        notes.append(f"text: column {text[0]!r}, {why} (choose others with --text-col)")
-        notes += other_text_notes(free, text[0])
+        also = f", and {text[-1]!r}, which belongs to it" if len(text) > 1 else ""
+        notes.append(f"text: column {text[0]!r}, {why}{also} (choose others with --text-col)")
+        notes += other_text_notes(free.drop(columns=[*text]))
     notes += [
         f"text: column {column!r} holds JSON, which is read as it is written; choose others with --text-col"
         for column in text
