@@ -204,6 +204,22 @@ def test_fasttexts_lines_by_split_with_labels_or_without(tmp_path):
     assert corpus.df["text"].iloc[-1] == "The guest of room 53 wrote, yes, no"
 
 
+def test_texts_and_labels_in_files_of_their_own_line_by_line(tmp_path):
+    """As in TweetEval."""
+    for split, rows in (("train", table(40)), ("val", table(8, start=40)), ("test", table(6, start=48))):
+        (tmp_path / f"{split}_text.txt").write_text("".join(f'"{text}, @user\n' for text in rows["text"]))
+        (tmp_path / f"{split}_labels.txt").write_text("".join(f"{i % 2}\n" for i in range(len(rows))))
+    assert Corpus.from_csv(tmp_path).classes == ["0", "1"]
+    (tmp_path / "mapping.txt").write_text("0\tkind\n1\trude\n")
+    corpus = Corpus.from_csv(tmp_path)
+    assert sizes(corpus) == {"train": 40, "valid": 8, "test": 6} and corpus.classes == ["kind", "rude"]
+    assert corpus.df.iloc[-1].tolist() == ['"The guest of room 53 wrote, @user', "rude", "test", "test_text.txt:5"]
+    assert not any("left out" in note for note in corpus.notes)
+    (tmp_path / "val_labels.txt").write_text("0\n1\n")
+    with pytest.raises(DataError, match=r"val_labels.txt has 2 lines, but val_text.txt has 8; give each text a label"):
+        Corpus.from_csv(tmp_path)
+
+
 def test_folders_above_those_of_the_classes_are_reported(tmp_path):
     corpus = Corpus.from_csv(folder(tmp_path, "train_data/kind", "train_data/rude", "test_data/kind", "test_data/rude"))
     assert any("above the class folders: test_data, train_data" in note for note in corpus.notes)

@@ -25,6 +25,8 @@ def files_below(folder: Path) -> list[Path]:
 
 NOWHERE = "of no class or split"
 PACKED = (*SUFFIXES, ".zip")
+MAPPING = "mapping.txt"
+"""File of TweetEval with the number and name of each class."""
 METADATA = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
 """Files without texts that the library datasets writes beside its own."""
 
@@ -45,7 +47,8 @@ def read_folder(folder: Path, format: Format, names: Collection[str]) -> tuple[p
     tables = {file: split for file, path in paths.items() if (split := _split_of(path, meanings))}
     if "train" in tables.values():
         rows, notes = _by_split(folder, tables, format, names)
-        return rows, notes + left_out + _left_out([f.relative_to(folder) for f in files if f not in tables], NOWHERE)
+        others = [file.relative_to(folder) for file in files if file not in tables and file.name != MAPPING]
+        return rows, notes + left_out + _left_out(others, NOWHERE)
     texts, read = read_texts(folder, format)
     rows, outside = _by_class(texts)
     if rows.empty:
@@ -91,10 +94,14 @@ def _by_split(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Return the rows of all tables, train first, with the others' columns named as in the train table; and notes."""
     parts, notes, of_train, kind = [], [], {}, None
+    labels = {file: file.with_name(file.name.replace("_text.txt", "_labels.txt")) for file in files}
+    labels = {file: other for file, other in labels.items() if file != other and other in files}
+    files = {file: split for file, split in files.items() if file not in labels.values()}
     for file, split in sorted(files.items(), key=lambda item: (SPLITS.index(item[1]), item[0])):
-        without_labels = split == "unlabelled" or (parts and kind == "fasttext")  # then a text per line
-        rows, table = read_table(file, format, names, must_be_table=not without_labels)
+        a_text_per_line = split == "unlabelled" or kind == "fasttext" or file in labels
+        rows, table = read_table(file, format, names, must_be_table=not a_text_per_line)
         kind = kind or table.kind
+        rows = _with_labels(rows, file, labels[file], format) if file in labels else rows
         if rows.empty:
             raise DataError(
                 f"{file} has no rows" + ", only a header line (see --header)" * table.header + "; fill or remove it"
@@ -119,6 +126,17 @@ def _by_split(
             notes.append(f"{file.name} lacks {lacks} of the train table, and has {more}")
         parts.append(rows)
     return pd.concat(parts).fillna(""), notes
+
+
+def _with_labels(rows: pd.DataFrame, file: Path, labels: Path, format: Format) -> pd.DataFrame:
+    """Return the rows of train_text.txt with the lines of train_labels.txt, as TweetEval has them, and with the names
+    that mapping.txt beside them gives the classes."""
+    lines = read_table(labels, format, must_be_table=False)[0].iloc[:, 0].str.strip()
+    if len(lines) != len(rows):
+        raise DataError(f"{labels} has {len(lines):,} lines, but {file.name} has {len(rows):,}; give each text a label")
+    mapping = file.with_name(MAPPING)
+    names = read_table(mapping, Format(header="no"))[0] if mapping.is_file() else pd.DataFrame(columns=["0", "1"])
+    return rows.assign(label=lines.replace(dict(zip(names.iloc[:, 0], names.iloc[:, 1]))))
 
 
 def _joining_column(table: pd.DataFrame, other: pd.DataFrame) -> str | None:
