@@ -215,6 +215,8 @@ def test_texts_and_labels_in_files_of_their_own_line_by_line(tmp_path):
     assert sizes(corpus) == {"train": 40, "valid": 8, "test": 6} and corpus.classes == ["kind", "rude"]
     assert corpus.df.iloc[-1].tolist() == ['"The guest of room 53 wrote, @user', "rude", "test", "test_text.txt:5"]
     assert not any("left out" in note for note in corpus.notes)
+    (tmp_path / "test_labels.txt").unlink()
+    assert Corpus.from_csv(tmp_path).split("test")["label"].tolist() == [""] * 6
     (tmp_path / "val_labels.txt").write_text("0\n1\n")
     with pytest.raises(DataError, match=r"val_labels.txt has 2 lines, but val_text.txt has 8; give each text a label"):
         Corpus.from_csv(tmp_path)

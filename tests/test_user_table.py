@@ -503,10 +503,11 @@ def test_a_small_class_whose_texts_another_class_has_too_is_one(tmp_path):
     assert "made unlabelled: classes with fewer than 3 texts: 'enron1', 'enron2' (2 rows)" in notes
 
 
-def test_unlabelled_texts_are_read_from_the_columns_of_the_labelled_ones_whatever_their_case(tmp_path):
+def test_unlabelled_texts_are_read_from_the_columns_of_the_labelled_ones_whatever_their_case(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "a.csv").write_text(delimited([(t, t[4:9], s) for t, s, _ in ROWS], head=("body", "title", "stars")))
     (tmp_path / "more.csv").write_text(delimited([("A longer text.", "One", "x")], head=("Body", "Title", "by")))
-    corpus, _ = load(tmp_path / "a.csv", ("title", "body"), "stars", unlabelled=tmp_path / "more.csv")
+    corpus, _ = load(tmp_path / "a.csv", ("title", "body"), "stars", unlabelled="~/more.csv")
     assert corpus.split("unlabelled")["text"].tolist() == ["One\nA longer text."]
     with pytest.raises(DataError, match=r"--unlabelled .*none.csv"):
         load(tmp_path / "a.csv", unlabelled=tmp_path / "none.csv")
@@ -600,15 +601,17 @@ def test_a_single_object_of_columns_is_refused_but_lists_in_each_row_are_read(tm
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert load(tmp_path / "a.jsonl", "words", "labels")[0].multi_label
     (tmp_path / "b.json").write_text(json.dumps({"text": [text for text, _, _ in ROWS], "label": ["a"] * len(ROWS)}))
-    with pytest.raises(DataError, match="all rows in one object"):
-        load(tmp_path / "b.json")
+    for content in (tmp_path / "b.json").read_text(), json.dumps({str(i): row for i, row in enumerate(rows)}):
+        (tmp_path / "b.json").write_text(content)
+        with pytest.raises(DataError, match="all rows in one object"):
+            load(tmp_path / "b.json")
 
 
 def test_pairs_of_sentences_are_the_text_and_parses_are_not(tmp_path):
     """As in SNLI, where - means that the annotators disagree."""
-    rows = [(label, f"( ( {t} ) ( . ) )", f"(ROOT (S {t}))", t, f"A guest {i}.") for t, label, i in ROWS]
-    rows[0] = ("-", *rows[0][1:])
-    head = ("gold_label", "sentence1_binary_parse", "sentence1_parse", "sentence1", "sentence2")
+    rows = [(label, label, f"( ( {t} ) . )", f"(ROOT (S {t}))", t, f"A guest {i}.") for t, label, i in ROWS]
+    rows[0] = ("good", "-", *rows[0][2:])
+    head = ("label1", "gold_label", "sentence1_binary_parse", "sentence1_parse", "sentence1", "sentence2")
     (tmp_path / "a.csv").write_text(delimited(rows, head=head))
     corpus, notes = load(tmp_path / "a.csv")
     assert corpus.text_cols == ("sentence1", "sentence2") and corpus.classes == ["bad", "good"]

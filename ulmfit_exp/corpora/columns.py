@@ -90,7 +90,7 @@ def _text_length(cell: str) -> float:
     """Return the number of characters that suggest a text; HTML counts less than its text, JSON and parses far less."""
     if re.fullmatch("[!-~]*", cell) or not any(map(str.isalpha, cell)):
         return 0
-    if re.match(r"\s*[{\[]\s*[\"{\[]|\(.*\) *\)$", cell):
+    if re.match(r"\s*[{\[]\s*[\"{\[]|\( *\(|\([A-Z]+ \(", cell):
         return len(cell) / 20
     return 0.8 * len(re.sub("<[^>]*>", "", cell)) if re.match(r"\s*<[a-zA-Z!?/]", cell) else len(cell)
 

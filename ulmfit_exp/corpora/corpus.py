@@ -105,7 +105,7 @@ class Corpus:
         """
         if not isinstance(path, str | Path):
             raise DataError(f"from_csv reads a file or folder, not {type(path).__name__}; from_df reads a DataFrame")
-        return cls.from_fields(user_table.load(Path(path).expanduser(), _own_table(text_col, label_col, options)))
+        return cls.from_fields(user_table.load(Path(path), _own_table(text_col, label_col, options)))
 
     @classmethod
     def from_df(cls, df: pd.DataFrame, text_col: Columns = (), label_col: Columns | None = None, **options):

@@ -20,7 +20,7 @@ from .options import Format
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 LABEL_NAMES = ("label", "class", "category", "target", "sentiment", "topic", "stars", "rating", "score", "type")
-LABEL_NAMES += ("labels", "emotion", "intent", "overall")  # after the others: a table may have both
+LABEL_NAMES += ("gold_label", "labels", "emotion", "intent", "overall")  # after the others: a table may have both
 TEXT_NAMES = ("text", "body", "content", "review", "comment", "message", "title", "sentence", "tweet", "headline")
 TEXT_NAMES += ("description", "question", "document", "article", "post", "abstract", "summary", "email", "sms", "query")
 NAMES = {*LABEL_NAMES, *TEXT_NAMES, "id", "split"}

@@ -188,7 +188,7 @@ def open_documents(
     """Return the documents of a corpus in `NAMED` (imdb: its unlabelled reviews; reviews: product reviews, then those
     of imdb), a folder or a file. Raises `DataError` if there are no such files."""
     sources, member = NAMED.get(corpus, ((), MEMBER))
-    paths = [find(source, data_dir, download) for source in sources] or [Path(corpus)]
+    paths = [find(source, data_dir, download) for source in sources] or [Path(corpus).expanduser()]
     files: list[Path] = []
     for path in paths:
         if not path.exists():

@@ -98,7 +98,7 @@ def _by_split(
     labels = {file: other for file, other in labels.items() if file != other and other in files}
     files = {file: split for file, split in files.items() if file not in labels.values()}
     for file, split in sorted(files.items(), key=lambda item: (SPLITS.index(item[1]), item[0])):
-        a_text_per_line = split == "unlabelled" or kind == "fasttext" or file in labels
+        a_text_per_line = split == "unlabelled" or kind in ("fasttext", "lines") or file in labels
         rows, table = read_table(file, format, names, must_be_table=not a_text_per_line)
         kind = kind or table.kind
         rows = _with_labels(rows, file, labels[file], format) if file in labels else rows

@@ -40,23 +40,20 @@ def json_rows(lines: Iterator[str], path: Path, columns: Collection[str]) -> Ite
     """Yield the objects of JSON lines or of an array as rows. Fields without a value are left out, and so are fields
     other than `columns` if any are given. Raises `DataError`."""
     names: set[str] = set()
-    one_object_of_columns = False
+    all_in_one = False  # the only object has lists, or objects, of cells or rows
     for n, (where, value) in enumerate(_json_values(lines, path)):
         if not isinstance(value, dict):
             raise _not_json(path, where, f"{str(value)[:60]!r} is no object")
-        one_object_of_columns = n == 0 and bool(value) and all(map(_is_column, value.values()))
+        all_in_one = n == 0 and bool(value) and all(isinstance(cell, list | dict) for cell in value.values())
         row = {replace_surrogates(key): cell_text(value[key]) for key in columns or value if value.get(key) is not None}
         names.update(row)
         if len(names) > MAX_COLUMNS:
-            raise DataError(f"{path}, {where}: more than {MAX_COLUMNS:,} different fields; is it a table of texts?")
+            raise DataError(
+                f"{path}, {where}: more than {MAX_COLUMNS:,} different fields; is there an object per text?"
+            )
         yield row
-    if one_object_of_columns:
+    if all_in_one:
         raise DataError(f"{path} has all rows in one object; write one for each, as to_json(orient='records') does")
-
-
-def _is_column(cell) -> bool:
-    """Whether a value holds cells of many rows: a list, or an object by row number, as DataFrame.to_json writes."""
-    return isinstance(cell, list) or (isinstance(cell, dict) and bool(cell) and all(map(str.isdecimal, cell)))
 
 
 def _json_values(lines: Iterator[str], path: Path) -> Iterator[tuple[str, object]]:

@@ -20,6 +20,7 @@ NO_LABEL += ("#n/a", "#NV", "#WERT!", "#BEZUG!", "#N/D", "#VALEUR!")  # also in 
 NO_LABEL += ("#N/A", "#REF!", "#NULL!", "#VALUE!", "#NAME?", "#NUM!", "#DIV/0!")
 """How pandas, spreadsheets and MySQL write a missing value."""
 DOUBTFUL = ("na", "n/a", "n.a.", "none", "null", "unlabeled", "unlabelled", "unsup", "unsupervised", "?", "-")
+DOUBTFUL += ("[null]", "(null)", "(blank)")  # DBeaver, Oracle, pivot tables
 """Labels, in lower case, that may mean a missing value or be a class."""
 
 

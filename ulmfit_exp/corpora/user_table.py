@@ -43,6 +43,7 @@ def load(path: Path, options: OwnTable) -> dict:
 
     Raises `DataError`.
     """
+    path = path.expanduser()
     if path.is_dir():
         table, notes = read_folder(path, options, options.columns)
         table, options = _divide_training_rows(table, options)
@@ -124,7 +125,7 @@ def dataset_name(path: Path) -> str:
 
 def _read_unlabelled(options: OwnTable, notes: list[str]) -> pd.DataFrame:
     """Read the texts of `options.unlabelled`, from the text columns of the labelled table or else a guessed column."""
-    path = Path(options.unlabelled)
+    path = Path(options.unlabelled).expanduser()
     if not path.exists():
         raise DataError(f"--unlabelled {path}: there is no such file or folder")
     if path.is_dir():
