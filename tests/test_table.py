@@ -205,6 +205,15 @@ def test_lines_above_the_header_are_not_read(above, tmp_path):
         assert not open_table(write(tmp_path / "b.csv", "\n".join(one_column))).skip
 
 
+def test_a_title_may_be_above_names_in_any_language(tmp_path):
+    head = [("Kommentar", "Thema", "Nr"), *((text, label, i) for i, (text, label) in enumerate(ROWS))]
+    for above in ("Kundenfeedback 2026;;\n", "Kundenfeedback 2026;;\n;;\n"):
+        path = write(tmp_path / "a.csv", above + as_csv(head, delimiter=";"))
+        assert open_table(path).columns == head[0] and texts(path, ["Kommentar"]) == TEXTS
+    path = write(tmp_path / "a.csv", "The soup was hot, said a guest;;\n" + as_csv(head[1:], delimiter=";"))
+    assert len(texts(path, ["0"])) == len(TEXTS) + 1
+
+
 def test_names_of_rows_without_a_name_for_their_column_as_r_writes_them(tmp_path):
     rows = [(i, text, label) for i, (text, label) in enumerate(ROWS, start=1)]
     assert texts(write(tmp_path / "a.csv", as_csv([("text", "label"), *rows])), ["text"]) == TEXTS
@@ -431,12 +440,15 @@ def test_the_only_file_in_a_zip_is_read_despite_one_without_a_name_and_those_tha
     assert [text for text, _ in Documents("a", (tmp_path / "a.zip",)).documents()] == TEXTS
 
 
-def test_a_text_file_is_a_table_only_if_its_first_line_names_a_column(tmp_path):
+def test_a_text_file_is_a_table_only_if_its_first_line_names_a_column_or_tabs_separate_all(tmp_path):
     lines = ["It rained, a lot.", "The text, label and all.", "We left, of course."]
     path = write(tmp_path / "a.txt", "\n".join(lines))
     assert texts(path, ["text"]) == lines
     assert open_table(path, names=("text",), must_be_table=False).kind == "lines"
     assert texts(write(path, "\n".join(["text", *lines])), ["Text"]) == lines
+    write(path, as_csv(ROWS, delimiter="\t"))
+    labelled = write(tmp_path / "labelled.csv", as_csv(HEAD))
+    assert Corpus.from_csv(labelled, unlabelled=path).split("unlabelled")["text"].tolist() == TEXTS
 
 
 TWICE = pa.BufferOutputStream()

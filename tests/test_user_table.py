@@ -553,6 +553,7 @@ def test_empty_cells_are_no_class_and_json_and_html_count_little_when_columns_ar
     rows["html"] = [f"<p><b>{text}</b></p>" for text in rows["body"]]
     rows["raw"] = [json.dumps({"body": text, "language of the text": "en"}) for text in rows["body"]]
     rows["date"], rows["who"] = "2018-01-11 10:00:00", "Ann Lee"
+    rows["place"] = "The hotel at the end of the long road by the sea, in the town of Old Harbour"
     corpus = Corpus.from_df(rows)
     assert (corpus.text_cols, corpus.classes) == (("body",), ["bad", "good"])
     assert Corpus.from_df(rows[["html", "date", "who", "tone"]]).text_cols == ("html",)
@@ -560,13 +561,14 @@ def test_empty_cells_are_no_class_and_json_and_html_count_little_when_columns_ar
     assert Corpus.from_df(lists[["words", "date", "tone"]]).text_cols == ("words",)
 
 
-def test_other_columns_of_texts_are_named_if_the_text_is_guessed(tmp_path):
+@pytest.mark.parametrize("names", [("question1", "question2"), ("sentence_A", "sentence_B")])
+def test_other_columns_of_texts_are_named_if_the_text_is_guessed(names, tmp_path):
     rows = [(f"Title {i}", text, f"A phone {i}?", label, f"very {label}") for i, (text, label, _) in enumerate(ROWS)]
-    (tmp_path / "a.csv").write_text(delimited(rows, head=("title", "question1", "question2", "label", "label_text")))
+    (tmp_path / "a.csv").write_text(delimited(rows, head=("title", *names, "label", "label_text")))
     corpus, notes = load(tmp_path / "a.csv")
-    assert corpus.text_cols == ("question1", "question2")
+    assert corpus.text_cols == names
     assert "text: not read: 'title', which may be part of it (name all with --text-col)" in notes
-    assert not any("not read" in note for note in load(tmp_path / "a.csv", "question1")[1])
+    assert not any("not read" in note for note in load(tmp_path / "a.csv", names[0])[1])
 
 
 @pytest.mark.parametrize("name", ["airline_sentiment", "Answer.sentiment.label", "starRating", "overall"])

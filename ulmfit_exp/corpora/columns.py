@@ -9,6 +9,9 @@ import pandas as pd
 from ..common import DataError, quote_names
 from .csv_dialect import LABEL_NAMES, TEXT_NAMES
 
+MIN_TEXT_SHARE = 0.05
+"""Minimum number of different values, as a share of the rows, in a column that is guessed to be the text, if any has
+so many."""
 MAX_CLASS_SHARE = 0.5
 """Maximum number of different values, as a share of the rows, in a column that is guessed to be the label."""
 
@@ -67,14 +70,19 @@ def guess_text(table: pd.DataFrame) -> str:
     ids and URLs, and those without a letter count as empty. Raises `DataError` if no column is left."""
     if not len(table.columns):
         raise DataError("there is no column left that could be the text; name it with --text-col")
-    lengths = table.map(_text_length).mean()
-    return max(table, key=lambda c: (is_text_name(c), lengths[c], table[c].str.len().mean()))
+    lengths, kinds = table.map(_text_length).mean(), table.nunique()
+    many = {c: kinds[c] > max(1, MIN_TEXT_SHARE * (table[c] != "").sum()) for c in table}
+    return max(
+        table, key=lambda c: (is_text_name(c), lengths[c] > 0 and many[c], lengths[c], table[c].str.len().mean())
+    )
 
 
-def numbered_pair(text: str, table: pd.DataFrame) -> tuple[str, ...]:
-    """Return the column `text` and, of a pair such as sentence1 and sentence2, also the other if it holds texts."""
-    pair = tuple(dict.fromkeys(re.sub(r"(?<=[^\d.])[12]$", number, text) for number in "12"))
-    return pair if all(column in table and table[column].map(_text_length).any() for column in pair) else (text,)
+def with_other_of_pair(text: str, table: pd.DataFrame) -> tuple[str, ...]:
+    """Return the column `text` and, of a pair such as sentence1 and sentence2 or sentence_A and sentence_B, also the
+    other if it holds texts."""
+    other = text[:-1] + text[-1].translate(str.maketrans("12ABab", "21BAba"))
+    pair = re.search(r"[^\d.][12]$|[_ ][ABab]$", text) and other in table and table[other].map(_text_length).any()
+    return tuple(sorted((text, other))) if pair else (text,)
 
 
 def other_text_notes(table: pd.DataFrame) -> list[str]:

@@ -272,14 +272,15 @@ def _delimited_table(table: Table, likely: Dialect, format: Format, names: Colle
 
 
 def _is_table(dialect: Dialect, head: list[str], words: Collection[str], names: Collection[str]) -> bool:
-    """Whether a file without a table's suffix is a table: its first row has one of `words`; or `names` are all numbers
-    and all rows have the same number of columns, not separated by commas, which occur in any text."""
+    """Whether a file without a table's suffix is a table: its first row has one of `words`; or all rows have the same
+    number of columns, separated by tabs or, if `names` are all numbers, not by commas, which occur in any text."""
     rows = csv_dialect.first_rows(dialect, head)
     if not rows or len(rows[0]) > csv_dialect.MAX_COLUMNS:
         return False
     even = len(set(map(len, rows))) == 1 < len(rows[0]) and dialect.delimiter != ","
     numbers = names and all(name.isdecimal() and int(name) < len(rows[0]) for name in names)
-    return bool(numbers and even) or not {normalised(cell) for cell in rows[0]}.isdisjoint(words)
+    tabs = dialect.delimiter == "\t" and len(rows) > 1
+    return bool(even and (numbers or tabs)) or not {normalised(cell) for cell in rows[0]}.isdisjoint(words)
 
 
 def _row_size(row: Row) -> int:

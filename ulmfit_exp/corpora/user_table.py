@@ -16,10 +16,10 @@ from .columns import (
     guess_text,
     is_text_name,
     nameless_column_notes,
-    numbered_pair,
     other_text_notes,
     row_name_notes,
     row_names,
+    with_other_of_pair,
 )
 from .csv_dialect import column_names, normalised
 from .encodings import replace_surrogates
@@ -175,7 +175,7 @@ def _guess_columns(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> 
             )
         label, free = (name,), free.drop(columns=name)
     if not text:
-        text = numbered_pair(guess_text(free), free)
+        text = with_other_of_pair(guess_text(free), free)
         why = "by its name" if is_text_name(text[0]) else "which has the longest texts"
         also = f", and {text[-1]!r}, which belongs to it" if len(text) > 1 else ""
         notes.append(f"text: column {text[0]!r}, {why}{also} (choose others with --text-col)")
