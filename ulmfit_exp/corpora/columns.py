@@ -10,8 +10,7 @@ from ..common import DataError, quote_names
 from .csv_dialect import LABEL_NAMES, TEXT_NAMES
 
 MIN_TEXT_SHARE = 0.05
-"""Minimum number of different values, as a share of the rows, in a column that is guessed to be the text, if any has
-so many."""
+"""Columns with fewer different values, as a share of their cells, are guessed to be the text only if all are such."""
 MAX_CLASS_SHARE = 0.5
 """Maximum number of different values, as a share of the rows, in a column that is guessed to be the label."""
 
@@ -70,11 +69,9 @@ def guess_text(table: pd.DataFrame) -> str:
     ids and URLs, and those without a letter count as empty. Raises `DataError` if no column is left."""
     if not len(table.columns):
         raise DataError("there is no column left that could be the text; name it with --text-col")
-    lengths, kinds = table.map(_text_length).mean(), table.nunique()
-    many = {c: kinds[c] > max(1, MIN_TEXT_SHARE * (table[c] != "").sum()) for c in table}
-    return max(
-        table, key=lambda c: (is_text_name(c), lengths[c] > 0 and many[c], lengths[c], table[c].str.len().mean())
-    )
+    few = table.nunique() <= (MIN_TEXT_SHARE * (table != "").sum()).clip(lower=1)
+    lengths = table.map(_text_length).mean() / (1 + 1000 * few)
+    return max(table, key=lambda c: (is_text_name(c), lengths[c], table[c].str.len().mean()))
 
 
 def with_other_of_pair(text: str, table: pd.DataFrame) -> tuple[str, ...]:

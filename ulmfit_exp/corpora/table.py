@@ -1,9 +1,8 @@
 """Read tables; training, unlabelled texts, pretraining and prediction all use this reader.
 
-Formats are CSV and similar, JSON lines or an array of objects, Parquet, fastText's lines, and one text per line; a file
-may be compressed or the only one in a zip. A table is read as a stream of chunks in bounded memory; training reads all
-of them. Its format is first detected from the whole file, so all uses read it alike. All values are strings: no type is
-guessed.
+Formats are CSV and similar, JSON, Parquet, fastText's lines and one text per line; a file may be compressed or the only
+one in a zip. A table is read as a stream of chunks in bounded memory; training reads all of them. Its format is first
+detected from the whole file, so all uses read it alike. All values are strings: no type is guessed.
 """
 
 import codecs
@@ -166,8 +165,7 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), m
     encoding, notes = _detect_encoding(path, format)
     table = Table(path, "lines", name, encoding)
     head = csv_dialect.head_lines(table.lines())
-    if not format.delimiter:
-        _refuse_other_formats(table, head, must_be_table or suffix in TABLES)
+    _refuse_other_formats(table, head, format, must_be_table or suffix in TABLES)
     if head and (excel := re.fullmatch(r'(?i)"?sep=(.)"?\s*', head[0])):
         table, head = replace(table, skip=1), head[1:]
         format = replace(format, delimiter=format.delimiter or excel[1])
@@ -189,9 +187,9 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), m
     return replace(table, notes=(f"{path.name}: {shown}, {_describe_layout(table, head)}", *notes, *table.notes))
 
 
-def _refuse_other_formats(table: Table, head: list[str], must_be_table: bool) -> None:
+def _refuse_other_formats(table: Table, head: list[str], format: Format, must_be_table: bool) -> None:
     """Raise `DataError` if the first lines are binary, or those of another format of text than a table's."""
-    if encodings.is_binary("".join(head), table.encoding):
+    if not format.delimiter and encodings.is_binary("".join(head), table.encoding):
         raise DataError(
             f"{table.path} is not text: save a spreadsheet as CSV, Feather, Arrow or a pickle as Parquet; "
             "unpack what is not gzip, bzip2, xz or zip"
