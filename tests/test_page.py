@@ -165,6 +165,11 @@ def search(view, text: str):
     return view.locator("#variants > tbody > tr:has(> td > input)")
 
 
+def scroll_to(view, section: str):
+    """Scroll to a section by its link, as its plots are drawn when they are in view."""
+    view.get_by_role("link", name=section, exact=True).click()
+
+
 def chosen(view):
     return view.locator("#chosen li")
 
@@ -184,6 +189,7 @@ def test_in_a_browser_of_dark_colours_the_best_variant_is_found_and_the_text_of_
     expect(search(shown, "window.harm")).to_have_count(1)  # where the data set has no match, the others' are shown
     expect(shown.locator("#datasets button")).to_have_text(["all", "TREC-6 (0)", re.compile(r"script.* \(1\)$")])
     search(shown, "window.harm").click()
+    scroll_to(shown, "Confusion")
     expect(shown.locator("#matrices .xtick text", has_text=f"{HARM[:40]}…").first).to_be_attached()
     assert shown.evaluate("window.harm") is None
 
@@ -195,17 +201,20 @@ def test_in_a_browser_ulmfit_is_compared_with_full_fine_tuning(view):
     box.press("Space")
     expect(box).to_be_focused()
     expect(chosen(shown)).to_have_count(2)
+    scroll_to(shown, "Curves")
     expect(shown.locator("#clas-error .legendtext")).to_have_text(["small forward", "small figure4 full"])
     expect(shown.locator("#clas-error .fills path.js-fill")).to_have_count(2)
     expect(shown.locator("#differences p")).to_have_count(1)
     expect(shown.locator("#differences")).to_contain_text("[-1: 1 epoch stlr 0.01/2.6, ")
     expect(shown.locator("#differences")).to_contain_text("] vs [0: 12 epochs const 0.004]")
+    scroll_to(shown, "Classes")
     expect(shown.locator("#per-class .main-svg").first).to_be_attached()
     expect(shown.locator("#ece p")).to_have_count(2)
     expect(search(shown, "small table7 full").first.locator("td[title^='clas.phases ']")).to_be_visible()
     reference = chosen(shown).get_by_role("button", name="make reference")
     reference.press("Enter")
     expect(reference).to_be_focused()
+    scroll_to(shown, "Curves")
     expect(shown.locator("#clas-error .legendtext").first).to_have_text("small figure4 full")
 
 
@@ -292,5 +301,6 @@ def test_in_a_browser_a_users_runs_are_shown_first_with_calibration_and_weights_
     expect(row).to_contain_text("3 ▸")
     expect(row).to_contain_text("±")
     expect(chosen(shown)).to_contain_text("3 runs")
+    shown.pdf()  # printing draws all plots
     expect(shown.get_by_text("accuracy", exact=True)).to_be_visible()
     expect(shown.locator("#mistaken span[style]").first).to_be_attached()

@@ -27,10 +27,18 @@ const label = (text) => {
 };
 const classAxis = (classes) => ({ type: "category", tickvals: classes, ticktext: classes.map(label) });
 
-let drawn;
+const waiting = new Map(); // place of a plot -> draws it
+const inView = new IntersectionObserver((entries) => entries.forEach((e) => e.isIntersecting && setTimeout(() => drawNow(e.target))));
 
-// Plots are drawn one after another, the first when the table is shown: Plotly is most of this page's code. Each has its place,
-// of fixed height, before.
+function drawNow(place) {
+  if (!globalThis.Plotly) element("script", $("plotly").textContent, document.head);
+  waiting.get(place)?.();
+  waiting.delete(place);
+}
+
+addEventListener("beforeprint", () => [...waiting.keys()].forEach(drawNow));
+
+// A plot is drawn when its place, of fixed height, is scrolled into view: Plotly is most of this page's code.
 function plot(place, traces, x, y, more = {}) {
   const layout = {
     template: data.templates[dark.matches ? "dark" : "white"],
@@ -45,11 +53,8 @@ function plot(place, traces, x, y, more = {}) {
     xaxis: { title: { text: x }, automargin: true, ...more.xaxis },
     yaxis: { title: { text: y }, ...more.yaxis },
   };
-  drawn ??= new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)))
-    .then(() => element("script", $("plotly").textContent, document.head));
-  drawn = drawn.then(() => new Promise((resolve) => setTimeout(resolve)))
-    .then(() => place.isConnected && Plotly.react(place, traces.map((t) => ({ ...t, name: t.name && label(t.name) })), layout, OPTIONS))
-    .catch(console.error); // the others are drawn
+  waiting.set(place, () => Plotly.react(place, traces.map((t) => ({ ...t, name: t.name && label(t.name) })), layout, OPTIONS));
+  inView.observe(place);
 }
 
 // Mean and band by epoch of a metric, for each stage of a task.
@@ -191,6 +196,8 @@ function mistakes(chosen) {
 }
 
 function drawAll(chosen) {
+  waiting.clear();
+  inView.disconnect();
   plot($("clas-error"), curves(chosen, "clas", "valid_error_rate"), "epoch", "validation error", { yaxis: { tickformat: ".1~%" } });
   plot($("clas-loss"), curves(chosen, "clas", "valid_loss", "train_loss"), "epoch", "classifier: loss");
   plot($("lm-loss"), curves(chosen, "lm", "valid_loss", "train_loss"), "epoch", "language model: loss");
