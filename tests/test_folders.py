@@ -202,6 +202,10 @@ def test_fasttexts_lines_by_split_with_labels_or_without(tmp_path):
     corpus = Corpus.from_csv(tmp_path)
     assert sizes(corpus) == {"train": 40, "valid": 8, "test": 6} and corpus.classes == ["kind", "rude"]
     assert corpus.df["text"].iloc[-1] == "The guest of room 53 wrote, yes, no"
+    with (tmp_path / "train.txt").open("a") as file:
+        file.write("__label__kind __label__new The guest of room 54 wrote\n" * 3)
+    corpus = Corpus.from_csv(tmp_path)  # the lines of the other files have one label
+    assert corpus.multi_label and set(corpus.split("valid")["label"]) == {"kind", "rude"}
 
 
 def test_texts_and_labels_in_files_of_their_own_line_by_line(tmp_path):

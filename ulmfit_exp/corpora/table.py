@@ -23,7 +23,7 @@ from ..common import DataError, chunked, quote_names
 from . import csv_dialect, encodings
 from .archives import opened, with_progress
 from .csv_dialect import Dialect, normalised
-from .fasttext import COLUMNS, fasttext_rows, has_several, is_fasttext
+from .fasttext import COLUMNS, fasttext_rows, is_fasttext
 from .json_parquet import Row, json_rows, parquet_names, parquet_rows
 from .options import AUTO, Format
 
@@ -50,8 +50,6 @@ class Table:
     header: bool = False
     columns: tuple[str, ...] = ("text",)
     """Column names. For JSON: the fields of the rows read until all requested columns were found."""
-    several: bool = False
-    """Whether lines in fastText's format have several labels."""
     notes: tuple[str, ...] = ()
     """Messages for the user on how the table is read."""
 
@@ -84,7 +82,7 @@ class Table:
             case "json":
                 return json_rows(self.lines(bar), self.path, columns)
             case "fasttext":
-                return fasttext_rows(self.lines(bar), self.several)
+                return fasttext_rows(self.lines(bar))
             case "lines":
                 return ({"text": line.rstrip("\n")} for line in self.lines(bar))
         return self._delimited_rows(bar)
@@ -174,7 +172,7 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), m
         table, head = replace(table, skip=table.skip + above), head[above:]
         notes.append(f"lines above the header, not read: {above}")
     if not format.delimiter and is_fasttext(head):
-        table = replace(table, kind="fasttext", columns=COLUMNS, several=has_several(table.lines()))
+        table = replace(table, kind="fasttext", columns=COLUMNS)
     elif suffix in JSON or (not format.delimiter and re.match(r'\s*(\[\s*)?\{\s*"', "".join(head))):
         table = _json_table(replace(table, kind="json"), words)
     else:

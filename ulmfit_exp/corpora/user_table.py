@@ -23,6 +23,7 @@ from .columns import (
 )
 from .csv_dialect import column_names, normalised
 from .encodings import replace_surrogates
+from .fasttext import without_marks
 from .folders import read_folder, read_texts
 from .json_parquet import cell_text
 from .labels import NO_LABEL, class_labels
@@ -92,6 +93,8 @@ def _fields(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str])
     table = table if options.split_col else merge_test_flag(table, options.columns, notes)
     options = _guess_columns(table, options, notes)
     notes += nameless_column_notes(table, options.columns)
+    if len(options.label_cols) == 1:
+        table[options.label_cols[0]] = without_marks(table[options.label_cols[0]])
     labels = read_labels(table, options, notes)
     multi_label = labels is not None
     labels = labels if multi_label else table[options.label_cols[0]].str.strip()
