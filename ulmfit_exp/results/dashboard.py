@@ -160,13 +160,9 @@ def _config(record: dict, path: Path, time: str) -> dict:
 
 def _curves(record: dict, stage: str, folder: Path | None) -> list[dict]:
     """Return rows per epoch, and per training step if the stage saved them; the names begin with the stage."""
-    history, prefix = record["history"][stage], stage.replace(" ", "/")
-    epochs = [
-        metrics(row) | {"step": row.get("step", i)}
-        for i, row in enumerate(history, start=1)  # an old record has no steps: epoch numbers are used
-    ]
+    epochs = [metrics(row) | {"step": row["step"]} for row in record["history"][stage]]
     rows = [*(_steps(folder / "steps.csv") if folder else []), *epochs]
-    return [{k if k == "step" else f"{prefix}/{k}": v for k, v in row.items()} for row in rows]
+    return [{k if k == "step" else f"{stage.replace(' ', '/')}/{k}": v for k, v in row.items()} for row in rows]
 
 
 def _steps(path: Path) -> list[dict]:
