@@ -16,23 +16,17 @@ from threading import Timer
 from types import SimpleNamespace
 
 import pytest
+from conftest import QUICK
 
+from experiments.paper.base import shorter
 from experiments.sfu import Sfu
 from scripts.dev.faults import closed
 from ulmfit_exp.common import DataError, write_json
-from ulmfit_exp.recipe import RECIPES, Phase
 from ulmfit_exp.runs import cluster, grid, workers
 from ulmfit_exp.runs.settings import Grid
 
 ROOT = Path(__file__).parents[1]
-TINY = RECIPES["tiny"]
-SMALLEST = replace(
-    TINY,
-    pretrained="none",
-    model=replace(TINY.model, emb_sz=12, n_hid=16),
-    lm=replace(TINY.lm, phases=(Phase(),)),
-    clas=replace(TINY.clas, phases=(Phase(freeze_to=-1), Phase())),
-)
+SMALLEST = shorter(QUICK)
 real_work = workers.work
 
 

@@ -13,14 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import QUICK, QUIET
+from conftest import QUICK
 from fastai.text.all import DataLoaders, load_learner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.sfu import Sfu
 from scripts import export as script
-from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
 from ulmfit_exp.inference import hub, predict
 from ulmfit_exp.method.encoder import FeaturesHead
@@ -30,11 +28,11 @@ from ulmfit_exp.method.tokenizer import words
 TEXTS = ["Fine.", "A kettle that boils, and boils, and boils. " * 30, "naïve 🙂", "bad " * 200]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    home = tmp_path_factory.mktemp("home")
-    sfu = Sfu(recipe_name="tiny", recipe=QUICK, miniature=True, home=home, **QUIET)  # both directions
-    return run(sfu).parent
+@pytest.fixture
+def folder(finished_home) -> Path:
+    """The folder of a finished run of both directions, which these tests only read."""
+    (folder,) = finished_home.glob("runs/*")
+    return folder
 
 
 @pytest.mark.filterwarnings("ignore:load_learner")
