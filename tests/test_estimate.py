@@ -29,11 +29,11 @@ def test_more_processes_do_not_shorten_the_wait_for_a_shared_stage():
 
 
 def test_only_trainings_of_the_same_size_count():
-    this = estimate.Trained("clas", "bf16", '{"n_hid": 448}', 200)
+    this = estimate.Trained("clas", "bf16", {"n_hid": 448}, 200)
     assert this.like(replace(this, batch=390))
     assert not this.like(replace(this, batch=20))  # a miniature's short texts
     assert not this.like(replace(this, precision="fp32"))
-    assert not this.like(replace(this, model="null"))
+    assert not this.like(replace(this, model=None))
 
 
 def test_finished_trainings_of_a_home_give_the_rate_of_the_next(finished, monkeypatch):

@@ -1,6 +1,5 @@
 """Estimated time of a grid, from the speed of finished stages of the same size, or else from the model's size."""
 
-import json
 import math
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,7 +37,8 @@ class Trained:
     kind: str
     """lm or clas."""
     precision: str
-    model: str
+    model: dict | None
+    """Fields of the model that are not the defaults."""
     batch: float
     """Tokens per training step."""
     tokens: float = 0
@@ -58,11 +58,11 @@ def finished_trainings(home: Path) -> list[Trained]:
             stages[path.parent.name] = read_json(path)
     for name, stage in stages.items():
         kind, info, inputs = name.split("-")[0], stage["info"], stage["inputs"]
-        model = stages.get(inputs.get("lm"), stage)["inputs"] if kind == "clas" else inputs
+        lm = stages.get(inputs.get("lm"), stage)["inputs"] if kind == "clas" else inputs
         if kind in ("lm", "clas") and info["history"]:
             tokens = sum(row["tokens"] for row in info["history"])
             batch = tokens / max(info["history"][-1]["step"], 1)
-            found.append(Trained(kind, inputs["precision"], _model(model), batch, tokens, info["seconds"]))
+            found.append(Trained(kind, inputs["precision"], lm.get("model"), batch, tokens, info["seconds"]))
     return found
 
 
@@ -91,8 +91,8 @@ def _training(run: Run, name: str, trained: list[Trained]) -> float:
     steps = max(1, tokens / (task.bs * recipe.seq_len) if kind == "lm" else math.ceil(len(texts) / task.bs))
     each = math.ceil(steps)
     epochs = passes_per_epoch(task, each) * sum(phase.epochs for phase in shortened(task, each).phases)
-    lm = run.plan[name.replace("clas", "lm")]
-    planned = Trained(kind, run.command.precision, _model(lm), tokens / steps)
+    model = run.plan[name.replace("clas", "lm")].get("model")
+    planned = Trained(kind, run.command.precision, model, tokens / steps)
     if same := [t for t in trained if planned.like(t)]:
         return epochs * tokens * sum(t.seconds for t in same) / sum(t.tokens for t in same)
     return epochs * seconds_by_size(kind, recipe, tokens, steps, _speed(run.command.precision), _gpu())
@@ -136,8 +136,3 @@ def _lstm_weights(model: Model) -> int:
     """Return the number of weights in the LSTM layers."""
     sizes = [model.emb_sz, *[model.n_hid] * (model.n_layers - 1), model.emb_sz]
     return sum(4 * n * (m + n) for m, n in pairwise(sizes))
-
-
-def _model(lm: dict) -> str:
-    """Return the model among the inputs of a language model's stage, as JSON."""
-    return json.dumps(lm.get("model"), sort_keys=True)
