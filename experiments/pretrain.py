@@ -58,8 +58,7 @@ class Pretrain(Format, Command):
     def texts(self):
         from ulmfit_exp.corpora.documents import open_documents
 
-        text_col = (self.text_col,) if isinstance(self.text_col, str) else self.text_col  # a str in older records
-        return open_documents(self.corpus, self.data_directory, text_col, format=self)
+        return open_documents(self.corpus, self.data_directory, self.text_col, format=self)
 
 
 if __name__ == "__main__":

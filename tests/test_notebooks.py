@@ -2,7 +2,6 @@
 
 import ast
 import re
-import sys
 from pathlib import Path
 
 import nbformat
@@ -10,7 +9,6 @@ import pytest
 from jupyter_core.utils import run_sync
 from nbformat.v4 import new_code_cell, new_notebook
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from scripts.notebooks import INSTALL, client, executed, pictures, source
 
 ROOT = Path(__file__).parents[1]

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import pytest
 from conftest import FORWARD, QUIET
 from playwright.sync_api import expect
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from experiments.own_csv import OwnCsv
 from scripts import report
 from ulmfit_exp.cli import run

@@ -3,11 +3,10 @@
 import errno
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
 from types import SimpleNamespace
 
 import pytest
@@ -91,17 +90,15 @@ def test_a_failed_stage_leaves_its_checkpoint_alone(tmp_path):
     assert sorted(p.name for p in stage(tmp_path, "lm", {}, go_on).path.iterdir()) == ["stage.json"]
 
 
-@pytest.mark.slow
 def test_a_stage_killed_while_writing_a_file_is_not_finished(tmp_path):
-    code = (
-        "import os, signal, sys; from pathlib import Path; from ulmfit_exp.runs.store import stage\n"
-        "def work(folder):\n"
-        "    (folder / 'checkpoint.pt.1.part').write_bytes(b'half')\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
-        "stage(Path(sys.argv[1]), 'tokens', {}, work)"
-    )
-    killed = subprocess.run([sys.executable, "-c", code, tmp_path])
-    assert killed.returncode == -signal.SIGKILL and not list((tmp_path / "stages").iterdir())
+    def killed(folder):
+        (folder / "checkpoint.pt.1.part").write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    process = get_context("fork").Process(target=stage, args=(tmp_path, "tokens", {}, killed))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL and not list((tmp_path / "stages").iterdir())
 
     def work(folder):
         assert not list(folder.iterdir())
