@@ -1,6 +1,6 @@
 """The base run of each data set, and the functions that derive the variants from it."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 from ulmfit_exp.recipe import Phase, Recipe, changed
 from ulmfit_exp.runs.settings import Experiment
@@ -33,7 +33,7 @@ def replicates(data: str, seeds: int, recipe: str = "small") -> list[Experiment]
     """Return a data set's run for each seed; for SFU each fold with seed 0, all five folds for 3 or more `seeds`."""
     recipes = FIFTH if data == "imdb" else DATA[data].recipes
     base = replace(DATA[data], recipe_name=recipe, recipe=recipes[recipe])
-    if "fold" in {f.name for f in fields(base)}:
+    if base.replicate_by == "fold":
         return [replace(base, fold=fold) for fold in range(seeds if seeds < 3 else FOLDS)]
     return [replace(base, seed=seed) for seed in range(seeds)]
 

@@ -64,7 +64,8 @@ def plan(cells: list[Cell], elsewhere: bool = False) -> tuple[list[Planned], dic
 
     If the cells run `elsewhere`, this machine needs no GPU.
     """
-    planned, failed, read_texts, trained = [], {}, {}, None
+    planned, failed, read_texts = [], {}, {}
+    trained = estimate.finished_trainings(cells[0].settings.home)
     for cell in cells:
         try:
             all_texts = replace(cell.settings, recipe=None, seed=0, **ALL_LABELS)
@@ -76,7 +77,6 @@ def plan(cells: list[Cell], elsewhere: bool = False) -> tuple[list[Planned], dic
         except Exception as e:
             failed[cell] = error_line(e)
             continue
-        trained = estimate.finished_trainings(run.command.home) if trained is None else trained
         stages = {run.path(name): estimate.seconds(run, name, trained) for name in run.plan}
         row = run.command.variant if cell.row == cell.settings.variant else cell.row  # what `auto` stands for is known
         known = replace(cell, row=row, settings=replace(run.command, device=device))
