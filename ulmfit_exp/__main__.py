@@ -2,7 +2,6 @@
 
 import ast
 import sys
-from importlib import import_module
 from pathlib import Path
 
 from . import cli
@@ -15,13 +14,16 @@ def main(args: list[str] | None = None) -> None:
     """Run the command that the first argument names; without one, or with --help, list the commands."""
     with cli.clean_exit():
         name, *rest = (sys.argv[1:] if args is None else args) or ["--help"]
-        files = commands()
+        files, experiments = commands(), cli.import_part("experiments")
         if name in ("-h", "--help"):
             print(usage(files))
         elif name not in files:
             raise DataError(f"there is no command {name!r}; the commands are {', '.join(files)}")
+        elif name in experiments.NAMES:
+            cli.main(experiments.experiment(name), rest)
         else:
-            start(name, rest)
+            module = ".".join(files[name].relative_to(cli.ROOT).with_suffix("").parts)
+            cli.command(name, cli.import_part(module).main, rest)
 
 
 def commands() -> dict[str, Path]:
@@ -42,18 +44,6 @@ def usage(files: dict[str, Path]) -> str:
     lines = [f"usage: {ours} COMMAND [OPTIONS]", ""]
     lines += [f"  {name:<11}{doc.splitlines()[0]}" for name, doc in docs.items()]
     return "\n".join([*lines, "", f"The options of a command: {ours} COMMAND --help"])
-
-
-def start(name: str, args: list[str]) -> None:
-    """Run a command."""
-    registry = cli.import_part("experiments")
-    if name in registry.NAMES:
-        cli.main(registry.experiment(name), args)
-    elif name == "predict":
-        cli.command(name, import_module(".predict", __package__).main, args)
-    else:
-        module = "experiments.paper.__main__" if name == "paper" else f"scripts.{name}"
-        cli.command(name, cli.import_part(module).main, args)
 
 
 if __name__ == "__main__":
