@@ -116,24 +116,34 @@ def one_learner(quick_tokens, tmp_path_factory):
     return make
 
 
-@pytest.fixture
-def browser():
-    """A function that opens an address in headless Chromium; fails afterwards where the page had an error or asked
-    another host."""
-    if not (chromium := shutil.which("chromium") or shutil.which("chromium-browser")):
+@pytest.fixture(scope="module")
+def chromium():
+    """Headless Chromium, started once for a module."""
+    if not (found := shutil.which("chromium") or shutil.which("chromium-browser")):
         pytest.skip("no Chromium on this machine")
     expect.set_options(timeout=60_000)  # a slow machine draws for seconds
     with sync_playwright() as play:
-        opened, wrong = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"]), []
+        started = play.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield started
+        started.close()
 
-        def view(address: str, scheme: str = "light"):
-            page = opened.new_page(color_scheme=scheme)
-            page.on("pageerror", lambda e: wrong.append(f"{e}"))
-            page.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None)
-            page.on("request", lambda r: wrong.append(r.url) if not r.url.startswith(LOCAL) else None)
-            page.goto(address)
-            return page
 
-        yield view
-        opened.close()
-        assert wrong == []
+@pytest.fixture
+def browser(chromium):
+    """A function that opens an address in a new browser profile; fails afterwards where the page had an error or asked
+    another host."""
+    opened, wrong = [], []
+
+    def view(address: str, scheme: str = "light"):
+        opened.append(chromium.new_context(color_scheme=scheme))
+        page = opened[-1].new_page()
+        page.on("pageerror", lambda e: wrong.append(f"{e}"))
+        page.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None)
+        page.on("request", lambda r: wrong.append(r.url) if not r.url.startswith(LOCAL) else None)
+        page.goto(address)
+        return page
+
+    yield view
+    for profile in opened:
+        profile.close()
+    assert wrong == []

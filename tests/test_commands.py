@@ -122,6 +122,7 @@ def benchmark(monkeypatch):
         return subprocess.CompletedProcess(command, 0, shown.getvalue())
 
     monkeypatch.setattr(benchmark, "subprocess", SimpleNamespace(run=run, PIPE=subprocess.PIPE))
+    monkeypatch.setattr(benchmark_training, "WIDTH", 128)
     yield benchmark
     machine.use_device("auto")
 
@@ -192,7 +193,7 @@ def test_the_wheel_works_outside_a_checkout(installed, tmp_path):
     (tmp_path / "experiments" / "__init__.py").write_text("raise ImportError('the user has a folder of this name')")
 
     def ours(*args) -> str:
-        env = {"PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"}
+        env = {"PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1", "PATH": os.defpath}  # no environment is activated
         done = start(*OURS, *args, env=env, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -46,6 +46,9 @@ KINDS = {
     "optimizer and clipping": ("adam", "addcdiv", "addcmul", "sqrt", "linalg_vector_norm"),
 }
 
+WIDTH = 2048
+"""Rows and columns of the matrices whose product is the peak."""
+
 
 def side(
     task: Literal["lm", "classifier"],
@@ -173,14 +176,14 @@ def memory_mb(device) -> int:
 
 
 def matrix_peak(dtype, device) -> float:
-    """Return the FLOPS of the fastest of twelve 2048 x 2048 matrix products."""
-    a, b = torch.randn(2, 2048, 2048, device=device).to(dtype)
+    """Return the FLOPS of the fastest of twelve products of two square matrices."""
+    a, b = torch.randn(2, WIDTH, WIDTH, device=device).to(dtype)
     times = []
     for _ in range(12):
         start = time.perf_counter()
         (a @ b)[0, 0].item()  # waits for a GPU
         times.append(time.perf_counter() - start)
-    return 2 * 2048**3 / min(times)
+    return 2 * WIDTH**3 / min(times)
 
 
 if __name__ == "__main__":
