@@ -67,14 +67,15 @@ WITHOUT_RECORDS = ("own_csv", "pretrain")
 """Experiments without committed records; their figures are only in their notes."""
 
 
-def rebuilt() -> dict[Path, str]:
-    """Return path -> text of the files that are generated or have a generated part."""
+def rebuilt(plots: bool = True) -> dict[Path, str]:
+    """Return path -> text of the files that are generated or have a generated part, with or without the plots."""
     records = tables.committed()
     grids = {name: results for name in tables.NAMES if (results := tables.recorded(name, records))}
     made = {README: filled(README, headline(records)), RESULTS: filled(RESULTS, overview(records, grids))}
     made |= {CLAIMS / page: text for page, text in claims.pages(grids).items()}
     for name, results in grids.items():
-        made |= {RECORDS / "paper" / file: text for file, text in tables.files(name, results, "..").items()}
+        files = tables.files(name, results, "..") if plots else tables.text_file(name, results, "..")
+        made |= {RECORDS / "paper" / file: text for file, text in files.items()}
     return made
 
 
@@ -160,7 +161,7 @@ def brief(name: str, results: list[tuple]) -> str:
 
 def stale() -> list[str]:
     """Return a line for each file or figure that differs from the records."""
-    texts = {path: text for path, text in rebuilt().items() if path.suffix == ".md"}  # plots differ between versions
+    texts = rebuilt(plots=False)  # they differ between versions
     kept = {path: path.read_text("utf-8") for path in {*texts, *CLAIMS.glob("*")} if path.is_file()}
     lines = [f"{p.relative_to(ROOT)} differs" for p in sorted(texts | kept) if texts.get(p) != kept.get(p)]
     known = "".join(texts.values())

@@ -109,6 +109,11 @@ def models_line(results: list[tuple]) -> str:
     return "; ".join(f"{', '.join(data)}: {start}" for start, data in starts.items()) + "."
 
 
+def text_file(name: str, results: list[tuple], records: str = "") -> dict[str, str]:
+    """Return NAME.md with its text, made by `rendered` from these (cell, record) pairs."""
+    return {f"{name}.md": rendered(name, results, records)[0]}
+
+
 def files(name: str, results: list[tuple], records: str = "") -> dict[str, str]:
     """Return NAME.md and NAME.svg with the text of each, made by `rendered` from these (cell, record) pairs."""
     from ulmfit_exp.results.figures import svg
