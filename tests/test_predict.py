@@ -2,10 +2,12 @@
 
 import gzip
 import json
+import os
+import runpy
 import shutil
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +20,6 @@ from ulmfit_exp.corpora import table
 from ulmfit_exp.corpora.options import AUTO, Format
 from ulmfit_exp.inference import features, predict
 from ulmfit_exp.runs.run import prepare
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -70,8 +70,21 @@ def refused(*args) -> str:
     return end.value.code
 
 
-@pytest.mark.slow
-def test_the_command_reads_files_and_standard_input(folder, tmp_path):
+@contextmanager
+def standard_input(path: Path):
+    """Have this process read a file as its standard input."""
+    before = os.dup(0)
+    with open(path) as file:
+        os.dup2(file.fileno(), 0)
+    try:
+        yield
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+def test_the_command_reads_files_and_standard_input(folder, tmp_path, monkeypatch, capfd):
     texts, out = ["A fine, fine book.", 'It "broke", twice', "=1+1"], tmp_path / "out.csv"
     pd.DataFrame({"id": range(3), "body": texts}).to_csv(tmp_path / "texts.csv", index=False)
     with gzip.open(tmp_path / "texts.jsonl.gz", "wt") as f:
@@ -80,10 +93,12 @@ def test_the_command_reads_files_and_standard_input(folder, tmp_path):
     for name in ("texts.csv", "texts.jsonl.gz"):
         main(["predict", str(folder), str(tmp_path / name), "--text-col", "body", "--out", str(out)])
         tables.append(out.read_text())
-    command = [sys.executable, "-m", "ulmfit_exp.predict", folder, "-"]
-    piped = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, input="\n".join(texts) + "\n")
-    assert piped.returncode == 0, piped.stderr
-    assert tables[0] == tables[1] == piped.stdout
+    capfd.readouterr()
+    monkeypatch.setattr(sys, "argv", ["predict", str(folder), "-"])
+    (tmp_path / "piped").write_text("\n".join(texts) + "\n")
+    with standard_input(tmp_path / "piped"):
+        runpy.run_module("ulmfit_exp.predict", run_name="__main__")
+    assert tables[0] == tables[1] == capfd.readouterr().out.replace("\r\n", "\n")
     assert len(tables[0].splitlines()) == 4
     assert tables[0].startswith("row,class,confidence,p no,p yes\n0,")
 
