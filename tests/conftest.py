@@ -20,13 +20,13 @@ from ulmfit_exp.recipe import RECIPES, Phase
 LOCAL = ("file:", "blob:", "data:", "http://127.0.0.1", "ws://127.0.0.1")
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 TINY = RECIPES["tiny"]
-# Two phases for each task: enough for a kill between phases and within one.
+# Two phases for each task: enough for a kill between phases and within one. An epoch is four steps of the classifier.
 QUICK = replace(
     TINY,
     pretrained="none",
     model=replace(TINY.model, emb_sz=12, n_hid=16),
-    lm=replace(TINY.lm, bs=16, phases=(Phase(epochs=2, decay=1.0, schedule="one_cycle"), Phase(epochs=1))),
-    clas=replace(TINY.clas, bs=16, phases=(Phase(freeze_to=-1), Phase(freeze_to=0, epochs=2))),
+    lm=replace(TINY.lm, bs=32, phases=(Phase(epochs=2, decay=1.0, schedule="one_cycle"), Phase(epochs=1))),
+    clas=replace(TINY.clas, bs=28, phases=(Phase(freeze_to=-1), Phase(freeze_to=0, epochs=2))),
 )
 FORWARD = replace(QUICK, direction="forward")
 QUIET = {"wandb": "disabled", "precision": "fp32"}

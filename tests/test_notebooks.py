@@ -26,8 +26,9 @@ SHORT = """
 from dataclasses import replace
 from ulmfit_exp.recipe import RECIPES, Phase
 tiny = RECIPES["tiny"]
-lm, clas = (replace(part, phases=(Phase(freeze_to=-1), Phase()), bs=16) for part in (tiny.lm, tiny.clas))
-RECIPES["tiny"] = replace(tiny, pretrained="none", lm=lm, clas=clas)
+lm, clas = (replace(part, phases=(Phase(freeze_to=-1), Phase()), bs=32) for part in (tiny.lm, tiny.clas))
+model = replace(tiny.model, emb_sz=12, n_hid=16)
+RECIPES["tiny"] = replace(tiny, pretrained="none", model=model, lm=lm, clas=clas)
 """
 LOGIC = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.For, ast.While, ast.If, ast.Try)
 

@@ -292,7 +292,7 @@ def own(tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 def test_in_a_browser_a_users_runs_are_shown_first_with_calibration_and_weights_of_words(own, tmp_path, browser):
-    report.main((own, RECORDS / "trec"), tmp_path / "report.html")
+    report.main((own, RECORDS / "trec" / "small"), tmp_path / "report.html")
     shown = browser((tmp_path / "report.html").as_uri())
     row = search(shown, "")
     expect(row).to_have_count(1)

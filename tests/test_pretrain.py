@@ -23,7 +23,7 @@ def options(tmp_path_factory) -> list[str]:
     """Those of a pretraining of seconds, on this project's own words."""
     folder = tmp_path_factory.mktemp("texts")
     for i, file in enumerate(sorted(ROOT.glob("tests/*.py"))[:8]):
-        (folder / f"{i:02}.txt").write_text(file.read_text())
+        (folder / f"{i:02}.txt").write_text(file.read_text()[:5000])
     size = ["--size", "tiny", "--recipe.lm.phases.0.epochs", "3", "--recipe.model.emb-sz", "12"]
     return ["--corpus", str(folder), "--backwards", *size, "--wandb", "disabled"]
 

@@ -450,6 +450,7 @@ def test_labels_in_any_script_survive_a_locale_without_its_letters(tmp_path):
     rows = [f"Предложение номер {i} здесь,{labels[i % 2]}" for i in range(60)]
     (tmp_path / "labels.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
     model = ["--pretrained", "none", "--recipe.model.emb-sz", "12", "--recipe.model.n-hid", "16"]
+    model += ["--recipe.lm.phases.0.epochs", "1", "--recipe.clas.phases.4.epochs", "1", "--recipe.clas.bs", "32"]
     home = ["--home", str(tmp_path / "home"), "--wandb", "disabled", "--recipe.direction", "forward"]
     csv = ["--csv", str(tmp_path / "labels.csv"), "--recipe", "tiny"]
     ascii_only = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
