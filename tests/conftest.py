@@ -34,7 +34,8 @@ QUIET = {"wandb": "disabled", "precision": "fp32"}
 
 def pytest_collection_modifyitems(items):
     """The longest files first: with two processes (make test) none is then left alone with a long file."""
-    longest = ("test_paper", "test_commands", "test_notebooks", "test_experiments", "test_page", "test_dashboard")
+    longest = ("test_paper", "test_experiments", "test_commands", "test_tracking", "test_notebooks", "test_page")
+    longest += ("test_dashboard", "test_user_table", "test_hostile", "test_tokens", "test_training")
     items.sort(key=lambda item: longest.index(item.path.stem) if item.path.stem in longest else len(longest))
 
 

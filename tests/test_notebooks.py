@@ -24,11 +24,14 @@ PICTURES = {
 }
 SHORT = """
 from dataclasses import replace
+from functools import partialmethod
+from fastai.text.all import Learner
 from ulmfit_exp.recipe import RECIPES, Phase
 tiny = RECIPES["tiny"]
 lm, clas = (replace(part, phases=(Phase(freeze_to=-1), Phase()), bs=32) for part in (tiny.lm, tiny.clas))
 model = replace(tiny.model, emb_sz=12, n_hid=16)
 RECIPES["tiny"] = replace(tiny, pretrained="none", model=model, lm=lm, clas=clas)
+Learner.lr_find = partialmethod(Learner.lr_find, num_it=30)
 """
 LOGIC = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.For, ast.While, ast.If, ast.Try)
 

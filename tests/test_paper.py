@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from subprocess import DEVNULL
 
@@ -32,6 +33,7 @@ from ulmfit_exp.runs.settings import Where
 ROOT = Path(__file__).parents[1]
 PATHS = {**os.environ, "PYTHONPATH": str(ROOT)}
 QUIET = {"wandb": "disabled"}
+COMMITTED = cache(tables.committed)
 
 
 def quick(settings):
@@ -52,7 +54,8 @@ def home(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("table", tables.NAMES)
-def test_every_table_and_figure_is_planned_and_runs_in_miniature(table, small, home, tmp_path, capsys):
+def test_every_table_and_figure_is_planned_and_runs_in_miniature(table, small, home, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tables, "committed", COMMITTED)  # each command reads them
     assert "to compute" in shown_by(table, tmp_path, capsys, plan=True)
     assert not list(tmp_path.rglob("*.json"))
     shown = shown_by(table, home, capsys)
