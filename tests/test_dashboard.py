@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -130,19 +131,37 @@ def test_every_committed_record_is_shown():
             assert losses == [row["valid_loss"] for row in history]
 
 
-def updated(home: Path, records: Path) -> list:
-    """What `update` returned, in a process of its own as trackio's folder is set at import; and the runs stored."""
-    code = """if True:
-        import sys, json; from pathlib import Path; from ulmfit_exp.results import dashboard
-        home, records = map(Path, sys.argv[1:])
-        store = dashboard.open_trackio(home)
+UPDATES = """if True:
+    import sys, json; from pathlib import Path; from ulmfit_exp.results import dashboard
+    home, records = map(Path, sys.argv[1:])
+    store = dashboard.open_trackio(home)
+    for _ in sys.stdin:
         counts, left_out = dashboard.update(store, home, records)
         left_out = {str(path): why for path, why in left_out.items()}
-        print(json.dumps([counts, left_out, {p: store.get_runs(p) for p in store.get_projects()}]))
-    """
-    done = subprocess.run([sys.executable, "-c", code, home, records], env=ENV, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+        print(json.dumps([counts, left_out, {p: store.get_runs(p) for p in store.get_projects()}]), flush=True)
+"""
+
+
+@contextmanager
+def updates(home: Path, records: Path):
+    """A function that updates a home and returns what `update` did, and the runs stored. It does so in a process of its
+    own, as trackio's folder is set at import."""
+    command = [sys.executable, "-c", UPDATES, home, records]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=ENV, **pipes) as process:
+
+        def update() -> list:
+            print(file=process.stdin, flush=True)
+            return json.loads(process.stdout.readline())
+
+        yield update
+        process.stdin.close()
+    assert process.returncode == 0
+
+
+def updated(home: Path, records: Path) -> list:
+    with updates(home, records) as update:
+        return update()
 
 
 def test_what_cannot_be_read_is_left_out_with_the_reason(home, tmp_path):
@@ -169,15 +188,16 @@ def test_an_update_adds_new_records_and_removes_deleted_ones(home, tmp_path):
     (records / "experiment" / "variant").mkdir(parents=True)
     first, second = (records / "experiment" / "variant" / f"seed{i}.json" for i in (0, 1))
     first.write_text(text)
-    assert updated(tmp_path / "home", records)[0] == {"sfu-sentiment": [1, 1]}
-    second.write_text(text.replace('"replicate": "fold0"', '"replicate": "fold1"'))
-    assert updated(tmp_path / "home", records)[0] == {"sfu-sentiment": [1, 2]}
-    first.unlink()
-    counts, _, runs = updated(tmp_path / "home", records)
-    assert counts == {"sfu-sentiment": [0, 1]}
-    assert [name.rpartition(" ")[2] for name in runs["sfu-sentiment"]] == ["fold1"]
-    second.unlink()
-    assert updated(tmp_path / "home", records) == [{}, {}, {}]
+    with updates(tmp_path / "home", records) as update:
+        assert update()[0] == {"sfu-sentiment": [1, 1]}
+        second.write_text(text.replace('"replicate": "fold0"', '"replicate": "fold1"'))
+        assert update()[0] == {"sfu-sentiment": [1, 2]}
+        first.unlink()
+        counts, _, runs = update()
+        assert counts == {"sfu-sentiment": [0, 1]}
+        assert [name.rpartition(" ")[2] for name in runs["sfu-sentiment"]] == ["fold1"]
+        second.unlink()
+        assert update() == [{}, {}, {}]
 
 
 @pytest.fixture(scope="module")
