@@ -148,7 +148,7 @@ def test_the_same_command_in_fresh_homes_gives_identical_figures(finished, tmp_p
 MINIATURE = ["--miniature", "--wandb", "disabled"]
 MODEL = ["--pretrained", "none", "--recipe.model.emb-sz", "12", "--recipe.model.n-hid", "16"]
 EPOCHS = ["--recipe.lm.phases.0.epochs", "3", "--recipe.clas.phases.4.epochs", "2", "--recipe.clas.bs", "16"]
-SMALL = [*MODEL, *EPOCHS, "--recipe.direction", "forward"]
+SMALL = [*MODEL, *EPOCHS, "--recipe.lm.bs", "16", "--recipe.direction", "forward"]
 
 
 def command(home, capsys) -> tuple[str, dict]:

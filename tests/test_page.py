@@ -11,6 +11,7 @@ from conftest import FORWARD, QUIET
 from playwright.sync_api import expect
 
 from experiments.own_csv import OwnCsv
+from experiments.paper.base import shorter
 from scripts import report
 from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
@@ -284,7 +285,7 @@ def own(tmp_path_factory) -> Path:
         f"{word} {i},{label}" for i in range(20) for word, label in (("a fine day", "good"), ("rain again", "bad"))
     ]
     (home / "mine.csv").write_text("\n".join(["text,label", *lines]))
-    settings = OwnCsv(csv=home / "mine.csv", recipe=FORWARD, home=home / "home", **QUIET)
+    settings = OwnCsv(csv=home / "mine.csv", recipe=shorter(FORWARD), home=home / "home", **QUIET)
     for seed in range(3):
         run(replace(settings, seed=seed))
     return home / "home"
