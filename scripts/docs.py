@@ -74,8 +74,7 @@ def rebuilt(plots: bool = True) -> dict[Path, str]:
     made = {README: filled(README, headline(records)), RESULTS: filled(RESULTS, overview(records, grids))}
     made |= {CLAIMS / page: text for page, text in claims.pages(grids).items()}
     for name, results in grids.items():
-        files = tables.files(name, results, "..") if plots else tables.text_file(name, results, "..")
-        made |= {RECORDS / "paper" / file: text for file, text in files.items()}
+        made |= {RECORDS / "paper" / file: text for file, text in tables.files(name, results, "..", plots).items()}
     return made
 
 

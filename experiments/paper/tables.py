@@ -109,14 +109,10 @@ def models_line(results: list[tuple]) -> str:
     return "; ".join(f"{', '.join(data)}: {start}" for start, data in starts.items()) + "."
 
 
-def text_file(name: str, results: list[tuple], records: str = "") -> dict[str, str]:
-    """Return NAME.md with its text, made by `rendered` from these (cell, record) pairs."""
-    return {f"{name}.md": rendered(name, results, records)[0]}
-
-
-def files(name: str, results: list[tuple], records: str = "") -> dict[str, str]:
-    """Return NAME.md and NAME.svg with the text of each, made by `rendered` from these (cell, record) pairs."""
+def files(name: str, results: list[tuple], records: str = "", plots: bool = True) -> dict[str, str]:
+    """Return NAME.md and, unless without `plots`, NAME.svg with the text of each, made by `rendered` from these (cell,
+    record) pairs."""
     from ulmfit_exp.results.figures import svg
 
     text, figure = rendered(name, results, records)
-    return {f"{name}.md": text, f"{name}.svg": svg(figure, name)}
+    return {f"{name}.md": text, **({f"{name}.svg": svg(figure, name)} if plots else {})}

@@ -111,9 +111,10 @@ def guess_split_columns(table: pd.DataFrame, notes: list[str]) -> list[str]:
 
 
 def _look_like_splits(column: pd.Series) -> bool:
-    """Whether every value contains a word for a split, such as PublicTest or test_a."""
+    """Whether every value is a name of one or two words that contains a word for a split: PublicTest, test_a."""
     return all(
-        not SPLIT_NAMES.keys().isdisjoint(map(str.lower, re.findall("[A-Z]?[a-z]+|[A-Z]+", value)))
+        len(value.split()) < 3
+        and not SPLIT_NAMES.keys().isdisjoint(map(str.lower, re.findall("[A-Z]?[a-z]+|[A-Z]+", value)))
         for value in column.unique()
     )
 
