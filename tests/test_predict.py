@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ulmfit_exp import predict as command
 from ulmfit_exp.__main__ import main
 from ulmfit_exp.common import DataError, escape_formula
 from ulmfit_exp.corpora import table
@@ -50,6 +51,10 @@ def test_a_text_has_the_same_probabilities_alone_and_in_any_batch(folder, monkey
     assert np.allclose(together, np.vstack([predictor.probabilities([t]) for t in texts]), atol=1e-6)
     monkeypatch.setattr(features, "TOKENS", 300)
     assert np.allclose(together[::-1], predictor.probabilities(texts[::-1]), atol=1e-6)
+
+
+def test_a_predictor_is_also_loaded_from_the_module_of_the_command(folder):
+    assert len(command.load(str(folder)).predict("A fine book.")) == 1
 
 
 def test_predictions_from_several_threads_are_correct(folder):

@@ -66,6 +66,13 @@ def main(
             target.flush()
 
 
+def load(run: str | Path):
+    """Return the run's predictor: `inference.predict.load`, which was here before the packages."""
+    from .inference import predict
+
+    return predict.load(run)
+
+
 def _is_plain(out: Path) -> bool:
     """Whether `out` is a regular file or does not exist yet, as opposed to a device or pipe."""
     return out.is_file() or not out.exists()
