@@ -251,11 +251,38 @@ def test_a_broken_wandb_changes_no_figure(finished, broken_wandb, tmp_path):
     assert a["stages"][-1]["wandb"] is None
 
 
-@pytest.mark.slow
-def test_wandb_disabled_by_its_own_variable_leaves_no_run(sfu, monkeypatch):
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    r = record(replace(sfu, wandb="auto"))
-    assert {s["wandb"] for s in r["stages"]} == {None} and not (sfu.home / "wandb").exists()
+@pytest.fixture
+def own_settings(tmp_path, monkeypatch):
+    """A current folder without settings of W&B, which reads them once in a process."""
+    import wandb
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    wandb.teardown()
+    yield
+    monkeypatch.undo()
+    wandb.teardown()
+
+
+@pytest.mark.parametrize("variable", [("WANDB_MODE", "disabled"), ("WANDB_DISABLED", "true"), None])
+def test_wandb_disabled_by_its_own_variables_or_command_leaves_no_run(variable, own_settings, tmp_path, monkeypatch):
+    if variable:
+        monkeypatch.setenv(*variable)
+    else:  # what the command `wandb disabled` writes
+        (tmp_path / "wandb").mkdir()
+        (tmp_path / "wandb" / "settings").write_text("[default]\nmode = disabled\n")
+    assert a_tracker(tmp_path / "home", "lm", wandb="auto").path is None
+    assert not (tmp_path / "home" / "wandb").exists()
+
+
+def test_each_stage_has_an_id_of_its_own(own_settings, tmp_path, monkeypatch):
+    """Scripts of job schedulers set WANDB_RUN_ID, to continue a run."""
+    monkeypatch.setenv("WANDB_RUN_ID", "fixed")
+    trackers = [a_tracker(tmp_path, job_type) for job_type in ("lm", "clas")]
+    ids = {tracker.wandb_run.id for tracker in trackers}
+    for tracker in trackers:
+        tracker.finish({})
+    assert len(ids) == 2 and "fixed" not in ids
 
 
 def test_without_a_server_the_runs_are_recorded_offline_and_it_is_tried_once(tmp_path, monkeypatch):

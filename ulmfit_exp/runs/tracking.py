@@ -16,6 +16,7 @@ import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from secrets import token_hex
 
 import pandas as pd
 from fastai.text.all import Callback
@@ -31,6 +32,8 @@ NO_MACHINE = {"x_save_requirements": False, "host": "-", "program": "-"} | dict.
     ("x_disable_stats", "x_disable_meta", "x_disable_machine_info", "disable_git", "disable_code"), True
 )
 """Settings that keep W&B from recording the command's arguments, paths and the host name."""
+YES = ("1", "true", "yes", "on")
+"""Values of WANDB_DISABLED, which W&B 0.31 does not read any more, that switch it off."""
 CLASSES = 50
 """Most classes of a confusion matrix: W&B's plot has the square of their number as rows, and is illegible with more."""
 
@@ -56,10 +59,14 @@ class Tracker(Callback):
 
         self.wandb, mode = wandb, self.command.wandb
         if mode == "auto":
-            mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False, verify=False) else "offline")
+            mode = "disabled" if os.environ.get("WANDB_DISABLED", "").lower() in YES else os.environ.get("WANDB_MODE")
+            mode = mode or wandb.setup().settings.mode  # of `wandb disabled` or `wandb offline` in this folder
+            if mode == "online" and not wandb.login(prompt=False, verify=False):
+                mode = "offline"
         if mode == "disabled":
             return
         options |= {
+            "id": None if in_sweep() else token_hex(4),  # WANDB_RUN_ID is the id of a sweep's run, not of each stage
             "dir": self.command.home,
             "group": self.command.group,
             "project": os.environ.get("WANDB_PROJECT", PROJECT),
