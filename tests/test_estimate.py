@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from conftest import FORWARD
+from rich.progress import Progress
 
 from experiments.paper import tables
 from experiments.sfu import Sfu
@@ -26,6 +27,28 @@ def test_more_processes_do_not_shorten_the_wait_for_a_shared_stage():
     assert [grid.makespan(cells, n) for n in (1, 2, 3, 64)] == [25, 20, 15, 15]
     assert grid.makespan(planned({"a": 4}, {"b": 3}, {"c": 2}), 2) == 5
     assert grid.makespan([], 2) == 0
+
+
+def test_while_a_grid_runs_its_end_is_predicted_from_the_cells_that_have_ended(tmp_path, monkeypatch):
+    """Cells take twice the estimated time, some more and some less, in two processes."""
+    waiting, running, starts, now, predicted = [], [], {}, 0, {}
+    for i, p in enumerate(planned(*({f"{tmp_path}/{i}": 100} for i in range(10)))):
+        waiting.append(replace(p, path=tmp_path / f"{i}.json"))
+    took = {p.path: 200 + 15 * (i % 3 - 1) for i, p in enumerate(waiting)}
+    monkeypatch.setattr(grid.time, "monotonic", lambda: now)
+    view = grid.View(Progress(disable=True), waiting)
+    while waiting or running:
+        while waiting and len(running) < 2:
+            running.append(waiting.pop(0))
+            starts[running[-1].path] = now
+        predicted[now] = now + view.seconds_left(waiting, running, 2)
+        now += 5
+        for ended in [p for p in running if now - starts[p.path] >= took[p.path]]:
+            running.remove(ended)
+            for path in (ended.path, *ended.stages):
+                path.touch()
+    assert predicted[0] == 500
+    assert all(abs(end / now - 1) < 0.05 for time, end in predicted.items() if time > 250)
 
 
 def test_only_trainings_of_the_same_size_count():

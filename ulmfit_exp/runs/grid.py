@@ -167,18 +167,17 @@ class View:
 
     def __init__(self, progress: Progress, planned: list[Planned]):
         self.progress, self.cells, self.tasks = progress, len(planned), {}
-        self.start, self.whole = time.monotonic(), sum(unfinished_stages(planned).values())
+        self.running: dict[Path, tuple[Planned, float, float]] = {}  # with when it started, and its estimated seconds
+        self.took = self.estimated = 0.0  # seconds of the cells that have ended
         self.bar = progress.add_task("", total=len(planned))
 
     def print(self, line: str) -> None:
         self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def update(self, waiting: list[Planned], running: list[Planned], failed: int, slots: int) -> None:
-        spent, to_do = time.monotonic() - self.start, sum(unfinished_stages([*waiting, *running]).values())
-        done = self.whole - to_do
-        seconds = spent * to_do / done if done > 0.05 * self.whole else to_do / max(slots, 1)
+        left = duration(self.seconds_left(waiting, running, slots))
         ended = self.cells - len(waiting) - len(running)
-        text = f"{ended} ended, {len(running)} running, {failed} failed, {duration(seconds)} left"
+        text = f"{ended} ended, {len(running)} running, {failed} failed, {left} left"
         self.progress.update(self.bar, description=text, completed=ended)
         for path in self.tasks.keys() - {p.path for p in running}:
             self.progress.remove_task(self.tasks.pop(path))
@@ -187,6 +186,20 @@ class View:
                 self.tasks[p.path] = self.progress.add_task("", total=None)
             last = p.log.read_text("utf-8", errors="replace").strip().splitlines()[-1:] if p.log.exists() else []
             self.progress.update(self.tasks[p.path], description=f"  {p.cell}  {''.join(last)[:80]}")
+
+    def seconds_left(self, waiting: list[Planned], running: list[Planned], slots: int) -> float:
+        """Return the plan's estimate for what is left, times how much longer than estimated the ended cells took."""
+        now, to_do = time.monotonic(), unfinished_stages(running)
+        for path in self.running.keys() - {p.path for p in running}:
+            ended, start, estimated = self.running.pop(path)
+            if ended.finished:
+                self.took, self.estimated = self.took + now - start, self.estimated + estimated
+        for p in running:
+            self.running.setdefault(p.path, (p, now, sum(p.to_do().values())))
+        ratio = self.took / self.estimated if self.estimated else 1.0
+        each = [max(0.0, ratio * estimated - (now - start)) for _, start, estimated in self.running.values()]
+        queued = sum(s for stage, s in unfinished_stages(waiting).items() if stage not in to_do)
+        return max([(ratio * queued + sum(each)) / max(slots, 1), *each])
 
 
 def _result_line(path: Path) -> str:
