@@ -52,6 +52,13 @@ def test_what_is_significant_alone_may_not_be_beside_many_other_rows():
     assert among["sfu", "theirs"] > ALPHA
 
 
+def test_seeds_of_a_fold_count_once_by_their_mean():
+    table = found(ours=OURS[:3], theirs=THEIRS[:3]).assign(replicate=["fold0", "fold1", "fold2"] * 2)
+    again = table.assign(replicate=table["replicate"] + "-seed1", error=table["error"] + 1)
+    means = table.assign(error=table["error"] + 0.5)
+    assert p_against(pd.concat([table, again]), "ours") == p_against(means, "ours")
+
+
 def test_a_table_without_its_reference_has_no_tests():
     assert p_against(found(theirs=THEIRS), "ours") == {}
 

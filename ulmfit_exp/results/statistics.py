@@ -50,12 +50,13 @@ def holm(p: pd.Series) -> pd.Series:
 def p_against(found: pd.DataFrame, reference: str) -> dict[tuple, float]:
     """Return (data, row) -> p of the row's difference from the row `reference` on the same data, tested by `paired`.
 
-    `found` has the columns row, data, replicate and error: all rows of one table, on all of its data sets. p is
-    corrected by `holm` for all comparisons of the table.
+    `found` has the columns row, data, replicate and error: all rows of one table, on all of its data sets. The seeds of
+    a fold, which share all texts, count once, by their mean. p is corrected by `holm` for all comparisons of the table.
     """
     p = {}
     for data, part in found.groupby("data", sort=False):
-        errors = part.pivot(index="replicate", columns="row", values="error")
+        part = part.assign(replicate=part["replicate"].astype(str).str.replace(r"(fold\d+)-seed\d+", r"\1", regex=True))
+        errors = part.pivot_table("error", "replicate", "row")
         if reference in errors:
             differences = errors.drop(columns=reference).sub(errors[reference], axis=0)
             p |= {(data, row): value for row, value in paired(differences).items()}
