@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from ulmfit_exp.inference import scores
 from ulmfit_exp.inference.scores import apply_temperature, at_bound, fit_temperature, metrics, reliability
 
 
@@ -35,6 +36,12 @@ def test_a_temperature_at_the_bound_of_the_search_is_reported():
     probs = np.array([[0.6, 0.4]] * 100_000)
     assert at_bound(fit_temperature(probs, np.zeros(100_000, int)))
     assert not at_bound(fit_temperature(probs[:100], np.zeros(100, int)))
+
+
+def test_twelve_texts_without_a_wrong_label_are_no_proof_of_an_error_of_0():
+    truth = np.array([[1, 0], [1, 1]] * 6)
+    low, high = scores.test_details(truth * 0.8 + 0.1, truth, ["a", "b"], np.array([0.5, 0.5]))["interval"]
+    assert low == 0 and high == pytest.approx(0.2425, abs=1e-4)
 
 
 def test_macro_f1_is_the_mean_over_classes_that_occur():

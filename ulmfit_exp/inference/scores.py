@@ -137,16 +137,19 @@ def test_details(probs: np.ndarray, truth: np.ndarray, classes: list[str], thres
     found = {"reliability": reliability(*as_binary(probs, truth)), "per_class": per_class(predicted, truth, classes)}
     if thresholds is not None:
         return {**found, "interval": _interval(predicted, truth)}
-    wrong = binomtest(int((predicted != truth).sum()), len(truth))
-    return {
-        **found,
-        "interval": wrong.proportion_ci(method="wilson"),
-        "confusion": confusion(predicted, truth, classes),
-    }
+    return {**found, "interval": _wilson(predicted != truth), "confusion": confusion(predicted, truth, classes)}
+
+
+def _wilson(wrong: np.ndarray) -> list[float]:
+    """Return the 95 % interval of the share of wrong texts by Wilson's method (1927)."""
+    return [*binomtest(int(wrong.sum()), len(wrong)).proportion_ci(method="wilson")]
 
 
 def _interval(predicted: np.ndarray, truth: np.ndarray) -> list[float]:
-    """Return the 95 % interval of the multi-label error: percentiles over bootstrap samples of the texts."""
+    """Return the 95 % interval of the multi-label error: percentiles over bootstrap samples of the texts. If no text is
+    wrong, all samples are alike, and it is the interval of the share of texts with a wrong label."""
+    if (predicted == truth).all():
+        return _wilson((predicted != truth).any(axis=1))
     hits, marks = (predicted * truth).sum(axis=1), (predicted + truth).sum(axis=1)
     rng, n = np.random.default_rng(0), len(truth)
     samples = (rng.integers(n, size=n) for _ in range(SAMPLES))
