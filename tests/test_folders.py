@@ -224,6 +224,12 @@ def test_texts_and_labels_in_files_of_their_own_line_by_line(tmp_path):
     (tmp_path / "val_labels.txt").write_text("0\n1\n")
     with pytest.raises(DataError, match=r"val_labels.txt has 2 lines, but val_text.txt has 8; give each text a label"):
         Corpus.from_csv(tmp_path)
+    for task in ("emoji", "irony"):
+        (tmp_path / "all" / task).mkdir(parents=True)
+        for part in ("text", "labels"):
+            (tmp_path / "all" / task / f"train_{part}.txt").write_text("1\n2\n")
+    with pytest.raises(DataError, match="is in folders below it; name one of them: emoji, irony"):
+        Corpus.from_csv(tmp_path / "all")
 
 
 def test_folders_above_those_of_the_classes_are_reported(tmp_path):

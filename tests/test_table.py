@@ -182,6 +182,7 @@ ABOVE = [
     ",\n",
     "Report of reviews,\n2024,\n,\n",
     "# exported\n\n",
+    "# made by us\n# licence: none, really\n",
     "Reviews, from the web, 2024\n",
     "review, 2024, x\n\n",
 ]

@@ -630,3 +630,14 @@ def test_rows_that_annotators_rejected_are_left_out(label, tmp_path):
     assert corpus.classes == ["bad", "good"] and len(corpus.df) == 34 and "2" not in set(map(str, corpus.df["row"]))
     assert "left out: rows whose column 'answer' is reject or ignore: 6" in notes
     assert load(tmp_path / "a.jsonl", label_col="answer")[0].classes == ["accept", "ignore", "reject"]
+
+
+def test_further_header_rows_are_left_out(tmp_path):
+    """As in joined files, and in a survey of Qualtrics, which has the questions and its ids below the names."""
+    (tmp_path / "a.csv").write_text(delimited(ROWS[:20]) + "\n" + delimited(ROWS[20:]))
+    survey = [("What do you think?", "Recommend?", ""), ('{""ImportId"":""QID1""}',) * 3]
+    (tmp_path / "b.csv").write_text(delimited([*survey, *ROWS]))
+    for name, further, rows in (("a.csv", 1, [*range(20), *range(21, 41)]), ("b.csv", 2, range(2, 42))):
+        corpus, notes = load(tmp_path / name)
+        assert f"left out: further header rows: {further}" in notes and corpus.df["row"].tolist() == list(rows)
+        assert corpus.classes == ["bad", "good"] and not corpus.counts()["unlabelled"]

@@ -26,6 +26,17 @@ def drop_rejected(table: pd.DataFrame, named: list[str], notes: list[str]) -> pd
     return table[answers == "accept"].drop(columns="answer")
 
 
+def drop_headers(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """Return the rows without those that repeat the columns' names, as joined files have them, and without the
+    questions and the ids that Qualtrics writes below the names."""
+    ids = table.iloc[1:2].map(lambda cell: cell.startswith('{"ImportId"')).all(axis=1).any()
+    names = table.columns.drop("split", errors="ignore")  # a folder's tables have it besides their own
+    header = (table[names] == list(names)).all(axis=1) | (table.index.isin(table.index[:2]) & ids)
+    if header.any():
+        notes.append(f"left out: further header rows: {header.sum():,}")
+    return table[~header]
+
+
 def guess_label(table: pd.DataFrame, named: list[str]) -> tuple[str, str]:
     for name in LABEL_NAMES:
         for column in table:

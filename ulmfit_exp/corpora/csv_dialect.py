@@ -226,7 +226,7 @@ def first_column_is_index(rows: list[list[str]]) -> bool:
 def count_lines_above(head: list[str], names: Collection[str]) -> int:
     """Return the number of lines above a table's header, such as titles and empty rows. The header has a requested or
     usual column name, or is filled below a first line that has one cell and then empty ones; the rows below it have the
-    same number of cells; a line above has another number of cells, or at most one that is filled."""
+    same number of cells; a line above has another number of cells, at most one that is filled, or a # at its start."""
     known, titled = {*names, *NAMES}, re.fullmatch(r"[^;,\t|]+([;,\t|])\1+\s*", "".join(head[:1]))
     for above, line in enumerate(head[:MAX_LINES_ABOVE]):
         cells = (cell.strip(' "\r\n') for delimiter in DELIMITERS for cell in line.split(delimiter))
@@ -236,7 +236,10 @@ def count_lines_above(head: list[str], names: Collection[str]) -> int:
         dialect = likely_dialect(head[above:], Format(), names)
         rows, lines = first_rows(dialect, head[above:]), first_rows(dialect, head[:above])
         if len(rows) > 2 and len(set(map(len, rows))) == 1 < len(rows[0]) and (named or all(map(str.strip, rows[0]))):
-            other = all(len(row) != len(rows[0]) or sum(map(bool, map(str.strip, row))) < 2 for row in lines)
+            other = all(
+                len(row) != len(rows[0]) or sum(map(bool, map(str.strip, row))) < 2 or row[0].startswith("#")
+                for row in lines
+            )
             return above if lines and other and has_header(rows, names) else 0
     return 0
 

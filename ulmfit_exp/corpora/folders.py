@@ -49,6 +49,8 @@ def read_folder(folder: Path, format: Format, names: Collection[str]) -> tuple[p
         rows, notes = _by_split(folder, tables, format, names)
         others = [file.relative_to(folder) for file in files if file not in tables and file.name != MAPPING]
         return rows, notes + left_out + _left_out(others, NOWHERE)
+    if inner := sorted({path.parent.as_posix() for path in paths.values() if path.name == "train_text.txt"}):
+        raise DataError(f"{folder}: train_text.txt is in folders below it; name one of them: {', '.join(inner[:3])}")
     texts, read = read_texts(folder, format)
     rows, outside = _by_class(texts)
     if rows.empty:

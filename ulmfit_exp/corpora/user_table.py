@@ -11,6 +11,7 @@ import pandas as pd
 
 from ..common import DataError, quote_names
 from .columns import (
+    drop_headers,
     drop_rejected,
     guess_label,
     guess_text,
@@ -89,7 +90,7 @@ def _fields(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str])
     if ids := options.id_col:
         table = table.assign(**{ids: table[ids].convert_dtypes()})  # pandas turns 1 into 1.0 if a cell is missing
     table = table.astype(object).where(table.notna(), None).map(cell_text)
-    table = drop_rejected(table, options.columns, notes)
+    table = drop_rejected(drop_headers(table, notes), options.columns, notes)
     table = table if options.split_col else merge_test_flag(table, options.columns, notes)
     options = _guess_columns(table, options, notes)
     notes += nameless_column_notes(table, options.columns)
