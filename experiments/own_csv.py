@@ -6,7 +6,7 @@ Reads CSV, TSV, JSON lines, Parquet or fastText's format, also compressed. Colum
 summary is printed: encoding, delimiter, classes, lengths, duplicates, and texts that are in more than one split.
 
 Lab record, 2026-11-24, commit 9cebae9366cc: one seed took 8 to 15 minutes on one thread of an AMD EPYC (AVX-512 bf16).
-Test error in % of ULMFiT and of TF-IDF + logistic regression on public data sets:
+Test error in % of these recipes, and of TF-IDF + logistic regression, on public data sets:
 
     tweets by author     4.58,  7.46 (--recipe small)
     Reuters-21578 R8     5.89,  2.83 (--recipe features)

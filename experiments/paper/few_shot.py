@@ -3,7 +3,7 @@
 This is the protocol of later work on few labels (Tunstall et al. 2022), not a table of the paper; --seeds 10 makes ten
 draws. A run keeps the labels of K training texts per class, and its language model is fine-tuned on all training texts,
 without labels. The validation set is the usual one: it is used to choose C of every logistic regression, but not in
-fine-tuning. The draws share their language models. The committed runs on AG News use a sample of it.
+fine-tuning. The draws share their language models. All data sets but TREC-6 are samples.
 
 ULMFiT: a new head, and gradual unfreezing. features + LR: logistic regression on the pooled states of the fine-tuned
 language models. LP-FT: the classifier is fine-tuned with that regression as its head (recipe lp-ft; Kumar et al.
