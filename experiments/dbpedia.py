@@ -71,8 +71,11 @@ class Dbpedia(Experiment):
         return 0.80 if self.level == "ontology" else None
 
     def load(self, data_dir: Path | None):
+        from ulmfit_exp.common import DataError
         from ulmfit_exp.corpora import dbpedia
 
+        if self.level != "dump" and (self.dump_classes, self.dump_rows) != (Dbpedia.dump_classes, Dbpedia.dump_rows):
+            raise DataError("--dump-classes and --dump-rows have no meaning without --level dump; leave them out")
         return dbpedia.load(data_dir, self.level, self.dump_classes or dbpedia.ONTOLOGY_CLASSES, self.dump_rows)
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from ulmfit_exp.cli import command, import_part, shell_command
-from ulmfit_exp.common import DataError, counted
+from ulmfit_exp.common import DataError, counted, relative
 from ulmfit_exp.record import variant_folder
 
 OPENING = "table7"
@@ -37,7 +37,7 @@ def sections(records: list[dict]) -> list["Section"]:
     from ulmfit_exp.results.figures import svg
     from ulmfit_exp.results.page import LINK, Section
 
-    made, known = [], [r for r in records if _known(r)]
+    made, known = [], [r for r in reversed(records) if _known(r)]  # of two with the same settings the last is used
     for name in paper.NAMES:
         if results := paper.recorded(name, known):
             text, figure = paper.rendered(name, results, LINK)
@@ -89,11 +89,11 @@ def main(
         out: File to write.
         open: Open the file in the browser.
     """
-    folders = folders or tuple(f for f in (Path("runs"), Path(os.path.relpath(paper.RECORDS))) if f.is_dir())
+    folders = folders or tuple(f for f in (Path("runs"), relative(paper.RECORDS)) if f.is_dir())
     if absent := [f for f in folders if not f.is_dir()]:
         raise DataError(f"there is no folder {', '.join(map(str, absent))}")
-    if not os.access(out.parent, os.W_OK):  # checked before the work, not after it
-        raise DataError(f"the folder of --out {out} does not exist or cannot be written; name another file with --out")
+    if out.is_dir() or not os.access(out.parent, os.W_OK):  # checked before the work, not after it
+        raise DataError(f"--out {out} is a folder, or its folder does not exist or cannot be written; name another")
 
     from ulmfit_exp.results import page  # imported late: torch would slow down --help
 

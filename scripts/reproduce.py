@@ -80,7 +80,10 @@ def versions(name: str, folder: Path) -> Iterator[tuple[str, Path]]:
 
 def _git(*args: str) -> bytes:
     """Return the output of a git command in this checkout; nothing if it fails, for example without a checkout."""
-    return subprocess.run(["git", *args], cwd=ROOT, capture_output=True).stdout
+    try:
+        return subprocess.run(["git", *args], cwd=ROOT, capture_output=True).stdout
+    except OSError:  # git is not installed
+        return b""
 
 
 def main(
@@ -101,6 +104,11 @@ def main(
     if not path.exists():
         raise DataError(f"there is no {record}, neither here nor among the committed records in {RECORDS}")
     old = read(path)
+    if old["experiment"] == "own_csv" and not old["settings"].get("miniature"):
+        if not (table := old["settings"].get("csv")):
+            raise DataError(f"{record} is of a corpus in memory, made in Python; pass the corpus to ulmfit() again")
+        if not Path(table).exists():
+            raise DataError(f"the record has only the name of its table, {table}; run this in the folder of the table")
     os.environ["OMP_NUM_THREADS"] = str(old["machine"]["threads"])  # figures depend on it; torch is not imported yet
     home = home or Path(tempfile.mkdtemp(prefix="reproduce-"))
     settings = import_part("experiments").settings_of(old, home=home, data_dir=data_dir, wandb=wandb)

@@ -23,6 +23,8 @@ def main(check: bool = False, add: tuple[Path, ...] = ()) -> None:
     """
     if INSTALLED:
         raise DataError("results works in a checkout of the project, whose README.md and docs/ it writes")
+    if check and add:
+        raise DataError("--check changes nothing: leave out --add")
     docs = import_part("scripts.docs")  # imported late: torch would slow down --help
     for run in add:
         docs.take_in(run)

@@ -47,7 +47,7 @@ def test_a_run_has_its_folder_its_record_and_its_error(run):
     assert (run.path / "result.json").is_file()
     assert run.error == run.record["test"]["error"]
     assert repr(run).startswith("<own_csv-1, tiny ")
-    assert f"{100 * run.error:.2f} % of 25 texts" in repr(run)
+    assert f"{100 * run.error:.2f} % on 25 texts" in repr(run)
     assert "TF-IDF" in run._repr_html_()
 
 

@@ -159,7 +159,7 @@ def test_labels_of_no_training_text_are_left_out_with_a_note():
         (table(t=lambda i: [i % 2, 1, i % 3 % 2]), {"label_col": "t"}, "has a 0 or 1 for each label"),
         (table(t=lambda i: [i % 2, 1 - i % 2]), {"label_col": "t"}, "has a 0 or 1 for each label"),
         (table(t=lambda i: [{"name": "a"}]), {"label_col": "t"}, "lists of objects"),
-        (table(t=lambda i: ["a"] * (i % 2)), {"label_col": "t"}, "there are 1 labels"),
+        (table(t=lambda i: ["a"] * (i % 2)), {"label_col": "t"}, "classes are 'a'; two or more are needed"),
         (table(t=lambda i: ["a", "b"][: 1 + i % 2]), {"label_col": "t"}, "every training text has the label 'a'"),
     ],
 )
@@ -243,7 +243,11 @@ def test_everything_that_shows_a_run_shows_one_with_several_labels(run):
     assert "test/confusion" not in tables
     assert len(tables["test/classes"]["_value"]) == len(NAMES)
     stage = run.path.parents[1] / run.record["stages"][-1]["path"]
-    assert len(json.loads((stage / "mistakes.json").read_text())[0]["words"]) > 0
+    (mistake, *_) = json.loads((stage / "mistakes.json").read_text())
+    assert mistake["words"] and mistake["explained"] in NAMES
+    assert f"<td><b>{mistake['explained']}</b>: <span" in page._mistakes(path)
+    assert tables["test/mistakes"]["_value"][0]["explained"] == mistake["explained"]
+    assert "test error (1 - micro F1)" in repr(run)
     with pytest.raises(DataError, match="a text may have several labels"):
         draw.confusion(run.record)
 

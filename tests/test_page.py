@@ -15,6 +15,7 @@ from experiments.paper.base import shorter
 from scripts import report
 from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
+from ulmfit_exp.record import read
 from ulmfit_exp.results.tables import mean_sd
 
 RECORDS = Path(__file__).parents[1] / "experiments" / "results"
@@ -66,6 +67,13 @@ def test_without_records_the_message_says_what_to_do(tmp_path):
         report.main((tmp_path,), tmp_path / "report.html")
     with pytest.raises(DataError, match="no folder"):
         report.main((tmp_path / "absent",), tmp_path / "report.html")
+
+
+def test_a_users_own_run_replaces_the_committed_one_of_the_same_settings_in_the_papers_tables():
+    committed, other = (read(RECORDS / "trec" / name / "seed0.json") for name in ("small-forward", "small-table7-full"))
+    own = committed | {"valid": {**committed["valid"], "error": 0.4321}}
+    (table, *_) = [s for s in report.sections([own, committed, other]) if s.title.startswith("Table 7")]
+    assert "43.21" in table.markdown
 
 
 def data_of(file: Path) -> dict:

@@ -59,7 +59,7 @@ def test_every_table_and_figure_is_planned_and_runs_in_miniature(table, small, h
     assert "to compute" in shown_by(table, tmp_path, capsys, plan=True)
     assert not list(tmp_path.rglob("*.json"))
     shown = shown_by(table, home, capsys)
-    text, plot = (home / "paper" / f"{table}.{kind}" for kind in ("md", "svg"))
+    text, plot = (home / "paper" / "miniature" / f"{table}.{kind}" for kind in ("md", "svg"))
     assert text.read_text() in shown
     assert "SFU sentiment" in text.read_text()
     assert plot.read_text().startswith("<?xml")
@@ -136,20 +136,30 @@ def test_the_draws_of_few_labels_differ_in_their_texts_and_share_the_language_mo
 
 
 @pytest.mark.slow
-def test_the_plan_reads_a_corpus_once_for_all_numbers_of_labels(monkeypatch):
+def test_the_plan_reads_a_corpus_once_for_all_rows_and_numbers_of_labels(monkeypatch):
     read, load = [], Dbpedia.load
     monkeypatch.setattr(Dbpedia, "load", lambda *args: read.append(args) or load(*args))
-    planned, failed = grid.plan(tables.cells("few_shot", ("dbpedia",), 2, miniature=True, recipe="small"))
-    assert len(planned) == 12 and not failed and len(read) == 1
+    cells = tables.cells("few_shot", ("dbpedia",), 2, miniature=True, recipe="small")
+    rows = [tables.labelled("table6", cell) for cell in tables.cells("table6", ("dbpedia",), 1, miniature=True)]
+    planned, failed = grid.plan([*cells, *rows])
+    assert len(planned) == 16 and not failed and len(read) == 1
+
+
+def test_a_damaged_record_is_written_again_by_its_cell(tmp_path, capsys):
+    (tmp_path / "result.json").write_text('{"experiment": "trec", "set')
+    grid._drop_if_damaged(tmp_path / "result.json")
+    assert not list(tmp_path.iterdir()) and "is damaged" in capsys.readouterr().out
 
 
 def test_a_data_set_named_twice_is_run_once():
     assert tables.cells("table5", ("trec", "trec"), 1) == tables.cells("table5", ("trec",), 1)
 
 
-def test_a_draw_without_shots_is_an_error():
+def test_options_that_have_no_meaning_without_another_are_refused():
     with pytest.raises(DataError, match="--draw 3 has no meaning without --shots"):
         prepare(replace(Dbpedia(miniature=True), draw=3))
+    with pytest.raises(DataError, match="no meaning without --level dump"):
+        prepare(Dbpedia(miniature=True, dump_rows=100))
 
 
 def test_figure_4_has_a_curve_for_recipes_of_few_epochs_too():
@@ -255,6 +265,9 @@ def test_tables_are_drawn_from_records_of_the_same_settings(records, tmp_path, m
     with pytest.raises(SystemExit) as end:
         main("table5", render=True, where=Where(home=tmp_path / "drawn"))
     assert end.value.code == 0 and "| vanilla LM |" in capsys.readouterr().out
+    assert (tmp_path / "drawn" / "paper" / "committed" / "table5.md").is_file()
+    with pytest.raises(DataError, match="leave out --plan and --miniature"):
+        main("table5", render=True, miniature=True)
     for path in records.glob("*.json"):
         other = json.loads(path.read_text())
         other["settings"]["seed"] = 777
@@ -322,6 +335,16 @@ def test_a_record_of_an_earlier_shipped_model_is_reproduced_with_that_model(tmp_
         pytest.skip("the history of this checkout does not reach back so far")
     models = pretrained.resolve(found, ("forward", "backward"), None)
     assert {d: model.digest for d, model in models.items()} == {d: m["digest"] for d, m in old["pretrained"].items()}
+
+
+def test_a_record_of_texts_that_are_not_there_is_not_reproduced(tmp_path, monkeypatch):
+    old = read(tables.RECORDS / "trec" / "small" / "seed0.json") | {"experiment": "own_csv"}
+    for given, message in (({}, "a corpus in memory"), ({"csv": "a.csv"}, "only the name of its table, a.csv")):
+        (tmp_path / "result.json").write_text(json.dumps(old | {"settings": old["settings"] | given}))
+        with pytest.raises(DataError, match=message):
+            reproduce.main(tmp_path / "result.json")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert reproduce._git("log") == b""  # git is not installed
 
 
 def test_figure_3_gives_few_labels_more_epochs_and_averages_the_baseline_over_folds():

@@ -234,3 +234,5 @@ def test_the_file_of_predictions_is_harmless_and_its_folder_is_checked_before_th
 def test_standard_input_has_no_columns_that_options_could_name():
     with pytest.raises(DataError, match=r"standard input .* leave out --text-col and --id-col"):
         next(predict.predictions(Stub(), "-", (), "id", AUTO))
+    with pytest.raises(DataError, match=r"leave out --delimiter, --header and --quotes"):
+        next(predict.predictions(Stub(), "-", (), None, Format(header="yes")))

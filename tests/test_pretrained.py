@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import shutil
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -292,7 +293,7 @@ def test_the_stages_of_a_run_start_from_a_model_and_the_next_run_from_theirs(sfu
     assert second["history"]["lm forward"][0]["train_loss"] < first["history"]["lm forward"][0]["train_loss"]
 
 
-def test_a_classifiers_encoder_can_be_the_pretrained_model(finished):
+def test_a_classifiers_encoder_can_be_the_pretrained_model(finished, tmp_path):
     finished = run(replace(finished, recipe=FORWARD)).parent
     lm = resolve(str(finished), ("forward",), None)["forward"]
     start = resolve(f"{finished}#clas", ("forward",), None)["forward"]
@@ -306,3 +307,6 @@ def test_a_classifiers_encoder_can_be_the_pretrained_model(finished):
         resolve(f"{finished}#clas", ("backward",), None)
     with pytest.raises(DataError, match="#clas needs a finished run"):
         resolve(f"{SHIPPED / 'wikipedia-small'}#clas", ("forward",), None)
+    alone = shutil.copytree(finished, tmp_path / "runs" / finished.name)
+    with pytest.raises(DataError, match=r"there is no .*stages.*model.safetensors, for the forward language model"):
+        resolve(str(alone), ("forward",), None)

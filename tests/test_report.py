@@ -102,6 +102,10 @@ def test_another_pooling_is_a_change_in_words():
 def test_a_record_without_confusion_or_mistakes_says_so(tmp_path):
     with pytest.raises(DataError, match="older than the confusion matrix"):
         draw.confusion(record())
+    untested = {k: v for k, v in record().items() if k != "test"}
+    with pytest.raises(DataError, match="no test text has a label"):
+        draw.confusion(untested)
+    assert beside_baseline([untested]) == "" and draw.mistakes([]).get_figheight() > 0
     old = record() | {"stages": [{"path": "stages/eval-0"}]}
     (tmp_path / "old.json").write_text(json.dumps(old))
     assert mistakes(tmp_path / "old.json") == []
@@ -114,6 +118,9 @@ def test_a_home_without_a_finished_run_has_no_records(tmp_path):
     (tmp_path / "runs" / "NAME" / "classifier").mkdir(parents=True)
     (tmp_path / "runs" / "NAME" / "classifier" / "vocab.json").write_text("[]")
     assert read_all([tmp_path / "runs"]) == ([], [])
+    (tmp_path / "in" / "runs" / "runs" / "NAME").mkdir(parents=True)
+    (tmp_path / "in" / "runs" / "runs" / "NAME" / "result.json").write_text("{}")
+    assert len(read_all([tmp_path / "in"])[1]) == 1  # the folder in which the default home is
 
 
 def test_committed_records_are_whole_findable_and_name_no_machine_path():

@@ -24,7 +24,7 @@ from .inference import predict
 from .inference.features import Encoder
 from .inference.insight import WordWeights
 from .recipe import DIRECTIONS, RECIPES, Recipe, differences, recipe_from
-from .record import folder_with_models, read, run_folder, run_name
+from .record import error_name, folder_with_models, read, run_folder, run_name
 from .results.tables import run_table
 from .runs.settings import Experiment, Precision, RecipeName, Wandb, recipe_named
 
@@ -118,7 +118,8 @@ class Result:
 
     def __repr__(self) -> str:
         test = self.record.get("test")
-        found = f"test error {100 * self.error:.2f} % of {test['n']:,} texts" if test else "no labelled test texts"
+        error = f"test {error_name(self.record)} {100 * (self.error or 0):.2f} %"
+        found = f"{error} on {test['n']:,} texts" if test else "no labelled test texts"
         return f"<{run_name(self.record)}: {found}; {cli.shell_path(self.path)}>"
 
     def _repr_html_(self) -> str:

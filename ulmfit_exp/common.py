@@ -109,6 +109,19 @@ def writable(home: Path):
         raise
 
 
+def as_utf8(argument: str) -> str:
+    """Return an argument or a path with the bytes that are not UTF-8 replaced, so that it can be written to a file."""
+    return os.fsencode(argument).decode("utf-8", "replace")
+
+
+def relative(path: Path, folder: Path = Path()) -> Path:
+    """Return a path relative to a folder; on Windows, if they are on different drives, return it as it is."""
+    try:
+        return Path(os.path.relpath(path, folder))
+    except ValueError:
+        return path.resolve()
+
+
 def chunked(items: Iterable, least: int, size: Callable = len) -> Iterator[list]:
     """Yield lists of consecutive items, each ended once the sizes of its items add up to `least`."""
     chunk, total = [], 0

@@ -57,6 +57,8 @@ def metrics(row: dict) -> dict[str, float]:
 
 def find_records(folder: Path) -> list[Path]:
     """Return the paths of the records below a home of runs, or of those committed as DATASET/VARIANT/seed0.json."""
+    if (folder / "runs" / "runs").is_dir():  # the folder in which the default home is
+        folder = folder / "runs"
     if any((folder / part).is_dir() for part in ("runs", "stages")):  # before the first run is finished it has no runs/
         return sorted((folder / "runs").glob(f"*/{FILE}"))
     return sorted(p for p in folder.rglob("*.json") if p.name not in OTHER_FILES)
@@ -108,6 +110,11 @@ def mistakes(path: Path) -> list[dict]:
         return read_json(kept)
     except (OSError, ValueError):  # absent or damaged
         return []
+
+
+def error_name(record: dict) -> str:
+    """Return what the error of a run is called in a table: with several labels, it is no share of texts."""
+    return "error (1 - micro F1)" if record["corpus"].get("multi_label") else "error"
 
 
 def certainty(record: dict) -> str:

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import tyro
 
 from ulmfit_exp.cli import command, compute, exit_with_failures
+from ulmfit_exp.common import DataError
 from ulmfit_exp.runs.settings import HERE, Grid, Precision, Where
 
 from . import tables
@@ -46,7 +47,11 @@ def main(
         where: Device, folders and W&B.
         grid: Seeds and processes.
     """
+    if render and (plan or miniature):
+        raise DataError("--render draws the committed records: leave out --plan and --miniature")
+    folder = where.home / "paper"
     if render:
+        folder /= "committed"
         results, failed = tables.recorded(name, tables.committed(), data, recipe), {}
     else:
         found = tables.cells(name, data, 1 if miniature else grid.seeds, miniature, recipe)
@@ -54,7 +59,8 @@ def main(
             print(f"{kept} of {len(found)} cells are committed: --render shows them")
         runs = [tables.labelled(name, cell, precision=precision, **vars(where)) for cell in found]
         results, failed = compute(runs, grid, plan)
-    show(name, results, where.home / "paper")
+        folder = folder / "miniature" if miniature else folder
+    show(name, results, folder)
     exit_with_failures(failed)
 
 
@@ -67,7 +73,7 @@ def show(name: str, results: list[tuple], folder: Path) -> None:
         print("\n" + files[f"{name}.md"])
         print(folder / f"{name}.svg")
     else:
-        print(f"no run of {name} is finished yet")
+        print(f"there is no record of {name} yet")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ..bounds import check_type
-from ..common import DataError
+from ..common import DataError, quote_names
 from . import multilabel, user_table
 from .encodings import replace_surrogates
 from .multilabel import SEP, each_label, join_labels
@@ -89,8 +89,9 @@ class Corpus:
         seen = self._each(train).value_counts()
         if unseen := sorted(set(self._each(labelled)) - set(seen.index)):
             raise DataError(f"{self.name}: class {unseen[0]!r} has no training example; leave its rows out")
-        if self.multi_label and len(seen) < 2:
-            raise DataError(f"{self.name}: there are {len(seen)} labels; several labels of a text need two or more")
+        if len(seen) < 2:
+            names = quote_names(seen.index) or "none"
+            raise DataError(f"{self.name}: the training texts' classes are {names}; two or more are needed")
         if self.multi_label and seen.iloc[0] == len(train):
             raise DataError(f"{self.name}: every training text has the label {seen.index[0]!r}; leave it out")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from ..common import DataError, check_export_folder
 from ..method.pretrained import resolve
 from ..recipe import DIRECTIONS
-from ..record import certainty, read
+from ..record import certainty, error_name, read
 
 
 def write(run: Path, out: Path) -> list[str]:
@@ -88,12 +88,13 @@ def _figures(record: dict) -> str:
     if "test" not in record:
         return certainty(record)
     test, base = record["test"], record["baseline"]
+    ours, theirs = (f"{100 * part['error']:.2f} %" for part in (test, base))
     rows = (
         f"| {_escaped(c)} | {f['precision']:.2f} | {f['recall']:.2f} | {f['n']:,} |\n"
         for c, f in record["per_class"].items()
     )
     return f"""\
-Test error {100 * test["error"]:.2f} % on {test["n"]:,} texts, {base["method"]} {100 * base["error"]:.2f} %.
+Test {error_name(record)} {ours} on {test["n"]:,} texts, {base["method"]} {theirs}.
 {certainty(record)}
 
 | class | precision | recall | test texts |

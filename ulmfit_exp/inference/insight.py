@@ -78,7 +78,7 @@ def _merge_marks(tokens: list[str], weights: list[float]) -> WordWeights:
             mark = marks.pop()
             repeated = marks and marks[-1] in REPEATED
             token = (
-                REPEATED[marks.pop()].join([token] * (int(mark) if mark.isdecimal() else 1))
+                REPEATED[marks.pop()].join([token] * (min(int(mark), LONGEST) if mark.isdecimal() else 1))
                 if repeated
                 else SPELT.get(mark, str)(token)
             )

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_model
 from tqdm.auto import tqdm, trange
 
@@ -125,9 +126,13 @@ def _load(folder: Path, n_out: int, recipe: Recipe) -> tuple[torch.nn.Module, li
     for name in FILES:
         if not (folder / name).is_file():
             raise DataError(f"there is no {folder / name}")
-    vocab = read_json(folder / "vocab.json")
-    model = classifier(len(vocab), n_out, recipe)
-    load_model(model, str(folder / "model.safetensors"))
+    try:
+        vocab = read_json(folder / "vocab.json")
+        model = classifier(len(vocab), n_out, recipe)
+        load_model(model, str(folder / "model.safetensors"))
+    except (ValueError, TypeError, RuntimeError, SafetensorError) as e:
+        first = str(e).partition("\n")[0]
+        raise DataError(f"a file in {folder} is damaged ({type(e).__name__}: {first}); copy the run again") from e
     return model.eval().to(machine.use_device()), vocab
 
 
@@ -149,6 +154,8 @@ def _texts(
     path = Path(texts)
     if (texts == "-" or path.is_dir()) and (text_col or id_col):
         raise DataError("standard input and folders have no columns: leave out --text-col and --id-col")
+    if (texts == "-" or path.is_dir()) and (format.delimiter, format.header, format.quotes) != (None, "auto", "auto"):
+        raise DataError("standard input and folders are no tables: leave out --delimiter, --header and --quotes")
     if texts == "-":
         yield from _standard_input(format)
     elif path.is_dir():

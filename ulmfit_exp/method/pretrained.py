@@ -164,7 +164,7 @@ def _in_place(name: str, folder: Path, direction: str) -> Pretrained:
         if reads != direction:
             raise DataError(f"--pretrained {name}: {folder} is a {reads} language model, not a {direction} one")
     files = (folder / "model.safetensors", folder / "vocab.json", *(c / "model.safetensors" for c in classifier))
-    if not files[0].is_file() and any(path.suffix.lower() == ".pth" for path in folder.iterdir()):
+    if not files[0].is_file() and folder.is_dir() and any(p.suffix.lower() == ".pth" for p in folder.iterdir()):
         return Pretrained(tuple(folder / name for name in members(folder, direction)), None)
     for file in files:
         if not file.is_file():

@@ -34,7 +34,7 @@ POINTS = 1_000
 CLASSES = 50
 """Maximum number of classes for which the confusion matrix is shown."""
 WORDS = 8
-"""Number of words shown per mistake: those that count most for the predicted class."""
+"""Number of words shown per mistake: those that count most for the predicted class, or for the label `explained`."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def read_record(path: Path) -> Shown:
     """Read a record with its stage folders. Raises `DataError` if it is damaged or incomplete."""
     record = read(path)
     try:
-        home = path.parents[2] if path.name == FILE else None
+        home = path.resolve().parents[2] if path.name == FILE else None
         folders = {s["name"]: home / s["path"] for s in record["stages"]} if home else {}
         rows = [row for stage in record["history"] for row in _curves(record, stage, folders.get(stage))]
         final = {**_final(record, folders), **_tables(record, path)}
@@ -209,7 +209,8 @@ def _tables(record: dict, path: Path) -> dict:
 def _mistake(mistake: dict) -> dict:
     """Return a mistake as a row, in which the words with the highest weights replace all the weights."""
     words = sorted(mistake.get("words", []), key=lambda word: -word[1])[:WORDS]
-    shown = {k: mistake[k] for k in ("row", "label", "predicted", "confidence", "text")}
+    columns = ("row", "label", "predicted", "confidence", "explained", "text")
+    shown = {k: mistake[k] for k in columns if k in mistake}
     return {**shown, "words": ", ".join(word for word, _ in words)}
 
 

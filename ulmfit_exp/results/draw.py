@@ -106,6 +106,8 @@ def curves(*records: dict) -> Figure:
 def confusion(record: dict) -> Figure:
     """Plot the number of test texts by true and predicted class. Raises `DataError` if the record lacks the numbers."""
     if "confusion" not in record:
+        if "test" not in record:
+            raise DataError(f"{run_name(record)} has no confusion matrix: no test text has a label")
         if record["corpus"].get("multi_label"):
             raise DataError(f"{run_name(record)} has no confusion matrix: a text may have several labels")
         raise DataError(f"the record of {run_name(record)} is older than the confusion matrix; run it again")
@@ -127,10 +129,12 @@ def confusion(record: dict) -> Figure:
 
 
 def mistakes(found: list[dict]) -> Figure:
-    """Show the first three mistakes with shaded words: blue counts for the predicted class, orange against it."""
+    """Show the first three mistakes with shaded words: blue counts for the predicted class, orange against it. With
+    several labels, the weights are those for the wrongly decided label that the title names."""
     shown = []
     for m in found[:3]:
         title = f"{m['label']}, predicted {m['predicted']} ({m['confidence']:.0%})"
+        title += f", words for {m['explained']}" if "explained" in m else ""
         shown.append((title, m.get("words") or [(word, 0.0) for word in m["text"].split()]))
     return _texts(shown)
 
@@ -142,7 +146,7 @@ def words(weights: insight.WordWeights, title: str) -> Figure:
 
 def _texts(shown: list[tuple[str, insight.WordWeights]]) -> Figure:
     laid = [(title, *_laid_out(insight.shades(weights))) for title, weights in shown]
-    height = sum(lines + 2.5 for *_, lines in laid)
+    height = sum(lines + 2.5 for *_, lines in laid) or 1
     figure = Figure(figsize=(LINE * 0.0753, height * 0.19), dpi=DPI)
     panel = figure.add_axes((0, 0, 1, 1), xlim=(0, LINE), ylim=(height, 0))
     panel.axis("off")

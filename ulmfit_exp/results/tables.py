@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..common import counted
 from ..method.pretrained import SHIPPED, Pretrained
-from ..record import certainty, read, run_name, settings_in_words, tokens, variant_folder
+from ..record import certainty, error_name, read, run_name, settings_in_words, tokens, variant_folder
 from .statistics import ALPHA, p_against
 
 REPEATED = ("seed", "fold", "draw")
@@ -33,8 +33,7 @@ def classification_table(record: dict) -> str:
     if record["paper"] is not None:
         lines.append(["the paper (full size, pretrained)", "", f"{record['paper']:.2f}"])
     tested = f", {record['test']['n']:,} test texts" if "test" in record else ""
-    error = "error (1 - micro F1)" if record["corpus"].get("multi_label") else "error"
-    title = f"{record['corpus']['name']}: {error} in %{tested}"
+    title = f"{record['corpus']['name']}: {error_name(record)} in %{tested}"
     shown = f"\n{title}\n" + pd.DataFrame(lines, columns=["", "valid", "test"]).to_string(index=False)
     return f"{shown}\n\n{certainty(record)}"
 
@@ -113,6 +112,7 @@ def beside_baseline(records: list[dict]) -> str:
     The differences are tested over seeds or folds by `statistics.p_against`, corrected for all comparisons in the
     list.
     """
+    records = [r for r in records if "test" in r]  # as in `summary`
     variants = variants_of(records)
     names = {variant: f"{r['dataset']}, {r['variant']}" for r, variant in zip(records, variants)}
     rows = [

@@ -125,6 +125,7 @@ def _mistakes(run: Run, rows: pd.DataFrame, learns: dict[str, learners.TextLearn
             "label": m.label,
             "predicted": m.predicted,
             "confidence": round(m.confidence, 4),
+            **({"explained": run.corpus.classes[m.explained]} if run.corpus.multi_label else {}),
             **({"words": word_weights(models, ids_of, m.text, m.explained, **options)} if models else {}),
         }
         for m in tqdm(wrong.itertuples(), total=len(wrong), desc="mistakes", unit=" texts", leave=False, disable=None)

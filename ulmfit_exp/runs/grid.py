@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from ..common import DataError
 from ..method.checkpoint import CHECKPOINT
 from ..record import read
 from . import estimate
@@ -21,7 +22,9 @@ from .run import prepare
 from .settings import Cell
 from .workers import Workers, appears, error_line
 
-ALL_LABELS = {"train_size": None, "shots": None, "draw": 0, "labelled_only": False}
+SAME_TEXTS = {"recipe_name": "", "recipe": None, "seed": 0, "label": "", "tags": ()}
+SAME_TEXTS |= {"train_size": None, "shots": None, "draw": 0, "labelled_only": False}
+"""Settings that do not change which texts are read."""
 MOVES = 3
 """Largest number of restarts of a cell whose process died, without a new checkpoint in between."""
 
@@ -68,12 +71,13 @@ def plan(cells: list[Cell], elsewhere: bool = False) -> tuple[list[Planned], dic
     trained = estimate.finished_trainings(cells[0].settings.home)
     for cell in cells:
         try:
-            all_texts = replace(cell.settings, recipe=None, seed=0, **ALL_LABELS)
-            if all_texts not in read_texts:  # read once for all cells that differ only in recipe, seed or labels
+            all_texts = replace(cell.settings, **SAME_TEXTS)
+            if all_texts not in read_texts:
                 read_texts[all_texts] = all_texts.texts()
             device = cell.settings.device
             here = replace(cell.settings, device="auto" if elsewhere and device.startswith("cuda") else device)
             run = prepare(here, cell.settings.select_labels(read_texts[all_texts]))
+            _drop_if_damaged(run.record)
         except Exception as e:
             failed[cell] = error_line(e)
             continue
@@ -82,6 +86,17 @@ def plan(cells: list[Cell], elsewhere: bool = False) -> tuple[list[Planned], dic
         known = replace(cell, row=row, settings=replace(run.command, device=device))
         planned.append(Planned(known, run.record, stages))
     return planned, failed
+
+
+def _drop_if_damaged(record: Path) -> None:
+    """Delete a record that cannot be read, so that its cell writes it again from its finished stages."""
+    if not record.exists():
+        return
+    try:
+        read(record)
+    except DataError as e:
+        print(f"{e}; it is written again", flush=True)
+        record.unlink()
 
 
 def describe(planned: list[Planned], slots: int, elsewhere: bool = False) -> str:

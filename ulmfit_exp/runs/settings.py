@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 import tyro
 
-from ..common import DataError, digest
+from ..common import DataError, as_utf8, digest
 from ..recipe import DIRECTIONS, RECIPES, LMRecipe, Recipe, differences, in_words, recipe_from
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Command(Where, ABC):
         also = [_shortened(self.in_variant[k].format(in_words(v))) for k, v in shown.items()]
         changes = " ".join(v if k == "direction" else f"{k}={v}" for k, v in self.changes.items())
         changes = _shortened(changes, " ".join(self.changes))
-        return " ".join([self.recipe_name, *also, self.label or changes]).strip()
+        return " ".join([self.recipe_name, *also, as_utf8(self.label) or changes]).strip()
 
     @property
     def replicate(self) -> str:
@@ -117,7 +117,8 @@ class Command(Where, ABC):
 
     def names(self) -> dict:
         """Return the fields of a record that describe the run in words."""
-        return {k: getattr(self, k) for k in ("dataset", "variant", "replicate", "label", "changes")}
+        names = {k: getattr(self, k) for k in ("dataset", "variant", "replicate", "changes")}
+        return {**names, "label": as_utf8(self.label)}
 
     @property
     def data_directory(self) -> Path | None:
@@ -150,9 +151,8 @@ def _shortened(name: str, short: str | None = None) -> str:
 
 
 def _without_folders(path: str | Path) -> str:
-    """Return a path for a record: its last part if it is absolute or contains `..`; non-UTF-8 bytes are replaced."""
-    named = Path(path).name if Path(path).is_absolute() or ".." in Path(path).parts else str(path)
-    return os.fsencode(named).decode("utf-8", "replace")
+    """Return a path for a record: its last part if it is absolute or contains `..`."""
+    return as_utf8(Path(path).name if Path(path).is_absolute() or ".." in Path(path).parts else str(path))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ import plotly.io
 from markdown_it import MarkdownIt
 from plotly.offline import get_plotlyjs
 
-from ...common import shell_quoted
+from ...common import as_utf8, relative, shell_quoted
 from ...inference.insight import html
 from ...method.schedules import rates
 from ...recipe import Phase, Training, recipe_from
@@ -194,9 +194,9 @@ def _run(path: Path, record: dict, reproduce: str, folder: Path, with_mistakes: 
         "valid": _percent(record.get("valid")),
         "test": _percent(record.get("test")),
         "alone": {d: _percent(part.get("test")) for d, part in directions.items() if len(directions) > 1},
-        "path": str(run_folder(path)),
-        "link": quote(Path(os.path.relpath(path, folder)).as_posix()),
-        "command": f"{reproduce} {shell_quoted(str(path))}",
+        "path": as_utf8(str(run_folder(path))),
+        "link": quote(os.fsencode(relative(path, folder).as_posix())),
+        "command": f"{reproduce} {shell_quoted(as_utf8(str(path)))}",
         "made": f"commit {record['commit']}, {record['machine']['cpu']}, {record['settings']['precision']}",
         "history": {stage: _columns(rows) for stage, rows in record["history"].items()},
         "confusion": record.get("confusion"),
@@ -241,7 +241,8 @@ def _mistakes(path: Path) -> str:
     """Return the mistakes saved by the run's evaluation stage as HTML; an empty string if there are none."""
     rows = [
         f"<tr><td>{escape(str(m['row']))}</td><td>{escape(m['label'])}</td><td>{escape(m['predicted'])}</td><td>{m['confidence']:.0%}</td>"
-        f"<td>{html(m['words']) if 'words' in m else escape(m['text'])}</td></tr>"
+        f"<td>{'<b>' + escape(m['explained']) + '</b>: ' if 'explained' in m else ''}"
+        f"{html(m['words']) if 'words' in m else escape(m['text'])}</td></tr>"
         for m in mistakes(path)
     ]
     head = "".join(f"<th>{name}</th>" for name in ("row", "class", "predicted", "confidence", "text"))
