@@ -10,6 +10,7 @@ its runs. The page's URL stores the selection.
 """
 
 import os
+import re
 import sys
 import webbrowser
 from pathlib import Path
@@ -41,6 +42,7 @@ def sections(records: list[dict]) -> list["Section"]:
     for name in paper.NAMES:
         if results := paper.recorded(name, known):
             text, figure = paper.rendered(name, results, LINK)
+            text = re.sub(rf"\[([^]]+)\]\({LINK}/\.\.[^)]*\)", r"\1", text)  # figures that are not from records
             module = paper.module(name)
             rows = {variant_folder(r): c.row for c, r in results}
             opening = best(results, module.REFERENCE) if name == OPENING else ()

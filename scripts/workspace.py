@@ -44,7 +44,7 @@ def sections() -> dict[str, list]:
             wr.LinePlot(title="learning rate of each layer group, the lowest first", x="step", y=groups),
             curve("lr/frozen_groups", "number of frozen layer groups"),
         ],
-        "phases": [curve(f"phase_{i}/valid_loss", f"phase {i}", f"phase_{i}/epoch") for i in range(5)],
+        "phases": [curve(f"phase_{i}/valid_loss", f"phase {i}", f"phase_{i}/epoch") for i in range(7)],
         "mistakes": [wr.MediaBrowser(media_keys=["test/predictions", "test/classes"])],
     }
 

@@ -103,7 +103,8 @@ def test_a_printed_command_exists_whether_or_not_the_environment_is_activated(mo
 def test_report_in_a_folder_that_is_not_there_is_one_line_before_any_work(tmp_path):
     done = start(*OURS, "report", ROOT / "experiments" / "results", "--out", tmp_path / "absent" / "report.html")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: the folder of --out ")
+    assert done.stderr.startswith("error: --out ")
+    assert "its folder does not exist" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

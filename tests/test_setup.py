@@ -49,7 +49,7 @@ def test_the_pinned_packages_install_on_the_first_release_of_the_oldest_python()
 
 
 def test_no_tracked_file_names_a_path_of_a_machine():
-    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split()
-    for f in files:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for f in filter(None, listed.split("\0")):
         text = (ROOT / f).read_bytes()
         assert not re.search(rb"/(home|root|Users)/\w|" + re.escape(str(ROOT).encode()), text), f

@@ -367,7 +367,7 @@ def test_the_workspace_draws_what_runs_log(tracked, tmp_path, monkeypatch, capsy
     _, runs = tracked
     logged = {key.split("._")[0] for s in runs.values() for key in [*s.summary, *(k for h in s.history for k in h)]}
     text = (tmp_path / "made.json").read_text()
-    drawn = set(re.findall(r'"((?:train|valid|test|lr|phase [01])[/_][^"]*)"', json.dumps(json.loads(text))))
+    drawn = set(re.findall(r'"((?:train|valid|test|lr|phase_[01])[/_][^"]*)"', json.dumps(json.loads(text))))
     assert {"test/error", "valid/error", "valid_error_rate", "lr/group_0", "test/predictions"} <= drawn <= logged
     for table in NAMES:  # a runset by the tag that experiments.paper sets
         assert f"in ['{table}']" in text

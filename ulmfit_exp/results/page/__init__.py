@@ -54,11 +54,13 @@ class Section:
 def read(folders: list[Path]) -> tuple[Found, list[str]]:
     """Return the records in `folders`, a home's before committed ones, newest first, and why others are left out."""
     found, skipped = read_all(folders)
-    shown = []
+    shown, rates_of = [], {}
     for path, record in sorted(found, key=lambda pr: (pr[0].name != FILE, -pr[0].stat().st_mtime, str(pr[0]))):
         try:
-            _run(path, record, "", Path())  # raises if the record lacks something that the page shows
-            shown.append((path, _complete(record)))
+            whole = _complete(record)
+            variants_of([whole])  # these raise if the record lacks something that the page shows
+            _variant("", [whole], [_run(path, whole, "", Path())], [], {}, rates_of)
+            shown.append((path, whole))
         except (ValueError, KeyError, TypeError, AttributeError) as e:
             skipped.append(f"{path}: {type(e).__name__}: {e}")
     return shown, skipped
@@ -108,7 +110,8 @@ def _in_script(code: str) -> str:
 def _html(section: Section) -> str:
     text = MarkdownIt("js-default").render(section.markdown)  # escapes HTML
     head = f"<details open><summary>{escape(section.title)}</summary>"
-    plot = f'<img alt="" loading="lazy" src="data:image/svg+xml;base64,{b64encode(section.svg.encode()).decode()}">'
+    svg = b64encode(section.svg.encode()).decode()
+    plot = f'<img alt="plot: {escape(section.title)}" loading="lazy" src="data:image/svg+xml;base64,{svg}">'
     return f'{head}<div class="scroll">{text}</div>{plot}</details>'
 
 

@@ -2,7 +2,8 @@
 // #show=DATASET/VARIANT,DATASET/VARIANT/seed0&data=TREC-6&search=freez&sort=minutes:desc&open=DATASET/VARIANT
 const code = new Blob([document.getElementById("datatables").textContent], { type: "text/javascript" });
 const { default: DataTable } = await import(URL.createObjectURL(code));
-const COLOURS = ["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#17becf"];
+const COLOURS = ["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#17becf",
+  "#7f7f7f", "#bcbd22", "#393b79", "#637939", "#8c6d31", "#ad494a", "#a55194", "#3182bd"];
 const SIGNIFICANT = 0.05;
 const SORT = "test:asc";
 const byId = new Map(data.variants.map((v) => [v.id, v]));
@@ -94,6 +95,7 @@ const toggleRuns = (id) => change({ open: state.open.includes(id) ? state.open.f
 function showRuns() {
   data.variants.forEach((variant, i) => {
     const { child } = table.row(i);
+    table.row(i).node().querySelector("button").ariaExpanded = state.open.includes(variant.id);
     if (state.open.includes(variant.id) === child.isShown()) return;
     if (child.isShown()) child.hide();
     else child(runsOf(variant)).show();
@@ -154,7 +156,8 @@ function restore() {
 }
 
 const escaped = DataTable.render.text().display;
-const measure = (key) => (variant, type) => variant[key]?.[type === "display" || type === "filter" ? 1 : 0] ?? "";
+const absent = (type) => (type === "sort" ? Infinity : ""); // in ascending order after all figures
+const measure = (key) => (variant, type) => variant[key]?.[type === "display" || type === "filter" ? 1 : 0] ?? absent(type);
 const rounded = (variant, type) => (type === "display" ? variant.minutes[0].toFixed(1) : variant.minutes[0]);
 const p = (variant) => data.p[find(state?.show[0] ?? "")?.variant?.id]?.[variant.id] ?? "";
 const named = (variant, type) => type === "display"
@@ -173,7 +176,7 @@ const columns = [
   column("validation error %", measure("valid"), { name: "valid" }),
   column("test error %", measure("test"), { name: "test" }),
   column("TF-IDF error %", measure("baseline"), { name: "baseline" }),
-  column("p", (variant, type) => (type === "display" && p(variant) !== "" ? `${p(variant)}${p(variant) < SIGNIFICANT ? " *" : ""}` : p(variant)), { name: "p" }),
+  column("p", (variant, type) => p(variant) === "" ? absent(type) : type === "display" ? `${p(variant)}${p(variant) < SIGNIFICANT ? " *" : ""}` : p(variant), { name: "p" }),
   column("perplexity", measure("perplexity"), { name: "perplexity", visible: data.variants.some((v) => v.perplexity) }),
   column("minutes", rounded, { name: "minutes" }),
 ];
@@ -203,7 +206,13 @@ dark.addEventListener("change", () => {
   draw();
 });
 for (const link of document.querySelectorAll("nav a"))
-  link.onclick = (e) => { e.preventDefault(); document.querySelector(link.hash).scrollIntoView(); };
+  link.onclick = (e) => {
+    e.preventDefault(); // the address has the selection
+    const section = document.querySelector(link.hash);
+    section.tabIndex = -1;
+    section.focus({ preventScroll: true }); // Tab goes on from there
+    section.scrollIntoView();
+  };
 let clicked = false; // a link in a table of the paper leads to the table of variants, and Back to where it was
 document.addEventListener("click", (e) => { clicked = Boolean(e.target.closest("#paper a")); });
 addEventListener("popstate", () => {

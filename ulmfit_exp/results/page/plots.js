@@ -125,7 +125,7 @@ function perClass(chosen) {
       return { x: classes, y, name, type: "bar", marker: { color: colour },
         error_y: { type: "data", array, arrayminus, symmetric: false, thickness: 1, width: 2, visible: runs.length > 1 } };
     });
-    plots.push([traces, "", metric, { xaxis: traces[0] && classAxis(traces[0].x), yaxis: { tickformat: ".0%", rangemode: "tozero" } }]);
+    plots.push([traces, "", metric, { xaxis: classAxis([...new Set(traces.flatMap((t) => t.x))]), yaxis: { tickformat: ".0%", rangemode: "tozero" } }]);
   }
   if (reliable.length) {
     const traces = reliable.map(({ name, colour, runs }) => {
