@@ -51,6 +51,10 @@ class OwnCsv(OwnTable, Experiment):
         from ulmfit_exp.corpora.sources import MINIATURE
         from ulmfit_exp.corpora.user_table import load
 
+        if self.csv and data_dir == MINIATURE:
+            raise DataError("--miniature reads a bundled table: leave out --csv")
+        if self.unlabelled and self.labelled_only:
+            raise DataError("--labelled-only leaves out the texts of --unlabelled: leave out one of them")
         path = MINIATURE / "dbpedia_csv" / "train.csv" if data_dir == MINIATURE else self.csv
         if path is None:
             raise DataError("name your table with --csv, or try the bundled one with --miniature")

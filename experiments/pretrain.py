@@ -22,6 +22,7 @@ from typing import Annotated, ClassVar, Literal
 import tyro
 
 from ulmfit_exp.cli import main
+from ulmfit_exp.common import as_utf8
 from ulmfit_exp.corpora.options import Format
 from ulmfit_exp.recipe import PRETRAINING, LMRecipe
 from ulmfit_exp.runs.settings import Command
@@ -49,7 +50,7 @@ class Pretrain(Format, Command):
 
     @property
     def dataset(self) -> str:
-        return f"pretrain-{Path(self.corpus).name}"
+        return f"pretrain-{as_utf8(Path(self.corpus).name)}"
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -58,7 +59,8 @@ class Pretrain(Format, Command):
     def texts(self):
         from ulmfit_exp.corpora.documents import open_documents
 
-        return open_documents(self.corpus, self.data_directory, self.text_col, format=self)
+        corpus = str(self.corpus)  # a Path if it is from a record
+        return open_documents(corpus, self.data_directory, self.text_col, format=self)
 
 
 if __name__ == "__main__":

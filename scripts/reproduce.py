@@ -86,6 +86,16 @@ def _git(*args: str) -> bytes:
         return b""
 
 
+def check_texts(record: dict) -> None:
+    """Raise `DataError` if a record of a user's own texts does not say where they are."""
+    if record["experiment"] != "own_csv" or record["settings"].get("miniature"):
+        return
+    if not (table := record["settings"].get("csv")):
+        raise DataError("this run was made in Python, of a corpus in memory; pass the corpus to ulmfit() again")
+    if not Path(table).exists():
+        raise DataError(f"the record has only the name of its table, {table}; run this in the folder of the table")
+
+
 def main(
     record: tyro.conf.Positional[Path],
     home: Path | None = None,
@@ -104,11 +114,7 @@ def main(
     if not path.exists():
         raise DataError(f"there is no {record}, neither here nor among the committed records in {RECORDS}")
     old = read(path)
-    if old["experiment"] == "own_csv" and not old["settings"].get("miniature"):
-        if not (table := old["settings"].get("csv")):
-            raise DataError(f"{record} is of a corpus in memory, made in Python; pass the corpus to ulmfit() again")
-        if not Path(table).exists():
-            raise DataError(f"the record has only the name of its table, {table}; run this in the folder of the table")
+    check_texts(old)
     os.environ["OMP_NUM_THREADS"] = str(old["machine"]["threads"])  # figures depend on it; torch is not imported yet
     home = home or Path(tempfile.mkdtemp(prefix="reproduce-"))
     settings = import_part("experiments").settings_of(old, home=home, data_dir=data_dir, wandb=wandb)

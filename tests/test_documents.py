@@ -5,9 +5,11 @@ import gzip
 import json
 import lzma
 import zipfile
+from pathlib import Path
 
 import pytest
 
+from experiments.pretrain import Pretrain
 from ulmfit_exp.common import DataError
 from ulmfit_exp.corpora.documents import HELD_OUT, Documents, open_documents
 
@@ -67,8 +69,28 @@ def test_wikitext_keeps_its_splits_and_loses_its_escapes(start, tmp_path):
             z.writestr(f"wikitext-2/wiki.{split}.tokens", article.format(1) + article.format(2))
     documents = list(open_documents("wikitext-2", tmp_path).documents())
     assert documents == list(open_documents(str(tmp_path / "wikitext-2-v1.zip"), None).documents())
+    of_record = Pretrain(corpus=Path("wikitext-2"), data_dir=tmp_path, recipe_name="tiny")  # in records it is a path
+    assert documents == list(of_record.texts().documents())
     assert [s for _, s in documents] == ["train", "train", "valid", "valid", "test", "test"]
     assert " ".join(documents[0][0].split()) == "= Title 1 = A guest-starring xxunk in 3.5 = = Section = = More ."
+
+
+def test_wikitexts_training_file_alone_has_no_texts_to_hold_out(tmp_path):
+    (tmp_path / "wiki.train.tokens").write_text("".join(f" \n = Title {i} = \n \n A text . \n" for i in range(9)))
+    with pytest.raises(DataError, match=r"all documents are of the train split.* wiki.test.tokens"):
+        read(tmp_path / "wiki.train.tokens")
+
+
+def test_a_text_in_a_folder_may_look_like_a_table(tmp_path):
+    for name, text in (("a", "Name\tScore\nAnna\t3\n"), ("b", "Text, as they say,\nis all\n"), ("c", "text\nmore\n")):
+        (tmp_path / f"{name}.txt").write_text(text)
+    found = [text for text, _ in open_documents(str(tmp_path), None).documents()]
+    assert len(found) == 3 and found[2] == "text\nmore\n"
+
+
+def test_the_name_of_a_file_may_have_any_bytes(tmp_path):
+    (tmp_path / "caf\udce9.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in TEXTS))
+    assert open_documents(str(tmp_path / "caf\udce9.jsonl"), None).name == "caf\ufffd.jsonl"
 
 
 def test_one_of_500_documents_is_for_validation_and_one_for_the_test(tmp_path):

@@ -17,6 +17,7 @@ import pytest
 from conftest import QUICK
 
 from experiments.dbpedia import Dbpedia
+from experiments.own_csv import OwnCsv
 from experiments.paper import base, figure3, figure4, table6, table7, tables
 from experiments.paper.__main__ import main
 from scripts import reproduce
@@ -160,6 +161,10 @@ def test_options_that_have_no_meaning_without_another_are_refused():
         prepare(replace(Dbpedia(miniature=True), draw=3))
     with pytest.raises(DataError, match="no meaning without --level dump"):
         prepare(Dbpedia(miniature=True, dump_rows=100))
+    with pytest.raises(DataError, match="leave out --csv"):
+        prepare(OwnCsv(miniature=True, csv=Path("a.csv")))
+    with pytest.raises(DataError, match="--labelled-only leaves out the texts of --unlabelled"):
+        prepare(OwnCsv(csv=Path("a.csv"), unlabelled=Path("b.csv"), labelled_only=True))
 
 
 def test_figure_4_has_a_curve_for_recipes_of_few_epochs_too():

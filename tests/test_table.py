@@ -206,6 +206,19 @@ def test_lines_above_the_header_are_not_read(above, tmp_path):
         assert not open_table(write(tmp_path / "b.csv", "\n".join(one_column))).skip
 
 
+def test_a_table_below_a_title_is_a_table_in_every_use(tmp_path):
+    path = write(tmp_path / "a.txt", "Export of reviews\n\n" + as_csv(HEAD, delimiter="\t"))
+    assert texts(path, ["text"]) == Corpus.from_csv(path).df["text"].tolist() == TEXTS
+
+
+def test_header_is_that_of_the_labelled_table_not_of_texts_one_per_line(tmp_path):
+    more = write(tmp_path / "more.txt", "".join(f"First part {i}, second part.\n" for i in range(9)))
+    path = write(tmp_path / "a.csv", as_csv(ROWS))
+    for header in ("no", "yes"):
+        corpus = Corpus.from_csv(path, 0 if header == "no" else TEXTS[0], header=header, unlabelled=more)
+        assert corpus.split("unlabelled")["text"].tolist()[:1] == ["First part 0, second part."]
+
+
 def test_a_title_may_be_above_names_in_any_language(tmp_path):
     head = [("Kommentar", "Thema", "Nr"), *((text, label, i) for i, (text, label) in enumerate(ROWS))]
     for above in ("Kundenfeedback 2026;;\n", "Kundenfeedback 2026;;\n;;\n"):

@@ -75,6 +75,13 @@ def test_gradual_unfreezing_frees_one_more_group_each_phase_and_frozen_weights_s
         assert groups_moved_by(learn, phase) == [i >= 5 + phase.freeze_to for i in range(5)]
 
 
+def test_a_phase_above_the_models_layer_groups_is_refused(one_learner):
+    learn = one_learner()
+    learn.create_opt()
+    with pytest.raises(DataError, match=r"freeze-to 5 in --recipe.clas.phases is impossible: the model has 5"):
+        training.freeze(learn, Phase(freeze_to=5))
+
+
 def groups_moved_by(learn, phase: Phase) -> list[bool]:
     """Which layer groups a phase changes."""
     before = [[p.detach().clone() for p in group] for group in learn.splitter(learn.model)]
@@ -193,8 +200,9 @@ def test_resuming_within_an_epoch_gives_the_same_weights_and_metrics(
     assert_same_training(learn, info, steps, resumed, *again)
 
 
+@pytest.mark.parametrize("after", [0, 2])  # batches of the second pass; a checkpoint between passes would lack a draw
 def test_an_epoch_of_several_passes_shuffles_each_and_is_resumed_within(
-    one_learner, tmp_path, tmp_path_factory, monkeypatch
+    after, one_learner, tmp_path, tmp_path_factory, monkeypatch
 ):
     once, learn, resumed = (one_learner() for _ in range(3))
     n, recipe = len(once.dls.train), replace(QUICK.clas, phases=(Phase(epochs=2),), min_steps=4 * len(once.dls.train))
@@ -204,7 +212,7 @@ def test_an_epoch_of_several_passes_shuffles_each_and_is_resumed_within(
     assert not np.array_equal(first, second) and sorted(first.flat) == sorted(second.flat)
     monkeypatch.setattr(training, "SAVE_EVERY", -1)
     monkeypatch.setattr(training, "READ_EVERY", 1)
-    killed(once, recipe, tmp_path, step=n + 2)
+    killed(once, recipe, tmp_path, step=n + after)
     assert_same_training(learn, info, steps, resumed, *training.train(resumed, recipe, 7, tmp_path))
 
 
@@ -320,6 +328,7 @@ def test_another_seed_gives_another_model(one_learner, tmp_path):
         ({"lm": replace(TINY.lm, phases=(Phase(lr=float("inf")),))}, "lr inf .* more than 0, finite"),
         ({"model": replace(TINY.model, emb_sz=0)}, "--recipe.model.emb-sz 0 .* 1 or more"),
         ({"max_len": 0}, "--recipe.max-len 0"),
+        ({"lm": replace(TINY.lm, phases=(Phase(decay=1e300),))}, "decay 1e\\+300 .* more than 0, up to 1e\\+09"),
         (
             {"clas": replace(TINY.clas, drop_mult=20)},
             "drop-mult 20 is impossible: multiplied by --recipe.model.* it is 1 or more",

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 import pandas as pd
@@ -630,6 +631,27 @@ def test_rows_that_annotators_rejected_are_left_out(label, tmp_path):
     assert corpus.classes == ["bad", "good"] and len(corpus.df) == 34 and "2" not in set(map(str, corpus.df["row"]))
     assert "left out: rows whose column 'answer' is reject or ignore: 6" in notes
     assert load(tmp_path / "a.jsonl", label_col="answer")[0].classes == ["accept", "ignore", "reject"]
+
+
+def test_a_large_share_leaves_each_class_a_training_text(tmp_path):
+    rows = [(f"The guest {i} of {c} wrote.", c, str(i)) for c, n in (("A", 50), ("B", 50), ("C", 4)) for i in range(n)]
+    (tmp_path / "a.csv").write_text(delimited(rows))
+    assert set(load(tmp_path / "a.csv", test_pct=0.9)[0].split("train")["label"]) == {"A", "B", "C"}
+
+
+def test_a_share_of_a_split_that_is_there_is_reported_or_refused(tmp_path):
+    rows = [(*row[:2], "test" if i % 4 == 0 else "train") for i, row in enumerate(ROWS)]
+    (tmp_path / "a.csv").write_text(delimited(rows, head=("body", "stars", "split")))
+    assert "--test-pct 0.5 is not used, as the texts have a test split" in load(tmp_path / "a.csv", test_pct=0.5)[1]
+    with pytest.raises(DataError, match="--test-pct 7 is impossible"):
+        load(tmp_path / "a.csv", test_pct=7)
+
+
+def test_whole_numbers_with_a_missing_one_are_the_same_classes_in_a_data_frame():
+    df = pd.DataFrame({"text": [text for text, _, _ in ROWS], "label": [None, *(i % 2 for i in range(39))]})
+    assert Corpus.from_df(df).classes == ["0", "1"]
+    scores = pd.DataFrame({"text": df["text"], "label": [-inf, -inf, -inf, *range(37)]})
+    assert len(Corpus.from_df(scores, bins=3).classes) == 3
 
 
 def test_further_header_rows_are_left_out(tmp_path):

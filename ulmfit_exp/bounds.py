@@ -12,7 +12,8 @@ from .recipe import POOLING, LMRecipe
 ABOVE_0, MOST = 1e-12, sys.float_info.max
 BOUNDS = {
     **dict.fromkeys(("epochs", "drop_mult", "wd", "skip_tokens"), (0, MOST)),
-    **dict.fromkeys(("lr", "decay", "clip"), (ABOVE_0, MOST)),
+    **dict.fromkeys(("lr", "clip"), (ABOVE_0, MOST)),
+    "decay": (ABOVE_0, 1e9),  # its fourth power must be finite
     **dict.fromkeys(("emb_sz", "n_hid", "n_layers", "min_freq", "seq_len", "max_len"), (1, MOST)),
     **dict.fromkeys(("max_tokens", "softmax_samples", "lm.bs", "patience", "min_steps", "max_steps"), (1, MOST)),
     **dict.fromkeys(("output_p", "hidden_p", "input_p", "embed_p", "weight_p"), (0, 0.999)),
@@ -31,7 +32,9 @@ def check(recipe: LMRecipe) -> None:
         task, name = option.split(".")[0], option.split(".")[-1]
         low, high = BOUNDS.get(f"{task}.{name}") or BOUNDS.get(name, (-MOST, MOST))
         if isinstance(value, int | float) and not low <= value <= high:
-            least = f"{low} to {high}" if high < MOST else f"{low} or more" if low != ABOVE_0 else "more than 0, finite"
+            least = f"{low} to {high}" if high < MOST else f"{low} or more"
+            if low == ABOVE_0:
+                least = "more than 0, " + (f"up to {high:g}" if high < MOST else "finite")
             raise DataError(f"--recipe.{option.replace('_', '-')} {value} is impossible: it must be {least}")
     dropout, name = max((p, name.replace("_", "-")) for name, p in asdict(recipe.model).items() if name.endswith("_p"))
     for task in {"lm", "clas"} & vars(recipe).keys():

@@ -66,7 +66,7 @@ class Training:
     bs: int = 64
     """Batch size: texts (classifier) or streams of text (language model)."""
     drop_mult: float = 1.0
-    """Multiplies every dropout of the model."""
+    """Multiplies every dropout of `model`; the 0.1 before the last layer of a new classifier stays."""
     wd: float = 0.01
     """Weight decay."""
     clip: float = 0.25

@@ -114,7 +114,7 @@ def clas_learner(side: str, folder: Path, steps: int, bs: int, precision: str, s
     ds = Texts(cut, np.arange(len(lengths)), False, random.integers(0, 2, len(lengths)))
     padding = pad_input if side == "ours" else Pad_Chunk(seq_len=70)
     dl = SortedDL(ds, res=ds.lengths, bs=bs, shuffle=True, before_batch=padding, num_workers=0)
-    dls = TextDataLoaders(dl, dl)
+    dls = TextDataLoaders(dl, dl, device=machine.use_device())
     dls.vocab = corpus.vocab
     recipe = replace(RECIPES["small"], model=PRETRAINING[size].model)
     if side == "ours":

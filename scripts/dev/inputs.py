@@ -91,7 +91,7 @@ def documents_files(rng: Random) -> Files:
         "a.tsv": "text\tother\n" + "".join(f"{t}\t1\n" for t in texts),
         "a.txt": "\n".join(texts) * 60,
         "wiki": "".join(f'<doc id="{i}">\n{t}\n</doc>\n' for i, t in enumerate(texts)),
-        "wiki.train.tokens": "".join(f" = Title {i} = \n {t} @-@ <unk> \n" for i, t in enumerate(texts)),
+        "wiki.tokens": "".join(f" = Title {i} = \n {t} @-@ <unk> \n" for i, t in enumerate(texts)),
     }
     name = rng.choice(list(kinds))
     how, pack = rng.choice([("", bytes), (".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)])

@@ -49,6 +49,8 @@ def load(
     if level == "ontology":
         return zhang.load("dbpedia-ontology", data_dir)
     if level == "dump":
+        if dump_rows < 3:
+            raise DataError(f"--dump-rows {dump_rows} is impossible: each class needs 3 or more, one for each split")
         df = _dump(find(TYPES, data_dir), find(ABSTRACTS, data_dir), dump_classes, dump_rows)
     else:
         df = pd.concat(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from ..common import DataError, chunked
+from ..common import DataError, as_utf8, chunked
 from . import imdb
 from .archives import is_archive, members, opened, readable
 from .csv_dialect import head_lines
@@ -59,7 +59,8 @@ class Documents:
     .csv .jsonl ... a table, as for training, with the texts in `text_col`
     .zip .tar.gz    each member that matches `member` is a document; a zip of one file is read like that file
     .tokens         WikiText, cut at the titles of articles; wiki.valid.tokens and wiki.test.tokens are held out whole
-    other names     WikiExtractor's <doc> elements if it starts with one, a table if it looks like one, else plain text
+    other names     WikiExtractor's <doc> elements if it starts with one, a table if it looks like one, else plain text;
+                    .txt files of a folder are plain text or JSON, unless an option names their columns or delimiter
 
     Files other than archives may be compressed with xz, gzip or bzip2. An archive member, a .tokens file or a line is
     in memory as a whole. Files that are not Unicode are assumed to have the same encoding. How files are read is
@@ -110,19 +111,26 @@ class Documents:
 
     def documents(self) -> Iterator[tuple[str, str]]:
         """Yield (text, split) for each document; the split is train, valid or test."""
-        n = 0
+        n, found = 0, set()
         with tqdm(total=sum(f.stat().st_size for f in self.files), unit="B", unit_scale=True, disable=None) as bar:
             for path in self.files:
                 bar.set_description(path.name)
                 with readable(path):
                     for text, split in self._read(path, bar):
                         if text.strip():
-                            yield text, split or {0: "valid", 1: "test"}.get(n % HELD_OUT, "train")
+                            split = split or {0: "valid", 1: "test"}.get(n % HELD_OUT, "train")
+                            found.add(split)
+                            yield text, split
                             n += 1
         if n < 3:
             raise DataError(
                 f"{self.name}: {n} document(s) found; three or more are needed, since two are held out. Plain text "
                 f"is cut into documents of {PIECE:,} characters; of an archive, .txt and .tokens files are read"
+            )
+        if lacks := {"train", "valid", "test"} - found:
+            raise DataError(
+                f"{self.name}: all documents are of the {' and '.join(sorted(found))} split, by their file's name; "
+                f"name the folder that also has wiki.{min(lacks)}.tokens, or rename the file to have texts held out"
             )
 
     def _read(self, path: Path, bar: tqdm) -> Iterator[tuple[str, str | None]]:
@@ -136,6 +144,8 @@ class Documents:
         table = open_table(path, self.format, self.text_col, must_be_table=False)
         if len(self.files) > 1 and not self.format.encoding and table.encoding in ENCODINGS:
             table = open_table(path, replace(self.format, encoding=self.guess), self.text_col, must_be_table=False)
+        if table.kind == "delimited" and self._is_plain(path):
+            table = replace(table, kind="lines", skip=0, notes=())
         for note in table.notes[len(self.files) > 1 :]:
             tqdm.write(note, sys.stderr)
         if table.kind == "lines":
@@ -144,6 +154,11 @@ class Documents:
             columns = table.find_columns(self.text_col, "--text-col")
             texts = chain.from_iterable(join_columns(rows, columns) for rows in table.chunks(columns, bar))
         yield from ((text, _split(table.name)) for text in texts)
+
+    def _is_plain(self, path: Path) -> bool:
+        """Whether a file that looks like a table is a text: .txt in a folder, if no option describes a table."""
+        described = (self.text_col, self.format.delimiter, self.format.header) != (("text",), None, "auto")
+        return len(self.files) > 1 and path.suffix.lower() == ".txt" and not described
 
 
 def _documents(lines: Iterator[str], suffix: str) -> Iterator[str]:
@@ -198,5 +213,5 @@ def open_documents(
         if not found:
             raise DataError(f"{path} holds no files")
         files += found
-    name = corpus if sources else paths[0].name
+    name = corpus if sources else as_utf8(paths[0].name)
     return Documents(name, tuple(files), text_col, member, format.checked())

@@ -102,7 +102,7 @@ def _cut_into_bins(values: pd.Series, train: pd.Series, bins: int, notes: list[s
     edges = [f"{edge:.15g}" for edge in (train if len(train) else values).quantile(shares, "lower").unique()]
     names = [f"up to {edges[0]}", *(f"{low} to {high}" for low, high in pairwise(edges)), f"above {edges[-1]}"]
     notes.append(f"label: {len(names)} classes of about as many training rows each (--bins): {', '.join(names)}")
-    return pd.cut(values, [-np.inf, *map(float, edges), np.inf], labels=names).astype(str)
+    return pd.cut(values, [-np.inf, *map(float, edges), np.inf], labels=names, include_lowest=True).astype(str)
 
 
 def _parse_numbers(labels: pd.Series) -> pd.Series:

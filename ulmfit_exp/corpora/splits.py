@@ -38,15 +38,17 @@ def text_order(texts: pd.Series) -> pd.Series:
     return texts.map(lambda t: hashlib.sha1(t.encode("utf-8", "surrogatepass")).hexdigest())
 
 
-def stratified(df: pd.DataFrame, size: int, by: str | list[str] = "label") -> pd.Index:
-    """Return `size` row indices of `df`, shared out over the groups of `by` by largest remainder, at least one each."""
+def stratified(df: pd.DataFrame, size: int, by: str | list[str] = "label", left: int = 0) -> pd.Index:
+    """Return `size` row indices of `df`, shared out over the groups of `by` by largest remainder, at least one each;
+    at least `left` rows of each group are not among them."""
     order = text_order(df["text"]).sort_values(kind="stable").index
     groups = df.loc[order].groupby(by, sort=True).groups
     exact = {g: size * len(rows) / len(df) for g, rows in groups.items()}
-    take = {g: min(len(groups[g]), max(1, math.floor(x))) for g, x in exact.items()}
+    most = {g: len(rows) - left for g, rows in groups.items()}
+    take = {g: min(most[g], max(1, math.floor(x))) for g, x in exact.items()}
     while (missing := size - sum(take.values())) != 0:
         step = 1 if missing > 0 else -1  # "at least one" may have taken too many
-        able = [g for g in groups if 1 <= take[g] + step <= len(groups[g])]
+        able = [g for g in groups if 1 <= take[g] + step <= most[g]]
         take[max(able, key=lambda g: step * (exact[g] - take[g]))] += step
     return df.index[df.index.isin(list(chain.from_iterable(rows[: take[g]] for g, rows in groups.items())))]
 

@@ -141,7 +141,12 @@ def join_columns(rows: pd.DataFrame, columns: Collection[str]) -> pd.Series:
 
 
 def read_table(path: Path, format: Format = AUTO, names: Collection[str] = (), must_be_table: bool = True):
-    """Read a table; return all its rows and the `Table`. Raises `DataError`."""
+    """Read a table; return all its rows and the `Table`. Raises `DataError`.
+
+    Unless it `must_be_table`, `header`, which is that of another file, does not make a table of texts one per line."""
+    if not must_be_table and format.header != "auto":
+        detected = replace(format, header="auto")
+        format = detected if open_table(path, detected, names, False).kind == "lines" else format
     table = open_table(path, format, names, must_be_table)
     rows = pd.concat([pd.DataFrame(columns=list(table.columns), dtype=object), *table.chunks()])
     return rows.fillna(""), table
@@ -167,8 +172,11 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), m
     if head and (excel := re.fullmatch(r'(?i)"?sep=(.)"?\s*', head[0])):
         table, head = replace(table, skip=1), head[1:]
         format = replace(format, delimiter=format.delimiter or excel[1])
-    may_have_title = format.header != "no" and (must_be_table or suffix in TABLES)
-    if may_have_title and (above := csv_dialect.count_lines_above(head, words)):
+    above = csv_dialect.count_lines_above(head, words) if format.header != "no" else 0
+    if above and not (must_be_table or suffix in TABLES):
+        below = head[above:]
+        above *= _is_table(csv_dialect.likely_dialect(below, format, words), below, words, ())
+    if above:
         table, head = replace(table, skip=table.skip + above), head[above:]
         notes.append(f"lines above the header, not read: {above}")
     if not format.delimiter and is_fasttext(head):

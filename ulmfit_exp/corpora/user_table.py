@@ -87,8 +87,9 @@ def _fields(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str])
             "three texts each are needed, in one row per text"
         )
     options = _resolve_columns(options, list(table))
-    if ids := options.id_col:
-        table = table.assign(**{ids: table[ids].convert_dtypes()})  # pandas turns 1 into 1.0 if a cell is missing
+    for column in table:
+        if column == options.id_col or table[column].isna().any():
+            table[column] = table[column].convert_dtypes()  # pandas turns 1 into 1.0 if a cell is missing
     table = table.astype(object).where(table.notna(), None).map(cell_text)
     table = drop_rejected(drop_headers(table, notes), options.columns, notes)
     table = table if options.split_col else merge_test_flag(table, options.columns, notes)
@@ -109,12 +110,7 @@ def _fields(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str])
         df = pd.concat([df, _read_unlabelled(options, notes)])
     df = _handle_missing_labels(_drop_empty_texts(df, notes), notes)
     df = _drop_small_classes(df, multi_label, notes)
-    for split, share in (("test", options.test_pct), ("valid", options.valid_pct)):
-        if split not in set(df["split"]):
-            before = (df["split"] == "train").sum()
-            _hold_out(df, split, share, multi_label)
-            held_out = (df["split"] == split).sum()
-            notes.append(f"{held_out:,} of {before:,} training rows are held out as the {split} split")
+    _hold_out_missing_splits(df, options, multi_label, notes)
     if multi_label:
         unseen = set(each_label(df["label"])) - set(each_label(df.loc[df["split"] == "train", "label"]))
         df["label"] = drop_labels(df["label"], sorted(unseen), "without a training text", notes)
@@ -258,10 +254,23 @@ def _drop_small_classes(df: pd.DataFrame, multi_label: bool, notes: list[str]) -
     return df
 
 
+def _hold_out_missing_splits(df: pd.DataFrame, options: OwnTable, multi_label: bool, notes: list[str]) -> None:
+    """Hold out the test and the valid split of the training rows, unless there are such rows."""
+    for split, share in (("test", options.test_pct), ("valid", options.valid_pct)):
+        if not 0 < share < 1:
+            raise DataError(f"--{split}-pct {share} is impossible: it must be more than 0, less than 1")
+        if split in set(df["split"]):
+            if share != getattr(OwnTable, f"{split}_pct"):
+                notes.append(f"--{split}-pct {share} is not used, as the texts have a {split} split")
+        else:
+            before = (df["split"] == "train").sum()
+            _hold_out(df, split, share, multi_label)
+            held_out = (df["split"] == split).sum()
+            notes.append(f"{held_out:,} of {before:,} training rows are held out as the {split} split")
+
+
 def _hold_out(df: pd.DataFrame, split: str, share: float, multi_label: bool) -> None:
     """Turn `share` of the train texts into another split; copies of a text go together."""
-    if not 0 < share < 1:
-        raise DataError(f"--{split}-pct {share} is impossible: it must be more than 0, less than 1")
     once = df[df["split"] == "train"].drop_duplicates("text")
     once = once.assign(label=rarest_label(once["label"])) if multi_label else once
     classes = once["label"].nunique()
@@ -273,5 +282,5 @@ def _hold_out(df: pd.DataFrame, split: str, share: float, multi_label: bool) -> 
     able = once[once["label"].map(once["label"].value_counts()) > 1]  # the only text of a class stays in train
     classes = able["label"].nunique()
     size = min(max(classes, round(share * len(once))), len(able) - classes)
-    chosen = able.loc[stratified(able, size), "text"]
+    chosen = able.loc[stratified(able, size, left=1), "text"]
     df.loc[df["text"].isin(chosen) & (df["split"] == "train"), "split"] = split

@@ -108,12 +108,16 @@ def has_stopped_early(history: list[dict], training: Training) -> bool:
 
 
 def freeze(learn: Learner, phase: Phase) -> None:
-    """Make only the layer groups of a phase trainable."""
+    """Make only the layer groups of a phase trainable. Raises `DataError` if there is none."""
+    if phase.freeze_to >= (groups := len(learn.opt.param_lists)):
+        task = "lm" if isinstance(learn, LMLearner) else "clas"
+        raise DataError(
+            f"freeze-to {phase.freeze_to} in --recipe.{task}.phases is impossible: the model has {groups} layer groups"
+        )
     learn.freeze_to(phase.freeze_to)
     for p in learn.model.parameters():
         p.grad = None  # fastai leaves zeros, and weight decay would continue in a group that is frozen again
     if phase.alone:
-        groups = len(learn.opt.param_lists)
         for p, *_ in learn.opt.all_params(slice(phase.freeze_to % groups + 1, None)):
             p.requires_grad_(False)
 
@@ -192,7 +196,7 @@ class History(Callback):
         self.began = self.saved = time.monotonic()
         self.first_step = self.epochs[-1]["step"] if self.epochs else 0
         self.finished_batches = len(self.losses)
-        self.unread, self.unread_tokens = [], 0
+        self.unread, self.unread_tokens, self.due = [], 0, False
         self.trains = [any(p.requires_grad for p in group) for group in self.opt.param_lists]
 
     @property
@@ -213,12 +217,14 @@ class History(Callback):
         self.unread.append(row | {f"lr_{i}": rate for i, rate in enumerate(rates)})
         self.unread_tokens += (self.x != PAD_ID).sum()
         last = self.iter + 1 == self.n_iter
-        if not last and len(self.unread) < READ_EVERY:
+        if not last and len(self.unread) < READ_EVERY and not self.due:
             return
-        if self._read() and not last:
+        self.due = self._read()
+        # Not at the end of a pass of a `Repeated` loader, but a batch later: the next pass draws a random number first.
+        if self.due and (self.iter + 1) % len(getattr(self.dl, "dl", self.dl)):
             state = gathered(batch_state(self.model))
             self.checkpoint.save({"tokens": self.tokens, "seconds": self.seconds, "state": state})
-            self.saved = time.monotonic()
+            self.saved, self.due = time.monotonic(), False
 
     def _read(self) -> bool:
         """Move the unread rows to `steps`, with the mean loss of all processes. Returns whether a checkpoint is due."""
