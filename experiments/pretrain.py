@@ -10,7 +10,7 @@ commit 507eb1c4fde3):
     perplexity         28.4 and 29.1 on the validation articles, 27.9 and 28.7 on the test articles
 
 Differs from the paper: 89 million tokens, read two to three times, not 103 million; 16,000 words; 6.3 million weights.
---size paper has the paper's shape. With several processes: torchrun --nproc-per-node 2 -m experiments.pretrain ...
+--size paper has the paper's shape. With several processes: torchrun --nproc-per-node 2 -m ulmfit_exp pretrain ...
 
 How a token is counted, what was tried, and how the model is put into the package: experiments/notes/pretrain.md
 """
@@ -47,6 +47,7 @@ class Pretrain(Format, Command):
     """small has the shape of the model that ships; cycle trains that model further, domain trains it on a domain's
     texts with their vocabulary; paper is the paper's AWD-LSTM, for a GPU. The --recipe.… options below change it."""
     recipe: LMRecipe = PRETRAINING["small"]
+    log_texts: Annotated[bool, tyro.conf.Suppress] = False  # there are no predictions to upload
 
     @property
     def dataset(self) -> str:

@@ -18,7 +18,7 @@ import tyro
 
 from ulmfit_exp.cli import command, shell_path
 from ulmfit_exp.common import DataError, install
-from ulmfit_exp.record import folder_with_models
+from ulmfit_exp.record import folder_with_models, read
 
 TEXTS = ["A fine, fine book.", "It broke twice; I want my money back. " * 30, "No."]
 
@@ -39,6 +39,7 @@ def main(
         hub: Write a folder for the Hugging Face hub here.
         push: Upload that folder to this repository, OWNER/NAME, with the token of `hf auth login`.
     """
+    read(run)
     run = folder_with_models(run)
     if not (learner or onnx or hub) or (push and not hub):
         raise DataError(

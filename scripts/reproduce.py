@@ -5,7 +5,8 @@
 Reports for each figure whether it is equal, within the spread of the other seeds of the same settings among the
 committed records, or different; and any differences in versions and machine. Exit code 1 if a figure is different.
 
-If the language model that ships has changed since, the version that the record used is taken from the git history.
+If the language model that ships has changed since, the version that the record used is taken from the git
+history of a checkout; without one, a warning is printed and the figures differ.
 """
 
 import io

@@ -377,8 +377,11 @@ def test_missing_file_without_network_names_file_address_and_folder(tmp_path, mo
     data.mkdir()
     with pytest.raises(DataError) as e:
         trec.load(data)
-    for part in ("train_5500.label", trec.TRAIN.url, str(data / "trec"), "--miniature"):
+    for part in ("train_5500.label", trec.TRAIN.url, str(data / "trec")):
         assert part in str(e.value)
+    assert "--miniature" not in str(e.value)  # there are no bundled questions
+    with pytest.raises(DataError, match="or try the bundled texts with --miniature"):
+        zhang.load("ag_news", data)
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
 
 
@@ -451,7 +454,7 @@ def test_an_experiment_without_a_miniature_is_an_error_that_reads_no_real_data()
 
 
 def test_missing_data_directory(tmp_path):
-    with pytest.raises(DataError, match="does not exist"):
+    with pytest.raises(DataError, match="is not a folder; see --data-dir"):
         sfu.load(tmp_path / "nowhere")
 
 

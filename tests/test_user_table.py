@@ -173,7 +173,7 @@ def test_several_text_columns_and_a_table_without_labels(tmp_path):
             {},
             "'label' has only the value 'one'",
         ),
-        (delimited(ROWS[:5]), {}, "there are 5 rows, of columns 'body', 'stars', 'id'"),
+        (delimited(ROWS[:5]), {}, "the table has 5 rows, of columns 'body', 'stars', 'id'"),
         (delimited(), {"test_pct": 1.5}, "--test-pct 1.5 is impossible"),
         (delimited([(t, "one", i) for t, _, i in ROWS]), {"label_col": "stars"}, "fewer than two classes"),
         (

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from .corpora.documents import Documents
 
 # tyro keeps the line breaks of docstrings whose lines are indented, as those of fields are: its help would be ragged.
-tyro._strings.remove_single_line_breaks = lambda text: "\n\n".join(" ".join(p.split()) for p in text.split("\n\n"))
+# It joins lines of commands as well, which a description may have.
+tyro._strings.remove_single_line_breaks = lambda text: "\n\n".join(
+    p if p.lstrip().startswith(("python ", "pip ")) else " ".join(p.split()) for p in text.split("\n\n")
+)
 
 PACKAGE = Path(__file__).parent
 INSTALLED = (PACKAGE / "experiments").is_dir()

@@ -146,7 +146,9 @@ def recipe_from(record: dict) -> LMRecipe:
             values["pooling"] = tuple(record["pooling"])
         return (Recipe if "clas" in record else LMRecipe)(**values)
     except TypeError as e:
-        raise DataError(f"the recipe of the record has a field that this version does not know ({e})") from e
+        raise DataError(
+            f"the recipe of the record has a field that this version does not know ({e}); use the commit in the record"
+        ) from e
 
 
 def differences(recipe, other) -> dict[str, str]:

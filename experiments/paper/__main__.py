@@ -41,14 +41,15 @@ def main(
         recipe: Recipe of the runs; paper has the paper's sizes, for a GPU. Default: as in the committed records.
         plan: Run nothing; only print the plan, and the table of the finished runs.
         render: Run nothing; only draw from the committed records in experiments/results/, with all their seeds.
-        miniature: Run one seed on bundled texts, in a minute or two: those of SFU, or with --data of DBpedia, SQuAD,
-            AG News or Yelp.
+        miniature: Run one seed on bundled texts, in a minute or two: SFU's, or --data's (not those of trec and imdb).
         precision: As in the experiments; auto is resolved once for all runs, on the machine of this command.
         where: Device, folders and W&B.
         grid: Seeds and processes.
     """
     if render and (plan or miniature):
         raise DataError("--render draws the committed records: leave out --plan and --miniature")
+    if miniature and recipe:
+        raise DataError(f"--recipe {recipe} has no meaning with --miniature, whose recipe is tiny; leave one out")
     folder = where.home / "paper"
     if render:
         folder /= "committed"

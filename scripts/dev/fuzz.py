@@ -38,6 +38,7 @@ import tyro
 from inputs import Files
 from tqdm import tqdm
 
+from ulmfit_exp.cli import clean_exit
 from ulmfit_exp.common import DataError
 from ulmfit_exp.corpora import dbpedia, imdb, sfu, squad, trec
 from ulmfit_exp.corpora.corpus import Corpus
@@ -215,4 +216,5 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    with clean_exit():
+        tyro.cli(main, description=__doc__)

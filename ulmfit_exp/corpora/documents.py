@@ -36,10 +36,11 @@ WIKITEXT_2 = Source(
     "https://s3.amazonaws.com/research.metamind.io/wikitext/wikitext-2-v1.zip",
     unpacked="wikitext-2",
 )
-WIKIPEDIA = Source("wikipedia", "https://dumps.wikimedia.org (as JSON lines)", by_hand=True)
+AS_LINES = " and rewritten as JSON lines with a field `text`"
+WIKIPEDIA = Source("wikipedia", f"https://dumps.wikimedia.org{AS_LINES}", by_hand=True)
 PRODUCTS = Source(
     "multi_domain/reviews.jsonl.xz",
-    "https://www.cs.jhu.edu/~mdredze/datasets/sentiment (as JSON lines)",
+    f"https://www.cs.jhu.edu/~mdredze/datasets/sentiment{AS_LINES}",
     by_hand=True,
 )
 UNLABELLED = r"train/unsup/\d+_0\.txt"
@@ -211,7 +212,7 @@ def open_documents(
         below = files_below(path) if path.is_dir() else [path]
         found = [p for p in below if p == path or member == MEMBER or re.search(member, p.as_posix())]
         if not found:
-            raise DataError(f"{path} holds no files")
+            raise DataError(f"{path} holds no texts to read; name the folder or file that has them")
         files += found
     name = corpus if sources else as_utf8(paths[0].name)
     return Documents(name, tuple(files), text_col, member, format.checked())

@@ -31,19 +31,24 @@ def find(source: Source, data_dir: Path | None, download: bool = True) -> Path:
     A file listed in `SHA256SUMS` of the data directory or the cache is checked against it. Raises `DataError`.
     """
     if data_dir is not None and not data_dir.is_dir():
-        raise DataError(f"the data directory {data_dir} does not exist or is not a directory")
+        raise DataError(f"the data directory {data_dir} is not a folder; see --data-dir and $ULMFIT_EXP_DATA")
     cache = pooch.os_cache("ulmfit_exp")
     for folder in [MINIATURE] if data_dir == MINIATURE else filter(None, (data_dir, cache)):
-        places = [p for p in (source.path, source.unpacked) if p]
-        for path in [folder / p for p in places] + [folder / Path(p).name for p in places]:
-            if path.exists():
-                _check_sums(folder, path)
-                return path
+        if path := _place(source, folder):
+            _check_sums(folder, path)
+            return path
     if data_dir == MINIATURE:
         raise DataError(f"there is no miniature of {source.path}; run without --miniature")
     if not download:
         raise DataError(f"{source.path} is neither in the data directory nor in the cache")
     return _download(source, cache, data_dir)
+
+
+def _place(source: Source, folder: Path) -> Path | None:
+    """Return where `source` is in `folder`, or None."""
+    places = [p for p in (source.path, source.unpacked) if p]
+    found = [folder / p for p in places] + [folder / Path(p).name for p in places]
+    return next((path for path in found if path.exists()), None)
 
 
 def _check_sums(folder: Path, path: Path) -> None:
@@ -60,7 +65,7 @@ def _check_sums(folder: Path, path: Path) -> None:
 def _download(source: Source, cache: Path, data_dir: Path | None) -> Path:
     """Download the published file into the cache, where it is kept only if it has the published digest."""
     target = (data_dir or cache) / source.path
-    advice = f"put it at {target}, or try the bundled texts with --miniature"
+    advice = f"put it at {target}" + ", or try the bundled texts with --miniature" * bool(_place(source, MINIATURE))
     if source.by_hand:
         raise DataError(f"{target.name} is missing and has to be downloaded by hand from {source.url}; {advice}")
     final, known = cache / source.path, f"sha256:{source.sha256}" if source.sha256 else None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..common import DataError, quote_names
+from ..common import DataError, counted, quote_names
 from .columns import (
     drop_headers,
     drop_rejected,
@@ -83,8 +83,8 @@ def _fields(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str])
     table = table.set_axis(column_names(list(map(str, table.columns))), axis=1)
     if len(table) < 2 * MIN_PER_CLASS:
         raise DataError(
-            f"there are {len(table)} rows, of columns {quote_names(table)[:200] or 'without a name'}; two classes of "
-            "three texts each are needed, in one row per text"
+            f"the table has {counted(len(table), 'row')}, of columns {quote_names(table)[:200] or 'without a name'}; "
+            "two classes of three texts each are needed, in one row per text"
         )
     options = _resolve_columns(options, list(table))
     for column in table:

@@ -23,7 +23,7 @@ from ..method import machine
 from ..method.models import classifier
 from ..method.tokenizer import words
 from ..recipe import DIRECTIONS, Model, Recipe, recipe_from
-from ..record import read, run_folder
+from ..record import folder_with_models, read, run_folder
 from . import insight
 from .features import as_texts, in_batches
 from .scores import apply_temperature, predicted_names
@@ -106,8 +106,8 @@ def load(run: Path) -> Predictor:
 
     Raises `DataError`.
     """
-    folder = run_folder(Path(run))
-    record = read(folder)
+    record = read(run_folder(Path(run)))
+    folder = folder_with_models(Path(run))
     if "calibration" not in record:
         raise DataError(f"{folder} is not the run of a classifier, or was made by an older version: run it again")
     recipe = replace(recipe_from(record["settings"]["recipe"]), model=Model(**record["model"]))
@@ -125,7 +125,7 @@ def load(run: Path) -> Predictor:
 def _load(folder: Path, n_out: int, recipe: Recipe) -> tuple[torch.nn.Module, list[str]]:
     for name in FILES:
         if not (folder / name).is_file():
-            raise DataError(f"there is no {folder / name}")
+            raise DataError(f"there is no {folder / name}; copy the run again, or run it again")
     try:
         vocab = read_json(folder / "vocab.json")
         model = classifier(len(vocab), n_out, recipe)

@@ -30,7 +30,7 @@ def join(language_model: bool) -> None:
         return
     if not language_model:
         raise DataError(
-            "only experiments.pretrain trains in several processes; a grid's runs are distributed by --jobs"
+            "only `ulmfit-exp pretrain` trains in several processes; a grid's runs are distributed by --jobs"
         )
     if not find_spec("accelerate"):  # fastai.distributed would fail with a NameError
         raise DataError(f"training in several processes needs accelerate: {install('distributed')}")

@@ -19,7 +19,7 @@ import torch
 from fastai.callback.core import Callback
 from fastai.torch_core import default_device, num_distrib
 
-from ..common import DataError
+from ..common import DataError, counted
 
 PACKAGES = ("fastai", "fastcore", "torch", "spacy", "pandas", "numpy", "scikit-learn", "wandb")
 
@@ -54,7 +54,8 @@ def use_device(wanted: str | None = None) -> torch.device:
     found = default_device({"auto": torch.cuda.is_available(), "cpu": False}.get(wanted, True))
     if wanted not in ("auto", found.type, str(found)):
         raise DataError(
-            f"--device {wanted}: torch finds {torch.cuda.device_count()} GPUs; leave the option out, or give cpu"
+            f"--device {wanted}: torch finds {counted(torch.cuda.device_count(), 'GPU')}; leave the option out, or "
+            "give cpu, cuda or cuda:N, with N from 0"
         )
     return found
 

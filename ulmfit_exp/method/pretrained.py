@@ -109,7 +109,10 @@ def resolve(what: str, directions: tuple[str, ...], data_dir: Path | None) -> di
     if what == "none":
         return {}
     if what in ONE_WAY and directions != (ONE_WAY[what],):
-        raise DataError(f"--pretrained {what} reads texts {ONE_WAY[what]}, but the run is {' and '.join(directions)}")
+        raise DataError(
+            f"--pretrained {what} reads texts {ONE_WAY[what]}, but the run is {' and '.join(directions)}; "
+            "--pretrained wt103 has both directions"
+        )
     if what in ("wt103", *ONE_WAY):
         return {d: replace(_in_place(what, find(WT103[d], data_dir), d), lang="en") for d in directions}
     names = [what] if Path(what.removesuffix(CLASSIFIER)).exists() else what.split(",")

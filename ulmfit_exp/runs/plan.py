@@ -161,5 +161,6 @@ def with_pretrained_shape(recipe: LMRecipe, pretrained: dict[str, Pretrained]) -
             )
     shapes = {d: p.shape(recipe.model) for d, p in pretrained.items()}
     if len(set(shapes.values())) > 1:
-        raise DataError(f"the pretrained models of the two directions have different shapes: {shapes}")
+        sizes = "; ".join(f"{d}: emb_sz {s.emb_sz}, n_hid {s.n_hid}, n_layers {s.n_layers}" for d, s in shapes.items())
+        raise DataError(f"--pretrained {recipe.pretrained}: name two models of the same shape ({sizes})")
     return replace(recipe, model=next(iter(shapes.values()), recipe.model))

@@ -133,7 +133,8 @@ class Command(Where, ABC):
     def from_record(cls, record: dict, **where) -> Self:
         """Return the settings that a record was made with; `where` gives others, such as `home`. Raises `DataError`."""
         if unknown := set(record["settings"]) - {f.name for f in fields(cls)}:
-            raise DataError(f"the record has settings that this commit does not know: {', '.join(sorted(unknown))}")
+            names = ", ".join(sorted(unknown))
+            raise DataError(f"the record has settings that this commit does not know: {names}; use the record's commit")
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in record["settings"].items()}
         paths = {k: Path(values[k]) for k in cls.paths if values.get(k)}
         return cls(**{**values, **paths, "recipe": recipe_from(values["recipe"]), **where})
@@ -196,8 +197,8 @@ class Experiment(Command):
     default. features trains no classifier. The --recipe.… options below change its fields."""
     recipe: Recipe = RECIPES["default"]
     miniature: bool = False
-    """Run on the bundled texts, without data or network, in about a minute. TREC-6, IMDb and DBpedia's dump have
-    none."""
+    """Run on the bundled texts, without data or network, in about a minute. TREC-6, IMDb, DBpedia's dump, and
+    SQuAD's training set and version v1.1 have none."""
     train_size: int | None = None
     """Keep the labels of this many training texts, stratified by class; the others are kept without labels."""
     shots: int | None = None
