@@ -74,7 +74,7 @@ def show(name: str, results: list[tuple], folder: Path) -> None:
         print("\n" + files[f"{name}.md"])
         print(folder / f"{name}.svg")
     else:
-        print(f"there is no record of {name} yet")
+        print(f"there is no record of {name} with these options yet")
 
 
 if __name__ == "__main__":
