@@ -663,3 +663,5 @@ def test_further_header_rows_are_left_out(tmp_path):
         corpus, notes = load(tmp_path / name)
         assert f"left out: further header rows: {further}" in notes and corpus.df["row"].tolist() == list(rows)
         assert corpus.classes == ["bad", "good"] and not corpus.counts()["unlabelled"]
+    frame = pd.DataFrame([("How?", "Why?", ""), ('{"ImportId":"Q1"}',) * 3, *ROWS], [0] * 42, columns=HEAD)
+    assert len(Corpus.from_df(frame).df) == 40  # its index repeats

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 
 from ..common import DataError, quote_names
@@ -31,7 +32,7 @@ def drop_headers(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     questions and the ids that Qualtrics writes below the names."""
     ids = table.iloc[1:2].map(lambda cell: cell.startswith('{"ImportId"')).all(axis=1).any()
     names = table.columns.drop("split", errors="ignore")  # a folder's tables have it besides their own
-    header = (table[names] == list(names)).all(axis=1) | (table.index.isin(table.index[:2]) & ids)
+    header = (table[names] == list(names)).all(axis=1) | (ids & (np.arange(len(table)) < 2))  # an index may repeat
     if header.any():
         notes.append(f"left out: further header rows: {header.sum():,}")
     return table[~header]

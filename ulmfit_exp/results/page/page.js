@@ -210,7 +210,7 @@ for (const link of document.querySelectorAll("nav a"))
     e.preventDefault(); // the address has the selection
     const section = document.querySelector(link.hash);
     section.tabIndex = -1;
-    section.focus({ preventScroll: true }); // Tab goes on from there
+    section.focus({ preventScroll: true }); // Tab continues from here
     section.scrollIntoView();
   };
 let clicked = false; // a link in a table of the paper leads to the table of variants, and Back to where it was
