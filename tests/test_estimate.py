@@ -12,6 +12,7 @@ from experiments.sfu import Sfu
 from ulmfit_exp.method.pretrained import SHIPPED
 from ulmfit_exp.recipe import recipe_from
 from ulmfit_exp.runs import estimate, grid
+from ulmfit_exp.runs.run import prepare
 
 
 def planned(*cells: dict[str, float]) -> list[grid.Planned]:
@@ -72,6 +73,14 @@ def test_finished_trainings_of_a_home_give_the_rate_of_the_next(finished, monkey
     ((cell,), _) = grid.plan([again])
     (slow,) = (seconds for stage, seconds in cell.stages.items() if stage.name.startswith("lm-"))
     assert slow - 1 > 99 * (lm - 1)
+
+
+def test_with_few_labels_the_validation_of_each_epoch_counts(sfu, monkeypatch):
+    monkeypatch.setattr(estimate, "seconds_by_size", lambda *args: 0.0)
+    run = prepare(replace(sfu, train_size=10))
+    epochs = sum(phase.epochs for phase in run.recipe.clas.phases)
+    validation = estimate._forward_pass(run, ("valid",))
+    assert estimate.seconds(run, "clas forward", []) == 1 + epochs * validation > 1
 
 
 def test_the_guess_for_a_gpu_agrees_with_the_pretraining_of_the_shipped_model():

@@ -68,34 +68,46 @@ def finished_trainings(home: Path) -> list[Trained]:
 
 def seconds(run: Run, name: str, trained: list[Trained]) -> float:
     """Return the estimated seconds that a stage takes."""
-    kind, df = name.split()[0], run.corpus.df
-    splits = {"tokens": SPLITS, "baseline": LABELLED, "features": LABELLED}
+    kind = name.split()[0]
     if kind in ("lm", "clas"):
         return 1 + _training(run, name, trained)
-    tokens = df["text"].str.len()[df["split"].isin(splits.get(kind, ("valid", "test")))].sum() / CHARACTERS
     if kind in ("tokens", "baseline"):
-        return 1 + tokens / READING
-    directions = len(run.command.directions) if kind == "eval" else 1
+        return 1 + _tokens(run, SPLITS if kind == "tokens" else LABELLED) / READING
+    if kind == "features":
+        return 1 + _forward_pass(run, LABELLED)
+    return 1 + len(run.command.directions) * _forward_pass(run, ("valid", "test"))
+
+
+def _tokens(run: Run, splits: tuple[str, ...]) -> float:
+    df = run.corpus.df
+    return df["text"].str.len()[df["split"].isin(splits)].sum() / CHARACTERS
+
+
+def _forward_pass(run: Run, splits: tuple[str, ...]) -> float:
+    """Return the seconds in which a model reads the texts of the splits, a third of those of training on them."""
+    tokens = _tokens(run, splits)
     waits = GPU_STEP * tokens / (run.recipe.clas.bs * run.recipe.seq_len) if _gpu() else 0
-    training = tokens * _lstm_weights(run.recipe.model) / _speed(run.command.precision) + waits
-    return 1 + directions * training / 3  # only the forward pass
+    return (tokens * _lstm_weights(run.recipe.model) / _speed(run.command.precision) + waits) / 3
 
 
 def _training(run: Run, name: str, trained: list[Trained]) -> float:
     kind, recipe, df = name.split()[0], run.recipe, run.corpus.df
     task = getattr(recipe, kind)
-    texts = df["text"][df["split"].isin(("train", "unlabelled") if kind == "lm" else ("train",))]
-    tokens = texts.str.len().sum() / CHARACTERS
+    splits = ("train", "unlabelled") if kind == "lm" else ("train",)
+    tokens = _tokens(run, splits)
     if kind == "lm":
         tokens = min(tokens, recipe.max_tokens or tokens)
-    steps = max(1, tokens / (task.bs * recipe.seq_len) if kind == "lm" else math.ceil(len(texts) / task.bs))
-    each = math.ceil(steps)
-    epochs = passes_per_epoch(task, each) * sum(phase.epochs for phase in shortened(task, each).phases)
+    texts = df["split"].isin(splits).sum()
+    steps = max(1, tokens / (task.bs * recipe.seq_len) if kind == "lm" else math.ceil(texts / task.bs))
+    passes = passes_per_epoch(task, math.ceil(steps))
+    epochs = sum(phase.epochs for phase in shortened(task, passes * math.ceil(steps)).phases)
     model = run.plan[name.replace("clas", "lm")].get("model")
     planned = Trained(kind, run.command.precision, model, tokens / steps)
     if same := [t for t in trained if planned.like(t)]:
-        return epochs * tokens * sum(t.seconds for t in same) / sum(t.tokens for t in same)
-    return epochs * seconds_by_size(kind, recipe, tokens, steps, _speed(run.command.precision), _gpu())
+        training = tokens * sum(t.seconds for t in same) / sum(t.tokens for t in same)
+    else:
+        training = seconds_by_size(kind, recipe, tokens, steps, _speed(run.command.precision), _gpu())
+    return epochs * (passes * training + _forward_pass(run, ("valid",)))
 
 
 def _gpu() -> bool:
