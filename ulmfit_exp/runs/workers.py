@@ -13,10 +13,12 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from threading import RLock
 
 import psutil
 from joblib import cpu_count
 from pebble import ProcessExpired, ProcessPool
+from tqdm import tqdm
 
 from ..common import DataError
 from ..method.machine import end_with_parent, gpus
@@ -80,6 +82,7 @@ def pool(jobs: int, device: str = "auto") -> Iterator[Workers]:
 def init_worker(gpus: list[str], pids) -> None:
     """Prepare a new process: it takes the place in `pids` of one that has ended, and the GPU of that place."""
     end_with_parent()
+    tqdm.set_lock(RLock())  # its default is a semaphore, about which Python warns if this process is ended
     with pids.get_lock():
         place = next((i for i, pid in enumerate(pids) if not pid or not psutil.pid_exists(pid)), 0)
         pids[place] = os.getpid()
