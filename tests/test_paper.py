@@ -152,6 +152,15 @@ def test_a_damaged_record_is_written_again_by_its_cell(tmp_path, capsys):
     assert not list(tmp_path.iterdir()) and "is damaged" in capsys.readouterr().out
 
 
+def test_runs_that_fail_for_the_same_reason_are_reported_in_one_line(tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        main("table6", data=("trec",), miniature=True, where=Where(home=tmp_path, **QUIET))
+    shown = capsys.readouterr()
+    assert end.value.code == 1 and "no record" not in shown.out
+    assert shown.err.startswith("failed: trec 0: none and 3 other runs: there is no miniature of trec")
+    assert len(shown.err.splitlines()) == 1
+
+
 def test_a_data_set_named_twice_is_run_once():
     assert tables.cells("table5", ("trec", "trec"), 1) == tables.cells("table5", ("trec",), 1)
 

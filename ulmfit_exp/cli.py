@@ -88,15 +88,18 @@ def compute(cells: list[Cell], options: Grid, only_plan: bool = False) -> tuple[
         print(f"reading the data of {counted(len(cells), 'run')}", flush=True)
         planned, failed = grid.plan(cells, elsewhere)
         with starting as workers:
-            print(grid.describe(planned, workers.slots(), elsewhere), flush=True)
+            if planned:
+                print(grid.describe(planned, workers.slots(), elsewhere), flush=True)
             failed |= {} if only_plan else grid.run_grid(planned, workers)
     return [(p.cell, read(p.path)) for p in planned if p.finished], failed
 
 
 def exit_with_failures(failed: dict[Cell, str]) -> NoReturn:
-    """Print the cells that failed and exit, with code 1 if there are any."""
-    for cell, error in failed.items():
-        print(f"failed: {cell}: {error}", file=sys.stderr)
+    """Print each error with the cells that failed by it and exit, with code 1 if there are any."""
+    for error in dict.fromkeys(failed.values()):
+        first, *others = [cell for cell, theirs in failed.items() if theirs == error]
+        also = f" and {counted(len(others), 'other run')}" if others else ""
+        print(f"failed: {first}{also}: {error}", file=sys.stderr)
     sys.exit(1 if failed else 0)  # W&B reads the exit code, which must not be a bool
 
 

@@ -61,7 +61,8 @@ def main(
         runs = [tables.labelled(name, cell, precision=precision, **vars(where)) for cell in found]
         results, failed = compute(runs, grid, plan)
         folder = folder / "miniature" if miniature else folder
-    show(name, results, folder)
+    if results or not failed:
+        show(name, results, folder)
     exit_with_failures(failed)
 
 

@@ -225,6 +225,8 @@ def _result_line(path: Path) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration in words, in hours and minutes."""
+    """Return a duration in words: hours and minutes, or seconds if it is shorter than a minute."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes > 59 else f"{minutes} min" if minutes else "a minute"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes > 59 else f"{minutes} min"
