@@ -116,7 +116,7 @@ def test_chain_thaw_trains_each_layer_alone_and_then_all():
 
 def test_table_6_varies_the_language_model_alone():
     rows = table6.variants(replace(base.DATA["trec"], recipe=QUICK))
-    assert len({s.recipe.clas for s in rows.values()}) == 1 and len({s.recipe.lm for s in rows.values()}) == 4
+    assert len({s.recipe.clas for s in rows.values()}) == 1 and len({s.recipe.lm for s in rows.values()}) == len(rows)
     assert rows["none"].recipe.lm.phases == ()
 
 
@@ -143,7 +143,7 @@ def test_the_plan_reads_a_corpus_once_for_all_rows_and_numbers_of_labels(monkeyp
     cells = tables.cells("few_shot", ("dbpedia",), 2, miniature=True, recipe="small")
     rows = [tables.labelled("table6", cell) for cell in tables.cells("table6", ("dbpedia",), 1, miniature=True)]
     planned, failed = grid.plan([*cells, *rows])
-    assert len(planned) == 16 and not failed and len(read) == 1
+    assert len(planned) == len(cells) + len(rows) and not failed and len(read) == 1
 
 
 def test_a_damaged_record_is_written_again_by_its_cell(tmp_path, capsys):

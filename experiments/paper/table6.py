@@ -21,7 +21,7 @@ PAPER = {
 
 
 def variants(base: Experiment) -> dict[str, Experiment]:
-    """Return the four rows."""
+    """Return the rows."""
     base = forward(base)
     constant = changed(base.recipe.lm.phases, schedule="const")
     return {

@@ -37,7 +37,7 @@ PAPER = {
 
 
 def variants(base: Experiment) -> dict[str, Experiment]:
-    """Return the ten rows."""
+    """Return the rows."""
     base = forward(base)
     gradual = base.recipe.clas.phases
 
