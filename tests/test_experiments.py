@@ -13,6 +13,7 @@ import pytest
 from conftest import FORWARD, QUIET
 from safetensors.torch import load_model, save_file
 
+from experiments import NAMES
 from experiments.ag_news import AgNews
 from experiments.dbpedia import Dbpedia
 from experiments.imdb import Imdb
@@ -28,7 +29,6 @@ from ulmfit_exp.cli import main, over_seeds, parse, run
 from ulmfit_exp.runs.settings import Grid
 
 ROOT = Path(__file__).parents[1]
-MODULES = ("sfu", "dbpedia", "squad", "trec", "imdb", "ag_news", "yelp", "own_csv", "pretrain")
 
 
 def record(settings) -> dict:
@@ -200,7 +200,7 @@ def test_bad_settings_and_data_end_with_a_clear_message_and_leave_nothing(args, 
     assert not (tmp_path / "home").exists()
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", NAMES)
 def test_help_teaches_the_options(name, capsys):
     with pytest.raises(SystemExit):
         ulmfit_exp([name, "--help"])
