@@ -114,6 +114,17 @@ def test_chain_thaw_trains_each_layer_alone_and_then_all():
     assert [p.alone for p in phases] == [True] * 6 + [False]
 
 
+def test_the_papers_recipe_has_a_tenth_of_the_rate_where_rates_are_not_discriminative():
+    rows = table7.variants(base.replicates("trec", 1, "paper")[0])
+    rates = {row: [phase.lr for phase in s.recipe.clas.phases] for row, s in rows.items()}
+    assert rates.pop("chain-thaw") == pytest.approx([1e-3, 1e-4, 1e-4, 1e-4, 1e-4, 1e-3, 1e-4])
+    discriminative = {"full + discr", "freez + discr", table7.REFERENCE}
+    assert {row: set(found) for row, found in rates.items()} == {
+        row: {0.01 if row in discriminative else 0.001} for row in rates
+    }
+    assert [p.lr for p in figure4.variants(base.replicates("trec", 1, "paper")[0])["full"].recipe.clas.phases] == [1e-3]
+
+
 def test_table_6_varies_the_language_model_alone():
     rows = table6.variants(replace(base.DATA["trec"], recipe=QUICK))
     assert len({s.recipe.clas for s in rows.values()}) == 1 and len({s.recipe.lm for s in rows.values()}) == len(rows)
@@ -181,7 +192,7 @@ def test_figure_4_has_a_curve_for_recipes_of_few_epochs_too():
         {sum(p.epochs for p in s.recipe.clas.phases) for s in figure4.variants(settings).values()}
         for settings in (base.replicates(data, 1)[0] for data in figure4.DATA)
     ]
-    assert epochs == [{12}] * 3
+    assert epochs == [{12}] * 4
 
 
 @pytest.mark.slow

@@ -27,6 +27,8 @@ DATA = {
 FOLDS = 5
 PATIENCE = 5
 """Number of epochs without improvement after which early stopping ends training."""
+PLAIN_LR = 1e-3
+"""The paper's learning rate of the classifier without discriminative rates, a tenth of that with them (section 5)."""
 
 
 def replicates(data: str, seeds: int, recipe: str = "small") -> list[Experiment]:
@@ -78,5 +80,11 @@ def from_scratch(base: Experiment) -> Experiment:
 def full(base: Experiment, **changes) -> tuple[Phase, ...]:
     """Return one phase of all layers, with the epochs of all classifier phases and the last one's rate, constant."""
     phases = base.recipe.clas.phases
-    plain = replace(phases[-1], epochs=sum(p.epochs for p in phases), freeze_to=0, decay=1.0, schedule="const")
-    return (replace(plain, **changes),)
+    whole = replace(phases[-1], epochs=sum(p.epochs for p in phases), freeze_to=0, schedule="const")
+    return changed(plain(base, (whole,)), **changes)
+
+
+def plain(base: Experiment, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
+    """Return the phases with one rate for all layers: with recipe `paper` the paper's, else each phase's own."""
+    rate = {"lr": PLAIN_LR} if base.recipe_name == "paper" else {}
+    return changed(phases, decay=1.0, **rate)

@@ -7,14 +7,17 @@ the last epoch.
 
 Differs from the paper: all rows have the 12 epochs of ULMFiT's recipe instead of 50 (on a fifth of IMDb 4, chain-thaw
 7). The rows that train all layers at once, and "from scratch", "last" and "chain-thaw", use the learning rate of
-ULMFiT's last phase.
+ULMFiT's last phase. In the paper, and here with recipe `paper`, the rows without discriminative rates have a tenth of
+the rate of those with them, 0.001 instead of 0.01, and chain-thaw has 0.0001 for all layers but the last.
 """
+
+from dataclasses import replace
 
 from ulmfit_exp.recipe import Phase, changed
 from ulmfit_exp.results.figures import both_errors
 from ulmfit_exp.runs.settings import Experiment
 
-from .base import PATIENCE, forward, from_scratch, full, with_clas
+from .base import PATIENCE, forward, from_scratch, full, plain, with_clas
 
 TITLE = "Table 7: classifier fine-tuning"
 DATA = ("imdb", "trec", "ag_news", "sfu")
@@ -47,22 +50,23 @@ def variants(base: Experiment) -> dict[str, Experiment]:
     return {
         "from scratch": from_scratch(base),
         "full": early(*full(base)),
-        "full + discr": early(*full(base, decay=gradual[-1].decay)),
+        "full + discr": early(*full(base, lr=gradual[-1].lr, decay=gradual[-1].decay)),
         "last": early(*full(base, freeze_to=-1)),
         "chain-thaw": early(*chain_thaw(base)),
-        "freez": early(*changed(gradual, decay=1.0, schedule="const")),
+        "freez": early(*changed(plain(base, gradual), schedule="const")),
         "freez + discr": early(*changed(gradual, schedule="const")),
-        "freez + stlr": early(*changed(gradual, decay=1.0)),
-        "freez + cos": early(*changed(gradual, decay=1.0, schedule="cos")),
+        "freez + stlr": early(*plain(base, gradual)),
+        "freez + cos": early(*changed(plain(base, gradual), schedule="cos")),
         REFERENCE: base,
     }
 
 
 def chain_thaw(base: Experiment) -> tuple[Phase, ...]:
     """Return an epoch of the new layers, one of each layer alone from first to last, the rest of all (Felbo 2017)."""
-    (plain,) = full(base)
-    one = [Phase(freeze_to=i, alone=True, lr=plain.lr, decay=1.0, schedule="const") for i in (-1, -5, -4, -3, -2, -1)]
-    return (*one, Phase(epochs=max(1, plain.epochs - len(one)), lr=plain.lr, decay=1.0, schedule="const"))
+    (head,) = full(base)
+    lower = replace(head, lr=head.lr / 10 if base.recipe_name == "paper" else head.lr)
+    one = [replace(head if i == -1 else lower, freeze_to=i, alone=True, epochs=1) for i in (-1, -5, -4, -3, -2, -1)]
+    return (*one, replace(lower, epochs=max(1, head.epochs - len(one))))
 
 
 def render(results):
