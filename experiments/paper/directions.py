@@ -1,4 +1,4 @@
-"""Forward, backward, and the mean of both (paper, section 5.2, "impact of bidirectionality"): test error.
+"""Forward, backward, and the mean of both (paper, section 5, "impact of bidirectionality"): test error.
 
 The runs are those of tables 2 and 3.
 """
