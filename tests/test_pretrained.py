@@ -216,6 +216,11 @@ def break_scales(folder):
     save_file({"0.encoder.weight.scale": torch.ones(3, 1)}, folder / "model.safetensors")
 
 
+def drop_a_scale(folder):
+    weights = quantised(language_model().state_dict())
+    save_file({k: w for k, w in weights.items() if k != f"{EMBEDDING}.scale"}, folder / "model.safetensors")
+
+
 def break_words(folder):
     (folder / "vocab.json").write_text(json.dumps(VOCAB[:-1]))
 
@@ -244,6 +249,7 @@ def no_weights(folder):
         (break_weights, "model.safetensors is not a safetensors file"),
         (other_weights, "does not hold an AWD-LSTM language model"),
         (break_scales, "int8 weights and their scales do not match"),
+        (drop_a_scale, r"int8 weights and their scales do not match \('0\.encoder\.weight'\)"),
         (no_weights, "there is no .*model.safetensors"),
     ],
 )

@@ -78,9 +78,14 @@ def quantised(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _dequantised(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Undo `quantised`, up to rounding; other weights stay as they are."""
+    """Undo `quantised`, up to rounding; other weights stay as they are.
+
+    Raises `KeyError` with the names of int8 weights without a scale, and of scales without int8 weights.
+    """
     scales = {k.removesuffix(SCALE): w for k, w in weights.items() if k.endswith(SCALE)}
     whole = {k: w for k, w in weights.items() if not k.endswith(SCALE)}
+    if unmatched := scales.keys() ^ {k for k, w in whole.items() if w.dtype == torch.int8}:
+        raise KeyError(*sorted(unmatched))
     return whole | {k: whole[k].float() * scale for k, scale in scales.items()}
 
 
