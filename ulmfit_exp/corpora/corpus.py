@@ -205,7 +205,8 @@ class Corpus:
         sizes = groups.size()
         if not 1 <= shots <= sizes.min():
             raise DataError(
-                f"{self.name}: --shots {shots} is impossible: class {sizes.idxmin()!r} has {sizes.min()} training rows"
+                f"{self.name}: --shots {shots} is impossible: it must be 1 to {sizes.min()}, the number of training "
+                f"rows of the smallest class, {sizes.idxmin()!r}"
             )
         if not 0 <= draw < 2**32:
             raise DataError(f"--draw {draw} is impossible: it must be 0 to 2**32 - 1")
