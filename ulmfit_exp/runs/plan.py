@@ -47,48 +47,39 @@ class Run:
     @cached_property
     def plan(self) -> dict[str, dict]:
         """The inputs of every stage of the run, in order, by its name: KIND or KIND DIRECTION, such as `lm forward`."""
-        plan, head = {}, getattr(self.recipe, "head", None)
-        if head:
-            plan["baseline"] = {"corpus": self.corpus.digest, "choices": CHOICES}
-        plan["tokens"] = self._into_tokens()
-        tokens = store.stage_name("tokens", plan["tokens"])
-        for d in self.command.directions:
-            plan[f"lm {d}"] = self._into_lm(tokens, d)
-            lm = store.stage_name(f"lm {d}", plan[f"lm {d}"])
-            if head in ("features", "lp-ft"):
-                plan[f"features {d}"] = self._into_features(lm)
-            if head in ("clas", "lp-ft"):
-                plan[f"clas {d}"] = self._into_classifier(lm, plan.get(f"features {d}"))
-            if not head:
-                plan["perplexity"] = {"lm": lm, "wikitext-2": self.wikitext and self.wikitext.digest}
-        if head:
-            names = {d: self.classifier(d) for d in self.command.directions}
-            classifiers = {d: store.stage_name(name, plan[name]) for d, name in names.items()}
-            plan["eval"] = {"classifiers": classifiers, "rows": digest(self.corpus.df["row"].tolist())}
-        return plan
+        plan, fields, head = {}, not_default(self.recipe), getattr(self.recipe, "head", None)
 
-    def _fields(self, names: tuple[str, ...]) -> dict:
-        return {k: v for k, v in not_default(self.recipe).items() if k in names}
+        def add(name: str, inputs: dict, of_recipe: tuple[str, ...] = ()) -> str:
+            """Add a stage that depends on these inputs and fields of the recipe; return the name of its folder."""
+            plan[name] = {**{k: v for k, v in fields.items() if k in of_recipe}, **inputs}
+            return store.stage_name(name, plan[name])
+
+        corpus, trained = {"corpus": self.corpus.digest}, {k: getattr(self.command, k) for k in ("seed", "precision")}
+        if head:
+            add("baseline", {**corpus, "choices": CHOICES})
+        tokens, classifiers = add("tokens", self._into_tokens(), INTO_TOKENS), {}
+        for d in self.command.directions:
+            start = self.pretrained.get(d)
+            into_lm = {"tokens": tokens, "direction": d, "pretrained": start and start.digest}
+            lm = {"lm": add(f"lm {d}", {**into_lm, **trained}, INTO_LM)}
+            if head in ("features", "lp-ft"):
+                into_features = {**corpus, **lm, "scaling": [*SCALINGS], "C": STRENGTHS}
+                classifiers[d] = add(f"features {d}", into_features, INTO_FEATURES)
+            if head in ("clas", "lp-ft"):
+                # Here the name of the stage of features has no direction; with one, old stages would be computed again.
+                features = {"features": store.stage_name("features", plan[f"features {d}"])} if head == "lp-ft" else {}
+                classifiers[d] = add(f"clas {d}", {**corpus, **lm, **features, **trained}, INTO_CLAS)
+            if not head:
+                add("perplexity", {**lm, "wikitext-2": self.wikitext and self.wikitext.digest})
+        if head:
+            add("eval", {"classifiers": classifiers, "rows": digest(self.corpus.df["row"].tolist())})
+        return plan
 
     def _into_tokens(self) -> dict:
         kept = {"vocab": [self.recipe.vocab, digest(self.pretrained_vocab)]} if self.pretrained_vocab else {}
-        tokenizer = {**TOKENIZER, "lang": self.recipe.lang}
-        tokenizer |= {"longest_word_of": "other scripts"} if self.recipe.lang in UNSPACED else {}
-        return {"texts": self.corpus.text_digest, "tokenizer": tokenizer, **self._fields(INTO_TOKENS), **kept}
-
-    def _into_lm(self, tokens: str, direction: str) -> dict:
-        start = self.pretrained.get(direction)
-        made = {"tokens": tokens, "direction": direction, "pretrained": start and start.digest}
-        return {**made, "seed": self.command.seed, "precision": self.command.precision, **self._fields(INTO_LM)}
-
-    def _into_features(self, lm: str) -> dict:
-        made = {"corpus": self.corpus.digest, "lm": lm}
-        return {**made, "scaling": [*SCALINGS], "C": STRENGTHS, **self._fields(INTO_FEATURES)}
-
-    def _into_classifier(self, lm: str, features: dict | None) -> dict:
-        made = {"corpus": self.corpus.digest, "lm": lm}
-        made |= {"features": store.stage_name("features", features)} if features else {}
-        return {**made, "seed": self.command.seed, "precision": self.command.precision, **self._fields(INTO_CLAS)}
+        characters = {"longest_word_of": "other scripts"} if self.recipe.lang in UNSPACED else {}
+        tokenizer = {**TOKENIZER, "lang": self.recipe.lang, **characters}
+        return {"texts": self.corpus.text_digest, "tokenizer": tokenizer, **kept}
 
     def classifier(self, direction: str) -> str:
         """Return the name of the stage whose classifier is evaluated and used for prediction."""
