@@ -51,10 +51,10 @@ class Planned:
     def to_do(self) -> dict[Path, float]:
         return {} if self.finished else {p: s for p, s in self.stages.items() if not p.exists()}
 
-    def progress(self) -> list[tuple[Path, float]]:
+    def progress(self) -> tuple[tuple[Path, float], ...]:
         """Return the checkpoint file of each unfinished stage, with its modification time, or 0 if there is no file."""
         files = [p.parents[1] / "unfinished" / p.name / CHECKPOINT for p in self.to_do()]
-        return [(file, file.stat().st_mtime if file.exists() else 0) for file in files]
+        return tuple((file, file.stat().st_mtime if file.exists() else 0) for file in files)
 
 
 def unfinished_stages(planned: Iterable[Planned]) -> dict[Path, float]:
@@ -139,8 +139,8 @@ def run_grid(planned: list[Planned], workers: Workers) -> dict[Cell, str]:
 
     A cell whose process or machine died runs again from its last checkpoint, at most `MOVES` times without a new one.
     """
-    waiting, running, failed, moves = [p for p in planned if not p.finished], {}, {}, Counter()
-    saved, cells = {}, len(waiting)
+    waiting, running, failed = [p for p in planned if not p.finished], {}, {}
+    cells, deaths = len(waiting), Counter()  # deaths of each cell at each state of its progress
     progress = Progress(TextColumn("{task.description}", markup=False), BarColumn(), console=Console(), transient=True)
     view = View(progress, waiting)
     with progress:
@@ -151,13 +151,11 @@ def run_grid(planned: list[Planned], workers: Workers) -> dict[Cell, str]:
                 running[workers.submit(following.cell.settings, following.log)] = following
             for future in wait(running, timeout=1, return_when=FIRST_COMPLETED).done:
                 ended, (error, died) = running.pop(future), workers.outcome(future)
-                if died and (now := ended.progress()) != saved.get(ended.cell):
-                    saved[ended.cell], moves[ended.cell] = now, 0
-                moves[ended.cell] += int(died)
-                if died and moves[ended.cell] <= MOVES:
+                deaths[at := (ended.cell, ended.progress())] += int(died)
+                if died and deaths[at] <= MOVES:
                     waiting.insert(0, ended)
                     again = f"runs again from its last checkpoint: {ended.cell}: {error}"
-                    view.print(f"{again} ({moves[ended.cell]} of at most {MOVES} times)")
+                    view.print(f"{again} ({deaths[at]} of at most {MOVES} times)")
                     continue
                 if not error and not appears(ended.path):
                     error = f"this machine does not see {ended.path}; does the other one share --home?"
