@@ -121,20 +121,20 @@ def _probe(ray: ModuleType, folder: Path, nodes: list[dict]) -> None:
     """Ask every node what it sees of the home. Raises `DataError` if one does not share it."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as OnNode
 
-    ask, files, asked = ray.remote(num_cpus=0, max_retries=0)(home_problem), {}, {}
-    for id in [node["NodeID"] for node in nodes]:
-        files[id] = folder / id / "file"
-        files[id].exists()  # so that NFS caches that it is absent, as it does for records
-        asked[id] = ask.options(scheduling_strategy=OnNode(id, soft=False)).remote(folder, id)
-    for node in nodes:
+    ask, asked = ray.remote(num_cpus=0, max_retries=0)(home_problem), []
+    for id, host in [(node["NodeID"], node["NodeManagerHostname"]) for node in nodes]:
+        file = folder / id / "file"
+        file.exists()  # so that NFS caches that it is absent, as it does for records
+        asked.append((host, file, ask.options(scheduling_strategy=OnNode(id, soft=False)).remote(folder, id)))
+    for host, file, answer in asked:
         try:
-            problem = ray.get(asked[node["NodeID"]], timeout=ANSWER)
+            problem = ray.get(answer, timeout=ANSWER)
         except ray.exceptions.RayError as e:
             problem = f"cannot run this package: {workers.error_line(e)}"
-        if not problem and not workers.appears(files[node["NodeID"]]):
+        if not problem and not workers.appears(file):
             problem = "writes files that this machine does not see"
         if problem:
-            raise DataError(f"--home {folder.parent}: the node {node['NodeManagerHostname']} {problem}")
+            raise DataError(f"--home {folder.parent}: the node {host} {problem}")
 
 
 @contextmanager
