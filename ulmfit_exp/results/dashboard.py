@@ -22,7 +22,7 @@ from threading import Event
 import pandas as pd
 from tqdm.auto import tqdm
 
-from ..common import DataError, locked, read_json, sha256
+from ..common import DataError, locked, sha256
 from ..record import FILE, find_records, metrics, mistakes, read, settings_in_words
 
 FIRST = ("test_error", "baseline_test_error", "forward_test_error", "backward_test_error", "valid_error", "*")
@@ -137,7 +137,7 @@ def read_record(path: Path) -> Shown:
         home = path.resolve().parents[2] if path.name == FILE else None
         folders = {s["name"]: home / s["path"] for s in record["stages"]} if home else {}
         rows = [row for stage in record["history"] for row in _curves(record, stage, folders.get(stage))]
-        final = {**_final(record, folders), **_tables(record, path)}
+        final = {**_final(record), **_tables(record, path)}
         time = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat()
         return Shown(
             project=re.sub(r"[^\w-]", "_", record["dataset"]),
@@ -178,7 +178,7 @@ def _steps(path: Path) -> list[dict]:
     return shown.to_dict("records")
 
 
-def _final(record: dict, folders: dict[str, Path]) -> dict:
+def _final(record: dict) -> dict:
     """Return the final metrics of the run, of each direction alone, of the baseline and of the kept language models."""
     final = {f"{split}_{k}": v for split in ("test", "valid") for k, v in record.get(split, {}).items()}
     for direction, splits in record.get("directions", {}).items():
@@ -189,8 +189,9 @@ def _final(record: dict, folders: dict[str, Path]) -> dict:
         final[f"{texts.replace(' ', '_')}_perplexity"] = figures["perplexity"]
     for stage, history in record["history"].items():
         if history and stage.startswith("lm"):
-            kept = _kept_epoch(folders.get(stage))
-            final[f"{stage.replace(' ', '_')}_valid_loss"] = history[kept]["valid_loss"]
+            losses = [row["valid_loss"] for row in history]
+            stops_early = record["settings"]["recipe"]["lm"].get("patience") is not None
+            final[f"{stage.replace(' ', '_')}_valid_loss"] = min(losses) if stops_early else losses[-1]
     return {f"final/{k}": v for k, v in final.items() if not k.endswith(("_n", "_accuracy"))}
 
 
@@ -212,10 +213,3 @@ def _mistake(mistake: dict) -> dict:
     columns = ("row", "label", "predicted", "confidence", "explained", "text")
     shown = {k: mistake[k] for k in columns if k in mistake}
     return {**shown, "words": ", ".join(word for word, _ in words)}
-
-
-def _kept_epoch(folder: Path | None) -> int:
-    """Return the index of the epoch whose weights a stage kept; -1 (the last one) if its folder is absent."""
-    if folder is None or not (folder / "stage.json").is_file():
-        return -1
-    return read_json(folder / "stage.json")["info"].get("kept_epoch", -1)
