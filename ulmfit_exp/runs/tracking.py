@@ -48,7 +48,6 @@ class Tracker(Callback):
     def __init__(self, command: Command, job_type: str, name: str, tags: list[str], config: dict):
         self.wandb_run, self.command, self.home, self.job_type = None, command, command.home.resolve(), job_type
         self.logged_steps = self.logged_epochs = 0
-        self.phases = set()
         if command.wandb != "disabled" and in_sweep() == (job_type == "sweep"):
             options = {"job_type": job_type, "name": name, "tags": tags, "config": config}
             self._safely(lambda: self._init(options), opening=True)
@@ -108,9 +107,8 @@ class Tracker(Callback):
             self._log_epoch(row) if "epoch" in row else self.log(step_metrics(row))
 
     def _log_epoch(self, row: dict) -> None:
-        if (phase := f"phase_{row['phase']}") not in self.phases:
-            self.phases.add(phase)
-            self.define_axis(f"{phase}/*", over=f"{phase}/epoch")
+        if not row["epoch"]:
+            self.define_axis(f"phase_{row['phase']}/*", over=f"phase_{row['phase']}/epoch")
         self.log({**epoch_metrics(row), "step": row["step"]})
 
     def log(self, values: dict) -> None:
