@@ -112,8 +112,7 @@ class Result:
         return classifier_learner(self.predictor, self._direction(direction), _checked(corpus))
 
     def _direction(self, direction: str | None) -> str:
-        if direction is not None:
-            check_type(direction, Literal[self.directions], "direction")
+        check_type(direction, Literal[self.directions] | None, "direction")
         return direction or self.directions[0]
 
     def __repr__(self) -> str:
