@@ -1,7 +1,5 @@
 """The baseline: logistic regression on TF-IDF features, on the same splits."""
 
-import math
-
 import numpy as np
 import pandas as pd
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -30,23 +28,21 @@ def tfidf(corpus: Corpus) -> dict:
     test, terms = test[test["label"] != ""], _terms(train["text"])
     truth, of_valid, of_test = map(corpus.numbers, (train, valid, test))
     best, most = {"valid_error": 2.0}, MOST_WEIGHTS // len(corpus.classes)
-    with tqdm(total=math.prod(map(len, CHOICES.values())), unit=" fits", leave=False, disable=None) as bar:
-        for min_df in CHOICES["min_df"]:
-            vectors = TfidfVectorizer(**terms, sublinear_tf=True, min_df=min_df, max_features=most)
-            try:
-                x = vectors.fit_transform(train["text"])
-            except ValueError:  # no term occurs in two texts
-                continue
-            x_valid = vectors.transform(valid["text"])
-            for c in CHOICES["C"]:
-                model = regression(c, corpus.multi_label).fit(x, truth)
-                thresholds = scores.fit_thresholds(model.predict_proba(x_valid), of_valid)
-                valid_error = _error(model, x_valid, of_valid, thresholds)
-                if valid_error < best["valid_error"]:
-                    best = {"min_df": min_df, "C": c, "valid_error": valid_error}
-                    if len(test):
-                        best["error"] = _error(model, vectors.transform(test["text"]), of_test, thresholds)
-                bar.update()
+    for min_df in CHOICES["min_df"]:
+        vectors = TfidfVectorizer(**terms, sublinear_tf=True, min_df=min_df, max_features=most)
+        try:
+            x = vectors.fit_transform(train["text"])
+        except ValueError:  # no term occurs in two texts
+            continue
+        x_valid = vectors.transform(valid["text"])
+        for c in tqdm(CHOICES["C"], f"min_df {min_df}", unit=" fits", leave=False, disable=None):
+            model = regression(c, corpus.multi_label).fit(x, truth)
+            thresholds = scores.fit_thresholds(model.predict_proba(x_valid), of_valid)
+            valid_error = _error(model, x_valid, of_valid, thresholds)
+            if valid_error < best["valid_error"]:
+                best = {"min_df": min_df, "C": c, "valid_error": valid_error}
+                if len(test):
+                    best["error"] = _error(model, vectors.transform(test["text"]), of_test, thresholds)
     of_characters, one_vs_rest = " of characters" * (terms is CHARACTERS), "one-vs-rest " * corpus.multi_label
     return {"method": f"TF-IDF{of_characters} + {one_vs_rest}logistic regression", **best}
 
