@@ -97,7 +97,7 @@ def _of_size_1(features: np.ndarray, parts: int) -> np.ndarray:
     return (vectors.shape[1] ** 0.5 * normalize(vectors)).reshape(features.shape)
 
 
-SCALINGS = ("features", "parts")
+SCALINGS = {"features": lambda parts: StandardScaler(), "parts": unit_parts}
 STRENGTHS = (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)
 """Choices for what is scaled, and for C of the logistic regression; a run uses those of lowest validation loss."""
 
@@ -112,10 +112,9 @@ def regressions(
     parts: int = len(POOLING), weight: str | None = None, multi_label: bool = False
 ) -> dict[tuple[str, float], Pipeline]:
     """Return the classifiers on features from which a run chooses, by (scaling, C)."""
-    scalers = {"features": StandardScaler, "parts": lambda: unit_parts(parts)}
     return {
-        (scaling, c): make_pipeline(scalers[scaling](), regression(c, multi_label, class_weight=weight))
-        for scaling in SCALINGS
+        (scaling, c): make_pipeline(scaler(parts), regression(c, multi_label, class_weight=weight))
+        for scaling, scaler in SCALINGS.items()
         for c in STRENGTHS
     }
 

@@ -118,9 +118,9 @@ def classify_features(run: Run, direction: str, folder: Path) -> dict:
     train, rows = run.corpus.split("train"), run.corpus.split("valid", "test")
     x, x_rows, valid = encoder.transform(train["text"]), encoder.transform(rows["text"]), rows["split"] == "valid"
     weight = "balanced" if run.recipe.class_weights else None
-    models = regressions(len(run.recipe.pooling), weight, run.corpus.multi_label)
-    models = {k: model.fit(x, run.corpus.numbers(train)) for k, model in models.items()}
-    truth = run.corpus.numbers(rows[valid])
+    choices = regressions(len(run.recipe.pooling), weight, run.corpus.multi_label)
+    y, truth = run.corpus.numbers(train), run.corpus.numbers(rows[valid])
+    models = {k: model.fit(x, y) for k, model in choices.items()}
     best = min(models, key=lambda k: mean_loss(models[k].predict_proba(x_rows[valid]), truth))
     np.save(folder / "probs.npy", models[best].predict_proba(x_rows))
     shutil.copy2(run.path(f"lm {direction}") / "vocab.json", folder)
