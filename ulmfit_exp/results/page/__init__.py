@@ -9,6 +9,7 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -54,12 +55,13 @@ class Section:
 def read(folders: list[Path]) -> tuple[Found, list[str]]:
     """Return the records in `folders`, a home's before committed ones, newest first, and why others are left out."""
     found, skipped = read_all(folders)
-    shown, rates_of = [], {}
+    shown = []
     for path, record in sorted(found, key=lambda pr: (pr[0].name != FILE, -pr[0].stat().st_mtime, str(pr[0]))):
         try:
             whole = _complete(record)
             variants_of([whole])  # these raise if the record lacks something that the page shows
-            _variant("", [whole], [_run(path, whole, "", Path())], [], {}, rates_of)
+            _variant([whole])
+            _run(path, whole, "", Path())
             shown.append((path, whole))
         except (ValueError, KeyError, TypeError, AttributeError) as e:
             skipped.append(f"{path}: {type(e).__name__}: {e}")
@@ -78,13 +80,16 @@ def page(records: Found, sections: list[Section], titles: dict[str, str], reprod
     `titles` maps data sets to titles, `reproduce` is the command that runs a record again, and `folder` is the folder
     of the file, to which its links to records are relative.
     """
-    rates_of: dict[str, dict] = {}
     newest = {path for path, _ in records[:WITH_MISTAKES]}
-    variants, runs_of = [], _by_variant(records)
+    variants, rates_of, runs_of = [], [], _by_variant(records)
     for name, runs in runs_of.items():
-        rows = [f"{s.title.partition(':')[0]}: {s.rows[name]}" for s in sections if name in s.rows]
-        shown = [_run(path, r, reproduce, folder, path in newest) for path, r in runs]
-        variants.append(_variant(name, [r for _, r in runs], shown, rows, titles, rates_of))
+        variant = {"id": name, **_variant([r for _, r in runs])}
+        variant["data"] = titles.get(variant["data"], variant["data"])
+        variant["rows"] = "; ".join(f"{s.title.partition(':')[0]}: {s.rows[name]}" for s in sections if name in s.rows)
+        variant["runs"] = [_run(path, r, reproduce, folder, path in newest) for path, r in runs]
+        if variant["rates"] not in rates_of:  # most variants share theirs with others
+            rates_of.append(variant["rates"])
+        variants.append(variant | {"rates": rates_of.index(variant["rates"])})
     here, bundle = files(__name__), files("itables") / "html"
     data = {
         "variants": variants,
@@ -155,10 +160,8 @@ def _tests(variants: list[dict]) -> dict[str, dict[str, float]]:
     return p
 
 
-def _variant(
-    name: str, records: list[dict], runs: list[dict], rows: list[str], titles: dict[str, str], rates_of: dict[str, dict]
-) -> dict:
-    """Return the data of a variant for page.js; measures are [mean, mean and deviation as text]."""
+def _variant(records: list[dict]) -> dict:
+    """Return what page.js shows of all runs of a variant; measures are [mean, mean and deviation as text]."""
     first = records[0]
 
     def mean(measure: Callable[[dict], float | None]) -> list | None:
@@ -166,11 +169,9 @@ def _variant(
         return [sum(values) / len(values), mean_sd(values)] if values else None
 
     return {
-        "id": name,
-        "data": titles.get(first["dataset"], first["dataset"]),
+        "data": first["dataset"],
         "name": first["variant"],
-        "rows": "; ".join(rows),
-        "words": " ".join([name, first["corpus"]["name"], first.get("label", "")]),
+        "words": f"{first['corpus']['name']} {first.get('label', '')}",
         "changes": "; ".join(f"{k} {v}" for k, v in first["changes"].items()),
         "labels": first["corpus"].get("rows", {}).get("train"),
         "valid": mean(lambda r: _percent(r.get("valid"))),
@@ -180,8 +181,7 @@ def _variant(
         "minutes": mean(lambda r: sum(s["seconds"] for s in r["stages"]) / 60),
         "settings": {k: v for k, v in settings_in_words(first).items() if k not in REPEATED}
         | {"texts": f"{texts_of(first)}"[:12]},
-        "rates": _rates(first, rates_of),
-        "runs": runs,
+        "rates": _rates(first),
     }
 
 
@@ -215,21 +215,20 @@ def _columns(rows: list[dict]) -> dict[str, list]:
     return {k: [round(row[k], 4) for row in rows] for k in metrics(rows[0] if rows else {})}
 
 
-def _rates(record: dict, known: dict[str, dict]) -> str:
-    """Add a run's learning rates by epoch, of the lowest and the highest layer group that is trained, for each task, to
-    `known`, and return their key there."""
+def _rates(record: dict) -> dict[str, dict]:
+    """Return task -> epochs, and the rates at them of the lowest and the highest layer group that is trained."""
     recipe, layers = recipe_from(record["settings"]["recipe"]), record["model"]["n_layers"]
     groups_of = {"lm": layers + 1, "clas": layers + 2}
     tasks = {stage.split()[0]: rows for stage, rows in record["history"].items()}
-    tasks = {task: _phases_run(getattr(recipe, task), rows) for task, rows in tasks.items()}
-    if (key := repr((layers, tasks))) not in known:
-        known[key] = {}
-        for task, phases in tasks.items():
-            table = rates(phases, groups_of[task], steps=20)
-            trained = {"lowest": table.bfill(axis=1)[0], "top": table.ffill(axis=1).iloc[:, -1]}
-            shown = {group: [float(f"{x:.3g}") for x in values] for group, values in trained.items()}
-            known[key][task] = {"epoch": list(table.index), **shown}
-    return key
+    return {task: _by_epoch(_phases_run(getattr(recipe, task), tasks[task]), groups_of[task]) for task in tasks}
+
+
+@cache
+def _by_epoch(phases: tuple[Phase, ...], groups: int) -> dict[str, list[float]]:
+    table = rates(phases, groups, steps=20)
+    trained = {"lowest": table.bfill(axis=1)[0], "top": table.ffill(axis=1).iloc[:, -1]}
+    shown = {group: [float(f"{x:.3g}") for x in values] for group, values in trained.items()}
+    return {"epoch": list(table.index), **shown}
 
 
 def _phases_run(training: Training, history: list[dict]) -> tuple[Phase, ...]:

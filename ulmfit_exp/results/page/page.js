@@ -162,7 +162,7 @@ const rounded = (variant, type) => (type === "display" ? variant.minutes[0].toFi
 const p = (variant) => data.p[find(state?.show[0] ?? "")?.variant?.id]?.[variant.id] ?? "";
 const named = (variant, type) => type === "display"
   ? `${escaped(variant.name)} <span class="faint">${escaped(variant.rows)}</span>`
-  : `${variant.name} ${variant.rows} ${variant.words} ${variant.changes}`;
+  : `${variant.name} ${variant.rows} ${variant.id} ${variant.words} ${variant.changes}`;
 const column = (title, render, more) => ({ title, data: null, render, searchable: false, ...more });
 const runsButton = (cell, _, variant) => cell.replaceChildren(element("button", `${variant.runs.length} ▸`, null, {
   title: "show the runs",
