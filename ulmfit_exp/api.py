@@ -63,7 +63,7 @@ class Result:
     @cached_property
     def predictor(self) -> predict.Predictor:
         """Classifiers of the run, read when they are first used. Raises `DataError` if the run has no classifiers."""
-        return predict.load(folder_with_models(self.path))
+        return predict.load(self.path)
 
     def predict(self, texts: str | Iterable[str]) -> pd.DataFrame:
         """Return a row per text: `class`, `confidence`, and `p CLASS` for each class. A single string is one text. A
@@ -117,9 +117,8 @@ class Result:
 
     def __repr__(self) -> str:
         test = self.record.get("test")
-        error = f"test {error_name(self.record)} {100 * (self.error or 0):.2f} %"
-        found = f"{error} on {test['n']:,} texts" if test else "no labelled test texts"
-        return f"<{run_name(self.record)}: {found}; {cli.shell_path(self.path)}>"
+        tested = test and f"test {error_name(self.record)} {100 * test['error']:.2f} % on {test['n']:,} texts"
+        return f"<{run_name(self.record)}: {tested or 'no labelled test texts'}; {cli.shell_path(self.path)}>"
 
     def _repr_html_(self) -> str:
         name, table, path = run_name(self.record), run_table(self.record), cli.shell_path(self.path)
