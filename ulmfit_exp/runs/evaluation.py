@@ -1,4 +1,4 @@
-"""The last stages of a run: the classifiers' metrics, and the baseline."""
+"""The stages that measure: the metrics of the classifiers, and the baseline."""
 
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from ..method.progress import Progress, quiet
 from .plan import Run
 from .stages import clas_learner
 
-MISTAKES, MISTAKE = 20, 1000
+MISTAKES, CHARACTERS = 20, 1000
 """Number of the most confident mistakes that an evaluation keeps, and characters of text kept for each."""
 
 
@@ -121,7 +121,7 @@ def _mistakes(run: Run, rows: pd.DataFrame, learns: dict[str, learners.TextLearn
     return [
         {
             "row": m.row,
-            "text": m.text[:MISTAKE].encode("utf-8", "replace").decode(),
+            "text": m.text[:CHARACTERS].encode("utf-8", "replace").decode(),
             "label": m.label,
             "predicted": m.predicted,
             "confidence": round(m.confidence, 4),
