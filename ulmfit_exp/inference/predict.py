@@ -17,7 +17,7 @@ from tqdm.auto import tqdm, trange
 from ..common import DataError, read_json
 from ..corpora.columns import guess_text, row_name_notes, row_names
 from ..corpora.folders import read_texts
-from ..corpora.options import Format
+from ..corpora.options import AUTO, Format
 from ..corpora.table import CHUNK_ROWS, Table, join_columns, open_table
 from ..method import machine
 from ..method.models import classifier
@@ -145,7 +145,13 @@ def predictions(
         yield predictor.predict(part).set_axis(part.index)
         empty += (part.str.strip() == "").sum()
     if empty:
-        print(f"empty texts, predicted like the others: {empty:,}", file=sys.stderr)
+        _note(f"empty texts, predicted like the others: {empty:,}")
+
+
+def _note(*lines: str) -> None:
+    """Print notes on how the texts were read; standard output may be the predictions."""
+    for line in lines:
+        print(line, file=sys.stderr)
 
 
 def _texts(
@@ -154,7 +160,7 @@ def _texts(
     path = Path(texts)
     if (texts == "-" or path.is_dir()) and (text_col or id_col):
         raise DataError("standard input and folders have no columns: leave out --text-col and --id-col")
-    if (texts == "-" or path.is_dir()) and (format.delimiter, format.header, format.quotes) != (None, "auto", "auto"):
+    if (texts == "-" or path.is_dir()) and replace(format, encoding=None) != AUTO:
         raise DataError("standard input and folders are no tables: leave out --delimiter, --header and --quotes")
     if texts == "-":
         yield from _standard_input(format)
@@ -162,12 +168,12 @@ def _texts(
         found, notes = read_texts(path, format)
         if found.empty:
             raise DataError(f"the folder {path} has no .txt files; to read a table, give its own path")
-        print(f"{path.name}: {len(found):,} .txt files, one text each", *notes, sep="\n", file=sys.stderr)
+        _note(f"{path.name}: {len(found):,} .txt files, one text each", *notes)
         yield from (found[start : start + CHUNK_ROWS] for start in trange(0, len(found), CHUNK_ROWS, disable=None))
     else:
         trained_on = predictor.text_cols or ("text",)
         table = open_table(path, format, [*(text_col or trained_on), *filter(None, [id_col])], must_be_table=False)
-        print(*table.notes, sep="\n", file=sys.stderr)
+        _note(*table.notes)
         columns = table.find_columns(text_col, "--text-col") or _text_columns(table, predictor.text_cols)
         (id_col,) = table.find_columns([id_col], "--id-col") if id_col else [None]
         names: Counter = Counter()
@@ -175,8 +181,7 @@ def _texts(
             for rows in table.chunks(list(dict.fromkeys([*columns, *filter(None, [id_col])])), bar):
                 yield join_columns(rows, columns).set_axis(row_names(rows, id_col))
                 names.update(rows[id_col] if id_col else ())
-        for note in row_name_notes(names, id_col):
-            print(note, file=sys.stderr)
+        _note(*row_name_notes(names, id_col))
 
 
 def _standard_input(format: Format) -> Iterator[pd.Series]:
@@ -187,10 +192,7 @@ def _standard_input(format: Format) -> Iterator[pd.Series]:
             invalid += line.count("\ufffd")
             yield pd.Series({n: line.rstrip("\n")})
     if invalid:
-        print(
-            f"sequences that are invalid in the encoding, replaced by U+FFFD: {invalid:,} (see --encoding)",
-            file=sys.stderr,
-        )
+        _note(f"sequences that are invalid in the encoding, replaced by U+FFFD: {invalid:,} (see --encoding)")
 
 
 def _text_columns(table: Table, trained_on: tuple[str, ...]) -> list[str]:
@@ -200,16 +202,13 @@ def _text_columns(table: Table, trained_on: tuple[str, ...]) -> list[str]:
     """
     if table.kind == "lines" or (len(table.columns) == 1 and len(trained_on) < 2):
         if table.columns[0] not in (*trained_on, "text"):
-            print(f"text: column {table.columns[0]!r}, the only one (choose another with --text-col)", file=sys.stderr)
+            _note(f"text: column {table.columns[0]!r}, the only one (choose another with --text-col)")
         return list(table.columns)
     if trained_on and all(name.isdecimal() and name not in table.columns for name in trained_on):
-        print(
-            "text: column 'text', as the training's table had no header (choose another with --text-col)",
-            file=sys.stderr,
-        )
+        _note("text: column 'text', as the training's table had no header (choose another with --text-col)")
         trained_on = ("text",)
     if trained_on or "text" in table.columns:
         return table.find_columns(trained_on or ["text"], "--text-col")
     column = guess_text(next(table.chunks(), pd.DataFrame()))
-    print(f"text: column {column!r}, which has the longest texts (choose others with --text-col)", file=sys.stderr)
+    _note(f"text: column {column!r}, which has the longest texts (choose others with --text-col)")
     return [column]
