@@ -125,17 +125,10 @@ def beside_baseline(records: list[dict]) -> str:
     p = {data: value for (data, _), value in p_against(ours, "ULMFiT").items()}
     for variant, part in found.groupby("data", sort=False):
         (lower, low), (_, high) = part.groupby("row")["error"].mean().sort_values(kind="stable").items()
-        n = part["replicate"].nunique()
-        sure = (
-            "not tested"
-            if pd.isna(p[variant])
-            else f"{'' if p[variant] < ALPHA else 'not '}significant, p = {p[variant]:.2g}"
-        )
-        runs = f"{counted(n, 'run')}, {sure}"
-        lower = (
-            f"**{lower}** has the lower error, {low:.2f} against {high:.2f} %" if low < high else f"both {low:.2f} %"
-        )
-        lines.append(f"- {names[variant]}: {lower} ({runs})")
+        best = f"**{lower}** has the lower error, {low:.2f} against {high:.2f} %" if low < high else f"both {low:.2f} %"
+        tested = f"{'not ' * (p[variant] >= ALPHA)}significant, p = {p[variant]:.2g}"
+        runs = counted(part["replicate"].nunique(), "run")
+        lines.append(f"- {names[variant]}: {best} ({runs}, {'not tested' if pd.isna(p[variant]) else tested})")
     return "\n".join(lines)
 
 
