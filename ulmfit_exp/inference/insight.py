@@ -76,12 +76,11 @@ def _merge_marks(tokens: list[str], weights: list[float]) -> WordWeights:
             continue
         while marks:
             mark = marks.pop()
-            repeated = marks and marks[-1] in REPEATED
-            token = (
-                REPEATED[marks.pop()].join([token] * (min(int(mark), LONGEST) if mark.isdecimal() else 1))
-                if repeated
-                else SPELT.get(mark, str)(token)
-            )
+            if marks and marks[-1] in REPEATED:  # the number
+                times = min(int(mark), LONGEST) if mark.isdecimal() else 1
+                token = REPEATED[marks.pop()].join([token] * times)
+            else:
+                token = SPELT.get(mark, str)(token)
         found.append((token, float(f"{waiting:.4g}")))
         waiting = 0.0
     return found
