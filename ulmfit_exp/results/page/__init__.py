@@ -241,11 +241,11 @@ def _phases_run(training: Training, history: list[dict]) -> tuple[Phase, ...]:
 
 def _mistakes(path: Path) -> str:
     """Return the mistakes saved by the run's evaluation stage as HTML; an empty string if there are none."""
-    rows = [
-        f"<tr><td>{escape(str(m['row']))}</td><td>{escape(m['label'])}</td><td>{escape(m['predicted'])}</td><td>{m['confidence']:.0%}</td>"
-        f"<td>{'<b>' + escape(m['explained']) + '</b>: ' if 'explained' in m else ''}"
-        f"{html(m['words']) if 'words' in m else escape(m['text'])}</td></tr>"
-        for m in mistakes(path)
-    ]
+    rows = []
+    for m in mistakes(path):
+        explained = f"<b>{escape(m['explained'])}</b>: " if "explained" in m else ""
+        text = html(m["words"]) if "words" in m else escape(m["text"])
+        names = [escape(str(m[k])) for k in ("row", "label", "predicted")]
+        rows.append("".join(f"<td>{cell}</td>" for cell in (*names, f"{m['confidence']:.0%}", explained + text)))
     head = "".join(f"<th>{name}</th>" for name in ("row", "class", "predicted", "confidence", "text"))
-    return f"<table><tr>{head}</tr>{''.join(rows)}</table>" if rows else ""
+    return f"<table>{''.join(f'<tr>{row}</tr>' for row in (head, *rows))}</table>" if rows else ""
