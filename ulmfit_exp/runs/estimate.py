@@ -85,9 +85,7 @@ def _tokens(run: Run, splits: tuple[str, ...]) -> float:
 
 def _forward_pass(run: Run, splits: tuple[str, ...]) -> float:
     """Return the seconds in which a model reads the texts of the splits, a third of those of training on them."""
-    tokens = _tokens(run, splits)
-    waits = GPU_STEP * tokens / (run.recipe.clas.bs * run.recipe.seq_len) if _gpu() else 0
-    return (tokens * _lstm_weights(run.recipe.model) / _speed(run.command.precision) + waits) / 3
+    return seconds_by_size("clas", run.recipe, _tokens(run, splits), 0, _speed(run.command.precision), _gpu()) / 3
 
 
 def _training(run: Run, name: str, trained: list[Trained]) -> float:
