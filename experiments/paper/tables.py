@@ -58,7 +58,7 @@ def recorded(name: str, records: list[dict], data: tuple[str, ...] = (), recipe:
 
     Data sets for which an ablation has records of only one row are left out.
     """
-    results = with_records(cells(name, data or module(name).DATA, MOST_SEEDS, recipe=recipe), records)
+    results = with_records(cells(name, data, MOST_SEEDS, recipe=recipe), records)
     rows = Counter(data for data, _ in {(cell.data, cell.row) for cell, _ in results})
     return [(c, r) for c, r in results if rows[c.data] > 1 or c.settings.recipe.direction == "both"]
 
