@@ -29,31 +29,19 @@ SAMPLES = 2000
 def metrics(probs: np.ndarray, truth: np.ndarray, thresholds: np.ndarray | None = None) -> dict:
     """Return error, accuracy, mean loss, expected calibration error, and the mean F1 of the classes that occur; for
     multi-label data also micro F1, and instead of the accuracy the share of texts whose labels are all correct."""
-    if thresholds is not None:
-        return _multi_label_metrics(probs, truth, probs >= thresholds)
-    predicted = probs.argmax(axis=1)
-    accuracy = int((predicted == truth).sum()) / len(truth)
-    return {
-        "error": 1 - accuracy,
-        "accuracy": accuracy,
-        "loss": mean_loss(probs / probs.sum(axis=1, keepdims=True), truth),
-        "ece": _ece(probs, truth),
-        "macro_f1": float(f1_score(truth, predicted, average="macro", zero_division=0)),
-        "n": len(truth),
-    }
-
-
-def _multi_label_metrics(probs: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> dict:
-    wrong, occur = error(predicted, truth), (predicted | (truth > 0)).any(axis=0)
-    return {
-        "error": wrong,
-        "micro_f1": 1 - wrong,
-        "macro_f1": float(f1(predicted, truth, axis=0)[occur].mean()) if occur.any() else 1.0,
-        "subset_accuracy": float((predicted == truth).all(axis=1).mean()),
-        "loss": mean_loss(probs, truth),
-        "ece": _ece(*as_binary(probs, truth)),
-        "n": len(truth),
-    }
+    if thresholds is None:
+        predicted, total = probs.argmax(axis=1), probs.sum(axis=1, keepdims=True)
+        accuracy = int((predicted == truth).sum()) / len(truth)
+        macro_f1 = float(f1_score(truth, predicted, average="macro", zero_division=0))
+        found = {"error": 1 - accuracy, "accuracy": accuracy, "macro_f1": macro_f1}
+    else:
+        predicted, total = probs >= thresholds, 1
+        wrong, correct = error(predicted, truth), float((predicted == truth).all(axis=1).mean())
+        occur = (predicted | (truth > 0)).any(axis=0)
+        macro_f1 = float(f1(predicted, truth, axis=0)[occur].mean()) if occur.any() else 1.0
+        found = {"error": wrong, "micro_f1": 1 - wrong, "macro_f1": macro_f1, "subset_accuracy": correct}
+    ece = _ece(*as_binary(probs, truth))
+    return {**found, "loss": mean_loss(probs / total, truth), "ece": ece, "n": len(truth)}
 
 
 def mean_loss(probs: np.ndarray, truth: np.ndarray) -> float:
