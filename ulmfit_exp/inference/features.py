@@ -16,6 +16,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler, normalize
 from sklearn.utils.validation import check_is_fitted
+from torch.nn.utils.rnn import pad_sequence
 
 from ..common import DataError
 from ..method import machine
@@ -139,12 +140,11 @@ def in_batches(
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     found: dict[int, np.ndarray] = {}
     while order:
-        size = max(1, TOKENS // max(1, len(texts[order[-1]])))
+        size = max(1, TOKENS // len(texts[order[-1]]))
         batch, order = order[-size:], order[:-size]
-        ids = torch.full((len(batch), len(texts[batch[-1]])), PAD_ID)
-        for row, i in enumerate(batch):
-            text = texts[i][::-1] if backwards else texts[i]
-            ids[row, : len(text)] = torch.tensor([ids_of.get(word, UNK_ID) for word in text])
+        read = [texts[i][::-1] if backwards else texts[i] for i in batch]
+        ids = [torch.tensor([ids_of.get(word, UNK_ID) for word in text]) for text in read]
+        ids = pad_sequence(ids, batch_first=True, padding_value=PAD_ID)
         with IN_USE:
             found |= dict(zip(batch, rows_of(model(ids.to(device))).cpu().numpy()))
     return [found[i] for i in range(len(texts))]
