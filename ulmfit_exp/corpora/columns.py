@@ -1,14 +1,17 @@
-"""Guess which columns of a user's table hold the label and the text, and give its rows names."""
+"""Guess which columns of a user's table hold the split, the label and the text, and give its rows names."""
 
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from ..common import DataError, quote_names
 from .csv_dialect import LABEL_NAMES, TEXT_NAMES
+from .options import OwnTable
+from .splits import guess_split_columns, is_flag
 
 MIN_TEXT_SHARE = 0.05
 """Columns with fewer different values, as a share of their cells, are guessed to be the text only if all are such."""
@@ -16,9 +19,16 @@ MAX_CLASS_SHARE = 0.5
 """Maximum number of different values, as a share of the rows, in a column that is guessed to be the label."""
 
 
-def drop_rejected(table: pd.DataFrame, named: list[str], notes: list[str]) -> pd.DataFrame:
-    """Return the rows that annotators accepted in Prodigy, whose column `answer` says so, without that column. All rows
-    if it is `named` or there is no other label."""
+def drop_rows(table: pd.DataFrame, named: list[str], notes: list[str]) -> pd.DataFrame:
+    """Return the rows that hold texts. Left out are those that repeat the columns' names, as joined files have them;
+    the questions and the ids that Qualtrics writes below the names; and those that annotators did not accept in
+    Prodigy, whose column `answer` says so, unless it is `named` or there is no other label."""
+    ids = table.iloc[1:2].map(lambda cell: cell.startswith('{"ImportId"')).all(axis=1).any()
+    names = table.columns.drop("split", errors="ignore")  # a folder's tables have it besides their own
+    header = (table[names] == list(names)).all(axis=1) | (ids & (np.arange(len(table)) < 2))  # an index may repeat
+    if header.any():
+        notes.append(f"left out: further header rows: {header.sum():,}")
+        table = table[~header]
     answers = table.get("answer", pd.Series())
     labels = [c for c in (*LABEL_NAMES, "accept") if c in table and table[c].nunique() > 1]
     if "answer" in named or not labels or not {"accept"} < set(answers) <= {"accept", "reject", "ignore"}:
@@ -27,22 +37,43 @@ def drop_rejected(table: pd.DataFrame, named: list[str], notes: list[str]) -> pd
     return table[answers == "accept"].drop(columns="answer")
 
 
-def drop_headers(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
-    """Return the rows without those that repeat the columns' names, as joined files have them, and without the
-    questions and the ids that Qualtrics writes below the names."""
-    ids = table.iloc[1:2].map(lambda cell: cell.startswith('{"ImportId"')).all(axis=1).any()
-    names = table.columns.drop("split", errors="ignore")  # a folder's tables have it besides their own
-    header = (table[names] == list(names)).all(axis=1) | (ids & (np.arange(len(table)) < 2))  # an index may repeat
-    if header.any():
-        notes.append(f"left out: further header rows: {header.sum():,}")
-    return table[~header]
+def guess_columns(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> OwnTable:
+    """Return the options with the split, label and text columns guessed if not given; notes give the reasons."""
+    free = table.drop(columns=options.columns)
+    split, label, text = options.split_col, options.label_cols, options.text_col
+    if not split and (found := guess_split_columns(free, notes)):
+        split = found[0]
+        notes.append(f"split: column {split!r}, by its name and values (choose another with --split-col)")
+        notes += [f"columns that also name splits, not used: {quote_names(found[1:])}"] * (len(found) > 1)
+        free = free.drop(columns=found)
+    if not label:
+        name, why = _guess_label(free, options.columns)
+        notes.append(f"label: column {name!r}, {why} (choose another with --label-col)")
+        flags = [column for column in free if is_flag(free[column])]
+        if len(flags) > 1 and name in flags:
+            notes.append(
+                f"columns {quote_names(flags)} are yes or no; if each is a label, name all of them with --label-col"
+            )
+        label, free = (name,), free.drop(columns=name)
+    if not text:
+        text = _with_other_of_pair(guess_text(free), free)
+        why = "by its name" if _is_text_name(text[0]) else "which has the longest texts"
+        also = f", and {text[-1]!r}, which belongs to it" if len(text) > 1 else ""
+        notes.append(f"text: column {text[0]!r}, {why}{also} (choose others with --text-col)")
+        notes += _other_text_notes(free.drop(columns=[*text]))
+    notes += [
+        f"text: column {column!r} holds JSON, which is read as it is written; choose others with --text-col"
+        for column in text
+        if table[column].str.match(r'\s*[{\[]\s*"').mean() > 0.5
+    ]
+    options = replace(options, text_col=text, label_col=label, split_col=split)
+    notes += _nameless_column_notes(table, options.columns)
+    return options
 
 
-def guess_label(table: pd.DataFrame, named: list[str]) -> tuple[str, str]:
-    for name in LABEL_NAMES:
-        for column in table:
-            if column.lower() == name and table[column].nunique() > 1:
-                return column, "by its name"
+def _guess_label(table: pd.DataFrame, named: list[str]) -> tuple[str, str]:
+    if named_so := [c for name in LABEL_NAMES for c in table if c.lower() == name and table[c].nunique() > 1]:
+        return named_so[0], "by its name"
     filled = table.where(table.map(str.strip) != "")
     kinds = {c: n for c, n in filled.nunique().items() if 1 < n <= MAX_CLASS_SHARE * filled[c].count()}
     kinds = {c: n for i, c in enumerate(table) if (n := kinds.get(c)) and not _nameless(c, i, table)} or kinds
@@ -72,7 +103,7 @@ def _last_word(column: str) -> str:
     return next(iter(re.findall("[A-Z]?[a-z]+|[A-Z]+", column)[::-1]), "").lower()
 
 
-def is_text_name(column: str) -> bool:
+def _is_text_name(column: str) -> bool:
     return bool(re.fullmatch(r"text(\.\d+)?", column.lower()))  # text.1 is a second column of that name
 
 
@@ -83,10 +114,10 @@ def guess_text(table: pd.DataFrame) -> str:
         raise DataError("there is no column left that could be the text; name it with --text-col")
     few = table.nunique() <= (MIN_TEXT_SHARE * (table != "").sum()).clip(lower=1)
     lengths = table.map(_text_length).mean() / (1 + 1000 * few)
-    return max(table, key=lambda c: (is_text_name(c), lengths[c], table[c].str.len().mean()))
+    return max(table, key=lambda c: (_is_text_name(c), lengths[c], table[c].str.len().mean()))
 
 
-def with_other_of_pair(text: str, table: pd.DataFrame) -> tuple[str, ...]:
+def _with_other_of_pair(text: str, table: pd.DataFrame) -> tuple[str, ...]:
     """Return the column `text` and, of a pair such as sentence1 and sentence2 or sentence_A and sentence_B, also the
     other if it holds texts."""
     other = text[:-1] + text[-1].translate(str.maketrans("12ABab", "21BAba"))
@@ -94,7 +125,7 @@ def with_other_of_pair(text: str, table: pd.DataFrame) -> tuple[str, ...]:
     return tuple(sorted((text, other))) if pair else (text,)
 
 
-def other_text_notes(table: pd.DataFrame) -> list[str]:
+def _other_text_notes(table: pd.DataFrame) -> list[str]:
     """Return a note if columns other than the guessed text hold texts by the last word of their name and by their
     values: most differ, unlike the names of classes in a column label_text."""
     cells = {c: table[c][table[c].map(_text_length) > 0] for c in table if _last_word(c) in TEXT_NAMES}
@@ -112,7 +143,7 @@ def _text_length(cell: str) -> float:
     return 0.8 * len(re.sub("<[^>]*>", "", cell)) if re.match(r"\s*<[a-zA-Z!?/]", cell) else len(cell)
 
 
-def nameless_column_notes(table: pd.DataFrame, used: list[str]) -> list[str]:
+def _nameless_column_notes(table: pd.DataFrame, used: list[str]) -> list[str]:
     """Return a note if columns without a name have values: texts that contain the delimiter continue there."""
     nameless = [c for i, c in enumerate(table) if i and c not in used and _nameless(c, i, table)]  # 0 holds row names
     filled = table.index[(table[nameless] != "").any(axis=1)]

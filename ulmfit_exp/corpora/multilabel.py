@@ -11,6 +11,7 @@ import pandas as pd
 
 from ..common import DataError, quote_names
 from .encodings import replace_surrogates
+from .fasttext import without_marks
 from .labels import DOUBTFUL, NO_LABEL, unify_spelling
 from .options import TAB, OwnTable
 from .splits import BOOLEANS
@@ -68,30 +69,26 @@ def error(predicted: np.ndarray, truth: np.ndarray, thresholds: float | np.ndarr
     return 1 - float(f1(predicted >= thresholds, truth))
 
 
-def read_labels(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> pd.Series | None:
-    """Return each row's labels if texts may have several, by the options or because the cells are lists; else None.
-
-    Raises `DataError`.
-    """
+def read_labels(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> tuple[pd.Series, bool]:
+    """Return the label of each row, or its labels as `join_labels` joins them; and whether texts may have several, by
+    the options or because the cells are lists. Raises `DataError`."""
     columns, multi_label = options.label_cols, options.multi_label or options.label_sep is not None
     if (multi_label or len(columns) > 1) and options.bins is not None:
         raise DataError(f"--bins {options.bins} cuts one numeric label; it cannot be used where a text has several")
     if len(columns) > 1:
-        return _unify_spelling(_labels_from_columns(table[list(columns)], notes), notes)
-    cells = table[columns[0]].str.strip()
+        return _unify_spelling(_labels_from_columns(table[list(columns)], notes), notes), True
+    cells = without_marks(table[columns[0]].str.strip())
     known = (cells != "") & ~cells.isin(NO_LABEL)
     lists = cells.where(known, "").map(_parse_list)
     if lists.notna().any() and lists[known].notna().all():
         _check_lists(lists[known], columns[0])
         labels = [cell if names is None else join_labels(names) for names, cell in zip(lists, cells)]
-        return _unify_spelling(pd.Series(labels, cells.index), notes)
+        return _unify_spelling(pd.Series(labels, cells.index), notes), True
     if not multi_label:
         notes += _hints(cells[known], lists.notna())
-        return None
+        return cells, False
     if known.any() and cells[known].str.match(r'\{\s*".*":').all():
-        raise DataError(
-            f"column {columns[0]!r} holds JSON objects; give a list of the labels, or a 0/1 column for each label"
-        )
+        raise DataError(f"column {columns[0]!r} holds JSON objects; give a list of the labels, or a 0/1 column each")
     if not options.label_sep and cells[known].str.fullmatch(UNQUOTED_LIST).all():
         lists = lists.where(lists.notna(), cells.where(known, "").map(_parse_unquoted_list))
     if (cells == "").any():
@@ -103,7 +100,7 @@ def read_labels(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> pd.
         notes += [f"label: no cell has the separator {sep!r} (--label-sep)", *_hints(cells[known], lists.notna())]
     parts = cells.str.split(sep, regex=False)
     labels = [join_labels(p if names is None else names) for names, p in zip(lists, parts)]
-    return _unify_spelling(pd.Series(labels, cells.index, dtype=object), notes)
+    return _unify_spelling(pd.Series(labels, cells.index, dtype=object), notes), True
 
 
 def _check_lists(lists: pd.Series, column: str) -> None:

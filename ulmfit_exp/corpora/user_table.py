@@ -10,27 +10,15 @@ from pathlib import Path
 import pandas as pd
 
 from ..common import DataError, counted, quote_names
-from .columns import (
-    drop_headers,
-    drop_rejected,
-    guess_label,
-    guess_text,
-    is_text_name,
-    nameless_column_notes,
-    other_text_notes,
-    row_name_notes,
-    row_names,
-    with_other_of_pair,
-)
+from .columns import drop_rows, guess_columns, guess_text, row_name_notes, row_names
 from .csv_dialect import column_names, normalised
 from .encodings import replace_surrogates
-from .fasttext import without_marks
 from .folders import read_folder, read_texts
 from .json_parquet import cell_text
 from .labels import NO_LABEL, class_labels
 from .multilabel import NONE, drop_labels, each_label, rare_labels, rarest_label, read_labels
 from .options import OwnTable
-from .splits import guess_split_columns, is_flag, merge_test_flag, row_splits, stratified
+from .splits import merge_test_flag, row_splits, stratified
 from .summary import describe
 from .table import find_column, join_columns, read_table
 
@@ -91,25 +79,24 @@ def _fields(table: pd.DataFrame, name: str, options: OwnTable, notes: list[str])
         if column == options.id_col or table[column].isna().any():
             table[column] = table[column].convert_dtypes()  # pandas turns 1 into 1.0 if a cell is missing
     table = table.astype(object).where(table.notna(), None).map(cell_text)
-    table = drop_rejected(drop_headers(table, notes), options.columns, notes)
+    table = drop_rows(table, options.columns, notes)
     table = table if options.split_col else merge_test_flag(table, options.columns, notes)
-    options = _guess_columns(table, options, notes)
-    notes += nameless_column_notes(table, options.columns)
-    if len(options.label_cols) == 1:
-        table[options.label_cols[0]] = without_marks(table[options.label_cols[0]])
-    labels = read_labels(table, options, notes)
-    multi_label = labels is not None
-    labels = labels if multi_label else table[options.label_cols[0]].str.strip()
-    df = pd.DataFrame({"text": join_columns(table, options.text_col), "label": labels})
-    df["split"] = row_splits(table[options.split_col]) if options.split_col else "train"
-    df["row"] = row_names(table, options.id_col)
+    options = guess_columns(table, options, notes)
+    labels, multi_label = read_labels(table, options, notes)
+    texts, rows = join_columns(table, options.text_col), row_names(table, options.id_col)
+    split = row_splits(table[options.split_col]) if options.split_col else "train"
+    df = pd.DataFrame({"text": texts, "label": labels, "split": split, "row": rows})
     notes += row_name_notes(Counter(table[options.id_col] if options.id_col else table.index), options.id_col)
     df = df.reset_index(drop=True)  # the index of a DataFrame may have duplicates
     df["label"] = df["label"] if multi_label else class_labels(df["label"], df["split"] == "train", options, notes)
     if options.unlabelled:
         df = pd.concat([df, _read_unlabelled(options, notes)])
     df = _handle_missing_labels(_drop_empty_texts(df, notes), notes)
-    df = _drop_small_classes(df, multi_label, notes)
+    if multi_label:
+        rare = rare_labels(df, MIN_PER_CLASS)
+        df["label"] = drop_labels(df["label"], rare, f"of fewer than {MIN_PER_CLASS} texts", notes)
+    else:
+        _drop_small_classes(df, notes)
     _hold_out_missing_splits(df, options, multi_label, notes)
     if multi_label:
         unseen = set(each_label(df["label"])) - set(each_label(df.loc[df["split"] == "train", "label"]))
@@ -147,45 +134,13 @@ def _resolve_columns(options: OwnTable, columns: list[str]) -> OwnTable:
     """Return the options with each column given by its exact name.
 
     Raises `DataError` if there is no such column, or if a text column is also the label or the split."""
-    single = {k: getattr(options, k) for k in ("split_col", "id_col")}
-    single = {k: find_column(name, columns) for k, name in single.items() if name is not None}
-    several = {"text_col": options.text_col, "label_col": options.label_cols}
-    several = {k: tuple(dict.fromkeys(find_column(n, columns) for n in names)) for k, names in several.items()}
-    if both := set(several["text_col"]) & {*several["label_col"], single.get("split_col")}:
+    single = (options.split_col, options.id_col)
+    split, row_id = (None if name is None else find_column(name, columns) for name in single)
+    several = (options.text_col, options.label_cols)
+    text, label = (tuple(dict.fromkeys(find_column(name, columns) for name in names)) for names in several)
+    if both := set(text) & {*label, split}:
         raise DataError(f"column {both.pop()!r} cannot be a --text-col and also the --label-col or the --split-col")
-    return replace(options, **single, **several)
-
-
-def _guess_columns(table: pd.DataFrame, options: OwnTable, notes: list[str]) -> OwnTable:
-    """Return the options with the split, label and text columns guessed if not given; notes give the reasons."""
-    free = table.drop(columns=options.columns)
-    split, label, text = options.split_col, options.label_cols, options.text_col
-    if not split and (found := guess_split_columns(free, notes)):
-        split = found[0]
-        notes.append(f"split: column {split!r}, by its name and values (choose another with --split-col)")
-        notes += [f"columns that also name splits, not used: {quote_names(found[1:])}"] * (len(found) > 1)
-        free = free.drop(columns=found)
-    if not label:
-        name, why = guess_label(free, options.columns)
-        notes.append(f"label: column {name!r}, {why} (choose another with --label-col)")
-        flags = [column for column in free if is_flag(free[column])]
-        if len(flags) > 1 and name in flags:
-            notes.append(
-                f"columns {quote_names(flags)} are yes or no; if each is a label, name all of them with --label-col"
-            )
-        label, free = (name,), free.drop(columns=name)
-    if not text:
-        text = with_other_of_pair(guess_text(free), free)
-        why = "by its name" if is_text_name(text[0]) else "which has the longest texts"
-        also = f", and {text[-1]!r}, which belongs to it" if len(text) > 1 else ""
-        notes.append(f"text: column {text[0]!r}, {why}{also} (choose others with --text-col)")
-        notes += other_text_notes(free.drop(columns=[*text]))
-    notes += [
-        f"text: column {column!r} holds JSON, which is read as it is written; choose others with --text-col"
-        for column in text
-        if table[column].str.match(r'\s*[{\[]\s*"').mean() > 0.5
-    ]
-    return replace(options, text_col=text, label_col=label, split_col=split)
+    return replace(options, text_col=text, label_col=label, split_col=split, id_col=row_id)
 
 
 def _drop_empty_texts(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
@@ -212,9 +167,7 @@ def _handle_missing_labels(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     if placeholder == {NONE}:
         df.loc[in_test, "label"] = ""
     elif len(placeholder) == 1 and not placeholder & set(df["label"][~in_test]):
-        notes.append(
-            f"label {placeholder.pop()!r} of the test split, which no other row has, is treated as a missing label"
-        )
+        notes.append(f"label {placeholder.pop()!r} of the test split, which no other row has, counts as missing")
         df.loc[in_test, "label"] = ""
     df.loc[(df["label"] == "") & (df["split"] == "train"), "split"] = "unlabelled"
     df.loc[df["split"] == "unlabelled", "label"] = ""
@@ -226,17 +179,10 @@ def _handle_missing_labels(df: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     return df[~valid].reset_index(drop=True)
 
 
-def _drop_small_classes(df: pd.DataFrame, multi_label: bool, notes: list[str]) -> pd.DataFrame:
-    """Remove the labels of classes that are too small for three splits or absent from train.
-
-    Without `multi_label`, their rows become unlabelled, but those of test stay. Raises `DataError` if fewer than two
-    classes are left, but not with `multi_label`."""
+def _drop_small_classes(df: pd.DataFrame, notes: list[str]) -> None:
+    """Remove the labels of classes that are too small for three splits or absent from train. Their rows become
+    unlabelled, but those of test stay. Raises `DataError` if fewer than two classes are left."""
     labelled = df["label"] != ""
-    if multi_label:
-        df["label"] = drop_labels(
-            df["label"], rare_labels(df, MIN_PER_CLASS), f"of fewer than {MIN_PER_CLASS} texts", notes
-        )
-        return df
     sizes = df[labelled].drop_duplicates(["text", "label"])["label"].value_counts()
     unseen = set(sizes.index) - set(df.loc[df["split"] == "train", "label"])
     for which, classes in (("with fewer than 3 texts", sizes.index[sizes < MIN_PER_CLASS]), ("not in train", unseen)):
@@ -251,7 +197,6 @@ def _drop_small_classes(df: pd.DataFrame, multi_label: bool, notes: list[str]) -
             "fewer than two classes of three or more different texts each are left; are the label and the text column "
             "right? If a cell holds several labels, use --multi-label"
         )
-    return df
 
 
 def _hold_out_missing_splits(df: pd.DataFrame, options: OwnTable, multi_label: bool, notes: list[str]) -> None:
