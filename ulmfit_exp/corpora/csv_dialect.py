@@ -9,9 +9,9 @@ import csv
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, count, islice
 from typing import NamedTuple
 
 from ..common import chunked
@@ -74,20 +74,19 @@ class Dialect:
 
     def scan(self, lines: Iterable[str], strict: bool = True) -> "Scan":
         """Summarise all rows; a `strict` scan stops at the first row that shows that the table is not `regular`."""
-        even, size, n, before, long, bad = True, None, 0, 0, [], 0
+        sizes, before, multiline, bad_quote = Counter(), 0, [], 0
         try:
             for line, row in self.rows(lines, strict):
-                n, size = n + 1, size or len(row)
-                even = even and len(row) == size
-                if strict and not even:
+                sizes[len(row)] += 1
+                if strict and len(sizes) > 1:
                     break
                 if line > before + 1 and any("\n" in cell for cell in row):
-                    long.append(line)
+                    multiline.append(line)
                 before = line
         except csv.Error:
-            even, bad = False, before + 1
-        few = long if 2 * len(long) < n else []
-        return Scan(even, len(few), few[0] if few else 0, bad)
+            bad_quote = before + 1
+        few = 2 * len(multiline) < sizes.total()
+        return Scan(len(sizes) < 2 and not bad_quote, multiline if few else [], bad_quote)
 
 
 class Scan(NamedTuple):
@@ -95,19 +94,17 @@ class Scan(NamedTuple):
 
     regular: bool
     """Whether all rows have the same number of cells, and each quote that opens a cell is closed at a cell's end."""
-    multiline: int = 0
-    """Number of rows in which quotes join several lines; 0 if they are half of the rows or more."""
-    first_multiline: int = 0
-    """Number of the last line of the first such row."""
+    multiline: Sequence[int] = ()
+    """Last line of each row in which quotes join several lines; none if they are half of the rows or more."""
     bad_quote: int = 0
-    """Number of the first line of the first row with a quote that ends no cell, if a `strict` scan found one."""
+    """First line of the first row with a quote that ends no cell, if a `strict` scan found one; else 0."""
 
     def notes(self, above: int) -> list[str]:
         """Return notes for the user on how quotes are read; `above` is the number of lines above the table."""
         notes = []
-        if self.multiline:
-            first = f"the first ends in line {self.first_multiline + above}"
-            notes.append(f"rows of several lines, joined by quotes: {self.multiline:,}, {first} (see --quotes)")
+        if n := len(self.multiline):
+            first = f"the first ends in line {self.multiline[0] + above}"
+            notes.append(f"rows of several lines, joined by quotes: {n:,}, {first} (see --quotes)")
         if self.bad_quote:
             line = self.bad_quote + above
             notes.append(f"line {line}: a quote within quotes, or one that never ends; check such texts (see --quotes)")
@@ -236,10 +233,8 @@ def count_lines_above(head: list[str], names: Collection[str]) -> int:
         dialect = likely_dialect(head[above:], Format(), names)
         rows, lines = first_rows(dialect, head[above:]), first_rows(dialect, head[:above])
         if len(rows) > 2 and len(set(map(len, rows))) == 1 < len(rows[0]) and (named or all(map(str.strip, rows[0]))):
-            other = all(
-                len(row) != len(rows[0]) or sum(map(bool, map(str.strip, row))) < 2 or row[0].startswith("#")
-                for row in lines
-            )
+            alike = (row for row in lines if len(row) == len(rows[0]) and not row[0].startswith("#"))
+            other = all(sum(map(bool, map(str.strip, row))) < 2 for row in alike)
             return above if lines and other and has_header(rows, names) else 0
     return 0
 
@@ -284,10 +279,7 @@ def column_names(cells: list[str]) -> list[str]:
     """Return unique names from the cells of a header: the position for an empty cell, `text.1` for a second `text`."""
     names: dict[str, None] = {}
     for i, cell in enumerate(cells):
-        plain = name = re.sub("[\u200b\ufeff]", "", replace_surrogates(cell)).strip() or str(i)
-        n = 0
-        while name in names:
-            n += 1
-            name = f"{plain}.{n}"
-        names[name] = None
+        plain = re.sub("[\u200b\ufeff]", "", replace_surrogates(cell)).strip() or str(i)
+        possible = chain([plain], (f"{plain}.{n}" for n in count(1)))
+        names[next(name for name in possible if name not in names)] = None
     return list(names)

@@ -162,18 +162,19 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), m
         raise DataError(f"{path} is a folder, a pipe or a device" if path.exists() else f"there is no file {path}")
     format, names = format.checked(), [normalised(name) for name in names]
     name, suffix = _packed_name(path)
+    must_be_table = must_be_table or suffix in TABLES
     if suffix in PARQUET:
         return Table(path, "parquet", name, columns=parquet_names(path), notes=(f"{path.name}: Parquet",))
     words = [name for name in names if not name.isdecimal()]  # a number may be in any row
     encoding, notes = _detect_encoding(path, format)
     table = Table(path, "lines", name, encoding)
     head = csv_dialect.head_lines(table.lines())
-    _refuse_other_formats(table, head, format, must_be_table or suffix in TABLES)
+    _refuse_other_formats(table, head, format, must_be_table)
     if head and (excel := re.fullmatch(r'(?i)"?sep=(.)"?\s*', head[0])):
         table, head = replace(table, skip=1), head[1:]
         format = replace(format, delimiter=format.delimiter or excel[1])
     above = csv_dialect.count_lines_above(head, words) if format.header != "no" else 0
-    if above and not (must_be_table or suffix in TABLES):
+    if above and not must_be_table:
         below = head[above:]
         above *= _is_table(csv_dialect.likely_dialect(below, format, words), below, words, ())
     if above:
@@ -186,8 +187,8 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), m
     else:
         usual = {".csv": ",", ".tsv": "\t", ".tab": "\t"}.get(suffix, "")
         likely = csv_dialect.likely_dialect(head, format, words, usual)
-        must_be_table = must_be_table or suffix in TABLES or bool(format.delimiter) or format.header != "auto"
-        if must_be_table or _is_table(likely, head, words, names):
+        described = bool(format.delimiter) or format.header != "auto"
+        if must_be_table or described or _is_table(likely, head, words, names):
             table = _delimited_table(replace(table, kind="delimited"), likely, format, names)
     shown = {"utf-8-sig": "UTF-8"}.get(encoding, encoding)
     return replace(table, notes=(f"{path.name}: {shown}, {_describe_layout(table, head)}", *notes, *table.notes))
