@@ -8,8 +8,9 @@ import re
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -55,6 +56,11 @@ def hidden(name: str) -> bool:
     return any(p == "__MACOSX" or (p.startswith((".", "~$")) and p.strip(".")) for p in name.split("/"))
 
 
+def files_below(folder: Path) -> list[Path]:
+    """Return all files below a folder, sorted by path, without hidden files and those that a system leaves there."""
+    return sorted(p for p in folder.rglob("*") if p.is_file() and not hidden(p.relative_to(folder).as_posix()))
+
+
 def zip_files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     """Return the files in a zip, without folders, `hidden` files and a file without a name."""
     named = [i for i in archive.infolist() if i.filename]  # is_dir fails without a name
@@ -95,7 +101,7 @@ def readable(path: Path):
     except UnicodeError as e:
         raise DataError(f"{path} is not text in its encoding ({e}); convert it to UTF-8, with iconv for example") from e
     except PermissionError as e:
-        raise DataError(f"{path} is not readable; change its permissions") from e
+        raise DataError(f"{e.filename or path} is not readable; change its permissions") from e
     except DAMAGE as e:
         what = str(e) or type(e).__name__
         raise DataError(f"{path} is damaged or of another format ({what}); download it again") from e
@@ -140,30 +146,27 @@ def members(path: Path, pattern: str) -> Iterator[tuple[re.Match, bytes]]:
 
     Nothing is unpacked to disk, so a member's name (`../../x`, `/etc/x`, a link) can never become a path.
     """
-    wanted, size = re.compile(f"(?s)(?:^|/){pattern}$"), 0
-
-    def find(name: str) -> re.Match | None:
-        return None if hidden(name) else wanted.search(name)
-
+    wanted, total = re.compile(f"(?s)(?:^|/){pattern}$"), 0
     with readable(path):
-        if path.is_dir():
-            for file in sorted(path.rglob("*")):
-                if (m := find(file.relative_to(path).as_posix())) and file.is_file():
-                    yield m, file.read_bytes()
-        elif zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as z:
-                for info in z.infolist():
-                    if (m := find(info.filename)) and not info.is_dir():
-                        size += info.file_size
-                        check_not_bomb(path, size, path.stat().st_size)
-                        yield m, z.read(info)
-        else:
-            with open(path, "rb") as raw, tarfile.open(fileobj=unpacked(raw, path)[0], mode="r|") as t:
-                for info in t:
-                    if (m := find(info.name)) and info.isfile():
-                        size += info.size  # for a sparse member, more than the archive holds
-                        check_not_bomb(path, size, path.stat().st_size)
-                        yield m, t.extractfile(info).read()
+        for name, size, read in _files(path):
+            if m := wanted.search(name):
+                total += size
+                check_not_bomb(path, total, path.stat().st_size)
+                yield m, read()
+
+
+def _files(path: Path) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
+    """Yield (name, size, function that reads it) for every file in a zip, tar or folder that is not hidden. The size is
+    0 in a folder, where nothing is unpacked; that of a sparse member of a tar may be more than the archive holds."""
+    if path.is_dir():
+        yield from ((file.relative_to(path).as_posix(), 0, file.read_bytes) for file in files_below(path))
+    elif zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as z:
+            yield from ((info.filename, info.file_size, partial(z.read, info)) for info in zip_files(z))
+    else:
+        with open(path, "rb") as raw, tarfile.open(fileobj=unpacked(raw, path)[0], mode="r|") as t:
+            files = (info for info in t if info.isfile() and not hidden(info.name))
+            yield from ((info.name, info.size, lambda info=info: t.extractfile(info).read()) for info in files)
 
 
 def bz2_lines(path: Path) -> Iterator[str]:

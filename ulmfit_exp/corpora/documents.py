@@ -16,10 +16,8 @@ from tqdm.auto import tqdm
 
 from ..common import DataError, as_utf8, chunked
 from . import imdb
-from .archives import is_archive, members, opened, readable
-from .csv_dialect import head_lines
-from .encodings import ENCODINGS, SAMPLE, decode_bytes, detect_unicode, guess_encoding
-from .folders import files_below
+from .archives import files_below, is_archive, members, opened, readable
+from .encodings import ENCODINGS, decode_bytes, detect_unicode, guess_encoding
 from .options import AUTO, Format
 from .sources import Source, find
 from .table import join_columns, open_table
@@ -91,8 +89,7 @@ class Documents:
     def guess(self) -> str:
         """Encoding of the files that are not Unicode, guessed from the start of each and reported to the user."""
         starts = (data for data in self._starts() if not detect_unicode(BytesIO(data))[0])
-        lines = (line for data in starts for line in data.splitlines(True) if not line.isascii())
-        guess = guess_encoding(BytesIO(b"".join(head_lines(lines, SAMPLE))))
+        guess = guess_encoding(line for data in starts for line in data.splitlines(True))
         note = f"{self.name}: some files are not UTF-8; their encoding {guess} is a guess (see --encoding)"
         tqdm.write(note, sys.stderr)
         return guess

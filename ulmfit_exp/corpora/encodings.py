@@ -3,9 +3,12 @@
 import codecs
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import BinaryIO
 
 from charset_normalizer import from_bytes
+
+from ..common import chunked
 
 ENCODINGS = ("cp1252", "cp1250", "iso8859_2", "cp1254", "cp1257", "cp1251", "koi8_r", "koi8_u", "cp866", "iso8859_5")
 ENCODINGS += ("cp1253", "cp1255", "cp1256", "mac_roman", "cp850", "cp852")
@@ -54,14 +57,10 @@ def detect_unicode(stream: BinaryIO) -> tuple[str, int]:
     while block:
         following = stream.read(BLOCK)
         text = decode(block, not following)
-        try:
-            text.encode()
-            valid += len(block.translate(None, bytes(range(0xC0))))  # first bytes of characters beyond ASCII
-        except UnicodeEncodeError:
-            found = _INVALID.findall(text)
-            invalid += len(found)
-            cut += sum(map(bool, map(_CUT.match, found)))
-            valid += len(re.findall("[^\0-\x7f\udc80-\udcff]", text))
+        found = _INVALID.findall(text) if re.search("[\udc80-\udcff]", text) else []
+        invalid += len(found)
+        cut += sum(map(bool, map(_CUT.match, found)))
+        valid += len(block.translate(None, bytes(range(0xC0)))) - sum(each > "\udcbf" for each in found)  # first bytes
         block = following
     return ("utf-8-sig", invalid) if valid + cut >= invalid else ("", 0)
 
@@ -76,14 +75,12 @@ def is_binary(text: str, encoding: str) -> bool:
     return len(re.findall(r"\0" if encoding == "utf-8-sig" else CONTROLS, text[:SAMPLE])) > len(text[:SAMPLE]) / 50
 
 
-def guess_encoding(stream: BinaryIO) -> str:
-    """Guess the encoding of a file that is not Unicode, from its first lines that are not ASCII.
+def guess_encoding(lines: Iterable[bytes]) -> str:
+    """Guess the encoding of lines that are not Unicode, from the first that are not ASCII.
 
     The guess is the encoding with the fewest suspicious characters; ties are decided by the lower mess, then the higher
     coherence with a language that charset-normalizer finds, then by the order of `ENCODINGS`."""
-    sample = b""
-    while len(sample) < SAMPLE and (line := stream.readline(BLOCK)):
-        sample += b"" if line.isascii() else line
+    sample = b"".join(next(chunked((line for line in lines if not line.isascii()), SAMPLE), []))
     found = [
         (_count_odd(str(match), encoding), round(match.chaos, 2), -round(match.coherence, 1), ENCODINGS.index(encoding))
         for match in from_bytes(sample, cp_isolation=list(ENCODINGS), threshold=0.6)

@@ -10,18 +10,12 @@ import numpy as np
 import pandas as pd
 
 from ..common import DataError, quote_names
-from .archives import SUFFIXES, hidden, readable
+from .archives import SUFFIXES, files_below, members
 from .csv_dialect import normalised
 from .encodings import decode_bytes, detect_unicode, guess_encoding, is_binary, replace_surrogates
 from .options import Format
 from .splits import LABELLED, SPLIT_NAMES, SPLITS, split_names
 from .table import JSON, PARQUET, TABLES, read_table
-
-
-def files_below(folder: Path) -> list[Path]:
-    """Return all files below a folder, sorted by path, without hidden files and those that a system leaves there."""
-    return sorted(p for p in folder.rglob("*") if p.is_file() and not hidden(p.relative_to(folder).as_posix()))
-
 
 NOWHERE = "of no class or split"
 PACKED = (*SUFFIXES, ".zip")
@@ -36,20 +30,19 @@ def read_folder(folder: Path, format: Format, names: Collection[str]) -> tuple[p
 
     The folder holds CLASS/NAME.txt, SPLIT/CLASS/NAME.txt, or tables: train.csv and perhaps dev.csv, test.csv or others.
     """
-    files = files_below(folder)
+    paths = [file.relative_to(folder) for file in files_below(folder)]
     links = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_symlink() and path.is_dir()]
     left_out = [f"left out: links to folders, which are not followed: {', '.join(links[:3])}"] if links else []
-    packed = [file for file in files if file.suffix.lower() in PACKED and file.with_suffix("") in files]
-    files = [file for file in files if file not in packed]
-    left_out += _left_out([file.relative_to(folder) for file in packed], "that are also there unpacked")
-    paths = {file: file.relative_to(folder) for file in files}
-    meanings = split_names(re.findall("[a-z]+", " ".join(map(str, paths.values())).lower()))
-    tables = {file: split for file, path in paths.items() if (split := _split_of(path, meanings))}
+    packed = [path for path in paths if path.suffix.lower() in PACKED and path.with_suffix("") in paths]
+    left_out += _left_out(packed, "that are also there unpacked")
+    paths = [path for path in paths if path not in packed]
+    meanings = split_names(re.findall("[a-z]+", " ".join(map(str, paths)).lower()))
+    tables = {path: split for path in paths if (split := _split_of(path, meanings))}
     if "train" in tables.values():
         rows, notes = _by_split(folder, tables, format, names)
-        others = [file.relative_to(folder) for file in files if file not in tables and file.name != MAPPING]
+        others = [path for path in paths if path not in tables and path.name != MAPPING]
         return rows, notes + left_out + _left_out(others, NOWHERE)
-    if inner := sorted({path.parent.as_posix() for path in paths.values() if path.name == "train_text.txt"}):
+    if inner := sorted({path.parent.as_posix() for path in paths if path.name == "train_text.txt"}):
         raise DataError(f"{folder}: train_text.txt is in folders below it; name one of them: {', '.join(inner[:3])}")
     texts, read = read_texts(folder, format)
     rows, outside = _by_class(texts)
@@ -58,7 +51,7 @@ def read_folder(folder: Path, format: Format, names: Collection[str]) -> tuple[p
             f"{folder} holds no CLASS/NAME.txt or SPLIT/CLASS/NAME.txt, and no table such as train.csv; "
             "of another table give its own path"
         )
-        arrow = any(file.suffix.lower() == ".arrow" for file in files)
+        arrow = any(path.suffix.lower() == ".arrow" for path in paths)
         reason += "; Arrow files are not read, save them with to_parquet" * arrow
         raise DataError("; ".join([reason, *read, *left_out]))
     if len(classes := set(rows["label"]) - {""}) == 1:
@@ -83,31 +76,30 @@ def _split_of(path: Path, meanings: dict[str, str]) -> str:
     name = Path(path.stem if path.suffix.lower() in PACKED else path.name)
     if name.suffix.lower() not in (*TABLES, *JSON, *PARQUET) and (name.suffix.lower() != ".txt" or len(path.parts) > 1):
         return ""
-    by_name, by_path = (
-        {meanings[word] for word in re.findall("[a-z]+", named.lower()) if word in meanings}
-        for named in (name.stem, path.parent.as_posix())
-    )
-    splits = by_name or by_path
-    return splits.pop() if len(splits) == 1 else ""
+    for words in (name.stem, path.parent.as_posix()):
+        if splits := {meanings[word] for word in re.findall("[a-z]+", words.lower()) if word in meanings}:
+            return splits.pop() if len(splits) == 1 else ""
+    return ""
 
 
 def _by_split(
-    folder: Path, files: dict[Path, str], format: Format, names: Collection[str]
+    folder: Path, tables: dict[Path, str], format: Format, names: Collection[str]
 ) -> tuple[pd.DataFrame, list[str]]:
     """Return the rows of all tables, train first, with the others' columns named as in the train table; and notes."""
     parts, notes, of_train, kind = [], [], {}, None
-    labels = {file: file.with_name(file.name.replace("_text.txt", "_labels.txt")) for file in files}
-    labels = {file: other for file, other in labels.items() if file != other and other in files}
-    files = {file: split for file, split in files.items() if file not in labels.values()}
-    for file, split in sorted(files.items(), key=lambda item: (SPLITS.index(item[1]), item[0])):
-        a_text_per_line = split == "unlabelled" or kind in ("fasttext", "lines") or file in labels
+    labels = {path: path.with_name(path.name.replace("_text.txt", "_labels.txt")) for path in tables}
+    labels = {path: other for path, other in labels.items() if path != other and other in tables}
+    for path, split in sorted(tables.items(), key=lambda item: (SPLITS.index(item[1]), item[0])):
+        if path in labels.values():
+            continue
+        file = folder / path
+        a_text_per_line = split == "unlabelled" or kind in ("fasttext", "lines") or path in labels
         rows, table = read_table(file, format, names, must_be_table=not a_text_per_line)
         kind = kind or table.kind
-        rows = _with_labels(rows, file, labels[file], format) if file in labels else rows
+        rows = _with_labels(rows, file, folder / labels[path], format) if path in labels else rows
         if rows.empty:
-            raise DataError(
-                f"{file} has no rows" + ", only a header line (see --header)" * table.header + "; fill or remove it"
-            )
+            only = ", only a header line (see --header)" * table.header
+            raise DataError(f"{file} has no rows{only}; fill or remove it")
         names = names or table.columns
         of_train = of_train or {normalised(column): column for column in rows}
         alike = {column: of_train.get(normalised(column), column) for column in rows}
@@ -116,7 +108,7 @@ def _by_split(
         rows = rows.rename(columns=alike) if len(set(alike.values())) == len(alike) else rows
         notes += [f"{table.notes[0]}; the {split} split", *table.notes[1:]]
         lacks, more = ([c for c in a if c not in b] for a, b in ((of_train.values(), rows), (rows, of_train.values())))
-        name = file.relative_to(folder).as_posix()
+        name = path.as_posix()
         rows = _with_split(rows, split, file.name, notes).set_axis([f"{name}:{i}" for i in rows.index])
         if parts and (key := _joining_column(parts[-1], rows)):
             notes.append(f"{name}: joined to the table before it by column {key!r}")
@@ -199,29 +191,21 @@ def _by_class(texts: pd.Series) -> tuple[pd.DataFrame, list[str]]:
 def read_texts(folder: Path, format: Format) -> tuple[pd.Series, list[str]]:
     """Return the text of each .txt file below a folder, by path, and notes of files that are left out or not valid.
     Files that are not Unicode are assumed to have the same encoding."""
-    files = [file for file in files_below(folder) if file.suffix.lower() == ".txt"]
-    broken = (file for file in folder.rglob("*") if file.is_symlink() and not file.exists())
-    not_txt = sorted({*files_below(folder), *broken} - {*files})
-    contents = []
-    for file in files:
-        with readable(file):
-            contents.append(file.read_bytes())
-    encodings = [format.checked().encoding or detect_unicode(BytesIO(data))[0] for data in contents]
-    others = b"\n".join(data for data, encoding in zip(contents, encodings) if not encoding)
-    guess = guess_encoding(BytesIO(others))
-    texts = [decode_bytes(data, encoding or guess) for data, encoding in zip(contents, encodings)]
-    found = pd.Series(texts, [replace_surrogates(file.relative_to(folder).as_posix()) for file in files], dtype=object)
-    binary = [
-        is_binary(text, encoding or guess) or text.startswith("version https://git-lfs")  # a pointer, not the file
-        for text, encoding in zip(texts, encodings)
-    ]
+    contents = {Path(m[0]): data for m, data in members(folder, r"(?i:.*\.txt)")}
+    broken = (path for path in folder.rglob("*") if path.is_symlink() and not path.exists())
+    not_txt = sorted({path.relative_to(folder) for path in (*files_below(folder), *broken)} - contents.keys())
+    encodings = [format.checked().encoding or detect_unicode(BytesIO(data))[0] for data in contents.values()]
+    others = (data for data, encoding in zip(contents.values(), encodings) if not encoding)
+    guess = guess_encoding(line for data in others for line in data.splitlines(True))
+    texts = [decode_bytes(data, encoding or guess) for data, encoding in zip(contents.values(), encodings)]
+    found = pd.Series(texts, [replace_surrogates(path.as_posix()) for path in contents], dtype=object)
+    binary = np.array([is_binary(text, encoding or guess) for text, encoding in zip(texts, encodings)], bool)
+    binary |= found.str.startswith("version https://git-lfs").to_numpy(bool)  # a pointer, not the file
     notes = _left_out(list(found.index[binary]), "that are not text")
-    notes += _left_out([file.relative_to(folder) for file in not_txt], "whose names do not end in .txt")
+    notes += _left_out(not_txt, "whose names do not end in .txt")
     if guessed := encodings.count(""):
         notes.append(f"{guessed:,} files are not UTF-8; their encoding {guess} is a guess (see --encoding)")
-    found = found[[not each for each in binary]]
+    found = found[~binary]
     if invalid := found.str.count("\ufffd").sum():
-        notes.append(
-            f"sequences that are invalid in a file's encoding, replaced by U+FFFD: {invalid:,} (see --encoding)"
-        )
+        notes.append(f"sequences invalid in a file's encoding, replaced by U+FFFD: {invalid:,} (see --encoding)")
     return found, notes

@@ -48,9 +48,7 @@ def json_rows(lines: Iterator[str], path: Path, columns: Collection[str]) -> Ite
         row = {replace_surrogates(key): cell_text(value[key]) for key in columns or value if value.get(key) is not None}
         names.update(row)
         if len(names) > MAX_COLUMNS:
-            raise DataError(
-                f"{path}, {where}: more than {MAX_COLUMNS:,} different fields; is there an object per text?"
-            )
+            raise DataError(f"{path}, {where}: more than {MAX_COLUMNS:,} fields so far; is there an object per text?")
         yield row
     if all_in_one:
         raise DataError(f"{path} has all rows in one object; write one for each, as to_json(orient='records') does")

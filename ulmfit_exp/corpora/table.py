@@ -244,7 +244,7 @@ def _detect_encoding(path: Path, format: Format) -> tuple[str, list[str]]:
         notes = [f"invalid {shown} sequences, replaced by U+FFFD: {invalid:,} (see --encoding)"]
         return encoding, notes if invalid else []
     with opened(path) as (content, _, _):
-        encoding = encodings.guess_encoding(content)
+        encoding = encodings.guess_encoding(iter(lambda: content.readline(encodings.BLOCK), b""))
     return encoding, [f"the encoding {encoding} is a guess (see --encoding)"]
 
 
