@@ -21,8 +21,6 @@ MARKS |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 BLOCK, SAMPLE = 2**20, 2**16
 USUAL = "‘’–—ªºµ"
 """Signs that may be anywhere in a word or number."""
-FEW_OTHERS = 0.05
-"""Share of the letters of a text; if fewer than this are of another script, they are probably wrongly decoded."""
 CONTROLS = r"[\0-\x08\x0e-\x1a\x7f]"
 
 
@@ -92,11 +90,8 @@ def guess_encoding(lines: Iterable[bytes]) -> str:
 
 def _count_odd(text: str, encoding: str) -> int:
     """Count the non-ASCII characters that look wrongly decoded: letters that the languages of the encoding do not use,
-    a few letters of another script in a Latin text, and characters that are unlikely beside their neighbours."""
-    letters = [char for char in text if char.isalpha()]
-    others = sum(map(_of_other_script, letters))
-    few = others if others < FEW_OTHERS * len(letters) else 0
-    return sum(map(text.count, LACKING.get(encoding, ""))) + few + sum(map(_odd_there, text, text[1:], text[2:]))
+    and characters that are unlikely beside their neighbours."""
+    return sum(map(text.count, LACKING.get(encoding, ""))) + sum(map(_odd_there, text, text[1:], text[2:]))
 
 
 def _odd_there(before: str, char: str, after: str) -> bool:
@@ -106,13 +101,6 @@ def _odd_there(before: str, char: str, after: str) -> bool:
         return False
     if not char.isalpha():
         return before.isalpha() and after.isalpha()
-    latin = any("a" <= c.lower() <= "z" for c in (before, after))
-    return (
-        (before.islower() and char.isupper())
-        or (before + after).strip("0123456789") != before + after
-        or (latin and _of_other_script(char))
-    )
-
-
-def _of_other_script(letter: str) -> bool:
-    return letter > "\x7f" and letter not in USUAL and not unicodedata.name(letter).startswith("LATIN")
+    if (before.islower() and char.isupper()) or re.search("[0-9]", before + after):
+        return True
+    return bool(re.search("[A-Za-z]", before + after)) and not unicodedata.name(char).startswith("LATIN")
