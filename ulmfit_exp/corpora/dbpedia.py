@@ -53,9 +53,8 @@ def load(
             raise DataError(f"--dump-rows {dump_rows} is impossible: each class needs 3 or more, one for each split")
         df = _dump(find(TYPES, data_dir), find(ABSTRACTS, data_dir), dump_classes, dump_rows)
     else:
-        df = pd.concat(
-            [_level(find(source, data_dir), split, level) for split, source in CLASSES.items()], ignore_index=True
-        )
+        parts = [_level(find(source, data_dir), split, level) for split, source in CLASSES.items()]
+        df = pd.concat(parts, ignore_index=True)
         # Some of the 219 classes may have only one row, or none to train on: they can be neither learnt nor evaluated.
         known = set(df.loc[df["split"] == "train", "label"]) & set(df["label"][df["label"].duplicated()])
         df = df[df["label"].isin(known)]

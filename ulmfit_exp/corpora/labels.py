@@ -35,19 +35,17 @@ def class_labels(labels: pd.Series, train: pd.Series, options: OwnTable, notes: 
         labels = labels.mask(doubtful, "")
     column, bins = options.label_cols[0], options.bins
     labels = unify_spelling(labels, notes, (*NO_LABEL, "-") if column == "gold_label" else NO_LABEL)  # as SNLI
-    known = labels != ""
-    values = _parse_numbers(labels[known])
+    known = labels[(labels != "") & ~labels.str.lower().isin(DOUBTFUL)]
+    values = _parse_numbers(known)
+    other = known[values.isna()]
     if bins:
-        other = labels[known][values.isna()]
         if bins < 2 or values.empty:
             raise DataError(f"--bins {bins} is impossible: two or more classes of some numbers are needed")
         if len(other):
             raise DataError(f"--bins {bins} is impossible: column {column!r} has {other.iloc[0]!r}, which is no number")
         return _cut_into_bins(values, values[train], bins, notes).reindex(labels.index, fill_value="")
-    values = values[~labels[known].str.lower().isin(DOUBTFUL)]
     kinds = values.nunique()
     measured = (2 * values.dropna() % 1 != 0).any() or kinds > max(MAX_NUMBER_CLASSES, len(values) / MAX_NUMBER_CLASSES)
-    other = labels[values.index][values.isna()]
     if bins is None and measured and len(other) < MAX_OTHER_SHARE * len(values):
         also = f", and {other.iloc[0]!r}, which is none" if len(other) else ""
         raise DataError(
