@@ -35,7 +35,9 @@ HEADLINE = {
     "SQuAD: which of 35 articles": replicates("squad", MOST_SEEDS, "default"),
     "SFU reviews: sentiment": replicates("sfu", MOST_SEEDS, "default"),
     "… from `reviews-small`, recipe `lp-ft`": [
-        with_recipe(run, pretrained="reviews-small") for run in replicates("sfu", MOST_SEEDS, "lp-ft")
+        with_recipe(replace(run, seed=seed), pretrained="reviews-small")
+        for seed in range(2)
+        for run in replicates("sfu", MOST_SEEDS, "lp-ft")
     ],
 }
 """Rows of README's table -> the runs whose records are averaged in the row."""
@@ -86,7 +88,7 @@ def filled(path: Path, made: str) -> str:
 
 def headline(records: list[dict]) -> str:
     """Return README's table."""
-    cells = [Cell("ULMFiT", data, i, run) for data, runs in HEADLINE.items() for i, run in enumerate(runs)]
+    cells = [Cell("ULMFiT", data, run.replicate, run) for data, runs in HEADLINE.items() for run in runs]
     results = tables.with_records(cells, records)
     found, rows = errors_with_baseline(results), []
     p = p_against(found, "ULMFiT")
@@ -98,7 +100,8 @@ def headline(records: list[dict]) -> str:
 
 def row(data: str, records: list[dict], errors: pd.DataFrame, p: float) -> dict:
     """Return a row of README's table: test error of ULMFiT, the baseline and the paper, the lower of ours in bold."""
-    folds = len({r["corpus"]["name"] for r in records}) > 1
+    folds, seeds = len({r["corpus"]["name"] for r in records}), len({r["seed"] for r in records})
+    counts = [counted(n, what) for n, what in ((folds, "fold"), (seeds, "seed")) if n > 1]
     ours, baseline = (part for _, part in errors.groupby("row", sort=False)["error"])
     methods = {"ULMFiT": ours, "TF-IDF + LR": baseline}
     best = min(methods, key=lambda method: methods[method].mean())
@@ -108,7 +111,7 @@ def row(data: str, records: list[dict], errors: pd.DataFrame, p: float) -> dict:
     return {
         "data set": f"[{data}](experiments/results/{variant_folder(records[0])})",
         "language model": pretrained(records[0]).partition(", ")[2],
-        "runs": counted(len(records), "fold" if folds else "seed"),
+        "runs": ", ".join(counts) or counted(1, "seed"),
         **{m: f"**{mean_sd(e)}**{significance_mark(p)}" if m == best else mean_sd(e) for m, e in methods.items()},
         "the paper": "" if of_paper is None else f"{of_paper:.2f}",
         "minutes per run": f"{mean(minutes):.0f}" if one_machine else f"{min(minutes):.0f} to {max(minutes):.0f}",

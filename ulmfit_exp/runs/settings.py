@@ -251,8 +251,8 @@ class Cell:
     """Name of the variant."""
     data: str
     """Name of the data set."""
-    replicate: int
-    """Number of the seed, fold or draw."""
+    replicate: int | str
+    """Number of the seed, fold or draw, or the name of the repetition."""
     settings: Experiment
 
     def __str__(self):
