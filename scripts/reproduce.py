@@ -23,8 +23,8 @@ from statistics import stdev
 import tyro
 
 from ulmfit_exp.cli import ROOT, command, import_part, interrupted, run
-from ulmfit_exp.common import DataError
-from ulmfit_exp.record import environment_changes, figures, read, read_all
+from ulmfit_exp.common import DataError, counted
+from ulmfit_exp.record import FILE, environment_changes, figures, read, read_all
 from ulmfit_exp.runs.settings import Wandb
 
 RECORDS = import_part("experiments").RECORDS
@@ -87,6 +87,17 @@ def _git(*args: str) -> bytes:
         return b""
 
 
+def located(record: Path) -> Path:
+    """Return the path of a record, here or among the committed ones. Raises `DataError` if it is not one record."""
+    path = record if record.exists() else RECORDS / record
+    if not path.exists():
+        raise DataError(f"there is no {record}, neither here nor among the committed records in {RECORDS}")
+    if path.is_dir() and not (path / FILE).exists() and (records := sorted(path.glob("*.json"))):
+        one = record / records[0].name
+        raise DataError(f"{record} holds {counted(len(records), 'record')}: name one, such as {one}")
+    return path
+
+
 def check_texts(record: dict) -> None:
     """Raise `DataError` if a record of a user's own texts does not say where they are."""
     if record["experiment"] != "own_csv" or record["settings"].get("miniature"):
@@ -106,15 +117,12 @@ def main(
     """Run a record again and compare.
 
     Args:
-        record: A result.json, or DATASET/VARIANT/seed0.json of the committed records.
+        record: A result.json, the folder of a run, or DATASET/VARIANT/seed0.json of the committed records.
         home: Folder for stages; finished stages there are reused. Default: a new temporary folder.
         data_dir: As in the experiments.
         wandb: As in the experiments.
     """
-    path = record if record.exists() else RECORDS / record
-    if not path.exists():
-        raise DataError(f"there is no {record}, neither here nor among the committed records in {RECORDS}")
-    old = read(path)
+    old = read(located(record))
     check_texts(old)
     os.environ["OMP_NUM_THREADS"] = str(old["machine"]["threads"])  # figures depend on it; torch is not imported yet
     home = home or Path(tempfile.mkdtemp(prefix="reproduce-"))

@@ -372,6 +372,11 @@ def test_a_record_of_texts_that_are_not_there_is_not_reproduced(tmp_path, monkey
     assert reproduce._git("log") == b""  # git is not installed
 
 
+def test_the_folder_that_a_table_links_to_is_answered_with_the_records_in_it():
+    with pytest.raises(DataError, match=r"holds 3 records: name one, such as \S+seed0\.json"):
+        reproduce.main(Path("trec/default"))
+
+
 def test_figure_3_gives_few_labels_more_epochs_and_averages_the_baseline_over_folds():
     sfu = replace(base.DATA["sfu"], recipe=base.DATA["sfu"].recipes["small"])
     assert [s.recipe.clas.phases[-1].epochs for s in figure3.sized(sfu, "sfu")] == [80, 40, 8]
