@@ -86,3 +86,11 @@ def test_texts_without_spaces_get_a_warning_unless_their_language_is_named(lang,
     japanese = prepare(OwnCsv(csv=reviews, recipe=replace(FORWARD, lang=lang), home=tmp_path, **QUIET))
     stages.tokenize(japanese, tmp_path)
     assert ("with --lang en a whole sentence is one token: use --lang ja" in capsys.readouterr().out) == warned
+
+
+@pytest.mark.parametrize(("texts", "low"), [("own/tickets.csv", False), ("languages/de/reviews.csv", True)])
+def test_the_english_model_knows_few_words_of_german_texts(texts, low, tmp_path):
+    settings = OwnCsv(csv=MINIATURE / texts, multi_label="tickets" in texts, home=tmp_path, **QUIET)
+    run = prepare(settings)
+    share = stages.known_words(run, run.corpus.df["text"].tolist())
+    assert share < 0.3 if low else share > 0.8

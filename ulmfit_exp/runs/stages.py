@@ -18,7 +18,7 @@ from ..method import distributed, learners
 from ..method.batches import dls_clas, dls_lm, lm_dl
 from ..method.models import classifier
 from ..method.progress import Progress, quiet
-from ..method.tokenizer import UNK_ID, UNSPACED, unspaced
+from ..method.tokenizer import UNK_ID, UNSPACED, unspaced, words
 from ..method.tokens import Tokens, encode, write_tokens
 from ..method.training import TotalLoss, train
 from ..recipe import Training
@@ -33,6 +33,20 @@ NO_SPACES = (
     "--lang ja, zh, th, lo, km or my, which make each character a token"
 )
 
+OTHER_LANGUAGE = (
+    "--pretrained {} knows only {:.0%} of the words in the first texts. If they are in another language than that "
+    "model, name it with --lang, and pretrain a model of it or use --pretrained none (docs/data.md, other languages)"
+)
+FEWEST_KNOWN = 0.5
+"""Share of known words below which there is a warning; `wikipedia-small` knows a fifth in German, 0.9 in tweets."""
+
+
+def known_words(run: Run, texts: list[str]) -> float:
+    """Return the share of the words in these texts that the pretrained models know; 1 if there are no such words."""
+    known = {word for model in run.pretrained.values() for word in model.content[1]}
+    found = [word for text in texts for word in words(text, run.recipe.lang) if word.isalpha() and word[:2] != "xx"]
+    return sum(word in known for word in found) / len(found) if known and found else 1.0
+
 
 def tokenize(run: Run, folder: Path) -> dict:
     """Convert the texts to token ids with a vocabulary. The result depends on texts and splits, not on labels."""
@@ -40,6 +54,8 @@ def tokenize(run: Run, folder: Path) -> dict:
     first_texts = list(islice(documents, 100))
     if r.lang not in UNSPACED and unspaced(text for text, _ in first_texts):
         tqdm.write(f"warning: {NO_SPACES.format(r.lang)}")
+    if (share := known_words(run, [text[:1000] for text, _ in first_texts])) < FEWEST_KNOWN:
+        tqdm.write(f"warning: {OTHER_LANGUAGE.format(r.pretrained, share)}")
     vocabulary = {"pretrained": run.pretrained_vocab, "only_pretrained": r.vocab == "pretrained", "lang": r.lang}
     return write_tokens(chain(first_texts, documents), folder, r.max_vocab, r.min_freq, **vocabulary)
 
