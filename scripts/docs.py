@@ -33,8 +33,8 @@ HEADLINE = {
         replace(run, train_size=100) for run in replicates("dbpedia", MOST_SEEDS, "lp-ft")
     ],
     "SQuAD: which of 35 articles": replicates("squad", MOST_SEEDS, "default"),
-    "SFU reviews: sentiment": replicates("sfu", MOST_SEEDS, "default"),
-    "… from `reviews-small`, recipe `lp-ft`": [
+    "SFU reviews: sentiment, recipe `lp-ft`": replicates("sfu", MOST_SEEDS, "lp-ft"),
+    "… from `reviews-small`": [
         with_recipe(replace(run, seed=seed), pretrained="reviews-small")
         for seed in range(2)
         for run in replicates("sfu", MOST_SEEDS, "lp-ft")
@@ -49,6 +49,8 @@ COMPARED = (
     ("squad-topic/small", "squad-topic/scratch-forward"),
     ("sfu-sentiment/default", "sfu-sentiment/default-pretrained=reviews-small"),
     ("sfu-sentiment/default-pretrained=reviews-small", "sfu-sentiment/lp-ft-pretrained=reviews-small"),
+    ("sfu-sentiment/lp-ft", "sfu-sentiment/lp-ft-pretrained=reviews-small"),
+    ("sfu-sentiment/lp-ft", "sfu-sentiment/default"),
     ("sfu-sentiment/few-from-IMDb-classifier", "sfu-sentiment/features-from-IMDb-classifier"),
 )
 """Pairs of record folders that docs/findings.md compares and no other table does."""
