@@ -9,7 +9,7 @@ of 20 texts is only a step or two. Training from scratch then needs a lower lear
 500 and 1,000 labels of IMDb, semi-supervised had a validation error of 29.2, 18.8 and 16.8 %; with a quarter of the
 learning rate, 30.8, 19.6 and 18.8 %. All seeds have the same labelled texts, so the spread comes from training alone.
 Recipe `small` knows only words that occur twice in the texts that it reads; so supervised, with 100 labels, has 36 %
-unknown words in AG News' test texts (semi-supervised: 5 %), and 28 % in TREC-6's (9 %), which alone raises its error.
+unknown words in AG News' test texts (semi-supervised: 5 %), and 28 % in TREC-6's (9 %), where this raises the error.
 Differs from the paper: test error, not validation error.
 """
 
