@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import FORWARD, QUIET
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from experiments.own_csv import OwnCsv
@@ -27,6 +27,7 @@ from ulmfit_exp.common import DataError
 from ulmfit_exp.corpora import archives, documents
 from ulmfit_exp.corpora.corpus import Corpus
 from ulmfit_exp.corpora.encodings import replace_surrogates
+from ulmfit_exp.corpora.labels import NO_LABEL
 from ulmfit_exp.corpora.table import read_table
 from ulmfit_exp.inference import predict
 from ulmfit_exp.method.tokenizer import words
@@ -149,7 +150,7 @@ def test_missing_values_and_numbers_as_labels():
 
 # Any text at all
 
-LAX = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+LAX = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 TEXT = st.text(st.characters(exclude_categories=()), max_size=60)  # lone surrogates and NUL too
 CELL = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1, max_size=40)
 
@@ -181,6 +182,7 @@ def test_a_table_is_the_same_in_every_format(rows, data, tmp_path):
 @pytest.mark.slow
 @LAX
 @given(texts=st.lists(TEXT, min_size=6, max_size=20), labels=st.lists(st.sampled_from("abc"), min_size=6, max_size=20))
+@example(texts=[*map(str, range(16)), "NAN", "NAN"], labels=[*"ab"] * 9)
 def test_a_corpus_is_split_without_loss_or_overlap_or_refused(texts, labels, tmp_path):
     (tmp_path / "a.jsonl").write_text("".join(json.dumps({"t": t, "label": c}) + "\n" for t, c in zip(texts, labels)))
     try:
@@ -188,6 +190,8 @@ def test_a_corpus_is_split_without_loss_or_overlap_or_refused(texts, labels, tmp
     except DataError:
         return
     kept = [replace_surrogates(t) for t, _ in zip(texts, labels) if replace_surrogates(t).strip()]
+    missing = [t for t in kept if t.strip() in NO_LABEL]
+    kept = [t for t in kept if len(missing) < 2 or t not in missing]
     assert sorted(corpus.df["text"]) == sorted(kept)
     sides = corpus.split("train", "valid", "test").groupby("text")["split"].nunique()
     assert (
