@@ -71,7 +71,7 @@ CLAIMS = (
         "(section 5, figure 3).",
         ("figure3",),
         ("supervised",),
-        "The unlabelled texts also add words to the vocabulary, so the two differ in more than fine-tuning; see below.",
+        "The unlabelled texts also add words to the vocabulary, so the two differ in more than fine-tuning.",
     ),
     Claim(
         "Dropout of the language model",

@@ -119,7 +119,7 @@ def test_variants_are_tested_against_every_reference_with_as_many_labels(file):
     p = data_of(file)["p"]
     assert p["trec/small"]["trec/small-table4-without-pretraining"] < 0.05
     assert p["trec/small-forward"]["trec/small-table7-full"] > 0.05
-    assert "trec/small-500-labels-forward" not in p["trec/small"]
+    assert "trec/small-500-labels-figure3-semi-supervised" not in p["trec/small"]
 
 
 def test_other_settings_or_texts_of_the_same_name_are_another_variant_and_a_seed_counts_once(tmp_path):
