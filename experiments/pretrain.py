@@ -37,7 +37,7 @@ class Pretrain(Format, Command):
 
     corpus: str = "wikipedia"
     """wikipedia, wikitext-2, imdb (its unlabelled reviews) or reviews (of products, and imdb) in the data directory; or
-    a file or folder: JSON lines, CSV, Parquet, WikiExtractor's output or plain text, also compressed (.xz, .gz,
+    a file or folder: Parquet; JSON lines, CSV, WikiExtractor's output or plain text, also compressed (.xz, .gz,
     .bz2); a WikiText zip; or an archive of .txt files."""
     text_col: tuple[str, ...] = ("text",)
     """JSON field or CSV column of the text, by name or by number from 0; several are joined."""

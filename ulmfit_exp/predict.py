@@ -3,7 +3,7 @@
     ulmfit-exp predict runs/runs/NAME texts.csv --out predictions.csv --id-col id
     echo "A fine book." | ulmfit-exp predict runs/runs/NAME -
 
-The file is read as in training, from the same columns: CSV, JSON, Parquet, or one text per line, also compressed by
+The file is read as in training, from the same columns: Parquet, or CSV, JSON or one text per line, also compressed by
 gzip, bzip2, xz or zip. In a folder, each .txt file is a text. The output has one row per text, in order: its row number
 or id, the class, the confidence, and the probability of each class. An id or class that a spreadsheet would execute
 is written with a ' before it. The run's folder may have been moved, or copied from another machine.

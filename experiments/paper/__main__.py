@@ -50,9 +50,8 @@ def main(
         raise DataError("--render draws the committed records: leave out --plan and --miniature")
     if miniature and recipe:
         raise DataError(f"--recipe {recipe} has no meaning with --miniature, whose recipe is tiny; leave one out")
-    folder = where.home / "paper"
+    folder = where.home / "paper" / ("committed" if render else "miniature" if miniature else "")
     if render:
-        folder /= "committed"
         results, failed = tables.recorded(name, tables.committed(), data, recipe), {}
     else:
         found = tables.cells(name, data, 1 if miniature else grid.seeds, miniature, recipe)
@@ -60,7 +59,6 @@ def main(
             print(f"{kept} of {len(found)} cells are committed: --render shows them")
         runs = [tables.labelled(name, cell, precision=precision, **vars(where)) for cell in found]
         results, failed = compute(runs, grid, plan)
-        folder = folder / "miniature" if miniature else folder
     if results or not failed:
         show(name, results, folder)
     exit_with_failures(failed)

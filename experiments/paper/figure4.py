@@ -4,7 +4,8 @@ Full: all layers at once, at the learning rate of ULMFiT's last phase, without d
 rates, as in table 7 but without early stopping. A recipe with fewer than 12 epochs, such as IMDb's with 4, is run with
 12 here.
 
-Differs from the paper: SFU is added, AG News has not been run; "full" has a tenth of ULMFiT's rate there, 0.001.
+Differs from the paper: SFU is added, and AG News has not been run. In the paper, and here with recipe `paper`, "full"
+has a tenth of ULMFiT's learning rate, 0.001.
 """
 
 from dataclasses import replace

@@ -1,9 +1,9 @@
-"""Classifier fine-tuning (paper, table 7): ten ways to train the classifier on the same fine-tuned language model.
+"""Classifier fine-tuning (paper, table 7): ten ways to train the classifier.
 
-Validation error, one direction. As in the paper, every method but ULMFiT (freez + discr + stlr) stops early and keeps
-its best epoch. This epoch is chosen on the same validation texts, so its validation error is optimistic. For
-comparison, the row "ULMFiT, best epoch" has the lowest validation error of ULMFiT's own runs; its test error is that of
-the last epoch.
+All but "from scratch" start from the same fine-tuned language model. Validation error, one direction. As in the paper,
+every method but ULMFiT (freez + discr + stlr) stops early and keeps its best epoch. This epoch is chosen on the same
+validation texts, so its validation error is optimistic. For comparison, the row "ULMFiT, best epoch" has the lowest
+validation error of ULMFiT's own runs; its test error is that of the last epoch.
 
 Differs from the paper: all rows have the 12 epochs of ULMFiT's recipe instead of 50 (on a fifth of IMDb 4, chain-thaw
 7). The rows that train all layers at once, and "from scratch", "last" and "chain-thaw", use the learning rate of
