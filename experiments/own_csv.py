@@ -53,12 +53,17 @@ class OwnCsv(OwnTable, Experiment):
 
         if self.csv and data_dir == MINIATURE:
             raise DataError("--miniature reads a bundled table: leave out --csv")
-        if self.unlabelled and self.labelled_only:
-            raise DataError("--labelled-only leaves out the texts of --unlabelled: leave out one of them")
         path = MINIATURE / "dbpedia_csv" / "train.csv" if data_dir == MINIATURE else self.csv
         if path is None:
             raise DataError("name your table with --csv, or try the bundled one with --miniature")
         return Corpus.from_fields(load(path, self))
+
+    def select_labels(self, corpus):
+        from ulmfit_exp.common import DataError
+
+        if self.unlabelled and self.labelled_only:
+            raise DataError("--labelled-only leaves out the texts of --unlabelled: leave out one of them")
+        return super().select_labels(corpus)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ def read(path, **settings) -> list[str]:
         ("a.jsonl.bz2", bz2.compress(JSONL.encode())),
         ("wiki_00", JSONL.encode()),
         ("wiki_01", DOCS.encode()),
+        ("wiki_02", DOCS.removesuffix("</doc>\n").encode()),  # cut
         ("wiki_01.bz2", bz2.compress(DOCS.encode())),
         ("a.csv", CSV.encode()),
         ("a.csv.gz", gzip.compress(b"\xef\xbb\xbf" + CSV.encode(), mtime=0)),

@@ -5,6 +5,7 @@ import pytest
 
 from ulmfit_exp.common import DataError
 from ulmfit_exp.corpora.corpus import Corpus
+from ulmfit_exp.corpora.splits import row_splits
 
 WORDS = ["soup", "room", "bed", "bath", "view", "tea", "key", "lamp"]
 
@@ -214,6 +215,9 @@ def test_texts_and_labels_in_files_of_their_own_line_by_line(tmp_path):
         (tmp_path / f"{split}_text.txt").write_text("".join(f'"{text}, @user\n' for text in rows["text"]))
         (tmp_path / f"{split}_labels.txt").write_text("".join(f"{i % 2}\n" for i in range(len(rows))))
     assert Corpus.from_csv(tmp_path).classes == ["0", "1"]
+    (tmp_path / "mapping.txt").write_text("0 kind\n1 rude\n")
+    with pytest.raises(DataError, match=r"mapping.txt has one column; put a tab between"):
+        Corpus.from_csv(tmp_path)
     (tmp_path / "mapping.txt").write_text("0\tkind\n1\trude\n")
     corpus = Corpus.from_csv(tmp_path)
     assert sizes(corpus) == {"train": 40, "valid": 8, "test": 6} and corpus.classes == ["kind", "rude"]
@@ -312,6 +316,8 @@ def test_a_column_of_splits_is_recognised_by_its_values_and_one_that_is_not_foll
     assert not any("split, because" in note for note in corpus.notes)
     train = table(40).assign(is_train=[i < 30 for i in range(40)])
     assert Corpus.from_df(train, split_col="is_train").counts()["valid"] == 10
+    for name, true in (("isTest", "test"), ("is_latest", "valid"), ("strain", "valid")):
+        assert row_splits(pd.Series(["0", "1"], name=name)).tolist() == ["train", true]
 
 
 def test_rows_of_the_valid_split_without_a_label_are_left_out_with_a_note(tmp_path):

@@ -19,7 +19,7 @@ def test_the_fused_loss_and_its_gradients_are_cross_entropys(monkeypatch):
         (3 * loss).backward()
         return [loss.detach(), x.grad, decoder.decoder.weight.grad.clone(), decoder.decoder.bias.grad.clone()]
 
-    loss = fused.LMLoss(fused.FeatureDecoder(decoder))
+    loss = fused.LMLoss(fused.FeatureDecoder(decoder), samples=None, n_targets=160)
     ours = gradients(lambda x: loss(x, targets))
     stock = gradients(lambda x: CrossEntropyLossFlat()(decoder(x)[0], targets))
     for a, b in zip(ours, stock):
@@ -32,7 +32,7 @@ def test_the_fused_loss_in_bfloat16_is_near_that_in_float32():
     torch.manual_seed(0)
     decoder = LinearDecoder(n_out=160, n_hid=12, output_p=0.0)
     features, targets = torch.randn(4, 9, 12, requires_grad=True), torch.randint(0, 160, (4, 9))
-    loss = fused.LMLoss(fused.FeatureDecoder(decoder))
+    loss = fused.LMLoss(fused.FeatureDecoder(decoder), samples=None, n_targets=160)
     with torch.autocast("cpu", torch.bfloat16):
         low = loss(features, targets)
     high = loss(features, targets)
@@ -60,7 +60,7 @@ def test_a_sampled_softmax_trains_like_the_full_one_and_validates_with_it():
     linear = LinearDecoder(n_out=160, n_hid=12, output_p=0.0)
     decoder = fused.FeatureDecoder(linear)
     features, targets = torch.randn(2, 9, 12, requires_grad=True), torch.randint(0, 160, (2, 9))
-    full, some, all_drawn = (fused.LMLoss(decoder, samples) for samples in (None, 60, 160))
+    full, some, all_drawn = (fused.LMLoss(decoder, samples, 160) for samples in (None, 60, 160))
 
     torch.testing.assert_close(all_drawn(features, targets), full(features, targets))
     with torch.no_grad():
@@ -78,7 +78,7 @@ def test_words_that_are_only_read_have_no_logit_and_are_the_unknown_word_as_a_ta
     torch.manual_seed(0)
     linear = LinearDecoder(n_out=160, n_hid=12, output_p=0.0)
     features, targets = torch.randn(2, 9, 12), torch.randint(0, 160, (2, 9))
-    loss = fused.LMLoss(fused.FeatureDecoder(linear), targets=100)
+    loss = fused.LMLoss(fused.FeatureDecoder(linear), samples=None, n_targets=100)
     expected = CrossEntropyLossFlat()(linear(features)[0][..., :100], targets.masked_fill(targets >= 100, 0))
     torch.testing.assert_close(loss(features, targets), expected)
     loss(features, targets).backward()

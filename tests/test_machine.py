@@ -34,6 +34,8 @@ def test_a_launchers_process_without_a_gpu_of_its_own_is_an_error(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
     with pytest.raises(DataError, match="process 1 has no GPU: start at most 1 on a machine"):
         machine.use_device("auto")
+    monkeypatch.delenv("LOCAL_RANK")  # as where each process has a machine of its own
+    assert machine.use_device("cpu") == torch.device("cpu")
 
 
 def test_the_device_that_is_asked_for_is_fastais_until_another_is(monkeypatch):

@@ -84,6 +84,8 @@ def test_untidy_cells_are_the_labels_that_they_mean():
     assert any("labels of no text: 'c'" in note for note in corpus.notes)
     numbers = Corpus.from_df(table(tags=lambda i: ("[0 1]", "[1]", "set()")[i % 3]), label_col="tags")
     assert numbers.df["label"][:3].tolist() == ["0;1", "1", ";"]
+    cut = Corpus.from_df(table(tags=lambda i: "[0 1" if i == 3 else "[0 1]" if i % 2 else "[1]"), label_col="tags")
+    assert any("29 cells are lists" in note for note in cut.notes)  # the cut one is not, so the column is of classes
     written = ("['a' 'b']", '["a", " b ", null]', "('c', 'b')", "{'a'}", {"a", "b"})  # by NumPy, JSON, Python
     corpus = Corpus.from_df(table(tags=lambda i: written[i % 5]), label_col="tags")
     assert corpus.df["label"][:5].tolist() == ["a;b", "a;b", "b;c", "a", "a;b"]

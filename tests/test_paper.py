@@ -23,13 +23,14 @@ from experiments.paper.__main__ import main
 from scripts import reproduce
 from ulmfit_exp.cli import run
 from ulmfit_exp.common import DataError
+from ulmfit_exp.corpora.sources import MINIATURE
 from ulmfit_exp.method import pretrained
 from ulmfit_exp.recipe import Phase
 from ulmfit_exp.record import cost, read, variant_folder
 from ulmfit_exp.results import figures
 from ulmfit_exp.runs import estimate, grid, workers
 from ulmfit_exp.runs.run import prepare
-from ulmfit_exp.runs.settings import Where
+from ulmfit_exp.runs.settings import Cell, Where
 
 ROOT = Path(__file__).parents[1]
 PATHS = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -183,8 +184,10 @@ def test_options_that_have_no_meaning_without_another_are_refused():
         prepare(Dbpedia(miniature=True, dump_rows=100))
     with pytest.raises(DataError, match="leave out --csv"):
         prepare(OwnCsv(miniature=True, csv=Path("a.csv")))
-    with pytest.raises(DataError, match="--labelled-only leaves out the texts of --unlabelled"):
-        prepare(OwnCsv(csv=Path("a.csv"), unlabelled=Path("b.csv"), labelled_only=True))
+    tickets = MINIATURE / "own" / "tickets.csv"
+    settings = OwnCsv(csv=tickets, multi_label=True, unlabelled=tickets, labelled_only=True)
+    _, failed = grid.plan([Cell("", "own_csv", "seed0", settings)])
+    assert "--labelled-only leaves out the texts of --unlabelled" in "".join(failed.values())
 
 
 def test_figure_4_has_a_curve_for_recipes_of_few_epochs_too():

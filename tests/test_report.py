@@ -112,15 +112,17 @@ def test_a_record_without_confusion_or_mistakes_says_so(tmp_path):
 
 
 def test_a_home_without_a_finished_run_has_no_records(tmp_path):
-    (tmp_path / "stages" / "tokens-1").mkdir(parents=True)
-    (tmp_path / "stages" / "tokens-1" / "vocab.json").write_text("[]")
-    assert read_all([tmp_path]) == ([], [])
-    (tmp_path / "runs" / "NAME" / "classifier").mkdir(parents=True)
-    (tmp_path / "runs" / "NAME" / "classifier" / "vocab.json").write_text("[]")
-    assert read_all([tmp_path / "runs"]) == ([], [])
-    (tmp_path / "in" / "runs" / "runs" / "NAME").mkdir(parents=True)
-    (tmp_path / "in" / "runs" / "runs" / "NAME" / "result.json").write_text("{}")
-    assert len(read_all([tmp_path / "in"])[1]) == 1  # the folder in which the default home is
+    home = tmp_path / "home"
+    (home / "stages" / "tokens-1").mkdir(parents=True)
+    for name in ("vocab.json", "targets.json"):
+        (home / "stages" / "tokens-1" / name).write_text("[]")
+    assert read_all([home]) == read_all([tmp_path]) == ([], [])
+    (home / "runs" / "NAME" / "classifier").mkdir(parents=True)
+    (home / "runs" / "NAME" / "classifier" / "vocab.json").write_text("[]")
+    assert read_all([home / "runs"]) == ([], [])
+    (home / "in" / "runs" / "runs" / "NAME").mkdir(parents=True)
+    (home / "in" / "runs" / "runs" / "NAME" / "result.json").write_text("{}")
+    assert len(read_all([home / "in"])[1]) == 1  # the folder in which the default home is
 
 
 def test_committed_records_are_whole_findable_and_name_no_machine_path():

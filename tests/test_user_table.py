@@ -398,6 +398,12 @@ def test_a_measure_can_be_cut_into_classes_of_about_the_same_size(tmp_path):
     for bins, says in ((1, "two or more"), (3, "'beta', which is no number")):
         with pytest.raises(DataError, match=f"--bins {bins} is impossible.*{says}"):
             load(measured(["1", "beta"], tmp_path), label_col="target", bins=bins)
+    thirds = load(measured([repr(n / 3) for n in (4, 7, 10)], tmp_path), label_col="target", bins=3)[0]
+    assert thirds.df["label"].value_counts().tolist() == [40, 40, 40]
+    for values, classes in ((["1", "inf"], 2), (["0.3", "0.30000000000000004", "0.5"], 2)):
+        assert len(load(measured(values, tmp_path), label_col="target", bins=3)[0].classes) == classes
+    with pytest.raises(DataError, match="--bins 3 is impossible: most of the numbers are infinite"):
+        load(measured(["1", "inf", "inf", "inf"], tmp_path), label_col="target", bins=3)
 
 
 def test_quotes_that_join_lines_are_reported_and_no_quotes_where_each_line_is_a_row(tmp_path):

@@ -11,7 +11,7 @@ from .common import DataError, flat, read_json
 from .recipe import Phase, in_words
 
 FILE = "result.json"
-OTHER_FILES = ("stage.json", "vocab.json", "mistakes.json")
+OTHER_FILES = ("stage.json", "vocab.json", "targets.json", "mistakes.json")
 """JSON files in the folders of runs and stages that are not records."""
 TOO_FAR = 2
 """In percentage points: `certainty` warns if a test set is so small that only larger differences are significant."""
@@ -95,7 +95,7 @@ def evaluation(path: Path) -> Path:
     `path` is the run's folder or its `result.json`. The folder does not exist if the run's stages are elsewhere.
     """
     folder = run_folder(path).resolve()
-    return folder.parents[1] / read(folder)["stages"][-1]["path"]
+    return folder.parent.parent / read(folder)["stages"][-1]["path"]
 
 
 def mistakes(path: Path) -> list[dict]:

@@ -181,8 +181,11 @@ def _wikiextractor(lines: Iterable[str]) -> Iterator[str]:
             text = []
         elif line.startswith("</doc>"):
             yield "".join(text)
+            text = []
         else:
             text.append(line)
+    if "".join(text).strip():  # the file was cut
+        yield "".join(text)
 
 
 def _wikitext(text: str) -> Iterator[str]:
@@ -211,5 +214,5 @@ def open_documents(
         if not found:
             raise DataError(f"{path} holds no texts to read; name the folder or file that has them")
         files += found
-    name = corpus if sources else as_utf8(paths[0].name)
+    name = corpus if sources else as_utf8(paths[0].name)[:60]
     return Documents(name, tuple(files), text_col, member, format.checked())

@@ -130,6 +130,8 @@ def _with_labels(rows: pd.DataFrame, file: Path, labels: Path, format: Format) -
         raise DataError(f"{labels} has {len(lines):,} lines, but {file.name} has {len(rows):,}; give each text a label")
     mapping = file.with_name(MAPPING)
     names = read_table(mapping, Format(header="no"))[0] if mapping.is_file() else pd.DataFrame(columns=["0", "1"])
+    if len(names.columns) < 2:
+        raise DataError(f"{mapping} has one column; put a tab between the number and the name of each class")
     return rows.assign(label=lines.replace(dict(zip(names.iloc[:, 0], names.iloc[:, 1]))))
 
 

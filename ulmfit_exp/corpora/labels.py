@@ -96,8 +96,12 @@ def _normalised_label(label: str) -> str:
 
 def _cut_into_bins(values: pd.Series, train: pd.Series, bins: int, notes: list[str]) -> pd.Series:
     """Return the name of each number's interval; the intervals have about equally many numbers of `train` each."""
+    values, train = (numbers.map(lambda number: float(f"{number:.15g}")) for numbers in (values, train))  # as named
     shares = np.linspace(0, 1, bins + 1)[1:-1]
-    edges = [f"{edge:.15g}" for edge in (train if len(train) else values).quantile(shares, "lower").unique()]
+    cuts = (train if len(train) else values).quantile(shares, "lower").unique()
+    edges = [f"{cut:.15g}" for cut in cuts if np.isfinite(cut)]
+    if not edges:
+        raise DataError(f"--bins {bins} is impossible: most of the numbers are infinite")
     names = [f"up to {edges[0]}", *(f"{low} to {high}" for low, high in pairwise(edges)), f"above {edges[-1]}"]
     notes.append(f"label: {len(names)} classes of about as many training rows each (--bins): {', '.join(names)}")
     return pd.cut(values, [-np.inf, *map(float, edges), np.inf], labels=names, include_lowest=True).astype(str)

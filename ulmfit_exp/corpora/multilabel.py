@@ -39,8 +39,10 @@ def split_labels(label: str) -> list:
 
 def each_label(labels: pd.Series, multi_label: bool = True) -> pd.Series:
     """Return one row per label of each text, with the text's index; unless `multi_label`, the labels unchanged."""
-    found = labels.str.split(SEP).explode() if multi_label else labels
-    return found[found != ""] if multi_label else labels
+    if not multi_label:
+        return labels
+    found = labels.str.split(SEP).explode()
+    return found[found != ""]
 
 
 def indicators(labels: pd.Series, classes: list[str]) -> np.ndarray:
@@ -168,7 +170,8 @@ def _parse_list(cell: str) -> Iterable | None:
     {"choices": [...]} of Label Studio, or the {"a": 1, "b": 0} of spaCy, with a 0 or 1 for each label. Else None."""
     if cell == "set()":
         return ()
-    if cell.startswith("[") and all(re.fullmatch(r"\d+(\.0*)?", number) for number in cell[1:-1].split()):
+    whole = cell.startswith("[") and cell.endswith("]")
+    if whole and all(re.fullmatch(r"\d+(\.0*)?", number) for number in cell[1:-1].split()):
         return [number.partition(".")[0] for number in cell[1:-1].split()]  # as NumPy writes numbers
     for read in (json.loads, ast.literal_eval) if cell.startswith(("[", "(", "{")) else ():
         try:

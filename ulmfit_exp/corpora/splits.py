@@ -23,6 +23,8 @@ VALID_FLAGS = ("isvalid", "isvalidation", "isval")
 BOOLEANS = dict.fromkeys(("true", "1", "1.0", "yes", "y", "t"), True)
 BOOLEANS |= dict.fromkeys(("false", "0", "0.0", "no", "n", "f", ""), False)
 """Cells, in lower case, that mean yes or no."""
+WORD = re.compile("[A-Z]?[a-z]+|[A-Z]+")
+"""A word of a name such as PublicTest or is_valid."""
 
 
 def split_names(found: Iterable[str]) -> dict[str, str]:
@@ -115,8 +117,7 @@ def guess_split_columns(table: pd.DataFrame, notes: list[str]) -> list[str]:
 def _look_like_splits(column: pd.Series) -> bool:
     """Whether every value is a name of one or two words that contains a word for a split: PublicTest, test_a."""
     return all(
-        len(value.split()) < 3
-        and not SPLIT_NAMES.keys().isdisjoint(map(str.lower, re.findall("[A-Z]?[a-z]+|[A-Z]+", value)))
+        len(value.split()) < 3 and not SPLIT_NAMES.keys().isdisjoint(map(str.lower, WORD.findall(value)))
         for value in column.unique()
     )
 
@@ -125,9 +126,10 @@ def row_splits(column: pd.Series) -> pd.Series:
     """Return each row's split from a column of split names, or of true/false as in is_valid, is_test or is_train."""
     values = column.str.strip().str.lower()
     if values.isin(list(BOOLEANS)).all():
-        name = str(column.name).lower()
-        held_out = values.map(BOOLEANS) != ("train" in name)
-        return held_out.map({True: "test" if "test" in name else "valid", False: "train"})
+        words = map(str.lower, WORD.findall(str(column.name)))
+        named = {SPLIT_NAMES.get(word.removeprefix("is")) for word in words}
+        held_out = values.map(BOOLEANS) != ("train" in named)
+        return held_out.map({True: "test" if "test" in named else "valid", False: "train"})
     splits = values.map(split_names(values))
     if splits.isna().any():
         raise DataError(

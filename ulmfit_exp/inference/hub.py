@@ -7,7 +7,7 @@ from pathlib import Path
 from ..common import DataError, check_export_folder
 from ..method.pretrained import resolve
 from ..recipe import DIRECTIONS
-from ..record import certainty, error_name, read
+from ..record import FILE, certainty, error_name, read
 
 
 def write(run: Path, out: Path) -> list[str]:
@@ -17,8 +17,8 @@ def write(run: Path, out: Path) -> list[str]:
     by `ulmfit_exp.predict`. Returns a description of each part that was left out. Raises `DataError`.
     """
     record = read(run)
-    check_export_folder(out, "result.json", "--hub")
-    if out.resolve() == run.resolve() or ((out / "result.json").exists() and read(out) != record):
+    check_export_folder(out, FILE, "--hub")
+    if out.resolve() == run.resolve() or ((out / FILE).exists() and read(out) != record):
         raise DataError(f"--hub {out} already holds a run; name another folder")
     if "valid" in record and not (run / "classifier").is_dir():
         raise DataError(f"{run} has no classifier/, so there is nothing to predict with")
@@ -36,7 +36,7 @@ def write(run: Path, out: Path) -> list[str]:
             shutil.copyfile(file, out / direction / file.name)
     if (run / "classifier").is_dir():
         shutil.copytree(run / "classifier", out / "classifier", dirs_exist_ok=True)
-    shutil.copyfile(run / "result.json", out / "result.json")
+    shutil.copyfile(run / FILE, out / FILE)
     (out / "README.md").write_text(card(record, tuple(written)), encoding="utf-8")
     return missing
 

@@ -142,7 +142,7 @@ def predictions(
     """Yield predictions for the texts of a file, a folder or standard input; the index has the names of the rows."""
     empty = 0
     for part in _texts(predictor, texts, text_col, id_col, format):
-        yield predictor.predict(part).set_axis(part.index)
+        yield predictor.predict(part)
         empty += (part.str.strip() == "").sum()
     if empty:
         _note(f"empty texts, predicted like the others: {empty:,}")

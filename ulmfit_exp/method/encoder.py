@@ -84,9 +84,9 @@ class FeaturesHead(Module):
         """Copy the parameters of a fitted pipeline from `inference.features.regressions`."""
         regression = pipeline[-1]
         scaler = pipeline[0][0] if scaling == "parts" else pipeline[0]
-        parts = getattr(regression, "estimators_", [regression])  # with several labels, one regression per label
-        weight = torch.from_numpy(np.concatenate([part.coef_ for part in parts])).float()
-        bias = torch.from_numpy(np.concatenate([part.intercept_ for part in parts])).float()
+        regressions = getattr(regression, "estimators_", [regression])  # with several labels, one regression per label
+        weight = torch.from_numpy(np.concatenate([r.coef_ for r in regressions])).float()
+        bias = torch.from_numpy(np.concatenate([r.intercept_ for r in regressions])).float()
         if len(weight) == 1:  # for two classes scikit-learn has only the log-odds of the second
             weight, bias = (torch.cat([torch.zeros_like(x), x]) for x in (weight, bias))
         self.linear.weight.copy_(weight)
@@ -104,7 +104,8 @@ class FeaturesHead(Module):
 
 
 def concat_pool(out: torch.Tensor, mask: torch.Tensor, pooling: tuple[str, ...] = POOLING) -> torch.Tensor:
-    """States `bs x len x emb_sz` and padding mask `bs x len` (True where padded) -> `bs x parts * emb_sz`.
+    """States `bs x len x emb_sz` and mask `bs x len` (True where not pooled: padding, and tokens before the last
+    `max_len`) -> `bs x parts * emb_sz`.
 
     fastai's masked_concat_pool finds the last state by counting the padding in the last chunk. A short text in a batch
     with longer ones has leading padding there too, so that a padded position is read.

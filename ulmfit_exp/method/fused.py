@@ -31,13 +31,12 @@ class LMLoss:
     computed, turned into their own gradient in place, and multiplied by the weights.
 
     With `samples`, a training step computes the logits of its own target words and of this many others, drawn uniformly
-    without replacement and shared by the batch (sampled softmax; Jean et al. 2015). Words with ids from `targets` on
-    are input only: as targets they count as the unknown word.
+    without replacement and shared by the batch (sampled softmax; Jean et al. 2015). Words with ids from
+    `n_targets` on are input only: as targets they count as the unknown word.
     """
 
-    def __init__(self, decoder: FeatureDecoder, samples: int | None = None, targets: int | None = None):
-        self.linear, self.samples = decoder.decoder, samples
-        self.targets = len(self.linear.bias) if targets is None else targets
+    def __init__(self, decoder: FeatureDecoder, samples: int | None, n_targets: int):
+        self.linear, self.samples, self.n_targets = decoder.decoder, samples, n_targets
 
     def __call__(self, features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         features, targets = features.as_subclass(torch.Tensor), targets.as_subclass(torch.Tensor)
@@ -45,9 +44,9 @@ class LMLoss:
         if torch.is_autocast_enabled(features.device.type):
             dtype = torch.get_autocast_dtype(features.device.type)
         rows, targets = features.flatten(0, -2).to(dtype), targets.flatten()
-        weight, bias = self.linear.weight[: self.targets], self.linear.bias[: self.targets]
+        weight, bias = self.linear.weight[: self.n_targets], self.linear.bias[: self.n_targets]
         with_grad = torch.is_grad_enabled()
-        targets = targets.masked_fill(targets >= self.targets, UNK_ID)
+        targets = targets.masked_fill(targets >= self.n_targets, UNK_ID)
         if self.samples is not None and with_grad:
             weight, bias, targets = self._sampled(weight, bias, targets)
         with torch.autocast(features.device.type, enabled=False):  # on CUDA, autocast would make the softmax float32

@@ -45,7 +45,7 @@ def use_device(wanted: str | None = None) -> torch.device:
         return default_device()
     name, _, number = wanted.partition(":")
     if num_distrib() > 1:
-        number = os.environ["LOCAL_RANK"]
+        number = os.environ.get("LOCAL_RANK", "0")
     if name in ("auto", "cuda") and number.isdigit() and int(number) < torch.cuda.device_count():
         torch.cuda.set_device(int(number))
     elif name != "cpu" and num_distrib() > 1 and torch.cuda.is_available():

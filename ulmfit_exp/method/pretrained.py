@@ -154,7 +154,7 @@ def _in_place(name: str, folder: Path, direction: str) -> Pretrained:
     classifier = []
     if (folder / direction).is_dir():
         folder = folder / direction
-    elif (folder / "result.json").is_file() and folder.parent.name == "runs":
+    elif (folder / record.FILE).is_file() and folder.parent.name == "runs":
         stages = {s["name"]: s["path"] for s in record.read(folder)["stages"]}
         wanted = [f"lm {direction}", *([f"clas {direction}"] if name.endswith(CLASSIFIER) else [])]
         if absent := [stage for stage in wanted if stage not in stages]:
@@ -177,7 +177,7 @@ def _in_place(name: str, folder: Path, direction: str) -> Pretrained:
 
 def _lang(folder: Path) -> str | None:
     """Return the language of a model from its stage, its record, or the record in the parent folder."""
-    stage, *records = folder / "stage.json", folder / "record.json", folder.parent / "result.json"
+    stage, *records = folder / "stage.json", folder / "record.json", folder.parent / record.FILE
     if stage.is_file():
         return read_json(stage)["inputs"].get("lang", "en")
     found = next((read_json(path) for path in records if path.is_file()), None)

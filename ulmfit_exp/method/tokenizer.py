@@ -26,7 +26,6 @@ RULES = [rule.__name__ for rule in defaults.text_proc_rules + defaults.text_post
 TOKENIZER = {
     "spacy": version("spacy"),
     "fastai": version("fastai"),
-    "lang": "en",
     "rules": RULES,
     "longest_word": LONGEST_WORD,
     "piece": PIECE,
