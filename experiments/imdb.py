@@ -8,7 +8,7 @@
     test error in %   5.87 (one seed); forward 6.55, backward 6.60
     baseline          9.70 (TF-IDF + logistic regression); the paper, at full size, 4.60
     --recipe small    8.41, from the first language model; 131 minutes on one thread of an AMD EPYC
-    a fifth of IMDb   10.29 ± 0.38, also from the first one; 3 seeds, forward (paper figure4 --data imdb); baseline 12.28
+    a fifth of IMDb   10.29 ± 0.38, from the first one too; 3 seeds, forward (paper figure4 --data imdb); baseline 12.28
 
 Differs from the paper: the small pretrained language model, 30,000 words, 3 passes over the reviews (recipe paper:
 15), 9 classifier epochs instead of 50; 10% of the training reviews are held out. Notes: experiments/notes/imdb.md

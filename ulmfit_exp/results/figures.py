@@ -222,7 +222,7 @@ def _table_by_labels(part: pd.DataFrame, ours: str, theirs: str) -> str:
 def labels_needed(ours: pd.Series, theirs: pd.Series) -> pd.Series:
     """Return how many times as many labels `theirs` needs for the errors of `ours`, both indexed by labels.
 
-    Interpolated linearly between the points of `theirs`, over the logarithm of the number of labels.
+    Interpolated linearly between the points of `theirs`, over the logarithm of the labels; absent beyond the last one.
     """
     theirs = theirs.dropna().cummin()[::-1]
 
@@ -230,7 +230,7 @@ def labels_needed(ours: pd.Series, theirs: pd.Series) -> pd.Series:
         beyond = ">" if error < theirs.iloc[0] else "<" if error > theirs.iloc[-1] else ""
         return f"{beyond} {math.exp(np.interp(error, theirs, np.log(theirs.index))) / labels:.1f} ×".strip()
 
-    return pd.Series({labels: times(labels, error) for labels, error in ours.dropna().items()})
+    return pd.Series({labels: times(labels, error) for labels, error in ours.dropna().loc[: theirs.index[0]].items()})
 
 
 BY_EPOCH = {
