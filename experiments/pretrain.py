@@ -45,7 +45,8 @@ class Pretrain(Format, Command):
     """Train a model that reads texts backwards."""
     recipe_name: Annotated[Literal["small", "cycle", "domain", "paper", "tiny"], tyro.conf.arg(name="size")] = "small"
     """small has the shape of the model that ships; cycle trains that model further, domain trains it on a domain's
-    texts with their vocabulary; paper is the paper's AWD-LSTM, for a GPU. The --recipe.… options below change it."""
+    texts with their vocabulary; paper is the paper's AWD-LSTM, for a GPU; tiny is for trying it out. The --recipe.…
+    options below change it."""
     recipe: LMRecipe = PRETRAINING["small"]
     log_texts: Annotated[bool, tyro.conf.Suppress] = False  # there are no predictions to upload
 

@@ -39,8 +39,8 @@ def main(
     try:
         store = dashboard.open_trackio(home)
         counts, left_out = dashboard.update(store, home, records)
-        for path, why in left_out.items():
-            print(f"left out: {path}: {why}")
+        for why in left_out:
+            print(f"left out: {why}")
         for project, (new, runs) in counts.items():
             print(f"{project}: {counted(runs, 'run')}, {new} of them new")
         dashboard.show(store, port, browser=not no_browser)

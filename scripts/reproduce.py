@@ -23,7 +23,7 @@ from statistics import stdev
 import tyro
 
 from ulmfit_exp.cli import ROOT, command, import_part, interrupted, run
-from ulmfit_exp.common import DataError, counted
+from ulmfit_exp.common import DataError, counted, shell_quoted
 from ulmfit_exp.record import FILE, environment_changes, figures, read, read_all
 from ulmfit_exp.runs.settings import Wandb
 
@@ -128,7 +128,7 @@ def main(
     home = home or Path(tempfile.mkdtemp(prefix="reproduce-"))
     settings = import_part("experiments").settings_of(old, home=home, data_dir=data_dir, wandb=wandb)
     pretrained = shipped_then(old, settings.recipe.pretrained, home / "pretrained")
-    with interrupted():
+    with interrupted(f"with --home {shell_quoted(str(home))} the same command resumes from the last checkpoint"):
         new = read(run(replace(settings, recipe=replace(settings.recipe, pretrained=pretrained))))
     others = [other for _, other in read_all([RECORDS])[0]]
     spread, found = spreads(old, others), figures(new)

@@ -177,6 +177,8 @@ def test_an_export_to_onnx_overwrites_no_other_files(folder, tmp_path):
     (tmp_path / "predict.py").write_text("mine")
     with pytest.raises(DataError, match=r"--onnx .* holds other files"):
         onnx_folder(folder, tmp_path)
+    with pytest.raises(DataError, match=r"--onnx .*predict.py is a file; name a folder"):
+        onnx_folder(folder, tmp_path / "predict.py")
 
 
 def test_nothing_is_uploaded_by_default(folder, tmp_path, monkeypatch, capsys):

@@ -39,6 +39,8 @@ def test_features_are_a_transformer_of_scikit_learn():
         "pooling": ("last", "max", "mean"), "lang": None,
     }  # fmt: skip
     assert np.array_equal(encoder.fit_transform(TEXTS), encoder.fit(TEXTS).transform(TEXTS))
+    with pytest.raises(DataError, match="an encoder needs a pretrained model"):
+        Encoder("none").fit()
     names = encoder.get_feature_names_out()
     assert len(names) == 576 and names[0] == "last_0" and names[-1] == "mean_191"
     pipeline = make_pipeline(encoder, unit_parts(), LogisticRegression())

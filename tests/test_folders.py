@@ -71,7 +71,7 @@ def test_texts_that_are_not_utf8_are_of_one_encoding_and_what_is_no_text_is_left
     (tmp_path / "bad" / "binary.txt").write_bytes(bytes(range(256)) * 20)
     corpus = Corpus.from_csv(tmp_path)
     assert {"Un café", "Le film était très long", "Déjà vu"} <= set(corpus.df["text"])
-    assert any("1 files that are not text: bad/binary.txt" in note for note in corpus.notes)
+    assert any("left out: files that are not text: 1 (bad/binary.txt)" in note for note in corpus.notes)
     assert any("their encoding cp1252 is a guess" in note for note in corpus.notes)
 
 
@@ -97,7 +97,7 @@ def test_a_folder_without_classes_is_refused_but_gives_unlabelled_texts(tmp_path
     corpus = Corpus.from_csv(labelled, unlabelled=tmp_path / "train")
     assert corpus.counts()["unlabelled"] == 8
     newsgroups = folder(tmp_path / "20news", "sci.space", "alt.atheism", suffix="")
-    with pytest.raises(DataError, match=r"left out: 16 files whose names do not end in \.txt: alt\.atheism/0"):
+    with pytest.raises(DataError, match=r"left out: files whose names do not end in \.txt: 16 \(alt\.atheism/0"):
         Corpus.from_csv(newsgroups)
 
 
@@ -147,7 +147,7 @@ def test_a_folder_of_a_table_per_split(names, tmp_path):
     corpus = Corpus.from_csv(tmp_path)
     assert sizes(corpus) == {"train": 40, "valid": 8, "test": 6}
     assert corpus.df["row"].iloc[-1] == f"{names[-1]}:5"
-    assert any("left out: 1 files of no class or split: classes.txt" in note for note in corpus.notes)
+    assert any("left out: files of no class or split: 1 (classes.txt)" in note for note in corpus.notes)
 
 
 def test_tables_per_split_without_a_header_or_without_labels_in_the_test(tmp_path):
@@ -249,7 +249,7 @@ def test_a_class_that_is_a_link_to_a_folder_is_reported(tmp_path):
     (tmp_path / "texts" / "good").symlink_to(tmp_path / "elsewhere" / "good")
     corpus = Corpus.from_csv(tmp_path / "texts")
     assert corpus.classes == ["kind", "rude"]
-    assert any("left out: 9 files whose names do not end in .txt: ugly/0.html" in note for note in corpus.notes)
+    assert any("left out: files whose names do not end in .txt: 9 (ugly/0.html" in note for note in corpus.notes)
     assert "left out: links to folders, which are not followed: good" in corpus.notes
 
 
@@ -400,4 +400,4 @@ def test_labels_in_a_table_of_their_own_are_joined_to_the_texts(tmp_path):
     rows[:24].to_csv(tmp_path / "train.csv", index=False)
     both = Corpus.from_csv(tmp_path, "comment")
     assert len(both.df) == len(rows)
-    assert "left out: 1 files that are also there unpacked: train.csv.zip" in both.notes
+    assert "left out: files that are also there unpacked: 1 (train.csv.zip)" in both.notes

@@ -76,7 +76,7 @@ def test_a_model_of_another_language_is_refused_and_no_model_gets_a_warning(tmp_
         prepare(replace(german, recipe=replace(german.recipe, lang="deutsch")))
     run(replace(german, recipe=replace(FORWARD, lang="de"), **QUIET))
     printed = capsys.readouterr().out
-    assert "warning: --pretrained none starts from random weights" in printed
+    assert "warning: this run starts from random weights" in printed
     assert "recipe default: " in printed and "labelled training texts" in printed  # its classifier is not that of auto
 
 

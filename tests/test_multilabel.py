@@ -128,8 +128,8 @@ def test_several_labels_are_never_guessed_but_a_table_that_seems_to_have_them_ge
         ([["1"], ["1.0", "2"], ["2"]], ["1", "2"], "are one number"),
         (["Good;x", "good", "x"], ["Good", "good", "x"], "'Good', 'good' look alike"),
         (["café", "cafe\u0301;x", "x"], ["cafe\u0301", "café", "x"], "look alike"),
-        ([["a", float("nan")], ["b"]], ["a", "b"], "'nan' is treated as a missing label: 15 rows"),
-        (["a;nan", "b", "nan"], ["a", "b"], "'nan' is treated as a missing label: 20 rows"),
+        ([["a", float("nan")], ["b"]], ["a", "b"], "'nan' is treated as a missing label; rows: 15"),
+        (["a;nan", "b", "nan"], ["a", "b"], "'nan' is treated as a missing label; rows: 20"),
         (["a;NA", "b"], ["NA", "a", "b"], "'NA' is a class like the others"),
     ],
 )

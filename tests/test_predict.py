@@ -175,7 +175,7 @@ def test_predictions_name_the_rows_of_a_table_and_the_lines_of_a_text(tmp_path, 
     monkeypatch.setattr(table, "CHUNK_ROWS", 2)
     (tmp_path / "a.csv").write_text("text,id\none,x\ntwo,y\none,x\ntwo,y\n")  # in two chunks
     assert len(predicted(tmp_path / "a.csv", "text", id_col="id")) == 2
-    assert "column 'id' has duplicates: 2 rows have the name of an earlier row" in capsys.readouterr().err
+    assert "column 'id' has duplicates; rows with the name of an earlier row: 2" in capsys.readouterr().err
 
 
 def test_a_folder_of_texts_is_predicted_and_columns_of_rows_are_refused(tmp_path):

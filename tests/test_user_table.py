@@ -123,11 +123,11 @@ def test_copies_stay_on_one_side_and_are_reported(tmp_path):
     corpus, notes = load(tmp_path / "a.csv")
     sides = corpus.df.groupby("text")["split"].nunique()
     assert (sides == 1).all()
-    assert any("21 rows have the text of another row, 1 texts have different labels" in n for n in notes)
+    assert any("rows with the text of another row: 21; texts with different labels: 1" in n for n in notes)
     named = [(*row, "test" if i < 5 else "train") for i, row in enumerate(copies)]
     (tmp_path / "b.csv").write_text(delimited(named, head=(*HEAD, "part")))
     _, notes = load(tmp_path / "b.csv", split_col="part")
-    assert any("5 test texts are also in train, 1 of them with another label" in n for n in notes)
+    assert any("test texts that are also in train: 5, with another label: 1" in n for n in notes)
 
 
 def test_rows_that_cannot_be_used_are_left_out_with_a_note(tmp_path):
@@ -135,7 +135,7 @@ def test_rows_that_cannot_be_used_are_left_out_with_a_note(tmp_path):
     (tmp_path / "a.csv").write_text(delimited(rows))
     corpus, notes = load(tmp_path / "a.csv")
     assert corpus.counts()["unlabelled"] == 2 and corpus.classes == ["bad", "good"]
-    assert any("rows without a text: 2" in n for n in notes) and any("'odd' (1 rows)" in n for n in notes)
+    assert any("rows without a text: 2" in n for n in notes) and any("'odd' (1 row)" in n for n in notes)
 
 
 def test_several_text_columns_and_a_table_without_labels(tmp_path):
@@ -349,11 +349,11 @@ def test_numbers_that_may_be_classes_stay_as_they_are(values, tmp_path):
         (["1", "+1", "0,5", "0.50"], ["0.5", "1"], "are one number"),
         (["1", "true", "0", "false"], ["0", "1", "false", "true"], "'1', 'true' look alike"),
         (["1", "1.0", "0", "0.0"], ["0", "1"], "are one number"),
-        (["1.0", "nan", "0.0"], ["0.0", "1.0"], "'nan' is treated as a missing label: 40 rows"),
-        (["a", "b", r"\N"], ["a", "b"], "is treated as a missing label: 40 rows"),
+        (["1.0", "nan", "0.0"], ["0.0", "1.0"], "'nan' is treated as a missing label; rows: 40"),
+        (["a", "b", r"\N"], ["a", "b"], "is treated as a missing label; rows: 40"),
         (["a", "b", "NA"], ["NA", "a", "b"], "'NA' is a class like the others"),
         (["neg", "pos", "unsup"], ["neg", "pos", "unsup"], "'unsup' is a class like the others"),
-        (["NAT", "NAN", "SIP"], ["NAT", "SIP"], "'NAN' is treated as a missing label: 40 rows"),
+        (["NAT", "NAN", "SIP"], ["NAT", "SIP"], "'NAN' is treated as a missing label; rows: 40"),
         (["01", "1", "2"], ["01", "1", "2"], "'01', '1' look alike"),
         (["Good", "good\u200b", "bad"], ["Good", "bad", "good\u200b"], "look alike; if they are one"),
         (["\u2764", "\u2764\ufe0f", "x"], ["x", "\u2764", "\u2764\ufe0f"], "look alike; if they are one"),
@@ -374,14 +374,14 @@ def test_the_column_named_text_is_the_text_and_what_is_odd_in_columns_is_reporte
         corpus, notes = load(tmp_path / "a.csv", id_col="id", unlabelled=str(tmp_path / "a.csv"))
         assert corpus.df["text"][0] == ROWS[0][0]
     for says in (
-        "'id' has duplicates: 20 rows have the name of an earlier row",
-        "8 test texts are among the unlabelled texts",
+        "'id' has duplicates; rows with the name of an earlier row: 20",
+        "test texts among the unlabelled texts, which the language model reads: 8",
     ):
         assert any(says in note for note in notes)
     cut = [(label, text, "and the rest" * (i == 7)) for i, (text, label, _) in enumerate(ROWS)]
     (tmp_path / "a.csv").write_text(delimited(cut, head=("v1", "v2", "")))
     assert any(
-        "columns without a name are not read; 1 rows have something there, the first 7" in n
+        "columns without a name are not read; rows with something there: 1, the first 7" in n
         for n in load(tmp_path / "a.csv")[1]
     )
     nested = [{"data": {"text": text}, "label": label} for text, label, _ in ROWS]
@@ -395,7 +395,7 @@ def test_a_measure_can_be_cut_into_classes_of_about_the_same_size(tmp_path):
     assert corpus.classes == ["5.571 to 11.286", "above 11.286", "up to 5.571"]
     assert corpus.df["label"].value_counts().between(38, 42).all()
     assert any("3 classes of about as many training rows each" in note for note in notes)
-    for bins, says in ((1, "two or more"), (3, "'beta', which is no number")):
+    for bins, says in ((1, "it must be 2 or more"), (3, "'beta', which is no number")):
         with pytest.raises(DataError, match=f"--bins {bins} is impossible.*{says}"):
             load(measured(["1", "beta"], tmp_path), label_col="target", bins=bins)
     thirds = load(measured([repr(n / 3) for n in (4, 7, 10)], tmp_path), label_col="target", bins=3)[0]
@@ -625,7 +625,7 @@ def test_pairs_of_sentences_are_the_text_and_parses_are_not(tmp_path):
     (tmp_path / "a.csv").write_text(delimited(rows, head=head))
     corpus, notes = load(tmp_path / "a.csv")
     assert corpus.text_cols == ("sentence1", "sentence2") and corpus.classes == ["bad", "good"]
-    assert "label '-' is treated as a missing label: 1 rows" in notes and corpus.counts()["unlabelled"] == 1
+    assert "label '-' is treated as a missing label; rows: 1" in notes and corpus.counts()["unlabelled"] == 1
 
 
 @pytest.mark.parametrize("label", ["label", "accept"])

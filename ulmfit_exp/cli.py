@@ -104,15 +104,15 @@ def exit_with_failures(failed: dict[Cell, str]) -> NoReturn:
 
 
 @contextmanager
-def interrupted() -> Iterator[None]:
-    """Context in which Ctrl-C and SIGTERM close the W&B runs of this process and end it."""
+def interrupted(then: str = "the same command resumes from the last checkpoint") -> Iterator[None]:
+    """Context in which Ctrl-C and SIGTERM close the W&B runs of this process, print what to do `then`, and end it."""
     from .runs.interrupt import interruptible, leave
 
     interruptible()
     try:
         yield
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command resumes from the last checkpoint", file=sys.stderr, flush=True)
+        print(f"\ninterrupted; {then}", file=sys.stderr, flush=True)
         leave()
 
 
@@ -209,8 +209,9 @@ def next_commands(record: dict, home: Path) -> str:
         lines += [
             f"curves in the terminal: {wandb} leet {curves}",
             f"final figures:          {wandb} leet inspect --summary {last}",
-            f"upload to W&B:          {wandb} sync {' '.join(runs.values())}",
         ]
+        if offline := [run for run in runs.values() if "offline-run-" in run]:
+            lines.append(f"upload to W&B:          {wandb} sync {' '.join(offline)}")
     return "\n".join(lines)
 
 

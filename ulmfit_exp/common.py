@@ -150,13 +150,15 @@ def escape_formula(cell: str | int) -> str | int:
 
 def check_export_folder(folder: Path, marker: str, option: str) -> None:
     """Raise `DataError` if a folder to write holds files other than those of an earlier export, which has `marker`."""
-    if folder.exists() and not (folder.is_dir() and ((folder / marker).exists() or not any(folder.iterdir()))):
+    if folder.is_file():
+        raise DataError(f"{option} {folder} is a file; name a folder")
+    if folder.exists() and not (folder / marker).exists() and any(folder.iterdir()):
         raise DataError(f"{option} {folder} holds other files, which could be overwritten; name a new folder")
 
 
 def counted(n: int, noun: str) -> str:
     """Return a number with its noun, in the plural unless it is 1: `1 run`, `2,000 runs`."""
-    return f"{n:,} {noun}{'s' * (n != 1)}"
+    return f"{n:,} {noun}" + ("" if n == 1 else "s")
 
 
 def quote_names(names: Iterable[str]) -> str:

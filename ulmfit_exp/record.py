@@ -120,7 +120,8 @@ def error_name(record: dict) -> str:
 def certainty(record: dict) -> str:
     """Describe in words how certain the test error and the probabilities are."""
     if "test" not in record:
-        return "no test text has a label, so there are no test metrics; the predictions are in predictions.csv"
+        predictions = f"{record['stages'][-1]['path']}/predictions.csv"
+        return f"no test text has a label, so there are no test metrics; the predictions are in {predictions}"
     (low, high), n, c = record["interval"], record["test"]["n"], record["calibration"]
     middle = (low + high) / 2
     apart = 100 * 1.96 * (2 * middle * (1 - middle) / n) ** 0.5

@@ -104,7 +104,7 @@ def readable(path: Path):
         raise DataError(f"{e.filename or path} is not readable; change its permissions") from e
     except DAMAGE as e:
         what = str(e) or type(e).__name__
-        raise DataError(f"{path} is damaged or of another format ({what}); download it again") from e
+        raise DataError(f"{path} is damaged or of another format ({what}); download or make it again") from e
 
 
 TARS = (".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2")

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from ..common import DataError, quote_names
+from ..common import DataError, counted, quote_names
 from .csv_dialect import LABEL_NAMES, TEXT_NAMES
 from .options import OwnTable
 from .splits import guess_split_columns, is_flag
@@ -149,7 +149,7 @@ def _nameless_column_notes(table: pd.DataFrame, used: list[str]) -> list[str]:
     filled = table.index[(table[nameless] != "").any(axis=1)]
     if not len(filled):
         return []
-    return [f"columns without a name are not read; {len(filled):,} rows have something there, the first {filled[0]}"]
+    return [f"columns without a name are not read; rows with something there: {len(filled):,}, the first {filled[0]}"]
 
 
 def _nameless(column: str, position: int, table: pd.DataFrame) -> bool:
@@ -169,6 +169,6 @@ def row_name_notes(names: Counter, column: str | None) -> Iterator[str]:
     """Yield notes on duplicate and empty row names; `names` counts the values of the column, or of the index."""
     source = f"column {column!r}" if column else "the index"
     if again := sum(n - 1 for name, n in names.items() if str(name).strip()):
-        yield f"{source} has duplicates: {again:,} rows have the name of an earlier row"
+        yield f"{source} has duplicates; rows with the name of an earlier row: {again:,}"
     if empty := sum(n for name, n in names.items() if not str(name).strip()):
-        yield f"{source} is empty in {empty:,} rows, which are named by their number"
+        yield f"{source} is empty in {counted(empty, 'row')}, named by number"

@@ -66,7 +66,7 @@ def read_folder(folder: Path, format: Format, names: Collection[str]) -> tuple[p
 def _left_out(files: list, which: str) -> list[str]:
     """Return a list with a note of the files that are not read; it is empty if there are none."""
     names = ", ".join(replace_surrogates(str(file)) for file in files[:3])
-    return [f"left out: {len(files):,} files {which}: {names}"] if files else []
+    return [f"left out: files {which}: {len(files):,} ({names})"] if files else []
 
 
 def _split_of(path: Path, meanings: dict[str, str]) -> str:
@@ -206,7 +206,7 @@ def read_texts(folder: Path, format: Format) -> tuple[pd.Series, list[str]]:
     notes = _left_out(list(found.index[binary]), "that are not text")
     notes += _left_out(not_txt, "whose names do not end in .txt")
     if guessed := encodings.count(""):
-        notes.append(f"{guessed:,} files are not UTF-8; their encoding {guess} is a guess (see --encoding)")
+        notes.append(f"files that are not UTF-8: {guessed:,}; their encoding {guess} is a guess (see --encoding)")
     found = found[~binary]
     if invalid := found.str.count("\ufffd").sum():
         notes.append(f"sequences invalid in a file's encoding, replaced by U+FFFD: {invalid:,} (see --encoding)")

@@ -31,7 +31,7 @@ def class_labels(labels: pd.Series, train: pd.Series, options: OwnTable, notes: 
     fractions other than halves, or many different values with few rows each.
     """
     if options.bins and (doubtful := labels.str.lower().isin(DOUBTFUL)).any():
-        notes.append(f"label {labels[doubtful].iloc[0]!r} is not a number, so it is no label: {doubtful.sum():,} rows")
+        notes.append(f"label {labels[doubtful].iloc[0]!r} is not a number, so it is no label; rows: {doubtful.sum():,}")
         labels = labels.mask(doubtful, "")
     column, bins = options.label_cols[0], options.bins
     labels = unify_spelling(labels, notes, (*NO_LABEL, "-") if column == "gold_label" else NO_LABEL)  # as SNLI
@@ -40,7 +40,8 @@ def class_labels(labels: pd.Series, train: pd.Series, options: OwnTable, notes: 
     other = known[values.isna()]
     if bins:
         if bins < 2 or values.empty:
-            raise DataError(f"--bins {bins} is impossible: two or more classes of some numbers are needed")
+            why = "it must be 2 or more" if bins < 2 else f"column {column!r} has no number"
+            raise DataError(f"--bins {bins} is impossible: {why}")
         if len(other):
             raise DataError(f"--bins {bins} is impossible: column {column!r} has {other.iloc[0]!r}, which is no number")
         return _cut_into_bins(values, values[train], bins, notes).reindex(labels.index, fill_value="")
@@ -60,7 +61,7 @@ def unify_spelling(labels: pd.Series, notes: list[str], no_label: Collection[str
     +1), with each number written in one way. Add notes on both, on labels that look alike and on doubtful ones."""
     missing = labels.isin(no_label)
     if missing.any():
-        notes.append(f"label {labels[missing].iloc[0]!r} is treated as a missing label: {missing.sum():,} rows")
+        notes.append(f"label {labels[missing].iloc[0]!r} is treated as a missing label; rows: {missing.sum():,}")
         labels = labels.mask(missing, "")
     plain = {label: _plain_number(label) for label in labels.unique() if label}
     if None in plain.values():  # among other labels, 3.10 may be a version

@@ -35,7 +35,8 @@ class Format:
                 name = codecs.lookup(encoding).name
                 encoding = "utf-8-sig" if name == "utf-8" else name
         except (LookupError, UnicodeError) as e:
-            raise DataError(f"--encoding {self.encoding}: {e}") from e
+            names = "utf-8, cp1252 or utf-16"
+            raise DataError(f"--encoding {self.encoding} is no encoding of text; give a name such as {names}") from e
         delimiter = TAB.get(self.delimiter, self.delimiter)
         if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
             raise DataError(f"--delimiter {self.delimiter}: give one character, or tab")

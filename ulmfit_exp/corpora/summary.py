@@ -23,15 +23,15 @@ def describe(df: pd.DataFrame, multi_label: bool) -> list[str]:
         none = (labelled["label"] == NONE).sum()
         notes.append(f"labels per text: {classes.sum() / len(labelled):.2f}; texts with none: {none:,}")
     if long := int((words > LONG_TEXT).sum()):
-        notes.append(f"{long:,} texts of more than {LONG_TEXT:,} words; the classifier pools over a text's last tokens")
+        notes.append(f"texts of more than {LONG_TEXT:,} words: {long:,}; the classifier pools over the last tokens")
     copies = labelled["text"].duplicated(keep=False)
     if copies.any():
         other = (labelled[copies].groupby("text")["label"].nunique() > 1).sum()
-        notes.append(f"{copies.sum():,} rows have the text of another row, {other:,} texts have different labels")
+        notes.append(f"rows with the text of another row: {copies.sum():,}; texts with different labels: {other:,}")
     train, test = (labelled[labelled["split"] == s].groupby("text")["label"].agg(set) for s in ("train", "test"))
     if both := set(train.index) & set(test.index):
         other = sum(train[t] != test[t] for t in both)
-        notes.append(f"{len(both):,} test texts are also in train, {other:,} of them with another label")
+        notes.append(f"test texts that are also in train: {len(both):,}, with another label: {other:,}")
     if both := set(df.loc[df["split"] == "unlabelled", "text"]) & set(df.loc[df["split"] == "test", "text"]):
-        notes.append(f"{len(both):,} test texts are among the unlabelled texts, which the language model reads")
+        notes.append(f"test texts among the unlabelled texts, which the language model reads: {len(both):,}")
     return notes

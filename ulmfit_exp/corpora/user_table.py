@@ -126,7 +126,7 @@ def _read_unlabelled(options: OwnTable, notes: list[str]) -> pd.DataFrame:
         notes += table.notes
     if more.empty:
         raise DataError(f"--unlabelled {path}: it holds no texts; a folder must have .txt files")
-    notes.append(f"{path.name}: {len(more):,} unlabelled texts from {quote_names(columns)}")
+    notes.append(f"{path.name}: {counted(len(more), 'unlabelled text')} from {quote_names(columns)}")
     return pd.DataFrame({"text": join_columns(more, columns), "label": "", "split": "unlabelled", "row": more.index})
 
 
@@ -189,7 +189,7 @@ def _drop_small_classes(df: pd.DataFrame, notes: list[str]) -> None:
         rows = labelled & df["label"].isin(classes)
         if rows.any():
             names = quote_names(sorted(set(df["label"][rows]))[:10])
-            notes.append(f"made unlabelled: classes {which}: {names} ({rows.sum():,} rows)")
+            notes.append(f"made unlabelled: classes {which}: {names} ({counted(rows.sum(), 'row')})")
             df.loc[rows & (df["split"] != "test"), "split"] = "unlabelled"
             df.loc[rows, "label"] = ""
     if df.loc[df["label"] != "", "label"].nunique() < 2:
@@ -203,7 +203,7 @@ def _hold_out_missing_splits(df: pd.DataFrame, options: OwnTable, multi_label: b
     """Hold out the test and the valid split of the training rows, unless there are such rows."""
     for split, share in (("test", options.test_pct), ("valid", options.valid_pct)):
         if not 0 < share < 1:
-            raise DataError(f"--{split}-pct {share} is impossible: it must be more than 0, less than 1")
+            raise DataError(f"--{split}-pct {share} is impossible: it is a share between 0 and 1, such as 0.1")
         if split in set(df["split"]):
             if share != getattr(OwnTable, f"{split}_pct"):
                 notes.append(f"--{split}-pct {share} is not used, as the texts have a {split} split")

@@ -56,7 +56,10 @@ class Encoder(TransformerMixin, BaseEstimator):
 
     def fit(self, X=None, y=None) -> "Encoder":
         """Read the model; nothing is learnt from the data."""
-        model = resolve(str(self.folder), (self.direction,), None)[self.direction]
+        models = resolve(str(self.folder), (self.direction,), None)
+        if not models:
+            raise DataError("an encoder needs a pretrained model: a shipped one, a folder, or a finished run")
+        model = models[self.direction]
         weights, vocab = model.content
         lm = language_model(len(vocab), model.shape(Model()))
         lm.load_state_dict(weights)

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model
 from tqdm.auto import tqdm, trange
 
-from ..common import DataError, read_json
+from ..common import DataError, counted, read_json
 from ..corpora.columns import guess_text, row_name_notes, row_names
 from ..corpora.folders import read_texts
 from ..corpora.options import AUTO, Format
@@ -142,7 +142,7 @@ def predictions(
     """Yield predictions for the texts of a file, a folder or standard input; the index has the names of the rows."""
     empty = 0
     for part in _texts(predictor, texts, text_col, id_col, format):
-        yield predictor.predict(part)
+        yield predictor.predict(part).set_axis(part.index)
         empty += (part.str.strip() == "").sum()
     if empty:
         _note(f"empty texts, predicted like the others: {empty:,}")
@@ -168,7 +168,7 @@ def _texts(
         found, notes = read_texts(path, format)
         if found.empty:
             raise DataError(f"the folder {path} has no .txt files; to read a table, give its own path")
-        _note(f"{path.name}: {len(found):,} .txt files, one text each", *notes)
+        _note(f"{path.name}: {counted(len(found), '.txt file')}, one text each", *notes)
         yield from (found[start : start + CHUNK_ROWS] for start in trange(0, len(found), CHUNK_ROWS, disable=None))
     else:
         trained_on = predictor.text_cols or ("text",)

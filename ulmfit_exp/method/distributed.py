@@ -93,6 +93,7 @@ def own_state(states: dict | list[dict]) -> dict:
     processes = len(states) if isinstance(states, list) else 1
     if processes != max(1, num_distrib()):
         raise DataError(
-            f"this training was interrupted within an epoch of {processes} processes: resume it with as many"
+            "this training was interrupted within an epoch, so it needs the same number of processes again: "
+            f"{processes}"
         )
     return states[rank_distrib()] if isinstance(states, list) else states

@@ -55,7 +55,7 @@ def use_device(wanted: str | None = None) -> torch.device:
     if wanted not in ("auto", found.type, str(found)):
         raise DataError(
             f"--device {wanted}: torch finds {counted(torch.cuda.device_count(), 'GPU')}; leave the option out, or "
-            "give cpu, cuda or cuda:N, with N from 0"
+            + ("give cpu, cuda or cuda:N, with N from 0" if torch.cuda.is_available() else "give cpu")
         )
     return found
 

@@ -60,20 +60,20 @@ def open_trackio(home: Path):
     return SQLiteStorage
 
 
-def update(store, home: Path, records: Path) -> tuple[dict[str, tuple[int, int]], dict[Path, str]]:
+def update(store, home: Path, records: Path) -> tuple[dict[str, tuple[int, int]], list[str]]:
     """Synchronise trackio with the records of `home` and of the folder `records`: add new ones, delete all others.
 
-    Returns the number of new runs and of all runs for each project, and the reason for each record left out.
+    Returns the number of new runs and of all runs for each project, and an error message for each record left out.
     """
     (home / "trackio").mkdir(parents=True, exist_ok=True)  # trackio's own lock gives up after ten seconds
     with locked(home / "trackio" / "update.lock", "another dashboard is reading the records; waiting for it"):
         runs = {r["id"]: (p, r["name"]) for p in store.get_projects() for r in store.get_run_records(p)}
-        paths, left_out = {}, {}
+        paths, left_out = {}, []
         for path in [*find_records(records), *find_records(home)]:  # of two identical ones, the one in `home` is used
             try:
                 paths[sha256(path)[:12]] = path  # a changed record is a new run
             except OSError as e:
-                left_out[path] = str(e)
+                left_out.append(str(e))
         for deleted in set(runs) - set(paths):
             store.delete_run(*runs[deleted], deleted)
         new = Counter()
@@ -83,7 +83,7 @@ def update(store, home: Path, records: Path) -> tuple[dict[str, tuple[int, int]]
                 _add(store, id, shown)
                 new[shown.project] += 1
             except (DataError, OSError) as e:
-                left_out[paths[id]] = str(e)
+                left_out.append(str(e))
         counts = {project: (new[project], len(store.get_run_records(project))) for project in store.get_projects()}
         for project in [project for project, (_, n) in counts.items() if not n]:
             del counts[project]

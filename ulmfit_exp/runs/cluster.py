@@ -80,7 +80,8 @@ def ray_cluster(options: Grid, home: Path, device: str) -> Iterator[Workers]:
             return sum(int(min(node["Resources"].get(k, 0) / n for k, n in needs.items())) for node in nodes())
 
         if not slots():
-            raise DataError(f"no node of the Ray cluster has what a run needs: {needs}; see --gpus-per-run")
+            wanted = " and ".join(f"{n:g} {kind}" for kind, n in needs.items())
+            raise DataError(f"no node of the Ray cluster has what a run needs: {wanted}; see --gpus-per-run")
         with _shared(home) as folder:
             _probe(ray, folder, nodes())
             errors = ray.exceptions

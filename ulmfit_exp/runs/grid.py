@@ -105,11 +105,11 @@ def describe(planned: list[Planned], slots: int, elsewhere: bool = False) -> str
     to_do = unfinished_stages(cells)
     wanted = {path for p in cells for path in p.stages}
     kinds = Counter(path.name.rsplit("-", 1)[0] for path in to_do)
+    by_kind = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items()))
     whole, separate = sum(to_do.values()), sum(sum(p.stages.values()) for p in cells)
     lines = [
         f"cells:   {len(planned)}, of which {len(planned) - len(cells)} are finished",
-        f"stages:  {len(to_do)} to compute ({', '.join(f'{n} {kind}' for kind, n in sorted(kinds.items()))}), "
-        f"{len(wanted) - len(to_do)} reused",
+        f"stages:  {len(to_do)} to compute{f' ({by_kind})' * bool(by_kind)}, {len(wanted) - len(to_do)} reused",
         f"time:    about {duration(makespan(planned, slots))} with {slots} process{'es' * (slots > 1)}, "
         f"{duration(makespan(planned, len(cells)))} with unlimited processes{', as on this machine' * elsewhere}",
         f"cost:    {duration(whole)} of computing time in total; {duration(separate)} without shared stages",

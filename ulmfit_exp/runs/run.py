@@ -26,7 +26,7 @@ from .settings import Command
 from .store import Stage
 
 NO_PRETRAINING = (
-    "--pretrained none starts from random weights, so the model learns the language from these texts alone. "
+    "this run starts from random weights (--pretrained none), so the model learns the language from these texts alone. "
     "With a few thousand texts or fewer its error can be far above that of a pretrained model and of the baseline; "
     "`ulmfit-exp pretrain --corpus FOLDER` pretrains one on more texts of the language"
 )

@@ -177,7 +177,7 @@ function matrices(chosen) {
       yaxis: { ...axis, autorange: "reversed" },
     });
   }
-  if (shown.length) without("confusion", chosen.filter((item) => !having.includes(item)), $("matrices"));
+  if (shown.length) without("a confusion matrix", chosen.filter((item) => !having.includes(item)), $("matrices"));
   else element("p", ELSEWHERE, $("matrices"));
   if (having.length > MOST_MATRICES) element("p", `Of ${having.length} matrices the first ${MOST_MATRICES} are shown.`, $("matrices"));
 }
@@ -192,7 +192,7 @@ function mistakes(chosen) {
     }
   }
   if (!$("mistaken").children.length)
-    element("p", "Texts of mistakes are shown only for runs below --home; committed records have none.", $("mistaken"));
+    element("p", "Texts of mistakes are shown for the 50 newest runs below --home; committed records have none.", $("mistaken"));
 }
 
 function drawAll(chosen) {
