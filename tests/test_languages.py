@@ -89,8 +89,10 @@ def test_texts_without_spaces_get_a_warning_unless_their_language_is_named(lang,
 
 
 @pytest.mark.parametrize(("texts", "low"), [("own/tickets.csv", False), ("languages/de/reviews.csv", True)])
-def test_the_english_model_knows_few_words_of_german_texts(texts, low, tmp_path):
+def test_the_english_model_knows_few_words_of_german_texts_and_warns(texts, low, tmp_path, capsys):
     settings = OwnCsv(csv=MINIATURE / texts, multi_label="tickets" in texts, home=tmp_path, **QUIET)
     run = prepare(settings)
     share = stages.known_words(run, run.corpus.df["text"].tolist())
     assert share < 0.3 if low else share > 0.8
+    stages.tokenize(run, tmp_path)
+    assert ("name it with --lang" in capsys.readouterr().out) == low

@@ -44,6 +44,14 @@ def test_twelve_texts_without_a_wrong_label_are_no_proof_of_an_error_of_0():
     assert low == 0 and high == pytest.approx(0.2425, abs=1e-4)
 
 
+def test_the_interval_is_that_of_the_error_and_precision_counts_the_predicted_texts():
+    probs, truth = np.eye(2)[[0, 0, 1, 1]], np.array([0, 1, 1, 1])
+    found = scores.test_details(probs, truth, ["a", "b"], None)
+    low, high = found["interval"]
+    assert 0 < low < 0.25 < high < 0.75
+    assert found["per_class"]["a"] == {"precision": 0.5, "recall": 1, "f1": 0.6667, "n": 1}
+
+
 def test_macro_f1_is_the_mean_over_classes_that_occur():
     probs = np.eye(3)[[0, 0, 0, 0]]
     assert metrics(probs, np.array([0, 0, 0, 1]))["macro_f1"] == pytest.approx((6 / 7 + 0) / 2)

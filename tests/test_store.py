@@ -4,7 +4,6 @@ import errno
 import os
 import signal
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
 from types import SimpleNamespace
@@ -17,15 +16,14 @@ from ulmfit_exp.runs.run import _keep_classifiers
 from ulmfit_exp.runs.store import CHECKPOINT, stage
 
 
-def test_two_processes_in_lockstep_put_the_same_classifier_beside_the_record(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "getpid", threading.get_ident)  # threads stand in for the processes
+def test_two_processes_in_lockstep_put_the_same_classifier_beside_the_record(tmp_path):
     stage, folder = tmp_path / "clas-forward-1", tmp_path / "run"
     stage.mkdir()
     for name in FILES:
         (stage / name).write_text(name)
     command = SimpleNamespace(directions=["forward"])
     this = SimpleNamespace(command=command, plan=["eval"], classifier=str, path=lambda name: stage)
-    with ThreadPoolExecutor(3) as pool:
+    with ThreadPoolExecutor(3) as pool:  # threads stand in for the processes
         list(pool.map(lambda _: _keep_classifiers(this, folder), range(300)))  # raises what one of them raises
     assert sorted(p.name for p in (folder / "classifier" / "forward").iterdir()) == sorted(FILES)
     assert all((stage / name).read_text() == name for name in FILES)
@@ -129,21 +127,25 @@ def test_a_file_as_home_is_one_clear_error(tmp_path):
         stage(tmp_path / "home", "lm", {}, lambda folder: {})
 
 
-def test_two_processes_with_the_same_stage_one_works_and_one_waits(tmp_path, capsys):
-    calls, results = [], []
+def test_two_processes_with_the_same_stage_one_works_and_one_waits(tmp_path, monkeypatch):
+    calls, results, waits = [], [], threading.Event()
 
     def work(folder):
         calls.append(1)
-        time.sleep(0.5)
+        assert waits.wait(60)
         return {"by": len(calls)}
 
+    def say(message, **_):
+        if "waiting for it" in message:
+            waits.set()
+
+    monkeypatch.setattr("ulmfit_exp.common.print", say, raising=False)
     threads = [threading.Thread(target=lambda: results.append(stage(tmp_path, "lm", {}, work))) for _ in range(2)]
     for t in threads:
         t.start()
     for t in threads:
         t.join()
     assert len(calls) == 1 and sorted(r.reused for r in results) == [False, True]
-    assert "waiting for it" in capsys.readouterr().out
 
 
 def test_json_is_written_whole_or_not_at_all(tmp_path):
