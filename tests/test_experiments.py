@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import FORWARD, QUIET
-from safetensors.torch import load_model, save_file
+from conftest import FORWARD, QUICK, QUIET
+from safetensors.torch import load_file, load_model, save_file
 
 from experiments import NAMES
 from experiments.ag_news import AgNews
@@ -26,6 +26,8 @@ from experiments.yelp import Yelp
 from scripts.dev.faults import closed
 from ulmfit_exp.__main__ import main as ulmfit_exp
 from ulmfit_exp.cli import main, over_seeds, parse, run
+from ulmfit_exp.runs import stages
+from ulmfit_exp.runs.run import prepare
 from ulmfit_exp.runs.settings import Grid
 
 ROOT = Path(__file__).parents[1]
@@ -140,6 +142,62 @@ def test_targets_share_the_language_model_but_not_the_classifier(finished):
 @pytest.mark.slow
 def test_the_same_command_in_fresh_homes_gives_identical_figures(finished, tmp_path):
     assert figures(record(finished)) == figures(record(replace(finished, home=tmp_path / "other")))
+
+
+def test_each_task_trains_on_its_own_texts_in_its_direction(finished, tmp_path):
+    this = prepare(finished)
+    for direction, step in (("forward", 1), ("backward", -1)):
+        lm, _ = stages.new_lm(this, direction, tmp_path)
+        for learn in (lm, stages.clas_learner(this, direction, tmp_path)):
+            for split, texts in (("train", learn.dls.train.dataset), ("valid", learn.dls.valid.dataset)):
+                rows = this.corpus.split(split).index.tolist()
+                assert texts.rows.tolist() == rows
+                assert texts.ids(0).tolist() == this.tokens[rows[0]][::step].tolist()
+
+
+def test_a_classifier_starts_from_the_encoder_of_its_directions_language_model(finished):
+    r = record(replace(finished, recipe=replace(QUICK, clas=replace(QUICK.clas, phases=()))))
+    weights = {s["name"]: finished.home / s["path"] / "model.safetensors" for s in r["stages"]}
+    for direction in ("forward", "backward"):
+        lm, clas = (load_file(weights[f"{kind} {direction}"]) for kind in ("lm", "clas"))
+        for name in ("encoder.weight", "rnns.1.weight_hh_l0_raw"):
+            assert (clas[f"0.module.{name}"] == lm[f"0.{name}"]).all()
+
+
+def test_the_seed_of_a_run_gives_its_first_weights_and_the_order_of_its_texts(sfu, monkeypatch):
+    seen = []
+
+    def train(learn, training, seed, *_):
+        seen.append((seed, sum(float(p.detach().sum()) for p in learn.model[1].parameters())))
+        return {"history": [], "kept_epoch": -1, "seconds": 0.0, "tokens_per_second": 0}, []
+
+    monkeypatch.setattr(stages, "train", train)
+    for seed in (3, 4):
+        run(replace(sfu, seed=seed))
+    assert [seed for seed, _ in seen] == [3, 3, 4, 4]
+    lm, clas, other_lm, other_clas = (weights for _, weights in seen)
+    assert lm != other_lm
+    assert clas != other_clas
+
+
+@pytest.mark.parametrize("head", ["clas", "lp-ft"])
+def test_a_setting_changes_the_first_stage_that_depends_on_it_and_all_later_ones(head, sfu):
+    this = prepare(replace(sfu, recipe=replace(FORWARD, head=head)))
+    lm, model, clas = replace(FORWARD.lm, wd=0.1), replace(FORWARD.model, emb_sz=10), replace(FORWARD.clas, wd=0.1)
+    batches = {"seq_len": 60, "skip_tokens": 9, "max_tokens": 999}
+    settings = {
+        "tokens": {"lang": "de", "max_vocab": 500, "min_freq": 3},
+        "lm forward": {"lm": lm, "model": model, "softmax_samples": 50, **batches},
+        "features forward": {"max_len": 99, "pooling": ("last",), "class_weights": True},
+        "clas forward": {"clas": clas},
+    }
+    names = list(this.plan)
+    for first, changes in settings.items():
+        first = first if first in names else "clas forward"
+        for field, value in changes.items():
+            other = replace(this, recipe=replace(this.recipe, **{field: value}))
+            changed = [name for name in names if this.path(name) != other.path(name)]
+            assert (field, changed) == (field, names[names.index(first) :])
 
 
 # The command line
