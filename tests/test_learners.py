@@ -10,6 +10,7 @@ from fastai.text.models.core import SentenceEncoder, masked_concat_pool
 from safetensors.torch import load_model, save_model
 
 from ulmfit_exp.method import learners, models
+from ulmfit_exp.method.batches import dls_clas, dls_lm
 from ulmfit_exp.method.encoder import concat_pool
 
 SEQ_LEN = QUICK.seq_len
@@ -123,6 +124,23 @@ def test_weights_and_encoder_are_saved_and_loaded(one_learner, tmp_path):
     load_model(other.model, tmp_path / "clas.safetensors")
     for a, b in zip(clas.model.state_dict().values(), other.model.state_dict().values()):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("task", ["lm", "clas"])
+def test_a_learner_has_the_decay_clipping_and_dropout_of_its_task(task, quick_tokens, tmp_path):
+    corpus, tokens = quick_tokens[0], replace(quick_tokens[1], targets=100)
+    training = replace(getattr(QUICK, task), wd=0.3, clip=0.7, drop_mult=2.0)
+    recipe = replace(QUICK, softmax_samples=50, **{task: training})
+    if task == "lm":
+        learn = learners.lm_learner(dls_lm(tokens, 8, 70, False), recipe, "fp32", tmp_path)
+        rnn, output = learn.model[0], learn.model[1].output_dp
+        assert (learn.loss_func.samples, learn.loss_func.n_targets) == (50, 100)
+    else:
+        learn = learners.clas_learner(dls_clas(tokens, corpus, 28, False), 8, recipe, "fp32", tmp_path)
+        rnn, output = learn.model[0].module, learn.model[1].layers[0][1]
+    assert (learn.wd, learn.gradient_clip.max_norm) == (0.3, 0.7)
+    dropouts = (rnn.input_dp.p, rnn.hidden_dps[0].p, rnn.rnns[0].weight_p, output.p)
+    assert dropouts == pytest.approx((0.2,) * 4)  # twice those of the recipe
 
 
 def test_the_pooling_is_a_setting_of_the_recipe(quick_tokens):

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from conftest import QUICK
 from fastai.text.all import LMDataLoader, SpacyTokenizer, TokenizeWithRules, set_seed
 
+from ulmfit_exp.corpora.splits import SPLITS
 from ulmfit_exp.method.batches import clas_dl, dls_lm
 from ulmfit_exp.method.tokenizer import words
 from ulmfit_exp.method.tokens import read_tokens, write_tokens
@@ -97,6 +99,27 @@ def test_language_model_batches_are_the_text_and_the_text_a_word_later(quick_tok
         assert x.shape == y.shape == (4, 30) and (x[:, 1:] == y[:, :-1]).all()
         first = tokens[corpus.split("valid").index[0]]
         assert x[0].tolist() == (first[::-1] if backwards else first)[:30].tolist()
+
+
+def test_the_language_model_trains_on_all_texts_except_those_held_out(quick_tokens):
+    tokens = replace(quick_tokens[1], splits=np.arange(len(quick_tokens[1].splits)) % 4)
+    dls = dls_lm(tokens, 4, 30, backwards=False)
+    assert {*dls.train.dataset.rows % 4} == {SPLITS.index("train"), SPLITS.index("unlabelled")}
+    assert {*dls.valid.dataset.rows % 4} == {SPLITS.index("valid")}
+
+
+def test_the_tokens_to_skip_and_to_train_on_are_rounded_up_to_whole_texts(quick_tokens):
+    _, tokens = quick_tokens
+    rows = tokens.rows("train", "unlabelled").tolist()
+    ends = np.cumsum(tokens.lengths[rows])
+
+    def read(max_tokens, skip_tokens) -> list[int]:
+        return dls_lm(tokens, 4, 30, False, max_tokens, skip_tokens).train.dataset.rows.tolist()
+
+    assert read(None, ends[2]) == rows[3:]
+    assert read(None, ends[2] + 1) == rows[4:]
+    assert read(ends[5] - ends[2], ends[2]) == rows[3:6]
+    assert read(ends[5] + 1, 0) == rows[:7]
 
 
 @pytest.mark.parametrize("backwards", [False, True])

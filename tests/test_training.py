@@ -309,6 +309,19 @@ def test_chain_thaw_trains_one_group_alone_and_leaves_the_others(one_learner):
         assert groups_moved_by(learn, phase) == [j == i for j in range(5)]
 
 
+def test_the_perplexity_weights_each_batch_by_its_tokens(quick_tokens, one_learner):
+    _, tokens = quick_tokens
+    learn, total = one_learner("lm"), training.TotalLoss()
+    dl = batches.lm_dl(tokens, tokens.rows("valid"), 4, 33, backwards=False)
+    learn.validate(dl=dl, cbs=total)
+    learn.model.eval().reset()
+    with torch.no_grad():
+        losses, sizes = zip(*[(float(learn.loss_func(learn.model(x)[0], y)), y.numel()) for x, y in dl])
+    assert len({*sizes}) == 2  # the last batch is shorter
+    assert total.tokens == sum(sizes)
+    assert total.summed == pytest.approx(np.dot(losses, sizes))
+
+
 def test_another_seed_gives_another_model(one_learner, tmp_path):
     a = training.train(one_learner(), FORWARD.clas, 1, tmp_path)[0]["history"]
     (tmp_path / "checkpoint.pt").unlink()
