@@ -153,6 +153,9 @@ def test_each_task_trains_on_its_own_texts_in_its_direction(finished, tmp_path):
                 rows = this.corpus.split(split).index.tolist()
                 assert texts.rows.tolist() == rows
                 assert texts.ids(0).tolist() == this.tokens[rows[0]][::step].tolist()
+    second = replace(this, recipe=replace(QUICK, skip_tokens=1, max_tokens=1))
+    learn, _ = stages.new_lm(second, "forward", tmp_path)
+    assert learn.dls.train.dataset.rows.tolist() == [this.corpus.split("train").index[1]]
 
 
 def test_a_classifier_starts_from_the_encoder_of_its_directions_language_model(finished):
