@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import FORWARD, QUICK, QUIET
 from safetensors.torch import load_file, load_model, save_file
@@ -24,6 +25,7 @@ from experiments.squad import Squad
 from experiments.trec import Trec
 from experiments.yelp import Yelp
 from scripts.dev.faults import closed
+from ulmfit_exp import Corpus, ulmfit
 from ulmfit_exp.__main__ import main as ulmfit_exp
 from ulmfit_exp.cli import main, over_seeds, parse, run
 from ulmfit_exp.runs import stages
@@ -31,6 +33,7 @@ from ulmfit_exp.runs.run import prepare
 from ulmfit_exp.runs.settings import Grid
 
 ROOT = Path(__file__).parents[1]
+TICKETS = ROOT / "ulmfit_exp" / "corpora" / "miniature" / "own" / "tickets.csv"
 
 
 def record(settings) -> dict:
@@ -201,6 +204,23 @@ def test_a_setting_changes_the_first_stage_that_depends_on_it_and_all_later_ones
             other = replace(this, recipe=replace(this.recipe, **{field: value}))
             changed = [name for name in names if this.path(name) != other.path(name)]
             assert (field, changed) == (field, names[names.index(first) :])
+
+
+def test_no_choice_depends_on_the_labels_of_the_test(tmp_path):
+    corpus = Corpus.from_csv(TICKETS, multi_label=True, test_pct=0.5)
+    df, test = corpus.df.copy(), corpus.df["split"] == "test"
+    df.loc[test, "label"] = np.roll(df.loc[test, "label"], 1)
+    recipe = replace(FORWARD, pretrained="wikipedia-small", lm=replace(FORWARD.lm, phases=()), head="features")
+
+    def choices(corpus: Corpus) -> tuple:
+        r = ulmfit(corpus, recipe, home=tmp_path, **QUIET).record
+        (folder,) = (tmp_path / s["path"] for s in r["stages"] if s["name"] == "features forward")
+        regression = json.loads((folder / "stage.json").read_text())["info"]
+        calibration = {k: v for k, v in r["calibration"].items() if not k.startswith("test")}
+        baseline = {k: v for k, v in r["baseline"].items() if k != "error"}
+        return r["valid"], regression["scaling"], regression["C"], calibration, baseline
+
+    assert choices(corpus) == choices(replace(corpus, df=df))
 
 
 # The command line
