@@ -131,7 +131,7 @@ def test_a_learner_has_the_runs_weights_and_texts_in_either_direction(run):
         assert error == pytest.approx(valid["error"])
 
 
-def test_a_direction_that_a_run_does_not_have_is_an_error_that_lists_those_it_has(corpus, run):
+def test_a_direction_that_a_run_does_not_have_is_an_error_that_lists_those_it_has(run):
     with pytest.raises(DataError, match="direction 'up' is unknown; choose one of forward, backward"):
         run.learner("up")
 
@@ -142,7 +142,7 @@ def test_training_a_learner_does_not_change_the_run(run, learn):
     assert run.predict("A river in the north.").equals(before)
 
 
-def test_fastai_shows_texts_and_results_in_reading_order(learn, capsys, monkeypatch):
+def test_fastai_shows_texts_and_results_in_reading_order(learn, monkeypatch):
     shown = []
     monkeypatch.setattr("fastai.text.data.display_df", shown.append)
     monkeypatch.setattr("fastai.text.learner.display_df", shown.append)

@@ -246,7 +246,8 @@ def test_a_record_that_becomes_visible_late_is_waited_for(late, tmp_path, monkey
 
 
 def test_the_plan_accepts_a_device_that_only_other_machines_have(tmp_path):
-    cell = grid.Cell("stub", "sfu", 0, Sfu(miniature=True, recipe_name="tiny", recipe=SMALLEST, device="cuda:99"))
+    tiny = Sfu(miniature=True, recipe_name="tiny", recipe=SMALLEST, device="cuda:99", home=tmp_path)
+    cell = grid.Cell("stub", "sfu", 0, tiny)
     assert "torch finds" in grid.plan([cell])[1][cell]
     ((planned,), failed) = grid.plan([cell], elsewhere=True)
     assert not failed

@@ -181,7 +181,7 @@ def test_an_export_to_onnx_overwrites_no_other_files(folder, tmp_path):
         onnx_folder(folder, tmp_path / "predict.py")
 
 
-def test_nothing_is_uploaded_by_default(folder, tmp_path, monkeypatch, capsys):
+def test_nothing_is_uploaded_by_default(folder, tmp_path, monkeypatch):
     import huggingface_hub
 
     calls = []

@@ -289,7 +289,7 @@ def test_fastais_is_valid_is_a_split(name, true, false, tmp_path):
         assert set(corpus.df.loc[corpus.df["split"] == "valid", "row"]) == set(range(30, 40))
 
 
-def test_the_column_called_split_is_taken_before_another_that_names_splits(tmp_path):
+def test_the_column_called_split_is_taken_before_another_that_names_splits():
     rows = table(20).assign(part=["train", "test"] * 10, split=["train"] * 15 + ["test"] * 5)
     assert sizes(Corpus.from_df(rows))["test"] == 5
 

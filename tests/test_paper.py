@@ -149,7 +149,8 @@ def test_the_draws_of_few_labels_differ_in_their_texts_and_share_the_language_mo
 
 
 @pytest.mark.slow
-def test_the_plan_reads_a_corpus_once_for_all_rows_and_numbers_of_labels(monkeypatch):
+def test_the_plan_reads_a_corpus_once_for_all_rows_and_numbers_of_labels(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the default home is in it
     read, load = [], Dbpedia.load
     monkeypatch.setattr(Dbpedia, "load", lambda *args: read.append(args) or load(*args))
     cells = tables.cells("few_shot", ("dbpedia",), 2, miniature=True, recipe="small")
@@ -177,7 +178,7 @@ def test_a_data_set_named_twice_is_run_once():
     assert tables.cells("table5", ("trec", "trec"), 1) == tables.cells("table5", ("trec",), 1)
 
 
-def test_options_that_have_no_meaning_without_another_are_refused():
+def test_options_that_have_no_meaning_without_another_are_refused(tmp_path):
     with pytest.raises(DataError, match="--draw 3 has no meaning without --shots"):
         prepare(replace(Dbpedia(miniature=True), draw=3))
     with pytest.raises(DataError, match="no meaning without --level dump"):
@@ -185,7 +186,7 @@ def test_options_that_have_no_meaning_without_another_are_refused():
     with pytest.raises(DataError, match="leave out --csv"):
         prepare(OwnCsv(miniature=True, csv=Path("a.csv")))
     tickets = MINIATURE / "own" / "tickets.csv"
-    settings = OwnCsv(csv=tickets, multi_label=True, unlabelled=tickets, labelled_only=True)
+    settings = OwnCsv(csv=tickets, multi_label=True, unlabelled=tickets, labelled_only=True, home=tmp_path)
     _, failed = grid.plan([Cell("", "own_csv", "seed0", settings)])
     assert "--labelled-only leaves out the texts of --unlabelled" in "".join(failed.values())
 

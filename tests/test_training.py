@@ -267,7 +267,7 @@ def test_losses_are_the_same_however_often_they_are_read(every, undisturbed, one
     assert_same_training(learn, info, steps, again, *training.train(again, getattr(QUICK, task), 7, tmp_path))
 
 
-def test_a_stage_that_diverged_is_not_finished(sfu, capsys):
+def test_a_stage_that_diverged_is_not_finished(sfu):
     lm = replace(FORWARD.lm, phases=(Phase(lr=1e30, decay=1.0, schedule="const"),))
     with pytest.raises(DataError, match=r"--recipe.lm.phases.0.lr"):
         run(replace(sfu, recipe=replace(FORWARD, lm=lm)))
