@@ -206,7 +206,6 @@ def test_a_setting_changes_the_first_stage_that_depends_on_it_and_all_later_ones
             assert (field, changed) == (field, names[names.index(first) :])
 
 
-@pytest.mark.slow
 def test_no_choice_depends_on_the_labels_of_the_test(tmp_path):
     corpus = Corpus.from_csv(TICKETS, multi_label=True, test_pct=0.5)
     df, test = corpus.df.copy(), corpus.df["split"] == "test"
