@@ -1,11 +1,11 @@
 """TREC-6: which of six types of question is it?
 
-5,452 training and 500 test questions (Li & Roth 2002). Lab record, 2026-11-26, commit 507eb1c4fde3 with the language
-model of d9adc9d: three seeds at once took 2 minutes on an NVIDIA H100:
+5,452 training and 500 test questions (Li & Roth 2002). Lab record, 2026-11-28, commit 9973decbac13: a seed took 17 to
+21 minutes on one thread of an Intel Xeon (AVX-512, fp32):
 
-    ulmfit-exp trec --seed 0 --precision fp32
+    OMP_NUM_THREADS=1 ulmfit-exp trec --seed 0
 
-    test error in %   2.87 ± 0.12 (3 seeds); forward 4.13 ± 0.12, backward 3.47 ± 0.31
+    test error in %   3.00 ± 0.40 (3 seeds); forward 4.47 ± 0.42, backward 3.40 ± 0.20
     features          7.87 ± 0.12 (--recipe.head features, on a CPU); recipe small 4.67 ± 0.31, from an earlier model
     baseline          10.40 (TF-IDF + logistic regression); the paper, at full size, 3.60
 
