@@ -18,7 +18,7 @@ RECORDS = "../../experiments/results"
 BASELINE = "TF-IDF + logistic regression"
 UNTESTED = "not tested"
 ABOUT = (
-    "Error in % on the test set, in rows named last epoch on the validation set, as mean ± standard deviation over n "
+    "Error in % on the test set (rows named last epoch: on the validation set), as mean ± standard deviation over n "
     "seeds or folds. "
     "p is that of a two-sided paired t-test after Holm's correction for all comparisons in the table (in figure 3: "
     "of the data set), so the same pair may have another p on another page. A difference is significant at p < "
