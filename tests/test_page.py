@@ -126,7 +126,8 @@ def test_the_page_opens_with_table_7s_reference_and_the_best_other_row(file):
 
 def test_variants_are_tested_against_every_reference_with_as_many_labels(file):
     p = data_of(file)["p"]
-    far, near = p["trec/small"]["trec/small-table4-without-pretraining"], p["trec/small-forward"]["trec/small-table7-full"]
+    far = p["trec/small"]["trec/small-table4-without-pretraining"]
+    near = p["trec/small-forward"]["trec/small-table7-full"]
     assert 0 < far < near <= 1
     fewer_labels = "trec/small-500-labels-figure3-semi-supervised"
     assert names(fewer_labels)
