@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from experiments.paper.tables import module
+from experiments.paper.tables import command_line, module
 from ulmfit_exp.record import variant_folder
 from ulmfit_exp.results import figures
 from ulmfit_exp.results.statistics import ALPHA, FEWEST, p_against
@@ -144,20 +144,19 @@ def pages(results: dict[str, list[tuple]]) -> dict[str, str]:
         "say which.\n\n"
     )
     made = {claim.page: page(claim, found[claim], results) for claim in CLAIMS}
-    return {"README.md": f"{index}{markdown(pd.DataFrame(lines))}\n", **made}
+    return {"README.md": f"{index}{markdown(pd.DataFrame(lines))}\n\n## How to read the pages\n\n{ABOUT}\n", **made}
 
 
 def page(claim: Claim, found: pd.DataFrame, results: dict[str, list]) -> str:
     """Return the page of a claim: verdict, comparisons with links to records, plots, commands."""
     parts = [f"# {claim.title}", f"The paper: {claim.text}", f"**Here: {verdict(found)}.** {claim.limits}".strip()]
-    parts += [markdown(found), ABOUT]
+    parts += [markdown(found), "[How to read this table](README.md#how-to-read-the-pages)"]
     for name in claim.tables:
-        data = " ".join(dict.fromkeys(cell.data for cell, _ in results[name]))
         parts += [
-            f"## {module(name).TITLE}\n\n{module(name).__doc__.strip()}",
+            f"## {module(name).TITLE}",
             f"![{name}]({RECORDS}/paper/{name}.svg)",
-            f"All rows, with their run times: [{name}.md]({RECORDS}/paper/{name}.md). To run the grid, or draw it "
-            f"from the records:\n\n```\npython -m experiments.paper {name} --data {data}\n"
+            f"[{name}.md]({RECORDS}/paper/{name}.md) has the description, all rows, and their run times. To run the "
+            f"grid, or draw it from the records:\n\n```\n{command_line(name, results[name])}\n"
             f"python -m experiments.paper {name} --render\n```",
         ]
     return "\n\n".join(parts) + "\n"

@@ -159,7 +159,7 @@ def brief(name: str, results: list[tuple]) -> str:
     models = tables.models_line(results)
     return (
         f"### {module(name).TITLE}\n\n{about}\n\n{table}\n\n{models}\n\n![{name}]({file}.svg)\n\n"
-        f"`python -m experiments.paper {name}`. Differences from the paper, and run times: [{name}.md]({file}.md)"
+        f"`{tables.command_line(name, results)}`. Differences from the paper, and run times: [{name}.md]({file}.md)"
     )
 
 

@@ -20,7 +20,7 @@ PICTURES = {
     "5_ablations": 7,
     "6_your_own_csv": 1,
     "7_comparing_runs": 2,
-    "8_leaving_the_wrapper": 3,
+    "8_plain_fastai": 3,
 }
 SHORT = """
 from dataclasses import replace

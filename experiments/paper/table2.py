@@ -10,11 +10,12 @@ from dataclasses import replace
 from ulmfit_exp.results.figures import ablation, test_errors
 from ulmfit_exp.runs.settings import Experiment
 
+from .base import DATA as DATA_SETS
 from .base import with_recipe
 
 TITLE = "Table 2: test error, small tasks"
 DATA = ("imdb-full", "imdb", "trec", "sfu", "squad")
-RECIPES = dict.fromkeys(("imdb-full", "trec", "sfu", "squad", "dbpedia", "ag_news"), "default")
+RECIPES = {name: "default" for name in DATA_SETS if name != "imdb"}
 """Recipes of the data sets that do not use `small`."""
 REFERENCE = "ULMFiT"
 PAPER = {

@@ -4,7 +4,7 @@ The row without pretraining is the same recipe from random weights. Its epochs a
 pretrained model. The second row is recipe `scratch`: a smaller language model that is trained longer, on the task's
 texts alone, with learning rates chosen for that.
 
-Differs from the paper: a small pretrained model; no early stopping.
+Differs from the paper: a small pretrained model; no early stopping; IMDb has not been run.
 """
 
 from dataclasses import replace

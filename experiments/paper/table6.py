@@ -2,6 +2,8 @@
 
 Validation error, one direction; the classifier is trained by ULMFiT's recipe. The rows without slanted triangular rates
 fine-tune at the same maximum learning rate, kept constant, and keep the epoch with the lowest validation loss.
+
+Differs from the paper: a small pretrained model; IMDb has not been run.
 """
 
 from ulmfit_exp.recipe import changed

@@ -8,7 +8,8 @@ validation error of ULMFiT's own runs; its test error is that of the last epoch.
 Differs from the paper: all rows have the 12 epochs of ULMFiT's recipe instead of 50 (on a fifth of IMDb 4, chain-thaw
 7). The rows that train all layers at once, and "from scratch", "last" and "chain-thaw", use the learning rate of
 ULMFiT's last phase. In the paper, and here with recipe `paper`, the rows without discriminative rates have a tenth of
-the rate of those with them, 0.001 instead of 0.01, and chain-thaw has 0.0001 for all layers but the last.
+the rate of those with them, 0.001 instead of 0.01, and chain-thaw has 0.0001 for all layers but the last. IMDb has not
+been run.
 """
 
 from dataclasses import replace

@@ -94,6 +94,11 @@ def rendered(name: str, results: list[tuple], records: str = "") -> tuple:
     return f"## {module(name).TITLE}\n\n{about}\n\n{text}\n{models_line(results)}\n\n{cost_line(results)}\n", figure
 
 
+def command_line(name: str, results: list[tuple]) -> str:
+    """Return the command that runs these data sets of a table or figure."""
+    return f"python -m experiments.paper {name} --data {' '.join(dict.fromkeys(cell.data for cell, _ in results))}"
+
+
 def models_line(results: list[tuple]) -> str:
     """Return a line with the recipe and the pretrained model of each data set's runs; several, if they differ."""
     from ulmfit_exp.results.figures import title
