@@ -96,7 +96,7 @@ def quick_tokens(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def one_learner(quick_tokens, tmp_path_factory):
+def one_learner(quick_tokens):
     """A function that makes a fresh learner for lm or clas, with the same first weights each time for a seed."""
     from fastai.text.all import set_seed
 
@@ -104,15 +104,15 @@ def one_learner(quick_tokens, tmp_path_factory):
     from ulmfit_exp.method.batches import dls_clas, dls_lm
     from ulmfit_exp.method.progress import quiet
 
-    (corpus, tokens), folder = quick_tokens, tmp_path_factory.mktemp("learners")
+    corpus, tokens = quick_tokens
 
     def make(task: str = "clas"):
         set_seed(1)
         if task == "lm":
             dls = dls_lm(tokens, QUICK.lm.bs, QUICK.seq_len, backwards=False)
-            return quiet(learners.lm_learner(dls, QUICK, "fp32", folder))
+            return quiet(learners.lm_learner(dls, QUICK, "fp32"))
         dls = dls_clas(tokens, corpus, QUICK.clas.bs, backwards=False)
-        return quiet(learners.clas_learner(dls, len(corpus.classes), QUICK, "fp32", folder))
+        return quiet(learners.clas_learner(dls, len(corpus.classes), QUICK, "fp32"))
 
     return make
 

@@ -35,7 +35,7 @@ def train(folder: Path, work: str, seq_len: int, drop_mult: float = 1.0, min_ste
     """A training in this process, or its part of one."""
     set_seed(1)
     recipe = replace(QUICK, lm=replace(QUICK.lm, drop_mult=drop_mult, min_steps=min_steps))
-    learn = quiet(learners.lm_learner(dls_lm(read_tokens(folder), 8, seq_len, False), recipe, "fp32", folder))
+    learn = quiet(learners.lm_learner(dls_lm(read_tokens(folder), 8, seq_len, False), recipe, "fp32"))
     (folder / work).mkdir(exist_ok=True)
     info, _ = training.train(learn, recipe.lm, 7, folder / work, cbs)
     save_model(learn.model, str(folder / work / f"{os.environ.get('RANK')}.safetensors"))

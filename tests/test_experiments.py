@@ -126,7 +126,7 @@ def test_predictions_are_beside_their_texts(finished):
     table = pd.read_csv(folder["eval"] / "predictions.csv", index_col="row")
     corpus, tokens = source.load(sources.MINIATURE, "sentiment"), read_tokens(folder["tokens"])
     assert (corpus.df.loc[table.index, "label"] == table["label"]).all()
-    learn = learners.clas_learner(dls_clas(tokens, corpus, 8, False), 2, FORWARD, "fp32", finished.home)
+    learn = learners.clas_learner(dls_clas(tokens, corpus, 8, False), 2, FORWARD, "fp32")
     load_model(learn.model, folder["clas forward"] / "model.safetensors")
     for row in table.index[::7]:
         with torch.no_grad():
@@ -150,14 +150,14 @@ def test_the_same_command_in_fresh_homes_gives_identical_figures(finished, tmp_p
 def test_each_task_trains_on_its_own_texts_in_its_direction(finished, tmp_path):
     this = prepare(finished)
     for direction, step in (("forward", 1), ("backward", -1)):
-        lm, _ = stages.new_lm(this, direction, tmp_path)
-        for learn in (lm, stages.clas_learner(this, direction, tmp_path)):
+        lm, _ = stages.new_lm(this, direction)
+        for learn in (lm, stages.clas_learner(this, direction)):
             for split, texts in (("train", learn.dls.train.dataset), ("valid", learn.dls.valid.dataset)):
                 rows = this.corpus.split(split).index.tolist()
                 assert texts.rows.tolist() == rows
                 assert texts.ids(0).tolist() == this.tokens[rows[0]][::step].tolist()
     second = replace(this, recipe=replace(QUICK, skip_tokens=1, max_tokens=1))
-    learn, _ = stages.new_lm(second, "forward", tmp_path)
+    learn, _ = stages.new_lm(second, "forward")
     assert learn.dls.train.dataset.rows.tolist() == [this.corpus.split("train").index[1]]
 
 

@@ -35,7 +35,7 @@ def test_a_text_has_the_same_features_in_any_batch_and_order(monkeypatch):
 def test_features_are_a_transformer_of_scikit_learn():
     encoder = clone(Encoder("wikipedia-small", max_len=50))
     assert encoder.get_params() == {
-        "folder": "wikipedia-small", "direction": "forward", "seq_len": 70, "max_len": 50,
+        "folder": "wikipedia-small", "direction": "forward", "max_len": 50,
         "pooling": ("last", "max", "mean"), "lang": None,
     }  # fmt: skip
     assert np.array_equal(encoder.fit_transform(TEXTS), encoder.fit(TEXTS).transform(TEXTS))

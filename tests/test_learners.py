@@ -132,11 +132,11 @@ def test_a_learner_has_the_decay_clipping_and_dropout_of_its_task(task, quick_to
     training = replace(getattr(QUICK, task), wd=0.3, clip=0.7, drop_mult=2.0)
     recipe = replace(QUICK, softmax_samples=50, **{task: training})
     if task == "lm":
-        learn = learners.lm_learner(dls_lm(tokens, 8, 70, False), recipe, "fp32", tmp_path)
+        learn = learners.lm_learner(dls_lm(tokens, 8, 70, False), recipe, "fp32")
         rnn, output = learn.model[0], learn.model[1].output_dp
         assert (learn.loss_func.samples, learn.loss_func.n_targets) == (50, 100)
     else:
-        learn = learners.clas_learner(dls_clas(tokens, corpus, 28, False), 8, recipe, "fp32", tmp_path)
+        learn = learners.clas_learner(dls_clas(tokens, corpus, 28, False), 8, recipe, "fp32")
         rnn, output = learn.model[0].module, learn.model[1].layers[0][1]
     assert (learn.wd, learn.gradient_clip.max_norm) == (0.3, 0.7)
     dropouts = (rnn.input_dp.p, rnn.hidden_dps[0].p, rnn.rnns[0].weight_p, output.p)

@@ -86,7 +86,7 @@ class Result:
         """
         direction, folder = self._direction(direction), folder_with_models(self.path)
         recipe = recipe_from(self.record["settings"]["recipe"])
-        options = {"seq_len": recipe.seq_len, "max_len": recipe.max_len, "pooling": recipe.pooling}
+        options = {"max_len": recipe.max_len, "pooling": recipe.pooling}
         try:
             return Encoder.load(folder, direction=direction, **options)
         except DataError as e:

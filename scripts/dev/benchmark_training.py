@@ -94,7 +94,7 @@ def lm_learner(side: str, folder: Path, steps: int, bs: int, precision: str, siz
     dls = dls_lm(read_tokens(folder), bs, 70, False, max_tokens=steps * bs * 70)
     recipe = replace(PRETRAINING[size], lm=replace(PRETRAINING[size].lm, bs=bs))
     if side == "ours":
-        return learners.lm_learner(dls, recipe, precision, folder)
+        return learners.lm_learner(dls, recipe, precision)
     ds, vocab, device = dls.train.dataset, dls.vocab, dls.device
     dl = LMDataLoader(ds, lens=ds.lengths, bs=bs, seq_len=70, cache=2 * bs, shuffle=True)
     dls = TextDataLoaders(dl, dl, device=device)
@@ -118,7 +118,7 @@ def clas_learner(side: str, folder: Path, steps: int, bs: int, precision: str, s
     dls.vocab = corpus.vocab
     recipe = replace(RECIPES["small"], model=PRETRAINING[size].model)
     if side == "ours":
-        return learners.clas_learner(dls, 2, recipe, precision, folder)
+        return learners.clas_learner(dls, 2, recipe, precision)
     return text_classifier_learner(
         dls, AWD_LSTM, seq_len=70, config=fastai_config(recipe.model), drop_mult=recipe.clas.drop_mult, n_out=2,
         pretrained=False, loss_func=CrossEntropyLossFlat(), wd=recipe.clas.wd, path=folder, max_len=recipe.max_len,

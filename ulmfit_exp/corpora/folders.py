@@ -18,7 +18,7 @@ from .splits import LABELLED, SPLIT_NAMES, SPLITS, split_names
 from .table import JSON, PARQUET, TABLES, read_table
 
 NOWHERE = "of no class or split"
-PACKED = (*SUFFIXES, ".zip")
+PACKED_SUFFIXES = (*SUFFIXES, ".zip")
 MAPPING = "mapping.txt"
 """File of TweetEval with the number and name of each class."""
 METADATA = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
@@ -33,7 +33,7 @@ def read_folder(folder: Path, format: Format, names: Collection[str]) -> tuple[p
     paths = [file.relative_to(folder) for file in files_below(folder)]
     links = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_symlink() and path.is_dir()]
     left_out = [f"left out: links to folders, which are not followed: {', '.join(links[:3])}"] if links else []
-    packed = [path for path in paths if path.suffix.lower() in PACKED and path.with_suffix("") in paths]
+    packed = [path for path in paths if path.suffix.lower() in PACKED_SUFFIXES and path.with_suffix("") in paths]
     left_out += _left_out(packed, "that are also there unpacked")
     paths = [path for path in paths if path not in packed]
     meanings = split_names(re.findall("[a-z]+", " ".join(map(str, paths)).lower()))
@@ -73,7 +73,7 @@ def _split_of(path: Path, meanings: dict[str, str]) -> str:
     """Return the split that a table's name, or else its path below the folder, names; empty if none or several."""
     if path.name in METADATA:
         return ""
-    name = Path(path.stem if path.suffix.lower() in PACKED else path.name)
+    name = Path(path.stem if path.suffix.lower() in PACKED_SUFFIXES else path.name)
     if name.suffix.lower() not in (*TABLES, *JSON, *PARQUET) and (name.suffix.lower() != ".txt" or len(path.parts) > 1):
         return ""
     for words in (name.stem, path.parent.as_posix()):

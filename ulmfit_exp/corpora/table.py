@@ -27,7 +27,8 @@ from .fasttext import COLUMNS, fasttext_rows, is_fasttext
 from .json_parquet import Row, json_rows, parquet_names, parquet_rows
 from .options import AUTO, Format
 
-TABLES = (".csv", ".tsv", ".tab")
+TABLES = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
+"""Suffix of a table -> its usual delimiter."""
 JSON = (".jsonl", ".ndjson", ".json")
 PARQUET = (".parquet", ".pq")
 CHUNK_ROWS, CHUNK_CHARS = 2_000, 2**22
@@ -185,8 +186,7 @@ def open_table(path: Path, format: Format = AUTO, names: Collection[str] = (), m
     elif suffix in JSON or (not format.delimiter and re.match(r'\s*(\[\s*)?\{\s*"', "".join(head))):
         table = _json_table(replace(table, kind="json"), words)
     else:
-        usual = {".csv": ",", ".tsv": "\t", ".tab": "\t"}.get(suffix, "")
-        likely = csv_dialect.likely_dialect(head, format, words, usual)
+        likely = csv_dialect.likely_dialect(head, format, words, TABLES.get(suffix, ""))
         described = bool(format.delimiter) or format.header != "auto"
         if must_be_table or described or _is_table(likely, head, words, names):
             table = _delimited_table(replace(table, kind="delimited"), likely, format, names)

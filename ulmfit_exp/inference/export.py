@@ -1,7 +1,6 @@
 """fastai Learners of a finished run: with both directions for `export.pkl`, or with one direction and its texts."""
 
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -108,7 +107,7 @@ def learner(predictor: Predictor) -> Learner:
         Ensemble(predictor.models, predictor.temperature, predictor.multi_label).cpu(),
         splitter=layer_groups,
         **learners.loss_and_error(predictor.multi_label, thresh=thresh),
-        **learners.learner_options(predictor.recipe.clas, "fp32", Path()),
+        **learners.learner_options(predictor.recipe.clas, "fp32"),
     )
 
 
@@ -128,7 +127,7 @@ def classifier_learner(predictor: Predictor, direction: str, corpus: Corpus) -> 
     if predictor.multi_label:
         raw = apply_temperature(predictor.thresholds, 1 / predictor.temperature, multi_label=True)
         options["thresh"] = torch.tensor(predictor.raw_thresholds.get(direction, raw))
-    learn = learners.clas_learner(dls, len(predictor.classes), predictor.recipe, "fp32", Path(), **options)
+    learn = learners.clas_learner(dls, len(predictor.classes), predictor.recipe, "fp32", **options)
     learn.model.load_state_dict(predictor.models[direction].state_dict())
     return learn
 

@@ -28,6 +28,8 @@ from ..recipe import POOLING, Model
 
 TOKENS = 16_000
 """Maximum number of tokens in a batch of several texts, padding included."""
+READ_AT_ONCE = 70
+"""Number of tokens of a text that the encoder reads at once; the features do not depend on it."""
 
 
 class Encoder(TransformerMixin, BaseEstimator):
@@ -41,13 +43,12 @@ class Encoder(TransformerMixin, BaseEstimator):
         self,
         folder: str = "wikipedia-small",
         direction: str = "forward",
-        seq_len: int = 70,
         max_len: int = 1400,
         pooling: tuple[str, ...] = POOLING,
         lang: str | None = None,
     ):
         self.folder, self.direction, self.pooling, self.lang = folder, direction, pooling, lang
-        self.seq_len, self.max_len = seq_len, max_len
+        self.max_len = max_len
 
     @classmethod
     def load(cls, folder, **options) -> "Encoder":
@@ -63,7 +64,7 @@ class Encoder(TransformerMixin, BaseEstimator):
         weights, vocab = model.content
         lm = language_model(len(vocab), model.shape(Model()))
         lm.load_state_dict(weights)
-        self.encoder_ = BatchFreeEncoder(self.seq_len, lm[0], PAD_ID, self.max_len).eval().to(machine.use_device())
+        self.encoder_ = BatchFreeEncoder(READ_AT_ONCE, lm[0], PAD_ID, self.max_len).eval().to(machine.use_device())
         self.ids_ = {word: i for i, word in enumerate(vocab)}
         self.width_, self.lang_ = lm[0].emb_sz, self.lang or model.lang or "en"
         return self

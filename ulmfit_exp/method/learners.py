@@ -26,12 +26,12 @@ from .machine import Autocast
 from .models import classifier, language_model
 
 
-def lm_learner(dls: TextDataLoaders, recipe: LMRecipe, precision: str, path: Path) -> LMLearner:
+def lm_learner(dls: TextDataLoaders, recipe: LMRecipe, precision: str) -> LMLearner:
     """Return a language-model learner with random weights and 4 layer groups: the LSTMs, then embedding and decoder."""
     model = language_model(len(dls.vocab), recipe.model, recipe.lm.drop_mult)
     model[1] = FeatureDecoder(model[1])
     loss = LMLoss(model[1], recipe.softmax_samples, dls.targets)
-    options = learner_options(recipe.lm, precision, path)
+    options = learner_options(recipe.lm, precision)
     return LMLearner(dls, model.to(dls.device), loss_func=loss, splitter=awd_lstm_lm_split, **options)
 
 
@@ -40,7 +40,6 @@ def clas_learner(
     n_out: int,
     recipe: Recipe,
     precision: str,
-    path: Path,
     weight: np.ndarray | None = None,
     multi_label: bool = False,
     thresh: float | Tensor = 0.5,
@@ -51,7 +50,7 @@ def clas_learner(
     """
     weight = None if weight is None else tensor(weight).float().to(dls.device)
     model = classifier(len(_get_text_vocab(dls)), n_out, recipe).to(dls.device)
-    options = {**loss_and_error(multi_label, weight, thresh), **learner_options(recipe.clas, precision, path)}
+    options = {**loss_and_error(multi_label, weight, thresh), **learner_options(recipe.clas, precision)}
     return TextLearner(dls, model, splitter=awd_lstm_clas_split, **options)
 
 
@@ -64,10 +63,10 @@ def loss_and_error(multi_label: bool, weight: Tensor | None = None, thresh: floa
     return {"loss_func": BCEWithLogitsLossFlat(pos_weight=weight, thresh=thresh), "metrics": metric}
 
 
-def learner_options(training: Training, precision: str, path: Path) -> dict:
+def learner_options(training: Training, precision: str) -> dict:
     """Return the options that all learners share: the paper's Adam, weight decay, clipped gradients, fp32 or bf16."""
     cbs = [GradientClip(training.clip), *([Autocast()] if precision == "bf16" else [])]
-    return {"opt_func": FusedAdam, "wd": training.wd, "path": path, "cbs": cbs}
+    return {"opt_func": FusedAdam, "wd": training.wd, "cbs": cbs}
 
 
 def load_lm_encoder(learn: TextLearner, path: Path) -> None:

@@ -32,7 +32,7 @@ def evaluate(run: Run, folder: Path) -> dict:
     rows = run.corpus.split("valid", "test")
     truth = run.corpus.numbers(rows)
     directions = run.command.directions
-    learns = {} if run.recipe.head == "features" else {d: _classifier(run, d, folder) for d in directions}
+    learns = {} if run.recipe.head == "features" else {d: _classifier(run, d) for d in directions}
     probs = {d: _predict(run, d, learns) for d in directions}
     probs["mean"] = sum(probs.values()) / len(probs)
     masks = {s: ((rows["split"] == s) & (rows["label"] != "")).to_numpy() for s in ("valid", "test")}
@@ -93,8 +93,8 @@ def _track_evaluation(run: Run, rows: pd.DataFrame, info: dict, folder: Path) ->
     return tracker.path
 
 
-def _classifier(run: Run, direction: str, folder: Path) -> learners.TextLearner:
-    learn = quiet(clas_learner(run, direction, folder))
+def _classifier(run: Run, direction: str) -> learners.TextLearner:
+    learn = quiet(clas_learner(run, direction))
     load_model(learn.model, run.path(f"clas {direction}") / "model.safetensors")
     return learn
 

@@ -94,7 +94,7 @@ def _train_alongside(run: Run) -> NoReturn:
     """In all processes of a launcher but the first: train the language model together with it, and write nothing."""
     with open(os.devnull, "w") as nothing, redirect_stdout(nothing):
         while folder := distributed.announced():
-            learn, _ = stages.new_lm(run, *run.command.directions, folder)
+            learn, _ = stages.new_lm(run, *run.command.directions)
             train(quiet(learn), run.recipe.lm, run.command.seed, folder)
     sys.exit()
 

@@ -66,14 +66,14 @@ def finetune_lm(run: Run, direction: str, folder: Path) -> dict:
     The result includes how many words of its vocabulary the pretrained model knew.
     """
     distributed.announced(folder)
-    learn, found = new_lm(run, direction, folder)
+    learn, found = new_lm(run, direction)
     return {**_train(run, learn, run.recipe.lm, f"lm {direction}", folder), **found}
 
 
-def new_lm(run: Run, direction: str, folder: Path) -> tuple[learners.LMLearner, dict[str, int]]:
+def new_lm(run: Run, direction: str) -> tuple[learners.LMLearner, dict[str, int]]:
     """Return the learner at the start of its training, its number of words, and how many the pretrained model knew."""
     set_seed(run.command.seed, reproducible=True)
-    learn = _lm_learner(run, direction, folder)
+    learn = _lm_learner(run, direction)
     if direction not in run.pretrained:
         return learn, {}
     weights, found = run.pretrained[direction].matched(learn.dls.vocab)
@@ -81,17 +81,17 @@ def new_lm(run: Run, direction: str, folder: Path) -> tuple[learners.LMLearner, 
     return learn, found
 
 
-def _lm_learner(run: Run, direction: str, folder: Path):
+def _lm_learner(run: Run, direction: str):
     r = run.recipe
     dls = dls_lm(run.tokens, r.lm.bs, r.seq_len, direction == "backward", r.max_tokens, r.skip_tokens)
-    return learners.lm_learner(dls, r, run.command.precision, folder)
+    return learners.lm_learner(dls, r, run.command.precision)
 
 
 def perplexity(run: Run, folder: Path) -> dict:
     """Compute perplexity and share of unknown words on the held-out texts and, for an English model, on WikiText-2's
     test articles if they are in the data directory or the cache. `COUNTED` says what a token is."""
     (direction,) = run.command.directions
-    learn, tokens = quiet(_lm_learner(run, direction, folder)), run.tokens
+    learn, tokens = quiet(_lm_learner(run, direction)), run.tokens
     load_model(learn.model, run.path(f"lm {direction}") / "model.safetensors")
     figures = {split: _perplexity(run, learn, tokens, split, direction) for split in ("valid", "test")}
     if run.wikitext:
@@ -118,7 +118,7 @@ def _perplexity(run: Run, learn, tokens: Tokens, split: str, direction: str) -> 
 def train_classifier(run: Run, direction: str, folder: Path) -> dict:
     """Train the classifier, starting from the language model's encoder (paper, section 3.3) or the `features` stage."""
     set_seed(run.command.seed, reproducible=True)
-    learn = clas_learner(run, direction, folder)
+    learn = clas_learner(run, direction)
     if run.recipe.head == "lp-ft":
         load_model(learn.model, run.path(f"features {direction}") / "model.safetensors")
     else:
@@ -160,12 +160,12 @@ def _save_weights(model, folder: Path) -> None:
     shutil.copymode(folder / "vocab.json", folder / "model.safetensors")
 
 
-def clas_learner(run: Run, direction: str, folder: Path):
+def clas_learner(run: Run, direction: str):
     r = run.recipe
     dls = dls_clas(run.tokens, run.corpus, r.clas.bs, direction == "backward")
     weight = run.corpus.class_weights if r.class_weights else None
     classes, multi_label = len(run.corpus.classes), run.corpus.multi_label
-    return learners.clas_learner(dls, classes, r, run.command.precision, folder, weight, multi_label)
+    return learners.clas_learner(dls, classes, r, run.command.precision, weight, multi_label)
 
 
 def _train(run: Run, learn, training: Training, name: str, folder: Path) -> dict:
