@@ -316,6 +316,8 @@ def test_shots_is_the_number_of_labels_per_class_and_another_draw_has_others():
     assert few.digest != other.digest
     with pytest.raises(DataError, match=r"shots is 2.5, of type float"):
         whole.with_shots(2.5)
+    with pytest.raises(DataError, match=r"draw is '1', of type str"):
+        whole.with_shots(2, draw="1")
     for shots in (1000, 0, -1):
         with pytest.raises(DataError, match=rf"--shots {shots} is impossible: it must be 1 to \d+, .* class, '"):
             whole.with_shots(shots)
@@ -330,6 +332,8 @@ def test_train_size_keeps_the_texts_and_the_held_out_rows():
         whole.with_train_size(24.5)
     with pytest.raises(DataError, match="df must be a DataFrame with columns text, label, split"):
         Corpus("a", whole.df.drop(columns="split"))
+    with pytest.raises(DataError, match="df has two columns of the same name"):
+        Corpus("a", pd.concat([whole.df, whole.df[["text"]]], axis=1))
     assert small.split("train")["label"].value_counts().to_dict() == dict.fromkeys(whole.classes, 3)
     assert texts(small, "train", "unlabelled") == texts(whole, "train")
     assert texts(small, "test") == texts(whole, "test") and small.text_digest == whole.text_digest

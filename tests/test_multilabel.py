@@ -161,6 +161,7 @@ def test_labels_of_no_training_text_are_left_out_with_a_note():
         (table(t=lambda i: [i % 2, 1, i % 3 % 2]), {"label_col": "t"}, "has a 0 or 1 for each label"),
         (table(t=lambda i: [i % 2, 1 - i % 2]), {"label_col": "t"}, "has a 0 or 1 for each label"),
         (table(t=lambda i: [{"name": "a"}]), {"label_col": "t"}, "lists of objects"),
+        (table(t=lambda i: f"[0.{i % 7}, 0.3]"), {"label_col": "t"}, "has lists of fractions"),
         (table(t=lambda i: ["a"] * (i % 2)), {"label_col": "t"}, "classes are 'a'; two or more are needed"),
         (table(t=lambda i: ["a", "b"][: 1 + i % 2]), {"label_col": "t"}, "every training text has the label 'a'"),
     ],
@@ -305,6 +306,12 @@ def test_lists_in_brackets_may_have_semicolons_and_line_breaks():
     with pytest.raises(DataError, match="JSON objects"):
         spans = table(tags=lambda i: '{"spans": [1, 2]}')
         Corpus.from_df(spans, label_col="tags", multi_label=True)
+
+
+def test_a_class_may_look_like_a_list_and_a_single_number_may_be_a_label():
+    assert Corpus.from_df(table(tag=lambda i: ("{{}}", "{[1]}")[i % 2])).classes == ["{[1]}", "{{}}"]
+    df = pd.DataFrame({"text": map(str, range(12)), "label": [1, 2] * 6, "split": ["train", "valid", "test"] * 4})
+    assert Corpus("numbers", df, multi_label=True).classes == ["1", "2"]
 
 
 def test_several_columns_of_yes_and_no_and_a_cell_of_tags_get_a_hint():

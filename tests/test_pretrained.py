@@ -267,6 +267,11 @@ def test_a_damaged_record_of_a_run_is_one_clear_error(tmp_path):
         resolve(str(folder), ("forward",), None)
 
 
+def test_another_programs_result_above_a_model_is_not_its_record(folder):
+    (folder / "result.json").write_text('{"accuracy": 0.9}')
+    assert resolve(str(folder / "forward"), ("forward",), None)["forward"].lang is None
+
+
 def test_an_unknown_model_is_reported_with_the_known_ones():
     with pytest.raises(
         DataError, match="no such folder or archive; the shipped models are reviews-small, wikipedia-small;"

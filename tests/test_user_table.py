@@ -567,6 +567,8 @@ def test_empty_cells_are_no_class_and_json_and_html_count_little_when_columns_ar
     assert Corpus.from_df(rows[["html", "date", "who", "tone"]]).text_cols == ("html",)
     lists = rows.assign(words=[json.dumps(text.split()) for text in rows["body"]])
     assert Corpus.from_df(lists[["words", "date", "tone"]]).text_cols == ("words",)
+    tags = rows.assign(tags=[{(0, 3): "NAME"}] * 40)  # no JSON: a key is a tuple
+    assert Corpus.from_df(tags).text_cols == ("body",)
 
 
 @pytest.mark.parametrize("names", [("question1", "question2"), ("sentence_A", "sentence_B")])

@@ -11,7 +11,7 @@ import pandas as pd
 from ..common import DataError, counted, quote_names
 from .csv_dialect import LABEL_NAMES, TEXT_NAMES
 from .options import OwnTable
-from .splits import guess_split_columns, is_flag
+from .splits import WORD, guess_split_columns, is_flag
 
 MIN_TEXT_SHARE = 0.05
 """Columns with fewer different values, as a share of their cells, are guessed to be the text only if all are such."""
@@ -100,7 +100,7 @@ def _constant_label_note(table: pd.DataFrame) -> str:
 def _last_word(column: str) -> str:
     """Return the last word of a column's name in lower case, without a number: sentence for sentence2, label for
     gold_label."""
-    return next(iter(re.findall("[A-Z]?[a-z]+|[A-Z]+", column)[::-1]), "").lower()
+    return ["", *WORD.findall(column)][-1].lower()
 
 
 def _is_text_name(column: str) -> bool:
@@ -140,7 +140,7 @@ def _text_length(cell: str) -> float:
         return 0
     if re.match(r"\s*[{\[]\s*[\"{\[]|\( *\(|\([A-Z]+ \(", cell):
         return len(cell) / 20
-    return 0.8 * len(re.sub("<[^>]*>", "", cell)) if re.match(r"\s*<[a-zA-Z!?/]", cell) else len(cell)
+    return 0.8 * len(re.sub("<[^<>]*>", "", cell)) if re.match(r"\s*<[a-zA-Z!?/]", cell) else len(cell)
 
 
 def _nameless_column_notes(table: pd.DataFrame, used: list[str]) -> list[str]:

@@ -53,11 +53,14 @@ class Corpus:
         check_type(self.name, str, "name")
         if not isinstance(self.df, pd.DataFrame) or not {"text", "label", "split"} <= set(self.df):
             raise DataError(f"{self.name}: df must be a DataFrame with columns text, label, split; see Corpus.from_df")
+        if not self.df.columns.is_unique:
+            raise DataError(f"{self.name}: df has two columns of the same name")
         df = self.df[["text", "label", "split"]].reset_index(drop=True)
         if df.isna().any(axis=None):
             raise DataError(f"{self.name}: column {df.columns[df.isna().any()][0]!r} has missing values; put '' there")
         if self.multi_label:
-            labels = [cell.split(SEP) if isinstance(cell, str) and cell else cell for cell in df["label"]]
+            one = pd.api.types.is_scalar
+            labels = [str(cell).split(SEP) if one(cell) and cell != "" else cell for cell in df["label"]]
             df["label"] = [cell if isinstance(cell, str) else join_labels(cell) for cell in labels]
         df = df.map(lambda value: replace_surrogates(str(value))).astype(str)
         rows = [row if isinstance(row, int) else replace_surrogates(str(row)) for row in self.df.get("row", df.index)]
@@ -197,6 +200,7 @@ class Corpus:
     def with_shots(self, shots: int | None, draw: int = 0) -> "Corpus":
         """Keep the labels of `shots` training rows per class, at random; the others stay in as unlabelled."""
         check_type(shots, int | None, "shots")
+        check_type(draw, int, "draw")
         if shots is None:
             return self
         if self.multi_label:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +32,10 @@ def cell_text(value) -> str:
         return ""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    plain = isinstance(value, bool | int | float | list | tuple | dict)
-    return replace_surrogates(json.dumps(value, ensure_ascii=False, default=str)) if plain else str(value)
+    if isinstance(value, bool | int | float | list | tuple | dict):
+        with suppress(TypeError):  # a key that JSON does not allow, such as a tuple
+            return replace_surrogates(json.dumps(value, ensure_ascii=False, default=str))
+    return str(value)
 
 
 def json_rows(lines: Iterator[str], path: Path, columns: Collection[str]) -> Iterator[Row]:

@@ -110,6 +110,8 @@ def _check_lists(lists: pd.Series, column: str) -> None:
     members = [member for each in lists for member in each]
     if any(isinstance(member, dict | list | tuple) for member in members):
         raise DataError(f"column {column!r} has lists of objects; write a list of the labels' names")
+    if any(isinstance(member, float) and member % 1 > 0 for member in members):
+        raise DataError(f"column {column!r} has lists of fractions; write a list of the labels' names")
     marks = {str(member) for member in members} == {"0", "1"} and lists.map(len).nunique() == 1
     if marks and len(lists.iloc[0]) > 1:
         raise DataError(
@@ -176,7 +178,7 @@ def _parse_list(cell: str) -> Iterable | None:
     for read in (json.loads, ast.literal_eval) if cell.startswith(("[", "(", "{")) else ():
         try:
             value = read(cell if read is json.loads else re.sub(r"""(['"])\s+(?=['"])""", r"\1, ", cell))
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
             continue
         if isinstance(value, dict) and [*value] == ["choices"]:
             value = value["choices"]

@@ -8,6 +8,7 @@ related labelled task (Phang et al. 2018). A model saved by fastai is a `.pth` a
 folder or in one archive; no code in them is run.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -177,11 +178,12 @@ def _in_place(name: str, folder: Path, direction: str) -> Pretrained:
 
 def _lang(folder: Path) -> str | None:
     """Return the language of a model from its stage, its record, or the record in the parent folder."""
-    stage, *records = folder / "stage.json", folder / "record.json", folder.parent / record.FILE
-    if stage.is_file():
+    if (stage := folder / "stage.json").is_file():
         return read_json(stage)["inputs"].get("lang", "en")
-    found = next((read_json(path) for path in records if path.is_file()), None)
-    return found and found["settings"]["recipe"].get("lang", "en")
+    for path in (folder / "record.json", folder.parent / record.FILE):
+        with suppress(DataError):  # absent, or another program's file of that name
+            return record.read(path)["settings"]["recipe"].get("lang", "en")
+    return None
 
 
 def _downloaded(repo: str) -> Path:
