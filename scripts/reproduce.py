@@ -142,7 +142,7 @@ def main(
         print(line)
     if old["corpus"]["digest"] != new["corpus"]["digest"]:
         print("the texts differ from those of the record")
-    sys.exit("different" in verdicts.values())
+    sys.exit(int("different" in verdicts.values()))  # W&B reads the exit code, which must not be a bool
 
 
 if __name__ == "__main__":

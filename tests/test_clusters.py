@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from threading import Timer
+from threading import Thread, Timer
 from types import SimpleNamespace
 
 import pytest
@@ -275,6 +275,7 @@ def test_without_the_extra_the_error_names_its_installation(tmp_path, monkeypatc
     for options, package, extra in (
         (Grid(ray="auto"), "ray", "ray"),
         (Grid(slurm="gpus=1"), "submitit", "slurm"),
+        (Grid(slurm=""), "submitit", "slurm"),  # with sbatch's defaults, not on this machine
     ):
         monkeypatch.setitem(sys.modules, package, None)
         with pytest.raises(DataError, match=f"--{extra} needs an extra; install the extra {extra}: "):
@@ -297,7 +298,7 @@ def test_options_of_sbatch_may_have_commas_underscores_or_no_value(tmp_path, mon
     monkeypatch.setitem(sys.modules, "submitit", made)
     monkeypatch.setenv("PYTHONPATH", "")
     cluster._executor("exclusive,requeue,exclude=a1,a2,cpus_per_task=2,job_name=mine", tmp_path)
-    options = {"time": "240", "exclusive": True, "requeue": True, "exclude": "a1,a2", "cpus-per-task": "2"}
+    options = {"exclusive": True, "requeue": True, "exclude": "a1,a2", "cpus-per-task": "2"}
     assert given["slurm_additional_parameters"] == options
     assert given["slurm_srun_args"] == ["--cpus-per-task=2"]
     assert given["name"] == "mine"
@@ -326,6 +327,36 @@ def test_a_slurm_job_that_is_preempted_and_not_started_again_has_died(tmp_path):
     with pytest.raises(cluster.JobDied, match=r"its job 7 ended \(PREEMPTED\); see log"):
         cluster._Job(SimpleNamespace(submit=submit), tmp_path, 0).run(Sfu(), tmp_path)
     assert ends == [False]
+
+
+def test_cells_that_run_one_after_another_need_one_slurm_job(tmp_path, monkeypatch):
+    pytest.importorskip("cloudpickle")
+    monkeypatch.setattr(workers, "work", lambda settings, log: None)
+    jobs = []
+
+    def submit(serve, box, _):
+        Thread(target=serve, args=(box, 3), daemon=True).start()
+        jobs.append(SimpleNamespace(state="RUNNING", done=lambda: False, cancel=lambda: None))
+        return jobs[-1]
+
+    monkeypatch.setattr(cluster, "_executor", lambda *_: SimpleNamespace(submit=submit))
+    with cluster.start(Grid(jobs=4, slurm=""), tmp_path) as made:
+        assert [made.submit(Sfu(), tmp_path).result(20) for _ in range(3)] == [None] * 3
+    assert len(jobs) == 1
+
+
+def test_a_slurm_job_that_is_being_submitted_at_an_interrupt_is_cancelled(tmp_path):
+    pytest.importorskip("cloudpickle")
+    cancelled = []
+
+    def submit(*_):
+        job.end()  # Ctrl-C
+        return SimpleNamespace(state="PENDING", done=lambda: False, cancel=lambda: cancelled.append(True))
+
+    job = cluster._Job(SimpleNamespace(submit=submit), tmp_path, 0)
+    with pytest.raises(cluster.JobDied, match="the grid was interrupted"):
+        job.run(Sfu(), tmp_path)
+    assert cancelled == [True]
 
 
 @pytest.fixture

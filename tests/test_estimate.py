@@ -30,6 +30,13 @@ def test_more_processes_do_not_shorten_the_wait_for_a_shared_stage():
     assert grid.makespan([], 2) == 0
 
 
+def test_a_damaged_stage_is_no_finished_training(tmp_path):
+    for name, text in (("lm-forward-a", "{"), ("lm-forward-b", '{"inputs": {}}'), ("clas-forward-c", "[]")):
+        (tmp_path / "stages" / name).mkdir(parents=True)
+        (tmp_path / "stages" / name / "stage.json").write_text(text)
+    assert estimate.finished_trainings(tmp_path) == []
+
+
 def test_while_a_grid_runs_its_end_is_predicted_from_the_cells_that_have_ended(tmp_path, monkeypatch):
     """Cells take twice the estimated time, some more and some less, in two processes."""
     waiting, running, starts, now, predicted = [], [], {}, 0, {}

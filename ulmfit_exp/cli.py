@@ -82,7 +82,7 @@ def compute(cells: list[Cell], options: Grid, only_plan: bool = False) -> tuple[
 
     if not cells:
         raise DataError("there is no run: --seeds must be 1 or more")
-    elsewhere = bool(options.ray or options.slurm)
+    elsewhere = (options.ray, options.slurm) != (None, None)
     with interrupted():
         starting = cluster.start(options, cells[0].settings.home, cells[0].settings.device)  # checks the options
         print(f"reading the data of {counted(len(cells), 'run')}", flush=True)

@@ -32,8 +32,9 @@ STATIC = Path(__file__).parents[1] / "benchmarks" / "static.csv"
 def variants(base: Experiment) -> dict[str, Experiment]:
     """Return fine-tuning in two ways and features; repetitions differ in the draw, not in the seed."""
     base = forward(replace(base, seed=0, draw=base.seed))
-    few = with_recipe(base, head="lp-ft", clas=base.recipe.clas if base.miniature else base.recipes["lp-ft"].clas)
-    few = few if base.miniature else replace(few, recipe_name="lp-ft")
+    few = with_recipe(base, head="lp-ft")
+    if not base.miniature:
+        few = replace(with_recipe(few, clas=base.recipes["lp-ft"].clas), recipe_name="lp-ft")
     return {REFERENCE: few, "ULMFiT": base, "features + LR": with_recipe(base, head="features")}
 
 

@@ -111,7 +111,7 @@ def models_line(results: list[tuple]) -> str:
     for (data, model), names in recipes.items():
         recipe = f"recipe{'s' * (len(names) > 1)} {' and '.join(names)}"
         starts.setdefault(f"{recipe}, starting from {model}", []).append(data)
-    return "; ".join(f"{', '.join(data)}: {start}" for start, data in starts.items()) + "."
+    return "; ".join(f"{', '.join(data)}: {start}" for start, data in starts.items()) + "." * bool(starts)
 
 
 def files(name: str, results: list[tuple], records: str = "", plots: bool = True) -> dict[str, str]:

@@ -5,7 +5,6 @@ Both are optional extras. The home, the data and this environment must be at the
 
 import os
 import pickle
-import queue
 import re
 import shutil
 import socket
@@ -43,17 +42,17 @@ def start(options: Grid, home: Path, device: str = "auto") -> AbstractContextMan
     """Return a context with the workers that the options ask for. Raises `DataError` if an option is impossible."""
     if options.jobs < 1:
         raise DataError(f"--jobs {options.jobs} is impossible: it must be 1 or more")
-    if options.ray and options.slurm:
+    if None not in (options.ray, options.slurm):
         raise DataError("--ray and --slurm exclude each other")
-    if options.ray and options.jobs > 1:
+    if options.ray is not None and options.jobs > 1:
         raise DataError("--jobs has no meaning with --ray, which uses all CPUs of the cluster; leave it out")
-    if options.gpus_per_run is not None and not options.ray:
+    if options.gpus_per_run is not None and options.ray is None:
         raise DataError("--gpus-per-run has no meaning without --ray; leave it out")
     if options.gpus_per_run is not None and not 0 < options.gpus_per_run <= 1:
         raise DataError(f"--gpus-per-run {options.gpus_per_run} is impossible: it must be above 0, and at most 1")
-    if options.ray:
+    if options.ray is not None:
         return ray_cluster(options, home, device)
-    return slurm_jobs(options, home) if options.slurm else workers.pool(options.jobs, device)
+    return workers.pool(options.jobs, device) if options.slurm is None else slurm_jobs(options, home)
 
 
 @contextmanager
@@ -183,16 +182,15 @@ def slurm_jobs(options: Grid, home: Path) -> Iterator[Workers]:
     """
     executor = _executor(options.slurm, home)
     with _shared(home) as folder:
-        jobs, free = [_Job(executor, folder, i) for i in range(options.jobs)], queue.SimpleQueue()
-        for job in jobs:
-            free.put(job)
+        jobs = [_Job(executor, folder, i) for i in range(options.jobs)]
+        free = jobs.copy()  # the job that was used last is taken first, since it is still running
 
         def run(settings: Experiment, log: Path) -> str | None:
-            job = free.get()
+            job = free.pop()
             try:
                 return job.run(settings, log)
             finally:
-                free.put(job)
+                free.append(job)
 
         threads = ThreadPoolExecutor(options.jobs)
         interruptible(CLOSING)
@@ -207,7 +205,7 @@ def slurm_jobs(options: Grid, home: Path) -> Iterator[Workers]:
 def _executor(options: str, home: Path):
     """Return submitit's executor. `options` are those of sbatch, except cluster, which is submitit's own."""
     submitit = _optional("submitit", "slurm")
-    given = {"time": "240"} | {k.strip("-").replace("_", "-"): value or True for k, value in OPTION.findall(options)}
+    given = {k.strip("-").replace("_", "-"): value or True for k, value in OPTION.findall(options)}
     cluster = given.pop("cluster", "slurm")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))  # a job has the environment of its submission
     try:
@@ -244,15 +242,16 @@ class _Job:
         cell, taken, answer = (self.box / f"{self.cells}.{kind}" for kind in ("cell", "taken", "answer"))
         with replacing(cell) as part:
             part.write_bytes(cloudpickle.dumps((Path.cwd(), workers.work, settings, log)))
-        while not workers.appears(answer, within=0):
+        while not workers.visible(answer):
             if self.ended.is_set():
+                self.end()  # cancels a job that was being submitted meanwhile
                 raise JobDied("the grid was interrupted")
-            if self.job and self._has_ended() and not workers.appears(answer, within=0):
+            if self.job and self._has_ended() and not workers.visible(answer):
                 job, self.job = self.job, None
                 if taken.exists() or (job.done() and job.exception()):
                     cell.unlink(missing_ok=True)
                     raise JobDied(f"its job {job.job_id} ended ({job.state}); see {job.paths.stderr}")
-            if not self.job and not answer.exists():
+            if not self.job:
                 try:
                     self.job = self.executor.submit(serve, self.box, IDLE)
                 except (OSError, RuntimeError) as e:  # submitit's errors are RuntimeErrors

@@ -54,15 +54,16 @@ def finished_trainings(home: Path) -> list[Trained]:
     """Return the finished trainings in a home."""
     stages, found = {}, []
     for path in (home / "stages").glob("*/stage.json"):
-        with suppress(OSError, ValueError):  # a damaged stage is computed again
+        with suppress(OSError, ValueError):
             stages[path.parent.name] = read_json(path)
     for name, stage in stages.items():
-        kind, info, inputs = name.split("-")[0], stage["info"], stage["inputs"]
-        lm = stages.get(inputs.get("lm"), stage)["inputs"] if kind == "clas" else inputs
-        if kind in ("lm", "clas") and info["history"]:
-            tokens = sum(row["tokens"] for row in info["history"])
-            batch = tokens / max(info["history"][-1]["step"], 1)
-            found.append(Trained(kind, inputs["precision"], lm.get("model"), batch, tokens, info["seconds"]))
+        with suppress(KeyError, TypeError, AttributeError):  # damaged: it is computed again
+            kind, info, inputs = name.split("-")[0], stage["info"], stage["inputs"]
+            lm = stages.get(inputs.get("lm"), stage)["inputs"] if kind == "clas" else inputs
+            if kind in ("lm", "clas") and info["history"]:
+                tokens = sum(row["tokens"] for row in info["history"])
+                batch = tokens / max(info["history"][-1]["step"], 1)
+                found.append(Trained(kind, inputs["precision"], lm.get("model"), batch, tokens, info["seconds"]))
     return found
 
 

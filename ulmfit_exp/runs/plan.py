@@ -25,8 +25,8 @@ from .tracking import Tracker
 
 INTO_TOKENS = ("max_vocab", "min_freq")
 INTO_LM = ("lang", "model", "lm", "seq_len", "skip_tokens", "max_tokens", "softmax_samples")
-INTO_CLAS = ("clas", "max_len", "pooling", "class_weights")
 INTO_FEATURES = ("max_len", "pooling", "class_weights")
+INTO_CLAS = ("clas", *INTO_FEATURES)
 """Fields of the recipe that each kind of stage depends on, in addition to the stages before it."""
 
 

@@ -32,13 +32,13 @@ class Stage:
     """Whether it was finished before this run."""
 
 
-def stage(home: Path, kind: str, inputs: dict, work: Callable[[Path], dict]) -> Stage:
+def stage(home: Path, name: str, inputs: dict, work: Callable[[Path], dict]) -> Stage:
     """Return the stage that `work` makes from `inputs`, reused if it is finished.
 
     `work` gets a folder to write to, and returns what to keep as JSON. If it was interrupted before, the folder holds
     its last checkpoint. Raises `StoreError` if the home cannot be written.
     """
-    final = stage_path(home, kind, inputs)
+    final = stage_path(home, name, inputs)
     under_way = home / "unfinished" / final.name
     if not _modified_file(final):
         return _finished(final)
@@ -70,14 +70,14 @@ def stage(home: Path, kind: str, inputs: dict, work: Callable[[Path], dict]) -> 
     return Stage(final, info, reused=False)
 
 
-def stage_name(kind: str, inputs: dict) -> str:
-    """Return the name of a stage, KIND-DIGEST. A direction is part of the kind, as in `lm forward`."""
-    return f"{kind.replace(' ', '-')}-{digest([VERSIONS[kind.split()[0]], inputs])}"
+def stage_name(name: str, inputs: dict) -> str:
+    """Return the name of the folder of a stage, such as `lm forward`: KIND-DIGEST."""
+    return f"{name.replace(' ', '-')}-{digest([VERSIONS[name.split()[0]], inputs])}"
 
 
-def stage_path(home: Path, kind: str, inputs: dict) -> Path:
+def stage_path(home: Path, name: str, inputs: dict) -> Path:
     """Return the folder that the stage has when it is finished."""
-    return home / "stages" / stage_name(kind, inputs)
+    return home / "stages" / stage_name(name, inputs)
 
 
 def _keep_checkpoint_alone(folder: Path) -> None:

@@ -120,16 +120,17 @@ def error_line(e: Exception) -> str:
     return f"{type(e).__name__}: {' '.join(str(e).split())}"
 
 
-def appears(path: Path, within: float | None = None) -> bool:
-    """Return whether a file that another machine writes becomes visible within `within` seconds (default: `APPEARS`).
+def visible(path: Path) -> bool:
+    """Return whether a file exists. NFS caches for a minute that it was absent; listing its folder refreshes that."""
+    for folder in (path.parent.parent, path.parent):
+        if folder.is_dir():
+            os.listdir(folder)
+    return path.exists()
 
-    NFS caches for a minute that a file was absent; listing its folder refreshes this cache.
-    """
-    end = time.monotonic() + (APPEARS if within is None else within)
-    while True:
-        for folder in (path.parent.parent, path.parent):
-            if folder.is_dir():
-                os.listdir(folder)
-        if path.exists() or time.monotonic() >= end:
-            return path.exists()
+
+def appears(path: Path) -> bool:
+    """Return whether a file that another machine writes becomes visible within `APPEARS` seconds."""
+    end = time.monotonic() + APPEARS
+    while not (found := visible(path)) and time.monotonic() < end:
         time.sleep(0.5)
+    return found
