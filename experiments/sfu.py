@@ -6,9 +6,9 @@ reviews; a table needs all five, --fold 0 to --fold 4:
 
     ulmfit-exp sfu --fold 0 --pretrained reviews-small
 
-    test error in %   17.50 ± 2.28 (two seeds of each fold); forward 19.62 ± 3.12
+    test error in %   17.50 ± 2.07 (two seeds of each fold); forward 19.62 ± 3.08
     baseline          19.75 ± 3.24 (TF-IDF + logistic regression), higher, but not significantly
-    --recipe default  18.38 ± 3.78 (two seeds); from wikipedia-small (one seed) 24.00 ± 5.69, lp-ft 23.00 ± 5.35
+    --recipe default  18.38 ± 3.32 (two seeds); from wikipedia-small (one seed) 24.00 ± 5.69, lp-ft 23.00 ± 5.35
     with IMDb's labels too (commit 86b1fe630015): 14.50 ± 3.26; the notes have the command and the control
     --target category, from wikipedia-small: 0.00 ± 0.00; --recipe default 0.25 ± 0.56, baseline 0.25 ± 0.56
 

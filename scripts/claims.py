@@ -194,7 +194,7 @@ def families(name: str, results: list[tuple], reference: str) -> list[pd.DataFra
 
 
 def _linked(row: str, runs: pd.DataFrame) -> str:
-    return f"{row} [{mean_sd(runs['error'])}]({RECORDS}/{runs['records'].iloc[0]})"
+    return f"{row} [{mean_sd(runs.set_index('replicate')['error'])}]({RECORDS}/{runs['records'].iloc[0]})"
 
 
 def _tested(ours: pd.DataFrame, theirs: pd.DataFrame, p: float) -> dict[str, str]:

@@ -104,7 +104,7 @@ def row(data: str, records: list[dict], errors: pd.DataFrame, p: float) -> dict:
     """Return a row of README's table: test error of ULMFiT, the baseline and the paper, the lower of ours in bold."""
     folds, seeds = len({r["corpus"]["name"] for r in records}), len({r["seed"] for r in records})
     counts = [counted(n, what) for n, what in ((folds, "fold"), (seeds, "seed")) if n > 1]
-    ours, baseline = (part for _, part in errors.groupby("row", sort=False)["error"])
+    ours, baseline = (part for _, part in errors.set_index("replicate").groupby("row", sort=False)["error"])
     methods = {"ULMFiT": ours, "TF-IDF + LR": baseline}
     best = min(methods, key=lambda method: methods[method].mean())
     of_paper = None if records[0]["settings"]["train_size"] else records[0]["paper"]
@@ -142,7 +142,7 @@ def comparisons(records: list[dict]) -> str:
     p = p_against(found, 0)
     for pair, errors in found.groupby("data", sort=False):
         variants = {f"variant {i}": f"[{variant}]({FROM_DOCS}/{variant})" for i, variant in enumerate(pair, 1)}
-        first, second = (mean_sd(runs) for _, runs in errors.groupby("row")["error"])
+        first, second = (mean_sd(runs) for _, runs in errors.set_index("replicate").groupby("row")["error"])
         table.append({**variants, "error of 1": first, "error of 2": second + significance_mark(p[pair, 1])})
     return markdown(pd.DataFrame(table))
 

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from conftest import FORWARD, QUIET
 from playwright.sync_api import expect
@@ -48,7 +49,7 @@ def made(folder: Path, out: Path) -> Path:
 def error(variant: str, split: str = "test") -> str:
     """The mean error of the committed runs of a variant, as the page shows it."""
     records = [json.loads(path.read_text()) for path in sorted((RECORDS / variant).glob("*.json"))]
-    return mean_sd(100 * record[split]["error"] for record in records)
+    return mean_sd(pd.Series({record["replicate"]: 100 * record[split]["error"] for record in records}))
 
 
 def names(variant: str) -> list[str]:

@@ -9,6 +9,7 @@ from scipy.stats import ttest_rel
 
 from ulmfit_exp.common import DataError
 from ulmfit_exp.results.statistics import ALPHA, bootstrap, holm, mcnemar, p_against, paired, wrong
+from ulmfit_exp.results.tables import mean_sd
 
 OURS, THEIRS = [5.0, 6.0, 7.0, 8.0, 9.0], [6.0, 7.1, 7.9, 9.0, 10.1]
 
@@ -57,6 +58,7 @@ def test_seeds_of_a_fold_count_once_by_their_mean():
     again = table.assign(replicate=table["replicate"] + "-seed1", error=table["error"] + 1)
     means = table.assign(error=table["error"] + 0.5)
     assert p_against(pd.concat([table, again]), "ours") == p_against(means, "ours")
+    assert mean_sd(pd.Series([1, 3, 5, 7], ["fold0", "fold0-seed1", "fold1", "fold1-seed1"])) == mean_sd([2, 6])
 
 
 def test_a_table_without_its_reference_has_no_tests():

@@ -140,7 +140,7 @@ def _cell(runs: pd.DataFrame, n: int, p: float | None) -> str:
     if runs.empty:
         return ""
     few = f" (n = {len(runs)})" if len(runs) < n else ""
-    return f"[{mean_sd(runs['error'])}]({runs['records'].iloc[0]}){significance_mark(p)}{few}"
+    return f"[{mean_sd(runs.set_index('replicate')['error'])}]({runs['records'].iloc[0]}){significance_mark(p)}{few}"
 
 
 def significance_mark(p: float | None) -> str:

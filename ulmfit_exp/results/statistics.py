@@ -6,6 +6,7 @@ predictions of the runs, which a finished run keeps in its evaluation stage.
 All tests are two-sided. A difference is called significant when p < ALPHA after correction.
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -55,12 +56,16 @@ def p_against(found: pd.DataFrame, reference: str) -> dict[tuple, float]:
     """
     p = {}
     for data, part in found.groupby("data", sort=False):
-        part = part.assign(replicate=part["replicate"].astype(str).str.replace(r"(fold\d+)-seed\d+", r"\1", regex=True))
-        errors = part.pivot_table("error", "replicate", "row")
+        errors = part.assign(replicate=part["replicate"].map(without_seed)).pivot_table("error", "replicate", "row")
         if reference in errors:
             differences = errors.drop(columns=reference).sub(errors[reference], axis=0)
             p |= {(data, row): value for row, value in paired(differences).items()}
     return dict(zip(p, holm(pd.Series(p.values(), dtype=float))))
+
+
+def without_seed(replicate: str | int) -> str:
+    """Return fold0 for the replicate fold0-seed1, since the seeds of a fold share all texts; seed1 stays seed1."""
+    return re.sub(r"^(fold\d+)-seed\d+", r"\1", str(replicate))
 
 
 def wrong(run: Path) -> pd.Series:

@@ -10,7 +10,7 @@ import pandas as pd
 from ..common import counted
 from ..method.pretrained import SHIPPED, Pretrained
 from ..record import certainty, error_name, read, run_name, settings_in_words, tokens, variant_folder
-from .statistics import ALPHA, p_against
+from .statistics import ALPHA, p_against, without_seed
 
 REPEATED = ("seed", "fold", "draw")
 """Settings in which the runs of a variant differ."""
@@ -74,10 +74,10 @@ def summary(records: list[dict], folder: str = "") -> str:
                 "direction": first["settings"]["recipe"]["direction"],
                 "runs": len(group),
                 "test texts": sum({r["corpus"]["name"]: r["test"]["n"] for r in group}.values()),
-                "test error": _percent([r["test"]["error"] for r in group]),
-                "forward": _percent([r["directions"]["forward"]["test"]["error"] for r in both]),
-                "backward": _percent([r["directions"]["backward"]["test"]["error"] for r in both]),
-                "TF-IDF + LR": _percent([r["baseline"]["error"] for r in group]),
+                "test error": _percent({r["replicate"]: r["test"] for r in group}),
+                "forward": _percent({r["replicate"]: r["directions"]["forward"]["test"] for r in both}),
+                "backward": _percent({r["replicate"]: r["directions"]["backward"]["test"] for r in both}),
+                "TF-IDF + LR": _percent({r["replicate"]: r["baseline"] for r in group}),
                 "the paper": "" if first["paper"] is None or few else f"{first['paper']:.2f}",
             }
         )
@@ -164,13 +164,17 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def mean_sd(values: list[float]) -> str:
-    """Return the mean as text, with the standard deviation (n - 1) of several values; of no values, an empty string."""
-    values = pd.Series(values, dtype=float)
+def mean_sd(values: list[float] | pd.Series) -> str:
+    """Return the mean as text, with the standard deviation (n - 1) of several values; of no values, an empty string.
+
+    The index of a series has the replicates; the seeds of a fold count once, by their mean.
+    """
+    values = pd.Series(values, dtype=float).groupby(without_seed).mean()
     if len(values) > 1:
         return f"{values.mean():.2f} ± {values.std():.2f}"
     return "".join(f"{v:.2f}" for v in values)
 
 
-def _percent(errors: list[float]) -> str:
-    return mean_sd([100 * e for e in errors])
+def _percent(figures: dict[str, dict]) -> str:
+    """Return mean and deviation of the errors, in %, of these figures by replicate."""
+    return mean_sd(pd.Series({replicate: 100 * part["error"] for replicate, part in figures.items()}, dtype=float))

@@ -165,8 +165,8 @@ def _variant(records: list[dict]) -> dict:
     first = records[0]
 
     def mean(measure: Callable[[dict], float | None]) -> list | None:
-        values = [value for record in records if (value := measure(record)) is not None]
-        return [sum(values) / len(values), mean_sd(values)] if values else None
+        values = pd.Series({record["replicate"]: measure(record) for record in records}, dtype=float).dropna()
+        return [values.mean(), mean_sd(values)] if len(values) else None
 
     return {
         "data": first["dataset"],
