@@ -15,23 +15,18 @@ reviews; a table needs all five, --fold 0 to --fold 4:
 What was tried, and how the settings were chosen: experiments/notes/sfu.md
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from ulmfit_exp.cli import main
-from ulmfit_exp.recipe import RECIPES, Phase, Recipe, Training, gradual
 from ulmfit_exp.runs.settings import Experiment
-
-# For an encoder that has already learnt sentiment: the head has most to learn, and the other layers change slowly.
-FEW = Training((Phase(freeze_to=-1, epochs=10, lr=3e-3), *gradual(5, lr=1e-3)[1:], Phase(epochs=2, lr=1e-3)), bs=16)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sfu(Experiment):
     name: ClassVar[str] = "sfu"
     replicate_by: ClassVar[str] = "fold"
-    recipes: ClassVar[dict[str, Recipe]] = RECIPES | {"few": replace(RECIPES["few"], clas=FEW)}
 
     target: Literal["sentiment", "category"] = "sentiment"
     """What to predict: whether the product is recommended, or its category (8 classes)."""

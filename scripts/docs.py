@@ -42,16 +42,15 @@ HEADLINE = {
 }
 """Rows of README's table -> the runs whose records are averaged in the row."""
 COMPARED = (
-    ("dbpedia-ontology/small", "dbpedia-ontology/scratch"),
-    ("dbpedia-ontology/few-100-labels", "dbpedia-ontology/scratch-100-labels"),
-    ("dbpedia-ontology/few-100-labels", "dbpedia-ontology/features-100-labels"),
-    ("dbpedia-ontology/default-100-labels", "dbpedia-ontology/default-100-labels-head=features"),
-    ("squad-topic/small", "squad-topic/scratch-forward"),
+    ("dbpedia-ontology/default", "dbpedia-ontology/scratch"),
+    ("dbpedia-ontology/lp-ft-100-labels", "dbpedia-ontology/scratch-100-labels"),
+    ("dbpedia-ontology/lp-ft-100-labels", "dbpedia-ontology/default-100-labels"),
+    ("dbpedia-ontology/lp-ft-100-labels", "dbpedia-ontology/default-100-labels-head=features"),
+    ("squad-topic/default", "squad-topic/scratch-forward"),
     ("sfu-sentiment/default", "sfu-sentiment/default-pretrained=reviews-small"),
     ("sfu-sentiment/default-pretrained=reviews-small", "sfu-sentiment/lp-ft-pretrained=reviews-small"),
     ("sfu-sentiment/lp-ft", "sfu-sentiment/lp-ft-pretrained=reviews-small"),
     ("sfu-sentiment/lp-ft", "sfu-sentiment/default"),
-    ("sfu-sentiment/few-from-IMDb-classifier", "sfu-sentiment/features-from-IMDb-classifier"),
 )
 """Pairs of record folders that docs/findings.md compares and no other table does."""
 NOT_IN_TABLES = (

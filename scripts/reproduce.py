@@ -1,6 +1,6 @@
 """Run a committed record again, from the record alone, and compare the results.
 
-    ulmfit-exp reproduce trec/small/seed0.json
+    ulmfit-exp reproduce trec/default/seed0.json
 
 Reports for each figure whether it is equal, within the spread of the other seeds of the same settings among the
 committed records, or different; and any differences in versions and machine. Exit code 1 if a figure is different.

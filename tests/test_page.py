@@ -28,7 +28,7 @@ def folder(tmp_path_factory) -> Path:
     """Committed records and one whose texts are hostile."""
     folder = tmp_path_factory.mktemp("records")
     shutil.copytree(RECORDS / "trec", folder, dirs_exist_ok=True)
-    record = json.loads((RECORDS / "trec" / "small" / "seed0.json").read_text())
+    record = json.loads((RECORDS / "trec" / "default" / "seed0.json").read_text())
     record["dataset"] = record["corpus"]["name"] = record["settings"]["other"] = HARM
     record["confusion"] = {HARM: {HARM: 3}, "fine": {HARM: 1, "fine": 2}}
     (folder / "hostile.json").write_text(json.dumps(record))
@@ -103,7 +103,7 @@ def test_a_variant_has_mean_and_deviation_of_its_runs_and_its_rows_in_the_papers
     assert "Table 7: freez + discr + stlr" in ulmfit["rows"]
     assert ulmfit["data"] == "TREC-6"
     assert ulmfit["runs"][0]["alone"] == {}
-    assert set(variants["trec/small"]["runs"][0]["alone"]) == {"forward", "backward"}
+    assert set(variants["trec/default"]["runs"][0]["alone"]) == {"forward", "backward"}
     assert ulmfit["settings"]["recipe.clas.phases"].startswith("[-1: 1 epoch stlr 0.01/2.6, ")
 
 
@@ -127,16 +127,16 @@ def test_the_page_opens_with_table_7s_reference_and_the_best_other_row(file):
 
 def test_variants_are_tested_against_every_reference_with_as_many_labels(file):
     p = data_of(file)["p"]
-    far = p["trec/small"]["trec/small-table4-without-pretraining"]
+    far = p["trec/default"]["trec/small-table4-without-pretraining"]
     near = p["trec/small-forward"]["trec/small-table7-full"]
     assert 0 < far < near <= 1
     fewer_labels = "trec/small-500-labels-figure3-semi-supervised"
     assert names(fewer_labels)
-    assert fewer_labels not in p["trec/small"]
+    assert fewer_labels not in p["trec/default"]
 
 
 def test_other_settings_or_texts_of_the_same_name_are_another_variant_and_a_seed_counts_once(tmp_path):
-    folder = shutil.copytree(RECORDS / "trec" / "small", tmp_path / "records")
+    folder = shutil.copytree(RECORDS / "trec" / "default", tmp_path / "records")
     for path in list(folder.iterdir()):
         record = json.loads(path.read_text())
         record["corpus"]["digest"] = "of other texts"
@@ -144,18 +144,18 @@ def test_other_settings_or_texts_of_the_same_name_are_another_variant_and_a_seed
         (folder / f"texts-{path.name}").write_text(json.dumps(record))
     record = json.loads((folder / "seed0.json").read_text())
     (folder / "again.json").write_text(json.dumps(record))
-    record["settings"]["precision"] = "fp32"
+    record["settings"]["precision"] = "bf16"
     (folder / "other.json").write_text(json.dumps(record))
     data = data_of(made(folder, tmp_path / "report.html"))
     runs = {v["id"]: len(v["runs"]) for v in data["variants"]}
-    n = len(names("trec/small"))
-    assert runs == {"trec/small": n, "trec/small~2": n, "trec/small~3": 1}
+    n = len(names("trec/default"))
+    assert runs == {"trec/default": n, "trec/default~2": n, "trec/default~3": 1}
     assert data["variants"][0]["settings"]["texts"] != data["variants"][1]["settings"]["texts"]
-    assert "trec/small~2" not in data["p"]["trec/small"]
+    assert "trec/default~2" not in data["p"]["trec/default"]
 
 
 def test_the_draws_of_few_labels_are_one_variant_and_are_compared_with_as_many_labels_alone(tmp_path):
-    record = json.loads((RECORDS / "trec" / "small" / "seed0.json").read_text())
+    record = json.loads((RECORDS / "trec" / "default" / "seed0.json").read_text())
     for shots, draw in ((8, 0), (8, 1), (16, 0), (16, 1)):
         record["settings"] |= {"shots": shots, "draw": draw}
         record["corpus"]["rows"]["train"] = shots
@@ -266,7 +266,7 @@ def test_in_a_browser_an_address_may_hide_what_is_chosen_or_name_what_is_not_the
     expect(chosen(shown)).to_have_text([re.compile("small forward")])
     shown.goto(shown.url.partition("#")[0] + "#show=trec/gone")
     expect(chosen(shown).first).to_have_text("not in this report: trec/gone")
-    shown.goto(shown.url.partition("#")[0] + "#show=trec/features,trec/default")
+    shown.goto(shown.url.partition("#")[0] + "#show=trec/default-head=features,trec/default")
     expect(shown.locator("#ece p").last).to_have_text("Records without the reliability diagram: features.")
 
 
@@ -315,7 +315,7 @@ def own(tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 def test_in_a_browser_a_users_runs_are_shown_first_with_calibration_and_weights_of_words(own, tmp_path, browser):
-    report.main((own, RECORDS / "trec" / "small"), tmp_path / "report.html")
+    report.main((own, RECORDS / "trec" / "default"), tmp_path / "report.html")
     shown = browser((tmp_path / "report.html").as_uri())
     row = search(shown, "")
     expect(row).to_have_count(1)

@@ -359,7 +359,7 @@ def test_a_record_is_reproduced_from_itself_alone(sfu, tmp_path, monkeypatch, ca
 
 
 def test_a_record_of_an_earlier_shipped_model_is_reproduced_with_that_model(tmp_path):
-    old = read(tables.RECORDS / "trec" / "small" / "seed0.json")
+    old = read(tables.RECORDS / "trec" / "default" / "seed0.json")
     found = reproduce.shipped_then(old, "wikipedia-small", tmp_path)
     if found == "wikipedia-small":
         pytest.skip("the history of this checkout does not reach back so far")
@@ -368,7 +368,7 @@ def test_a_record_of_an_earlier_shipped_model_is_reproduced_with_that_model(tmp_
 
 
 def test_a_record_of_texts_that_are_not_there_is_not_reproduced(tmp_path, monkeypatch):
-    old = read(tables.RECORDS / "trec" / "small" / "seed0.json") | {"experiment": "own_csv"}
+    old = read(tables.RECORDS / "trec" / "default" / "seed0.json") | {"experiment": "own_csv"}
     for given, message in (({}, "a corpus in memory"), ({"csv": "a.csv"}, "only the name of its table, a.csv")):
         (tmp_path / "result.json").write_text(json.dumps(old | {"settings": old["settings"] | given}))
         with pytest.raises(DataError, match=message):

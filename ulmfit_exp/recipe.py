@@ -249,13 +249,8 @@ RECIPES["lp-ft"] = replace(
     clas=replace(RECIPES["default"].clas, phases=(Phase(epochs=3, lr=2e-3, decay=1.3),), min_steps=200),
 )
 
-# For a hundred labels, replaced by lp-ft: an epoch has only a few steps, so there are more epochs.
-RECIPES["few"] = replace(
-    RECIPES["small"], clas=Training((*gradual(groups=5, epochs=5), Phase(epochs=20, lr=4e-3)), bs=16)
-)
-
 # Without fine-tuning a classifier: the language model is used as a feature extractor.
-RECIPES["features"] = replace(RECIPES["small"], head="features")
+RECIPES["features"] = replace(RECIPES["default"], head="features")
 
 # The general-domain language model (paper, section 3.1).
 PRETRAINING = {

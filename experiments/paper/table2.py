@@ -5,8 +5,6 @@ features + LR: logistic regression on the pooled states of the fine-tuned langua
 Differs from the paper: SFU and SQuAD are added; 10% of the training texts are held out; a small pretrained model.
 """
 
-from dataclasses import replace
-
 from ulmfit_exp.results.figures import ablation, test_errors
 from ulmfit_exp.runs.settings import Experiment
 
@@ -26,9 +24,7 @@ PAPER = {
 
 def variants(base: Experiment) -> dict[str, Experiment]:
     """Return the data set's own run, and logistic regression on the features of the same language models."""
-    features = with_recipe(base, head="features")
-    features = replace(features, recipe_name="features") if base.recipe_name == "small" else features
-    return {REFERENCE: base, "features + LR": features}
+    return {REFERENCE: base, "features + LR": with_recipe(base, head="features")}
 
 
 def render(results):

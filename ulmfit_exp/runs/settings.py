@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..corpora.documents import Documents
 
 Precision = Literal["auto", "fp32", "bf16"]
-RecipeName = Literal["auto", "default", "lp-ft", "paper", "small", "few", "features", "scratch", "tiny"]
+RecipeName = Literal["auto", "default", "lp-ft", "paper", "small", "features", "scratch", "tiny"]
 Wandb = Literal["auto", "online", "offline", "disabled"]
 AUTO = "auto"
 FEW_LABELS = 300
