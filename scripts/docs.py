@@ -32,6 +32,7 @@ HEADLINE = {
     "… with 100 labels, recipe `lp-ft`": [
         replace(run, train_size=100) for run in replicates("dbpedia", MOST_SEEDS, "lp-ft")
     ],
+    "AG News: 4 classes, 5,040 texts": replicates("ag_news", MOST_SEEDS, "default"),
     "SQuAD: which of 35 articles": replicates("squad", MOST_SEEDS, "default"),
     "SFU reviews: sentiment, recipe `lp-ft`": replicates("sfu", MOST_SEEDS, "lp-ft"),
     "… from `reviews-small`": [
