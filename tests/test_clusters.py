@@ -282,7 +282,7 @@ def test_without_the_extra_the_error_names_its_installation(tmp_path, monkeypatc
             cluster.start(options, tmp_path).__enter__()
 
 
-def test_options_that_slurm_cannot_take_are_named(tmp_path):
+def test_impossible_options_of_a_grid_are_named(tmp_path):
     with pytest.raises(DataError, match="exclude each other"):
         cluster.start(Grid(ray="auto", slurm="gpus=1"), tmp_path)
     with pytest.raises(DataError, match="--jobs 0 is impossible"):

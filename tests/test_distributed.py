@@ -21,8 +21,6 @@ from ulmfit_exp.method.batches import Texts, dls_lm
 from ulmfit_exp.method.progress import quiet
 from ulmfit_exp.method.tokens import read_tokens, write_tokens
 
-ROOT = Path(__file__).parents[1]
-
 
 @pytest.fixture
 def folder(quick_tokens, tmp_path) -> Path:

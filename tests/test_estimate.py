@@ -31,10 +31,12 @@ def test_more_processes_do_not_shorten_the_wait_for_a_shared_stage():
 
 
 def test_a_damaged_stage_is_no_finished_training(tmp_path):
-    for name, text in (("lm-forward-a", "{"), ("lm-forward-b", '{"inputs": {}}'), ("clas-forward-c", "[]")):
+    info = {"history": [{"tokens": 100, "step": 10}], "seconds": 2}
+    whole = json.dumps({"info": info, "inputs": {"precision": "fp32"}})
+    for name, text in (("lm-a", "{"), ("lm-b", '{"inputs": {}}'), ("clas-c", "[]"), ("lm-d", whole)):
         (tmp_path / "stages" / name).mkdir(parents=True)
         (tmp_path / "stages" / name / "stage.json").write_text(text)
-    assert estimate.finished_trainings(tmp_path) == []
+    assert [trained.tokens for trained in estimate.finished_trainings(tmp_path)] == [100]
 
 
 def test_while_a_grid_runs_its_end_is_predicted_from_the_cells_that_have_ended(tmp_path, monkeypatch):

@@ -77,7 +77,9 @@ def test_texts_that_are_not_utf8_are_of_one_encoding_and_what_is_no_text_is_left
 
 def test_test_texts_without_a_class_are_predicted(tmp_path):
     folder(tmp_path, "train/good", "train/bad", "test")
-    assert sizes(Corpus.from_csv(tmp_path))["test"] > 0
+    corpus = Corpus.from_csv(tmp_path)
+    assert corpus.counts() == {"train": 14, "valid": 2, "test": 8, "unlabelled": 0}
+    assert set(corpus.split("test")["label"]) == {""}
 
 
 @pytest.mark.parametrize("parts", [("train/good", "train/bad", "test/good", "test/bad"), ("good", "bad")])

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from conftest import QUICK, QUIET
+from conftest import FORWARD, QUICK, QUIET
 
 from experiments.own_csv import OwnCsv
 from experiments.pretrain import Pretrain
@@ -17,8 +17,6 @@ from ulmfit_exp.method.tokenizer import words
 from ulmfit_exp.recipe import PRETRAINING
 from ulmfit_exp.runs import stages
 from ulmfit_exp.runs.run import prepare
-
-FORWARD = replace(QUICK, direction="forward")
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,9 @@ def test_the_device_that_is_asked_for_is_fastais_until_another_is(monkeypatch):
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     torch.backends.cudnn.allow_tf32 = True
     assert machine.use_device("cpu") == torch.device("cpu")
-    assert machine.use_device() == torch.device("cpu")
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.cuda, "is_available", lambda: True)
+        assert machine.use_device() == torch.device("cpu")
     assert not torch.backends.cudnn.allow_tf32
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 

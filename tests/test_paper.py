@@ -29,7 +29,7 @@ from ulmfit_exp.recipe import Phase
 from ulmfit_exp.record import cost, read, variant_folder
 from ulmfit_exp.results import figures
 from ulmfit_exp.results.tables import mean_sd
-from ulmfit_exp.runs import estimate, grid, workers
+from ulmfit_exp.runs import grid, workers
 from ulmfit_exp.runs.run import prepare
 from ulmfit_exp.runs.settings import Cell, Where
 
@@ -228,15 +228,6 @@ def test_a_finished_cell_without_labelled_test_rows_is_shown_by_its_validation_e
     shown = grid._result_line(tmp_path / "result.json")
     assert shown.startswith("valid 25.00 %")
     assert "test" not in shown
-
-
-def test_the_plan_passes_over_a_damaged_stage(tmp_path):
-    info = {"history": [{"tokens": 100, "step": 10}], "seconds": 2}
-    whole = json.dumps({"info": info, "inputs": {"precision": "fp32"}})
-    for name, content in (("lm-a", '{"name": 3'), ("lm-b", whole)):
-        (tmp_path / "stages" / name).mkdir(parents=True)
-        (tmp_path / "stages" / name / "stage.json").write_text(content)
-    assert [trained.tokens for trained in estimate.finished_trainings(tmp_path)] == [100]
 
 
 KILLED = """

@@ -82,6 +82,9 @@ def test_the_record_has_the_perplexity_of_both_held_out_parts(finished):
         figures = record["perplexity"][split]
         assert 1 < figures["perplexity"] < record["corpus"]["vocab"]
         assert 0 < figures["unknown"] < 1
+    trained, corpus = record["history"]["lm backward"][-1], record["corpus"]
+    assert record["perplexity"]["valid"]["loss"] == pytest.approx(trained["valid_loss"], abs=0.1)
+    assert record["perplexity"]["test"]["unknown"] == corpus["unknown_test"]
     assert "perplexity" in shown
     assert "unknown" in shown
     assert str(home) not in json.dumps(record["stages"])

@@ -229,11 +229,6 @@ def test_a_title_may_be_above_names_in_any_language(tmp_path):
     assert len(texts(path, ["0"])) == len(TEXTS) + 1
 
 
-def test_names_of_rows_without_a_name_for_their_column_as_r_writes_them(tmp_path):
-    rows = [(i, text, label) for i, (text, label) in enumerate(ROWS, start=1)]
-    assert texts(write(tmp_path / "a.csv", as_csv([("text", "label"), *rows])), ["text"]) == TEXTS
-
-
 @pytest.mark.parametrize("head", [("Text ", " LABEL"), ("text\xa0", "\u200b\ufefflabel"), ("ｔｅｘｔ", "ｌａｂｅｌ")])
 def test_a_name_is_found_whatever_its_case_and_the_spaces_around_it(head, tmp_path):
     frame = pd.DataFrame(ROWS, columns=head)

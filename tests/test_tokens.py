@@ -71,6 +71,7 @@ def test_long_texts_are_cut_between_words_and_endless_words_within(monkeypatch):
     monkeypatch.undo()
     for part in ("ab", "()", "ab-", "\0", "é ", "http://x.y/"):  # seconds by the hundred thousand, hours if quadratic
         assert words(part * 10_000)[0] == "xxbos"
+    assert max(map(len, words("ab" * 10_000))) == 100
 
 
 @pytest.mark.parametrize("end", ["\r\n", "\r"])

@@ -90,12 +90,6 @@ def test_a_zip_and_folders_of_a_class_each(tmp_path):
     ]
 
 
-def test_without_a_header_columns_are_counted(tmp_path):
-    (tmp_path / "a.csv").write_text(delimited(head=None))
-    corpus, notes = load(tmp_path / "a.csv")
-    assert corpus.classes == ["bad", "good"] and "no header line" in notes[0]
-
-
 @pytest.mark.parametrize(
     ("name", "columns", "classes", "rows", "says"),
     [
@@ -136,13 +130,6 @@ def test_rows_that_cannot_be_used_are_left_out_with_a_note(tmp_path):
     corpus, notes = load(tmp_path / "a.csv")
     assert corpus.counts()["unlabelled"] == 2 and corpus.classes == ["bad", "good"]
     assert any("rows without a text: 2" in n for n in notes) and any("'odd' (1 row)" in n for n in notes)
-
-
-def test_several_text_columns_and_a_table_without_labels(tmp_path):
-    (tmp_path / "a.csv").write_text(delimited())
-    (tmp_path / "more.csv").write_text(delimited([(f"unseen {i}", "", "") for i in range(9)]))
-    corpus, _ = load(tmp_path / "a.csv", ("body", "id"), "stars", unlabelled=tmp_path / "more.csv")
-    assert corpus.counts()["unlabelled"] == 9 and corpus.df["text"][0].endswith("said.\n0")
 
 
 @pytest.mark.parametrize(
