@@ -39,18 +39,22 @@ def join(language_model: bool) -> None:
     waiting = dist.new_group(timeout=LONGEST_WAIT, backend="gloo")
 
 
-def announced(folder: Path | None = None) -> Path | None:
-    """Send `folder` from the first process to all and return it: the stage they train next, or None at the end."""
-    value = [folder]
+def announce(folder: Path | None) -> None:
+    """Send the folder of the stage that is trained next from the first process to the others, or None at the end."""
     if dist.is_initialized():
-        dist.broadcast_object_list(value, group=waiting)
-    return value[0]
+        dist.broadcast_object_list([folder], group=waiting)
 
 
-def leave() -> None:
+def next_announced() -> Path | None:
+    """Wait for what the first process announces, in another one, and return it."""
+    dist.broadcast_object_list(received := [None], group=waiting)
+    return received[0]
+
+
+def end_others() -> None:
     """End the other processes; the first then continues as if there were no launcher."""
     if dist.is_initialized():
-        announced(None)
+        announce(None)
         dist.destroy_process_group()
         os.environ.update(WORLD_SIZE="1", RANK="0")
 

@@ -96,12 +96,13 @@ def write_tokens(
     of a pretrained model; with `only_pretrained` it is `pretrained` alone.
     """
     raw_path = folder / "raw.bin"
-    count, lengths, splits = _write_raw(documents, raw_path, processes or MOST_PROCESSES, lang)
-    known = pretrained if only_pretrained else list(make_vocab(+count, min_freq=min_freq, max_vocab=max_vocab))
+    count_of, lengths, splits = _write_raw(documents, raw_path, processes or MOST_PROCESSES, lang)
+    counted = +count_of  # without the words of held-out texts alone, whose count is 0
+    known = pretrained if only_pretrained else list(make_vocab(counted, min_freq=min_freq, max_vocab=max_vocab))
     in_known = set(known)
     vocab = [*known, *(word for word in pretrained or () if word not in in_known)]
     ids_of = {word: i for i, word in enumerate(vocab)}
-    final = np.array([ids_of.get(word, UNK_ID) for word in count], dtype=np.min_scalar_type(len(vocab)))
+    final = np.array([ids_of.get(word, UNK_ID) for word in count_of], dtype=np.min_scalar_type(len(vocab)))
     raw = np.memmap(raw_path, np.uint32, "r")
     ids = np.lib.format.open_memmap(folder / "ids.npy", "w+", final.dtype, raw.shape)
     for start in range(0, len(ids), COPIED):
@@ -124,7 +125,8 @@ def _write_raw(
 ) -> tuple[Counter, list[int], np.ndarray]:
     """Write each token as the number of its word; words are numbered in order of appearance.
 
-    Returns the words in that order with their counts in train and unlabelled texts, and each text's length and split.
+    Returns the words in that order with their counts in train and unlabelled texts (0 for a word of the others alone),
+    and each text's length and split.
     """
     number, count, lengths, splits = {}, Counter(), [], []
     counted = [SPLITS.index("train"), SPLITS.index("unlabelled")]

@@ -221,14 +221,15 @@ class History(Callback):
             return
         self.due = self._read()
         # Not at the end of a pass of a `Repeated` loader, but a batch later: the next pass draws a random number first.
-        if self.due and (self.iter + 1) % len(getattr(self.dl, "dl", self.dl)):
+        batches_per_pass = len(getattr(self.dl, "dl", self.dl))
+        if self.due and (self.iter + 1) % batches_per_pass:
             state = gathered(batch_state(self.model))
             self.checkpoint.save({"tokens": self.tokens, "seconds": self.seconds, "state": state})
             self.saved, self.due = time.monotonic(), False
 
     def _read(self) -> bool:
         """Move the unread rows to `steps`, with the mean loss of all processes. Returns whether a checkpoint is due."""
-        due = self.loss.new_tensor(time.monotonic() - self.saved > SAVE_EVERY)
+        due = self.loss.new_tensor(time.monotonic() - self.saved > SAVE_EVERY)  # of one process: then all save
         values = [*(row["train_loss"] for row in self.unread), self.unread_tokens, due]
         found = torch.stack([value.as_subclass(torch.Tensor).float() for value in values])
         found = maybe_gather(found).view(-1, len(values))

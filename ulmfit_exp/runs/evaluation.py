@@ -41,15 +41,15 @@ def evaluate(run: Run, folder: Path) -> dict:
     multi_label = run.corpus.multi_label
     scaled = partial(scores.apply_temperature, temperature=temperature, multi_label=multi_label)
     calibrated = scaled(probs["mean"])
-    fitted = {d: scores.fit_thresholds(p[valid], truth[valid]) for d, p in probs.items()}
-    thresholds = scaled(fitted["mean"]) if multi_label else None  # the same decisions as before scaling
+    raw_thresholds = {d: scores.fit_thresholds(p[valid], truth[valid]) for d, p in probs.items()}
+    thresholds = scaled(raw_thresholds["mean"]) if multi_label else None  # the same decisions as before scaling
     rows = _predicted(rows, run.corpus.classes, truth, calibrated, thresholds)
     _save_predictions(run, rows, calibrated, folder)
     write_json(folder / "mistakes.json", _mistakes(run, rows[test], learns))
     labelled = {s: mask for s, mask in masks.items() if mask.any()}
     info = {
         "figures": {
-            d: {s: scores.metrics(p[mask], truth[mask], fitted[d]) for s, mask in labelled.items()}
+            d: {s: scores.metrics(p[mask], truth[mask], raw_thresholds[d]) for s, mask in labelled.items()}
             for d, p in probs.items()
         },
         "temperature": temperature,
@@ -58,9 +58,9 @@ def evaluate(run: Run, folder: Path) -> dict:
     }
     if multi_label:
         info["thresholds"] = dict(zip(run.corpus.classes, thresholds.tolist()))
-        info["raw_thresholds"] = {d: fitted[d].tolist() for d in directions}
+        info["raw_thresholds"] = {d: raw_thresholds[d].tolist() for d in directions}
     if "test" in labelled:
-        info |= scores.test_details(probs["mean"][test], truth[test], run.corpus.classes, fitted["mean"])
+        info |= scores.test_details(probs["mean"][test], truth[test], run.corpus.classes, raw_thresholds["mean"])
     return {**info, "wandb": _track_evaluation(run, rows[test], info, folder)}
 
 
@@ -87,9 +87,10 @@ def _track_evaluation(run: Run, rows: pd.DataFrame, info: dict, folder: Path) ->
         final = {d: {f"{s}/{k}": v for s, m in f.items() for k, v in m.items()} for d, f in info["figures"].items()}
         mean = final.pop("mean")
         tracker.log({**mean, "step": 0})  # `wandb leet` does not draw what is only in the summary
-        simpler = run.stage("baseline", partial(baseline, run)).info
-        simpler = {f"baseline/{k}": v for k, v in simpler.items() if k.endswith("error")}
-        tracker.finish({**mean, **simpler, **{f"{d}/{k}": v for d, f in final.items() for k, v in f.items()}}, folder)
+        finished = run.stage("baseline", partial(baseline, run)).info
+        of_baseline = {f"baseline/{k}": v for k, v in finished.items() if k.endswith("error")}
+        alone = {f"{d}/{k}": v for d, f in final.items() for k, v in f.items()}
+        tracker.finish({**mean, **of_baseline, **alone}, folder)
     return tracker.path
 
 

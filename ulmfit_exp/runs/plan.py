@@ -57,21 +57,23 @@ class Run:
         corpus, trained = {"corpus": self.corpus.digest}, {k: getattr(self.command, k) for k in ("seed", "precision")}
         if head:
             add("baseline", {**corpus, "choices": CHOICES})
-        tokens, classifiers = add("tokens", self._into_tokens(), INTO_TOKENS), {}
+        tokens = add("tokens", self._into_tokens(), INTO_TOKENS)
         for d in self.command.directions:
             start = self.pretrained.get(d)
             into_lm = {"tokens": tokens, "direction": d, "pretrained": start and start.digest}
             lm = {"lm": add(f"lm {d}", {**into_lm, **trained}, INTO_LM)}
             if head in ("features", "lp-ft"):
                 into_features = {**corpus, **lm, "scaling": [*SCALINGS], "C": STRENGTHS}
-                classifiers[d] = add(f"features {d}", into_features, INTO_FEATURES)
+                add(f"features {d}", into_features, INTO_FEATURES)
             if head in ("clas", "lp-ft"):
                 # Here the name of the stage of features has no direction; with one, old stages would be computed again.
                 features = {"features": store.stage_name("features", plan[f"features {d}"])} if head == "lp-ft" else {}
-                classifiers[d] = add(f"clas {d}", {**corpus, **lm, **features, **trained}, INTO_CLAS)
+                add(f"clas {d}", {**corpus, **lm, **features, **trained}, INTO_CLAS)
             if not head:
                 add("perplexity", {**lm, "wikitext-2": self.wikitext and self.wikitext.digest})
         if head:
+            evaluated = {d: self.classifier(d) for d in self.command.directions}
+            classifiers = {d: store.stage_name(name, plan[name]) for d, name in evaluated.items()}
             add("eval", {"classifiers": classifiers, "rows": digest(self.corpus.df["row"].tolist())})
         return plan
 

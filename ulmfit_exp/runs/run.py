@@ -43,7 +43,7 @@ def run(settings: Command, texts: Corpus | Documents | None = None) -> tuple[dic
     if (named := prepared.command.recipe_name) != settings.recipe_name:
         print(f"recipe {named}: {len(prepared.corpus.split('train')):,} labelled training texts", flush=True)
     if rank_distrib():
-        _train_alongside(prepared)
+        _train_alongside(prepared)  # does not return
     done = _run_all(prepared)
     record = _record(prepared, done)
     with writable(settings.home):
@@ -73,7 +73,7 @@ def _run_all(run: Run) -> dict[str, Stage]:
         kind, *direction = name.split()
         done[name] = run.stage(name, partial(WORK[kind], run, *direction))
         if kind == "lm":
-            distributed.leave()
+            distributed.end_others()
         print(_stage_line(done[name], run.environment), flush=True)
     return done
 
@@ -93,14 +93,17 @@ def _stage_line(stage: Stage, environment: dict) -> str:
 def _train_alongside(run: Run) -> NoReturn:
     """In all processes of a launcher but the first: train the language model together with it, and write nothing."""
     with open(os.devnull, "w") as nothing, redirect_stdout(nothing):
-        while folder := distributed.announced():
+        while folder := distributed.next_announced():
             learn, _ = stages.new_lm(run, *run.command.directions)
             train(quiet(learn), run.recipe.lm, run.command.seed, folder)
     sys.exit()
 
 
 def prepare(settings: Command, texts: Corpus | Documents | None = None) -> Run:
-    """Read and check all inputs of a run, and choose the device's precision. Computes nothing. Raises `DataError`."""
+    """Read and check all inputs of a run; choose device and precision; connect a launcher's processes.
+
+    Raises `DataError`.
+    """
     check(settings.recipe)
     if not 0 <= settings.seed < 2**63:
         raise DataError(f"--seed {settings.seed} is impossible: it must be 0 to 2**63 - 1")
@@ -138,7 +141,8 @@ def _record(run: Run, done: dict[str, Stage]) -> dict:
     seconds = sum(info["seconds"] for info in trained)
     *_, last = done.values()
     labelled = isinstance(run.corpus, Corpus)
-    figures = _classification_figures(run, done) if labelled else {k: last.info[k] for k in ("perplexity", "counted")}
+    of_corpus = _about_corpus(run.corpus) if labelled else {}
+    figures = _classification_figures(done) if labelled else {k: last.info[k] for k in ("perplexity", "counted")}
     return {
         "experiment": settings.name,
         **settings.names(),
@@ -148,7 +152,7 @@ def _record(run: Run, done: dict[str, Stage]) -> dict:
             "name": run.corpus.name,
             "digest": run.corpus.digest,
             **{k: done["tokens"].info[k] for k in ("tokens", "vocab", "unknown", "unknown_test")},
-            **figures.pop("corpus", {}),
+            **of_corpus,
         },
         "pretrained": {
             d: {"digest": p.digest, **{k: done[f"lm {d}"].info[k] for k in ("words_found", "words")}}
@@ -180,11 +184,15 @@ def _stage_summary(name: str, stage: Stage) -> dict:
     }
 
 
-def _classification_figures(run: Run, done: dict[str, Stage]) -> dict:
-    """Return the results of an experiment: its corpus, and the metrics of our classifiers and of the baseline.
+def _about_corpus(corpus: Corpus) -> dict:
+    """Return the rows and classes of a corpus, and how it was read."""
+    read_from = {"text_cols": list(corpus.text_cols)} if corpus.text_cols else {}
+    read_from |= {"multi_label": True} if corpus.multi_label else {}
+    return {"rows": corpus.counts(), "classes": corpus.classes, **read_from}
 
-    There are none for the test set if none of its texts has a label.
-    """
+
+def _classification_figures(done: dict[str, Stage]) -> dict:
+    """Return the metrics of our classifiers and of the baseline; none for a test set without labels."""
     found = done["eval"].info
     figures, calibrated = found["figures"], found["calibrated"]
     fitted = {k: found[k] for k in ("temperature", "at_bound", "thresholds", "raw_thresholds") if k in found}
@@ -193,10 +201,7 @@ def _classification_figures(run: Run, done: dict[str, Stage]) -> dict:
         for split, before in figures["mean"].items()
         for k in ("loss", "ece")
     }
-    read_from = {"text_cols": list(run.corpus.text_cols)} if run.corpus.text_cols else {}
-    read_from |= {"multi_label": True} if run.corpus.multi_label else {}
     return {
-        "corpus": {"rows": run.corpus.counts(), "classes": run.corpus.classes, **read_from},
         "valid": {k: figures["mean"]["valid"][k] for k in ("error", "loss")},
         **{k: v for k, v in figures["mean"].items() if k == "test"},
         **{k: found[k] for k in ("interval", "per_class", "confusion") if k in found},

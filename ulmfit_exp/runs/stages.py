@@ -65,7 +65,7 @@ def finetune_lm(run: Run, direction: str, folder: Path) -> dict:
 
     The result includes how many words of its vocabulary the pretrained model knew.
     """
-    distributed.announced(folder)
+    distributed.announce(folder)
     learn, found = new_lm(run, direction)
     return {**_train(run, learn, run.recipe.lm, f"lm {direction}", folder), **found}
 
