@@ -1,8 +1,8 @@
 """A vanilla language model against AWD-LSTM (paper, table 5): validation error, one direction.
 
 Vanilla has no dropout, as in the paper. Differs from the paper: both rows start from the same pretrained language
-model, trained with a dropout of at most 0.05 (TREC-6 and AG News: its last 178 million tokens without any). Only the
-fine-tuning differs. IMDb has not been run.
+model, trained with a dropout of at most 0.05, its last 178 million tokens without any. Only the fine-tuning differs.
+IMDb has not been run.
 """
 
 from ulmfit_exp.results.figures import both_errors
