@@ -21,7 +21,7 @@ import psutil
 import tyro
 
 from ulmfit_exp.cli import clean_exit
-from ulmfit_exp.runs.store import _modified_file
+from ulmfit_exp.runs.store import why_unfinished
 
 ROOT = Path(__file__).parents[2]
 RUN = [sys.executable, "-m", "experiments.sfu", "--miniature", "--precision", "fp32", "--pretrained", "none"]
@@ -85,7 +85,7 @@ def ended(home: Path, end: signal.Signals, moment: float) -> tuple[str, list[str
     began = time.monotonic()
     os.kill(process.pid, end) if end == signal.SIGTERM else os.killpg(process.pid, end)
     _, err = process.communicate()
-    problems = [f"{p.name} is damaged" for p in home.glob("stages/*") if _modified_file(p)]
+    problems = [f"{p.name} is damaged" for p in home.glob("stages/*") if why_unfinished(p)]
     if end != signal.SIGKILL:
         seconds, runs = time.monotonic() - began, [*home.glob("wandb/offline-run-*/*.wandb")]
         problems += [f"ended after {seconds:.1f} s"] * (seconds > 2)

@@ -40,14 +40,14 @@ def stage(home: Path, name: str, inputs: dict, work: Callable[[Path], dict]) -> 
     """
     final = stage_path(home, name, inputs)
     under_way = home / "unfinished" / final.name
-    if not _why_unfinished(final):
+    if not why_unfinished(final):
         return _finished(final)
     with writable(home):
         for folder in (final.parent, under_way.parent, home / "locks"):
             folder.mkdir(parents=True, exist_ok=True)
         waiting = f"another process is computing {final.name}; waiting for it"
         with locked(home / "locks" / f"{final.name}.lock", waiting):
-            if not (changed := _why_unfinished(final)):
+            if not (changed := why_unfinished(final)):
                 return _finished(final)
             if final.exists():
                 print(f"{final.name}: {changed} was modified since the stage finished; recomputing", flush=True)
@@ -89,7 +89,7 @@ def _keep_checkpoint_alone(folder: Path) -> None:
         folder.rmdir()
 
 
-def _why_unfinished(path: Path) -> str | None:
+def why_unfinished(path: Path) -> str | None:
     """Return the first file that is missing or was modified since the stage finished; None if the stage is finished."""
     try:
         saved = read_json(path / "stage.json")
