@@ -32,13 +32,15 @@ def find(source: Source, data_dir: Path | None, download: bool = True) -> Path:
     """
     if data_dir is not None and not data_dir.is_dir():
         raise DataError(f"the data directory {data_dir} is not a folder; see --data-dir and $ULMFIT_EXP_DATA")
-    cache = pooch.os_cache("ulmfit_exp")
-    for folder in [MINIATURE] if data_dir == MINIATURE else filter(None, (data_dir, cache)):
-        if path := _place(source, folder):
-            _check_sums(folder, path)
-            return path
+    if data_dir and (path := _place(source, data_dir)):
+        _check_sums(data_dir, path)
+        return path
     if data_dir == MINIATURE:
         raise DataError(f"there is no miniature of {source.path}; run without --miniature")
+    cache = pooch.os_cache("ulmfit_exp")
+    if (path := cache / source.path).exists():  # not its folder, which a download that failed leaves there
+        _check_sums(cache, path)
+        return path
     if not download:
         raise DataError(f"{source.path} is neither in the data directory nor in the cache")
     return _download(source, cache, data_dir)
