@@ -267,8 +267,9 @@ def test_a_damaged_record_of_a_run_is_one_clear_error(tmp_path):
         resolve(str(folder), ("forward",), None)
 
 
-def test_another_programs_result_above_a_model_is_not_its_record(folder):
-    (folder / "result.json").write_text('{"accuracy": 0.9}')
+@pytest.mark.parametrize(("name", "text"), [("result.json", '{"accuracy": 0.9}'), ("forward/stage.json", "{}")])
+def test_another_programs_file_of_the_same_name_does_not_describe_a_model(name, text, folder):
+    (folder / name).write_text(text)
     assert resolve(str(folder / "forward"), ("forward",), None)["forward"].lang is None
 
 

@@ -163,10 +163,8 @@ def _in_place(name: str, folder: Path, direction: str) -> Pretrained:
         folder, *classifier = (folder.parents[1] / stages[stage] for stage in wanted)
     if name.endswith(CLASSIFIER) and not classifier:
         raise DataError(f"--pretrained {name}: {CLASSIFIER} needs a finished run, which {folder} is not")
-    if (folder / "stage.json").is_file():
-        reads = read_json(folder / "stage.json")["inputs"].get("direction")
-        if reads != direction:
-            raise DataError(f"--pretrained {name}: {folder} is a {reads} language model, not a {direction} one")
+    if (reads := _stage_inputs(folder).get("direction", direction)) != direction:
+        raise DataError(f"--pretrained {name}: {folder} is a {reads} language model, not a {direction} one")
     files = (folder / "model.safetensors", folder / "vocab.json", *(c / "model.safetensors" for c in classifier))
     if not files[0].is_file() and folder.is_dir() and any(p.suffix.lower() == ".pth" for p in folder.iterdir()):
         return Pretrained(tuple(folder / name for name in members(folder, direction)), None)
@@ -176,10 +174,17 @@ def _in_place(name: str, folder: Path, direction: str) -> Pretrained:
     return Pretrained(files, _lang(folder))
 
 
+def _stage_inputs(folder: Path) -> dict:
+    """Return what a stage was made from; nothing if the folder is not a stage, or another program's."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return {**read_json(folder / "stage.json")["inputs"]}
+    return {}
+
+
 def _lang(folder: Path) -> str | None:
     """Return the language of a model from its stage, its record, or the record in the parent folder."""
-    if (stage := folder / "stage.json").is_file():
-        return read_json(stage)["inputs"].get("lang", "en")
+    if inputs := _stage_inputs(folder):
+        return inputs.get("lang", "en")
     for path in (folder / "record.json", folder.parent / record.FILE):
         with suppress(DataError):  # absent, or another program's file of that name
             return record.read(path)["settings"]["recipe"].get("lang", "en")
