@@ -113,7 +113,7 @@ def test_fastai_still_needs_the_fixes(model, texts):
 
 
 @pytest.mark.parametrize("task", ["lm", "clas"])
-def test_a_learner_has_the_decay_clipping_and_dropout_of_its_task(task, quick_tokens, tmp_path):
+def test_a_learner_has_the_decay_clipping_and_dropout_of_its_task(task, quick_tokens):
     corpus, tokens = quick_tokens[0], replace(quick_tokens[1], targets=100)
     training = replace(getattr(QUICK, task), wd=0.3, clip=0.7, drop_mult=2.0)
     recipe = replace(QUICK, softmax_samples=50, **{task: training})
