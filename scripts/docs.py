@@ -2,18 +2,19 @@
 
 import ast
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
 import pandas as pd
 
-from experiments import RECORDS
+from experiments import RECORDS, settings_of
 from experiments.paper import tables
 from experiments.paper.base import replicates, with_recipe
 from experiments.paper.tables import MOST_SEEDS, module
-from ulmfit_exp.common import counted, write_json
-from ulmfit_exp.record import read, variant_folder
+from ulmfit_exp.common import DataError, counted, relative, write_json
+from ulmfit_exp.record import read, read_all, variant_folder
 from ulmfit_exp.results.figures import SIGNIFICANCE, errors_with_baseline, significance_mark
 from ulmfit_exp.results.statistics import p_against
 from ulmfit_exp.results.tables import markdown, mean_sd, pretrained, summary
@@ -205,9 +206,16 @@ def rewrite() -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def take_in(run: Path) -> None:
-    """Add a run's record to the committed ones, replacing one of the same data set, variant and seed or fold."""
-    record = read(run)
-    target = RECORDS / variant_folder(record) / f"{record['replicate']}.json"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_json(target, record)
+def take_in(runs: Iterable[Path]) -> None:
+    """Add the records of runs to the committed ones. Each replaces the one of the same data set, variant and seed or
+    fold, and one of the same settings in another variant. Raises `DataError` for a run on bundled texts."""
+    kept = {settings_of(record, precision="auto"): path for path, record in read_all([RECORDS])[0]}
+    for run, record in [(run, read(run)) for run in runs]:
+        if record["settings"].get("miniature"):
+            raise DataError(f"{run} is a run on bundled texts (--miniature), whose records are not committed")
+        target = RECORDS / variant_folder(record) / f"{record['replicate']}.json"
+        former = kept.get(settings_of(record, precision="auto"), target)
+        print(f"{'replaced' if former.exists() else 'added'} {relative(former)}", flush=True)
+        former.unlink(missing_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_json(target, record)

@@ -26,8 +26,8 @@ def main(check: bool = False, add: tuple[Path, ...] = ()) -> None:
     if check and add:
         raise DataError("--check changes nothing: leave out --add")
     docs = import_part("scripts.docs")  # imported late: torch would slow down --help
-    for run in add:
-        docs.take_in(run)
+    if add:
+        docs.take_in(add)
     if not check:
         docs.rewrite()
     elif lines := docs.stale():

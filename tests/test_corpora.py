@@ -385,7 +385,7 @@ def test_missing_file_without_network_names_file_address_and_folder(tmp_path, mo
         assert part in str(e.value)
     assert "--miniature" not in str(e.value)  # there are no bundled questions
     (tmp_path / "cache" / "ulmfit_exp" / "ag_news_csv").mkdir(parents=True)  # as a download that failed leaves it
-    with pytest.raises(DataError, match="or try the bundled texts with --miniature"):
+    with pytest.raises(DataError, match="or run the experiment with --miniature"):
         zhang.load("ag_news", data)
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
 

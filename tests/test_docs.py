@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 from scripts import claims, docs
+from ulmfit_exp.common import DataError, write_json
+from ulmfit_exp.record import read
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted([*ROOT.glob("experiments/[!_]*.py"), *ROOT.glob("experiments/paper/*.py")])
@@ -46,6 +48,21 @@ def test_a_figure_that_links_to_a_note_has_to_be_in_that_note(tmp_path):
     (tmp_path / "notes" / "sfu.md").write_text("15.50 ± 6.03")
     text = "[15.50 ± 6.03](notes/sfu.md), [15.51](notes/sfu.md#control)"
     assert docs.unsupported(text, "", tmp_path) == ["15.51"]
+
+
+def test_a_record_replaces_one_of_the_same_settings_also_under_another_name(tmp_path, monkeypatch, capsys):
+    record = read(docs.RECORDS / "trec" / "default" / "seed0.json")
+    bundled = {**record, "settings": {**record["settings"], "miniature": True}}
+    versions = {"old": record, "new": {**record, "variant": "another name"}, "bundled": bundled}
+    for name, version in versions.items():
+        write_json(tmp_path / f"{name}.json", version)
+    monkeypatch.setattr(docs, "RECORDS", tmp_path / "committed")
+    for name in ("old", "new"):
+        docs.take_in([tmp_path / f"{name}.json"])
+    assert [p.parent.name for p in docs.RECORDS.rglob("*.json")] == ["another-name"]
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["added", "replaced"]
+    with pytest.raises(DataError, match="bundled texts"):
+        docs.take_in([tmp_path / "bundled.json"])
 
 
 def test_few_labels_are_not_those_of_all_training_texts():

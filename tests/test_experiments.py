@@ -52,7 +52,7 @@ def figures(record: dict) -> dict:
         *(Sfu(target="sentiment", fold=4), Sfu(target="category"), Dbpedia(level="ontology"), Dbpedia(level="l3")),
         *(Squad(task="topic"), Squad(task="answerable"), AgNews(), Yelp(level="full")),
     ],
-    ids=lambda e: e.variant,
+    ids=lambda e: e.dataset,
 )
 def test_each_experiment_runs_in_miniature(experiment, tmp_path):
     quick = {"recipe_name": "tiny", "recipe": shorter(FORWARD), "miniature": True, "home": tmp_path, **QUIET}

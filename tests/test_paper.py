@@ -110,6 +110,15 @@ def test_a_new_data_set_has_its_own_name_and_the_usual_numbers_of_labels():
     assert "| news (n = 3) |" in text
 
 
+def test_a_new_row_of_one_data_set_keeps_its_place_among_the_others():
+    rows = {"sfu": ("none", "ours"), "trec": ("none", "new", "ours")}
+    found = [(row, data, i, 5.0, row) for data, order in rows.items() for row in order for i in range(3)]
+    text, _ = figures.ablation(pd.DataFrame(found, columns=figures.COLUMNS), {}, "ours")
+    assert [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| ")][1:] == [
+        "| ---", "| none", "| new", "| **ours**",
+    ]  # fmt: skip
+
+
 def test_chain_thaw_trains_each_layer_alone_and_then_all():
     phases = table7.chain_thaw(replace(base.DATA["trec"], recipe=base.DATA["trec"].recipes["small"]))
     assert [p.freeze_to for p in phases] == [-1, -5, -4, -3, -2, -1, 0]

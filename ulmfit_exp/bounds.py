@@ -7,7 +7,7 @@ from types import UnionType
 from typing import Literal, Union, get_args, get_origin, get_type_hints
 
 from .common import DataError, flat
-from .recipe import POOLING, LMRecipe
+from .recipe import LMRecipe, Pooling
 
 ABOVE_0, MOST = 1e-12, sys.float_info.max
 BOUNDS = {
@@ -42,8 +42,8 @@ def check(recipe: LMRecipe) -> None:
             raise DataError(
                 f"--recipe.{task}.drop-mult {mult} is impossible: multiplied by --recipe.model.{name} it is 1 or more"
             )
-    if getattr(recipe, "pooling", POOLING) == ():
-        raise DataError("--recipe.pooling is empty: name one or more of " + ", ".join(POOLING))
+    if getattr(recipe, "pooling", None) == ():
+        raise DataError("--recipe.pooling is empty: name one or more of " + ", ".join(get_args(Pooling)))
 
 
 def check_type(value, hint, name: str) -> None:

@@ -54,7 +54,8 @@ class Model:
     """Dropout of hidden-to-hidden weights."""
 
 
-POOLING = ("last", "max", "mean")
+Pooling = Literal["last", "max", "mean"]
+POOLING: tuple[Pooling, ...] = ("last", "max", "mean")
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class Recipe(LMRecipe):
     """Direction in which texts are read; both averages the probabilities of the two classifiers."""
     max_len: int = 1400
     """The classifier pools over at most this many tokens: the last ones that it reads, a text's first if backward."""
-    pooling: tuple[Literal["last", "max", "mean"], ...] = POOLING
+    pooling: tuple[Pooling, ...] = POOLING
     """Input of the classifier's head: the last state of a text, and the maximum and the mean of all its states."""
     head: Literal["clas", "features", "lp-ft"] = "clas"
     """clas: the classifier is fine-tuned, with a new head. features: logistic regression on the language model's pooled

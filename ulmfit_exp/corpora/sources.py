@@ -67,7 +67,7 @@ def _check_sums(folder: Path, path: Path) -> None:
 def _download(source: Source, cache: Path, data_dir: Path | None) -> Path:
     """Download the published file into the cache, where it is kept only if it has the published digest."""
     target = (data_dir or cache) / source.path
-    advice = f"put it at {target}" + ", or try the bundled texts with --miniature" * bool(_place(source, MINIATURE))
+    advice = f"put it at {target}" + ", or run the experiment with --miniature" * bool(_place(source, MINIATURE))
     if source.by_hand:
         raise DataError(f"{target.name} is missing and has to be downloaded by hand from {source.url}; {advice}")
     final, known = cache / source.path, f"sha256:{source.sha256}" if source.sha256 else None

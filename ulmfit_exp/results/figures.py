@@ -101,11 +101,14 @@ def ablation(
     """Tabulate and plot rows by data set: our mean, deviation and n, the paper's figure, and what is significant.
 
     `found` is a table from `errors`; `paper` is data -> row -> error in %; `reference` is the row that the others are
-    compared with. The plot also marks the mean of `test`, the test errors of the same runs.
+    compared with. The plot also marks the mean of `test`, the test errors of the same runs. The order of the rows is
+    that of the data set with the most rows.
     """
     columns = found["data"].unique()
     published = [row for data in columns for row in paper.get(data, {})]
-    order = list(dict.fromkeys([*found["row"], *published]))
+    counts = found.assign(rows=found.groupby("data")["row"].transform("nunique"))
+    rows = counts.sort_values("rows", ascending=False, kind="stable")["row"]
+    order = list(dict.fromkeys([*rows, *published]))
     p = p_against(found, reference) if tested else {}
     table = {"": [f"**{row}**" if row == reference else row for row in order]}
     for data in columns:
