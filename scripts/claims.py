@@ -23,7 +23,7 @@ ABOUT = (
     "p is that of a two-sided paired t-test after Holm's correction for all comparisons in the table (in figure 3: "
     "of the data set), so the same pair may have another p on another page. A difference is significant at p < "
     f"{ALPHA}. Nothing is tested with fewer than {FEWEST} pairs of runs, or if all differences are equal. Over folds "
-    "the test is anti-conservative, because their training texts overlap. The column runs has the reference's "
+    "p is too small, because their training texts overlap. The column runs has the reference's "
     "recipe and the language model that it starts from, with the number of tokens that this version had read; "
     "[pretrained-models.md](../pretrained-models.md) describes the one that ships."
 )

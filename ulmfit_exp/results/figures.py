@@ -36,8 +36,8 @@ TITLES = {
 COLUMNS = ["row", "data", "replicate", "error", "records"]
 SIGNIFICANCE = (
     f"\\* significantly different from the reference in bold: two-sided paired t-test over at least {FEWEST} seeds, "
-    f"folds or draws, p < {ALPHA} after Holm's correction for all comparisons in the table. Over folds the test is "
-    "anti-conservative, because their training texts overlap."
+    f"folds or draws, p < {ALPHA} after Holm's correction for all comparisons in the table. Over folds p is too small, "
+    "because their training texts overlap."
 )
 UNTESTED = (
     "Not tested: rows with early stopping choose their epoch on the same validation texts, so their validation errors "
@@ -292,7 +292,7 @@ def cost_line(results: Results) -> str:
     """Return a sentence on the time that the runs took, and would have taken without shared stages."""
     shared, alone = cost([r for _, r in results])
     took = f"Their stages took {duration(shared)}, each computed once, and would have taken {duration(alone)}"
-    return f"{counted(len(results), 'run')}. {took} had every run computed its own ({shared / alone:.0%})."
+    return f"{counted(len(results), 'run')}. {took} had every run computed its own."
 
 
 def svg(figure: Figure, name: str) -> str:
