@@ -71,6 +71,11 @@ def test_few_labels_are_not_those_of_all_training_texts():
     assert "| TREC-6, 4907 labels |" not in page
 
 
+def test_a_data_set_that_a_claim_excepts_is_not_counted():
+    page = (docs.CLAIMS / "unlabelled-texts.md").read_text(encoding="utf-8")
+    assert "| DBpedia, 100 labels |" in page and "| TREC-6" not in page
+
+
 def test_a_claim_is_supported_only_by_significant_differences_in_its_favour():
     def verdict(*outcomes: str) -> str:
         return claims.verdict(pd.DataFrame({"verdict": outcomes})).partition(":")[0]
