@@ -101,14 +101,12 @@ def ablation(
     """Tabulate and plot rows by data set: our mean, deviation and n, the paper's figure, and what is significant.
 
     `found` is a table from `errors`; `paper` is data -> row -> error in %; `reference` is the row that the others are
-    compared with. The plot also marks the mean of `test`, the test errors of the same runs. The order of the rows is
-    that of the data set with the most rows.
+    compared with. The plot also marks the mean of `test`, the test errors of the same runs.
     """
     columns = found["data"].unique()
     published = [row for data in columns for row in paper.get(data, {})]
-    counts = found.assign(rows=found.groupby("data")["row"].transform("nunique"))
-    rows = counts.sort_values("rows", ascending=False, kind="stable")["row"]
-    order = list(dict.fromkeys([*rows, *published]))
+    fullest = found.groupby("data")["row"].nunique().idxmax()  # a row of one data set keeps its place
+    order = list(dict.fromkeys([*found["row"][found["data"] == fullest], *found["row"], *published]))
     p = p_against(found, reference) if tested else {}
     table = {"": [f"**{row}**" if row == reference else row for row in order]}
     for data in columns:
@@ -165,8 +163,7 @@ def _dots(found: pd.DataFrame, paper: dict, order, columns, what: str, test: pd.
             means = test[test["data"] == data].groupby("row")["error"].mean()
             panel.plot(means, means.index.map(place), "|", ms=11, mew=2, color="0.4", label="ours on test")
         if theirs := {r: e for r, e in paper.get(data, {}).items() if r in place}:
-            places = [place[row] for row in theirs]
-            panel.plot(list(theirs.values()), places, "D", mfc="none", color=THEIRS, label="the paper")
+            panel.plot([*theirs.values()], [*map(place.get, theirs)], "D", mfc="none", color=THEIRS, label="the paper")
         panel.set(title=title(data), xlabel=f"{what} error, %")
         panel.grid(axis="x", alpha=0.3)
     panels[0].set(yticks=list(place.values()), yticklabels=list(place), ylim=(0.5 - len(order), 0.5))
